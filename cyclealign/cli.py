@@ -1,0 +1,191 @@
+"""The commands that need no flow: prompts, templates, history. `flows.cli` adds those that run something."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cyclealign import judging, prompting, sources
+from cyclealign.errors import BadConfig, BadTemplate
+from cyclealign.records import Messages, Template
+from cyclealign.report import round_table
+from cyclealign.store import Store
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+prompts = typer.Typer(no_args_is_help=True, help="Prompts to align on, and the judge's templates.")
+app.add_typer(prompts, name="prompts")
+console = Console()
+ROUNDS_ABREAST = 3
+
+Folder = Annotated[Path, typer.Option("--folder", help="The folder of templates.")]
+
+
+@app.callback()
+def cyclealign() -> None:
+    """Align a language model with human preferences by iterative distillation from a black-box judge."""
+
+
+@prompts.command("import")
+def import_prompts(
+    source: Annotated[str, typer.Argument(help="A .jsonl or .jsonl.gz file, or a Hugging Face data set (name:split).")],
+    set_name: Annotated[str, typer.Option("--set", help="The prompt set to add to.")],
+    held_out_share: Annotated[float, typer.Option(min=0.0, max=0.9, help="Held out for evaluation, by hash.")] = 0.1,
+) -> None:
+    """Import prompts to align on; equal ones once, all of the file or nothing."""
+    found = sources.read_source(source, held_out_share)
+    with Store.open() as store:
+        added = store.add_prompts(set_name, found.prompts, source)
+        labelled = store.add_labelled(set_name, found.labelled)
+    held_out = sum(split == "held_out" for _, split in found.prompts)
+    console.print(
+        f"Set '{set_name}': {added} prompts added of {len(found.prompts)} in {source} ({held_out} of them held out); "
+        f"{labelled} labelled lists on held-out prompts."
+    )
+
+
+@prompts.command("sets")
+def prompt_sets() -> None:
+    """List the prompt sets."""
+    table = Table("set", "train", "held out", "labelled lists")
+    with Store.open() as store:
+        for name, train, held_out, labelled in store.prompt_sets():
+            table.add_row(name, str(train), str(held_out), str(labelled))
+    console.print(table)
+
+
+@prompts.command("check")
+def check(folder: Folder = Path("prompts")) -> None:
+    """Check every template and the written demonstrations, as a round would on loading them."""
+    for name in sorted(prompting.VARIABLES):
+        template = prompting.load_template(folder, name)
+        example_messages(template, folder)
+        console.print(f"{folder / name}.jinja: fine, version {template.hash[:12]}")
+    count = len(prompting.load_demonstrations(folder / "demonstrations.jsonl"))
+    console.print(f"{folder / 'demonstrations.jsonl'}: fine, {count} demonstrations")
+
+
+@prompts.command("show")
+def show(
+    name: str,
+    example: Annotated[
+        bool, typer.Option("--example", help="Rendered with an example, as the judge would get it.")
+    ] = False,
+    folder: Folder = Path("prompts"),
+) -> None:
+    """Show a template, or what it renders to."""
+    if name not in prompting.VARIABLES:
+        raise BadTemplate(f"No template '{name}'. There are: {', '.join(sorted(prompting.VARIABLES))}.")
+    template = prompting.load_template(folder, name)
+    if not example:
+        console.print(template.text, markup=False, highlight=False)
+        return
+    for message in example_messages(template, folder):
+        console.rule(message["role"])
+        console.print(message["content"], markup=False, highlight=False)
+
+
+def example_messages(template: Template, folder: Path) -> Messages:
+    """What the judge would get for a small example with the first two written demonstrations."""
+    written = prompting.load_demonstrations(folder / "demonstrations.jsonl")[:2]
+    manner = judging.Manner(template, "example", (), seed=0)
+    texts = {"a": "Boil it for {{ minutes }} minutes, then cool it in cold water.", "b": "No idea."}
+    return judging.rank_call(manner, "rank", "example", "How do I boil an egg?", texts, written, 0).messages
+
+
+@app.command()
+def history(
+    experiment: Annotated[str | None, typer.Argument(help="One experiment; all where absent.")] = None,
+    number: Annotated[int | None, typer.Option("--round", help="One round in full.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    failures: Annotated[
+        bool, typer.Option("--failures", help="The judge calls that failed or could not be read.")
+    ] = False,
+) -> None:
+    """Show what every round did: agreement, judge's accuracy, win rate, cost."""
+    with Store.open() as store:
+        if number is not None or failures:
+            show_detail(store, experiment, number, as_json, failures)
+        elif as_json:
+            print(json.dumps(store.history(experiment), indent=2, default=str))
+        else:
+            print_rounds(store, experiment)
+
+
+def print_rounds(store: Store, experiment: str | None) -> None:
+    """The rounds of each experiment as a table."""
+    names = [experiment] if experiment else store.experiments()
+    if not names:
+        console.print("No experiment yet. Start one with `cyclealign demo` or `cyclealign run CONFIG`.")
+    for name in names:
+        for table in rounds_tables(name, store.rounds(name)):
+            console.print(table)
+
+
+def rounds_tables(title: str, rounds: list[dict[str, Any]]) -> Iterator[Table]:
+    """Rich tables with a column a round, a few rounds a table, so that they fit a terminal."""
+    rows = round_table(rounds)
+    for start in range(0, len(rows), ROUNDS_ABREAST):
+        some = rows[start : start + ROUNDS_ABREAST]
+        table = Table(title=f"Experiment {title}", title_justify="left")
+        table.add_column("round")
+        for row in some:
+            table.add_column(row["round"], justify="right")
+        for name in [each for each in some[0] if each != "round"]:
+            table.add_row(name, *[row[name] for row in some])
+        yield table
+
+
+def show_detail(store: Store, experiment: str | None, number: int | None, as_json: bool, failures: bool) -> None:
+    """One round in full, or the failed calls of an experiment's rounds."""
+    if experiment is None:
+        raise BadConfig("Name the experiment: `cyclealign history EXPERIMENT --round N`.")
+    numbers = [number] if number is not None else [row["number"] for row in store.history(experiment)]
+    details = [store.round_detail(experiment, each) for each in numbers]
+    if as_json:
+        print(json.dumps(details if number is None else details[0], indent=2, default=str))
+    elif failures:
+        print_failures(numbers, details)
+    else:
+        print_detail(details[0])
+
+
+def print_failures(numbers: list[int], details: list[dict[str, Any]]) -> None:
+    """The judge calls that failed, with the reason."""
+    table = Table("round", "purpose", "attempts", "error")
+    for number, detail in zip(numbers, details, strict=True):
+        for call in detail["failed_calls"]:
+            table.add_row(str(number), call["purpose"], str(call["attempts"]), escape(str(call["error"])))
+    console.print(table if table.row_count else "No judge call failed.")
+
+
+def print_detail(detail: dict[str, Any]) -> None:
+    """A round as a person reads it: what it used, then each prompt with its answers, the judge's best first."""
+    summary = detail["summary"]
+    console.rule(f"{summary['experiment']}, round {summary['number']}: {summary['verdict'] or 'open'}")
+    for template in detail["templates"]:
+        console.print(f"template {template['name']}: version {template['hash'][:12]}")
+    shown = detail["demonstrations"]
+    console.print(f"demonstrations: {len(shown['in_use'])} in the pool, {len(shown['promoted'])} promoted")
+    for metric in detail["metrics"]:
+        span = "" if metric["low"] is None else f"  [{metric['low']:.3f}, {metric['high']:.3f}]"
+        console.print(f"{metric['name']}: {metric['value']:.3f}{span} {metric['unit']}", highlight=False)
+    for prompt in detail["prompts"]:
+        if prompt["purpose"] == "train":
+            print_prompt(prompt)
+
+
+def print_prompt(prompt: dict[str, Any]) -> None:
+    """One prompt: its answers in the judge's order, with the policy's log-prob. Model text is printed as text."""
+    console.print(f"\n> {prompt['text']}", markup=False, highlight=False)
+    verdict = prompt["rankings"].get("judge", {}).get("order", [])
+    place = {candidate: number for number, candidate in enumerate(verdict, 1)}
+    for candidate in sorted(prompt["candidates"], key=lambda each: place.get(each["id"], 99)):
+        rank = place.get(candidate["id"], "-")
+        console.print(f"  {rank}. ({candidate['mean_logprob']:.2f}) {candidate['text']}", markup=False, highlight=False)
+    if prompt["set_aside_reason"]:
+        console.print(f"  set aside: {prompt['set_aside_reason']}", markup=False)

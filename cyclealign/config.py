@@ -1,0 +1,186 @@
+"""Every setting, with a vetted default. Loads no heavy library; the same models draw the form in the Prefect UI."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cyclealign.errors import BadConfig
+
+
+class Section(BaseModel):
+    """A group of settings; a key that is not a setting is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PromptSettings(Section):
+    """Which prompts a round draws."""
+
+    set_name: str = Field("demo", title="Prompt set", description="The name given to `cyclealign prompts import`.")
+    per_round: int = Field(48, ge=1, title="Prompts per round", description="Fresh ones each round.")
+    held_out: int = Field(24, ge=1, title="Held-out prompts", description="For the win rate; never trained on.")
+    too_long: Literal["refuse", "skip"] = Field(
+        "refuse", title="Prompts over the context", description="Stop with a message, or set them aside and go on."
+    )
+
+
+class PolicySettings(Section):
+    """The white-box model that is aligned."""
+
+    model: str = Field("demo", title="Model", description="A local folder, a Hugging Face id, or `demo`.")
+    revision: str | None = Field(None, title="Revision", description="A commit of the Hugging Face model.")
+    answers: int = Field(4, ge=2, le=16, title="Answers per prompt")
+    temperature: float = Field(1.0, gt=0, le=5, title="Temperature")
+    top_p: float = Field(1.0, gt=0, le=1, title="Top-p")
+    max_new_tokens: int = Field(48, ge=1, title="Longest answer", description="In tokens.")
+    batch_prompts: int = Field(8, ge=1, title="Prompts per batch", description="Less needs less memory.")
+    most_cut: float = Field(
+        0.5, ge=0, le=1, title="Largest share of cut answers", description="Over it the round stops with a message."
+    )
+
+
+class JudgeSettings(Section):
+    """The black-box LLM that ranks the answers, behind an OpenAI-compatible chat API."""
+
+    kind: Literal["simulated", "openai"] = Field(
+        "simulated",
+        title="Kind",
+        description="`simulated`: the small local judge of the demo. `openai`: any OpenAI-compatible address.",
+    )
+    model: str = Field("simulated-judge", title="Model name")
+    base_url: str | None = Field(None, title="Address", description="For example https://api.openai.com/v1")
+    api_key_variable: str = Field(
+        "OPENAI_API_KEY",
+        title="Variable with the key",
+        description="The *name* of the environment variable that holds the API key. Never the key.",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+    )
+    api_key_block: str | None = Field(
+        None, title="Secret block", description="Or the *name* of a Prefect Secret block."
+    )
+    orders: int = Field(2, ge=1, le=5, title="Orders per prompt", description="Each shows the answers shuffled anew.")
+    temperature: float = Field(0.0, ge=0, le=2, title="Temperature")
+    max_tokens: int = Field(256, ge=16, title="Longest reply", description="In tokens.")
+    concurrency: int = Field(8, ge=1, le=512, title="Calls at once")
+    timeout_seconds: float = Field(60.0, gt=0, title="Time-out", description="Seconds for one call.")
+    retries: int = Field(3, ge=0, le=10, title="Retries of one call")
+    position_bias: float = Field(
+        0.3, ge=0, title="Position bias", description="Of the simulated judge only: its liking for what it sees first."
+    )
+    usd_per_million_prompt_tokens: float = Field(0.0, ge=0, title="Price of a million prompt tokens", description="USD")
+    usd_per_million_completion_tokens: float = Field(
+        0.0, ge=0, title="Price of a million reply tokens", description="USD"
+    )
+    least_judged: float = Field(
+        0.5, ge=0, le=1, title="Least share judged", description="Below it the round stops before training."
+    )
+
+
+class DemonstrationSettings(Section):
+    """What the judge is shown before it ranks."""
+
+    static: int = Field(2, ge=0, title="Static demonstrations", description="Written ones, from prompts/.")
+    dynamic: int = Field(4, ge=0, title="Dynamic demonstrations", description="Agreed ones, from earlier rounds.")
+    choose: Literal["newest", "most_agreed", "most_similar"] = Field("newest", title="Choice of the dynamic ones")
+    chance_at_most: float = Field(
+        0.05,
+        gt=0,
+        le=1,
+        title="Chance level",
+        description="Promote only an agreement that two random orders reach with at most this probability.",
+    )
+    keep: int = Field(32, ge=0, title="Kept at most", description="Older ones are retired.")
+
+
+class TrainingSettings(Section):
+    """How the rankings change the policy."""
+
+    objective: Literal["rrhf", "pro", "dpo"] = Field("rrhf", title="Objective")
+    target: Literal["judge", "agreement"] = Field("judge", title="Ranking to learn")
+    weight: Literal["uniform", "agreement", "steadiness"] = Field("uniform", title="Weight of a prompt")
+    sft_weight: float | None = Field(
+        None, ge=0, title="Weight of the SFT term", description="Empty: the paper's own (RRHF 1, PRO 0.05 (n-1)²)."
+    )
+    dpo_beta: float = Field(0.1, gt=0, title="DPO beta")
+    learning_rate: float = Field(1e-4, gt=0, title="Learning rate")
+    epochs: int = Field(1, ge=1, title="Epochs")
+    prompts_per_step: int = Field(8, ge=1, title="Prompts per step")
+    lora_rank: int = Field(16, ge=1, title="LoRA rank")
+    lora_alpha: float = Field(32.0, gt=0, title="LoRA alpha")
+    process: Literal["own", "same"] = Field(
+        "own",
+        title="Process",
+        description="`own`: under `accelerate launch`; its memory goes back at the end. `same`: for small models.",
+    )
+    accelerate_config: str | None = Field(None, title="Accelerate config file", description="For several GPUs.")
+
+
+class EvaluationSettings(Section):
+    """What is measured at the end of a round, on prompts and lists that nobody trains on."""
+
+    answers: int = Field(1, ge=1, le=16, title="Answers per held-out prompt")
+    labelled_lists: int = Field(
+        24,
+        ge=0,
+        title="Labelled lists",
+        description="For the judge's accuracy; never trained on.",
+    )
+    gold: Literal["none", "demo"] = Field(
+        "none", title="Gold quality", description="`demo`: the demo world's hidden quality, for the report only."
+    )
+
+
+class AcceptanceSettings(Section):
+    """When a round is accepted; otherwise it is rolled back whole."""
+
+    least_win_rate: float = Field(0.5, ge=0, le=1, title="Least win rate against the parent")
+    most_kl: float | None = Field(None, gt=0, title="Largest KL from the base", description="Nats per token.")
+
+
+class ExperimentConfig(Section):
+    """One experiment: a line of rounds that start from one base model."""
+
+    experiment: str = Field(
+        "demo", title="Experiment", description="Its name in the history.", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+    )
+    rounds: int = Field(1, ge=1, le=100, title="Rounds", description="How many to advance by.")
+    until: int | None = Field(
+        None, ge=1, title="Until round", description="Or: stop once the experiment has this many rounds."
+    )
+    seed: int = Field(0, ge=0, title="Seed")
+    templates: str = Field("prompts", title="Folder of templates")
+    prompts: Annotated[PromptSettings, Field(title="Prompts")] = PromptSettings()
+    policy: Annotated[PolicySettings, Field(title="Policy (white-box)")] = PolicySettings()
+    judge: Annotated[JudgeSettings, Field(title="Judge (black-box)")] = JudgeSettings()
+    demonstrations: Annotated[DemonstrationSettings, Field(title="Demonstrations")] = DemonstrationSettings()
+    training: Annotated[TrainingSettings, Field(title="Training")] = TrainingSettings()
+    evaluation: Annotated[EvaluationSettings, Field(title="Evaluation")] = EvaluationSettings()
+    acceptance: Annotated[AcceptanceSettings, Field(title="Acceptance")] = AcceptanceSettings()
+
+
+def load_config(path: Path) -> ExperimentConfig:
+    """Read a TOML file.
+
+    Raises:
+        BadConfig: the file cannot be read, or a key or value is wrong; the message names file and key.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadConfig(f"{path}: cannot be read ({error.strerror}).") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadConfig(f"{path}: not a TOML file: {error}") from error
+    try:
+        return ExperimentConfig.model_validate(raw)
+    except ValidationError as error:
+        raise BadConfig("\n".join(_complaint(path, problem) for problem in error.errors())) from error
+
+
+def _complaint(path: Path, problem: object) -> str:
+    assert isinstance(problem, dict)
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"{path}: unknown setting '{key}'. See docs/configuration.md for every setting."
+    return f"{path}: '{key}': {problem['msg']} (given: {problem['input']!r})"

@@ -1,0 +1,188 @@
+"""The demo policy: a tiny Llama, trained from scratch on the demo world's text on first use and kept by content hash."""
+
+import json
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from cyclealign.chat import answer_ids, prompt_ids
+from cyclealign.demo import world
+from cyclealign.files import appearing_folder
+from cyclealign.records import Message, content_id
+
+PAD, BOS, EOS = "<|pad|>", "<|begin|>", "<|end|>"
+ROLES = ("system", "user", "assistant")
+CHAT_TEMPLATE = (
+    "{{ bos_token }}"
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + eos_token }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+NO_LOSS = -100  # label of a token that is not to be learnt: prompt and padding
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that makes the model, besides the text of the world and this file."""
+
+    seed: int = 17
+    pairs: int = 9_000
+    epochs: int = 1
+    batch: int = 48
+    learning_rate: float = 4e-3
+    warmup_steps: int = 20
+    weight_decay: float = 0.05
+    vocabulary: int = 2_048
+    hidden: int = 128
+    intermediate: int = 384
+    layers: int = 3
+    heads: int = 4
+    head_dim: int = 32
+    context: int = 256
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Token ids and labels (B, T) of one training step; labels are NO_LOSS outside the answers."""
+
+    ids_BT: Tensor
+    labels_BT: Tensor
+    mask_BT: Tensor
+
+
+def demo_policy(cache: Path, progress: Progress | None = None, recipe: Recipe | None = None) -> Path:
+    """Return the folder of the demo policy, training it first if no model of the same making is in ``cache``.
+
+    Args:
+        progress: called with (steps done, steps in all) while it trains; not called when nothing is trained.
+        recipe: other than the default for tests.
+
+    The same recipe on the same machine with the same number of threads gives the same weights.
+    """
+    recipe = recipe or Recipe()
+    pairs = world.pretraining_pairs(recipe.pairs, recipe.seed)
+    folder = cache / f"demo-policy-{_content_hash(recipe, pairs)}"
+    if not (folder / "model.safetensors").is_file():
+        with appearing_folder(folder) as made:
+            _make(made, recipe, pairs, progress or (lambda done, steps: None))
+    return folder
+
+
+def _content_hash(recipe: Recipe, pairs: Sequence[tuple[str, str]]) -> str:
+    code = Path(__file__).read_text(encoding="utf-8")
+    return content_id("demo policy", asdict(recipe), [list(pair) for pair in pairs], code)
+
+
+def _make(folder: Path, recipe: Recipe, pairs: Sequence[tuple[str, str]], progress: Progress) -> None:
+    tokenizer = train_tokenizer([text for pair in pairs for text in pair], recipe)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        model = LlamaForCausalLM(_config(recipe, tokenizer))
+    _train(model, list(_batches(tokenizer, pairs, recipe)), recipe, progress)
+    model.save_pretrained(folder, safe_serialization=True)
+    tokenizer.save_pretrained(folder)
+    (folder / "made_by.json").write_text(json.dumps(asdict(recipe), indent=2) + "\n", encoding="utf-8")
+
+
+def train_tokenizer(texts: Sequence[str], recipe: Recipe) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer learnt from ``texts``: any text goes in, and comes out as it was."""
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    marks = [PAD, BOS, EOS, *(f"<|{role}|>" for role in ROLES)]
+    trainer = trainers.BpeTrainer(
+        vocab_size=recipe.vocabulary,
+        special_tokens=marks,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        pad_token=PAD,
+        bos_token=BOS,
+        eos_token=EOS,
+        additional_special_tokens=marks[3:],
+        clean_up_tokenization_spaces=False,
+        model_max_length=recipe.context,
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def _config(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=recipe.hidden,
+        intermediate_size=recipe.intermediate,
+        num_hidden_layers=recipe.layers,
+        num_attention_heads=recipe.heads,
+        num_key_value_heads=recipe.heads,
+        head_dim=recipe.head_dim,
+        max_position_embeddings=recipe.context,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        dtype="float32",
+    )
+
+
+def _batches(
+    tokenizer: PreTrainedTokenizerFast, pairs: Sequence[tuple[str, str]], recipe: Recipe
+) -> Iterator[Batch]:
+    """Batches of similar length, so that little is padding, in a random order."""
+    draw = random.Random(recipe.seed)
+    rows = [_row(tokenizer, prompt, answer) for prompt, answer in pairs]
+    for _ in range(recipe.epochs):
+        by_length = sorted(draw.sample(rows, len(rows)), key=lambda row: len(row[0]) + len(row[1]))
+        batches = [by_length[start : start + recipe.batch] for start in range(0, len(by_length), recipe.batch)]
+        for batch in draw.sample(batches, len(batches)):
+            yield _padded(batch, int(tokenizer.pad_token_id))
+
+
+def _row(tokenizer: PreTrainedTokenizerFast, prompt: str, answer: str) -> tuple[list[int], list[int]]:
+    return prompt_ids(tokenizer, (Message(role="user", content=prompt),)), answer_ids(tokenizer, answer)
+
+
+def _padded(rows: Sequence[tuple[list[int], list[int]]], pad: int) -> Batch:
+    longest = max(len(prompt) + len(answer) for prompt, answer in rows)
+    ids_BT = torch.full((len(rows), longest), pad)
+    labels_BT = torch.full((len(rows), longest), NO_LOSS)
+    mask_BT = torch.zeros((len(rows), longest), dtype=torch.long)
+    for number, (prompt, answer) in enumerate(rows):
+        length = len(prompt) + len(answer)
+        ids_BT[number, :length] = torch.tensor([*prompt, *answer])
+        labels_BT[number, len(prompt) : length] = torch.tensor(answer)
+        mask_BT[number, :length] = 1
+    return Batch(ids_BT, labels_BT, mask_BT)
+
+
+def _train(model: LlamaForCausalLM, batches: Sequence[Batch], recipe: Recipe, progress: Progress) -> None:
+    optimizer = torch.optim.AdamW(
+        model.parameters(), recipe.learning_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, len(batches), recipe))
+    model.train()
+    for step, batch in enumerate(batches, 1):
+        loss = model(input_ids=batch.ids_BT, attention_mask=batch.mask_BT, labels=batch.labels_BT).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad(set_to_none=True)
+        progress(step, len(batches))
+    model.eval()
+
+
+def _rate(step: int, steps: int, recipe: Recipe) -> float:
+    """Share of the full learning rate: a linear warm-up, then a straight line down to a twentieth."""
+    if step < recipe.warmup_steps:
+        return (step + 1) / recipe.warmup_steps
+    return max(0.05, 1 - (step - recipe.warmup_steps) / max(1, steps - recipe.warmup_steps))

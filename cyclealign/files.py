@@ -1,0 +1,38 @@
+"""Files and folders that appear whole or not at all, and their hashes."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+HOME_VARIABLE = "CYCLEALIGN_HOME"
+
+
+def home() -> Path:
+    """The folder of everything that is not in the repository: database, models, adapters, reports."""
+    return Path(os.environ.get(HOME_VARIABLE, ".cyclealign")).absolute()
+
+
+def hash_of_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def appearing_folder(final: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``final`` that takes its name when the block ends without an error.
+
+    A folder of that name that is already there (left by a run that was killed before its row was written) is replaced.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
+    try:
+        yield made
+        shutil.rmtree(final, ignore_errors=True)
+        made.rename(final)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)

@@ -1,0 +1,71 @@
+"""Ranking losses: scores and labels in, a scalar out. No model, no tokenizer.
+
+Shapes: ``B`` lists, ``N`` answers of a list. Scores are sorted best first along the last axis: sort before calling.
+"""
+
+import torch
+from torch import Tensor
+
+# Far below any log-prob, yet finite: -inf would turn the gradients of logcumsumexp into NaN.
+MASKED = -1e30
+
+
+def mean_logprobs(logprob_sums_N: Tensor, lengths_N: Tensor) -> Tensor:
+    """p_i = (1 / len_i) * sum_t log P(y_it | x, y_i<t), RRHF eq. 1: divided by each answer's *own* token count."""
+    return logprob_sums_N / lengths_N
+
+
+def rrhf_ranking(p_N: Tensor) -> Tensor:
+    """Sum over pairs with i ranked worse than j of max(0, p_i - p_j) (RRHF eq. 2; no margin).
+
+    Args:
+        p_N: length-normalised log-probs in nats per token, shape (N,), best first.
+    """
+    worse_minus_better_NN = p_N.unsqueeze(0) - p_N.unsqueeze(1)  # [better, worse]
+    return torch.relu(worse_minus_better_NN).triu(diagonal=1).sum()
+
+
+def plackett_luce(scores_BN: Tensor, weights_BN: Tensor | None = None, mask_BN: Tensor | None = None) -> Tensor:
+    """Weighted Plackett-Luce negative log-likelihood of the given order, one value a list, shape (B,).
+
+    L = sum_k w_k * (logsumexp_{i >= k} s_i - s_k). With weights 1 it is PRO's ranking term (without reward
+    temperature) and ListMLE; with a teacher's softmax as weights it is PLD; with weights 1 up to the last valid
+    negative it is CPRD.
+
+    Args:
+        scores_BN: shape (..., N), best first.
+        weights_BN: weight of each position, same shape; 1 where absent.
+        mask_BN: True where there is an answer; padding must be at the end.
+    """
+    if mask_BN is None:
+        mask_BN = torch.ones_like(scores_BN, dtype=torch.bool)
+    filled_BN = scores_BN.masked_fill(~mask_BN, MASKED)
+    rest_BN = filled_BN.flip(-1).logcumsumexp(-1).flip(-1)
+    terms_BN = torch.where(mask_BN, rest_BN - filled_BN, torch.zeros_like(filled_BN))
+    return (terms_BN if weights_BN is None else weights_BN * terms_BN).sum(-1)
+
+
+def rrhf(logprob_sums_N: Tensor, lengths_N: Tensor, sft_weight: float | None = None) -> Tensor:
+    """RRHF of one list: ranking term + SFT term on the best answer (Yuan et al., arXiv 2304.05302, eq. 2-4).
+
+    Args:
+        logprob_sums_N: sum of token log-probs of each answer in nats, shape (N,), best first.
+        lengths_N: token count of each answer, shape (N,).
+        sft_weight: weight of -sum_t log P(y_best,t); the paper's is 1.
+    """
+    sft = -logprob_sums_N[0]
+    return rrhf_ranking(mean_logprobs(logprob_sums_N, lengths_N)) + (1.0 if sft_weight is None else sft_weight) * sft
+
+
+def pro(logprob_sums_N: Tensor, lengths_N: Tensor, sft_weight: float | None = None) -> Tensor:
+    """PRO of one list without reward temperature (Song et al., arXiv 2306.17492): Plackett-Luce + SFT term.
+
+    Args as in `rrhf`; the paper's ``sft_weight`` is 0.05 * (N - 1)^2.
+    """
+    own = 0.05 * (logprob_sums_N.shape[0] - 1) ** 2
+    sft = -logprob_sums_N[0]
+    ranking = plackett_luce(mean_logprobs(logprob_sums_N, lengths_N))
+    return ranking + (own if sft_weight is None else sft_weight) * sft
+
+
+LISTWISE = {"rrhf": rrhf, "pro": pro}

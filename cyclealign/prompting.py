@@ -1,0 +1,191 @@
+"""Templates: loaded, checked, rendered; and the judge's reply, read back.
+
+Templates are files that a person edits. They run in a sandbox that knows a fixed list of variables, and nothing that
+a model or a data set wrote is ever compiled as a template: it is only ever the *value* of a variable.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, UndefinedError, meta, nodes
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from cyclealign.errors import BadTemplate, UnreadableReply
+from cyclealign.records import Demonstration, Message, Messages, Template
+
+# What each template may use. A template that names anything else is refused when it is loaded.
+VARIABLES: Mapping[str, frozenset[str]] = {
+    "rank": frozenset({"demonstrations", "demonstration_fence", "question", "answers", "labels", "fence"}),
+}
+REQUIRED: Mapping[str, frozenset[str]] = {"rank": frozenset({"question", "answers", "fence"})}
+ROLES = ("system", "user")
+MOST_TEMPLATE_CHARACTERS = 50_000
+
+
+@dataclass(frozen=True)
+class LabelledAnswer:
+    """An answer as the judge sees it: under a label that says nothing about who or where it came from."""
+
+    label: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ShownDemonstration:
+    """A demonstration as the judge sees it: answers in a shuffled order, and the labels from best to worst."""
+
+    question: str
+    answers: tuple[LabelledAnswer, ...]
+    ranking: tuple[str, ...]
+
+
+def environment() -> ImmutableSandboxedEnvironment:
+    """The one Jinja environment: sandboxed, strict about missing names, no access to other files."""
+    made = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
+    return made
+
+
+def load_template(folder: Path, name: str) -> Template:
+    """Read ``folder/name.jinja`` as it is on disk now and check it.
+
+    Raises:
+        BadTemplate: the file is missing, too long, not a template, lacks a block or a required variable, or uses a
+            variable that is not allowed. The message names the file and the variable.
+    """
+    path = folder / f"{name}.jinja"
+    try:
+        template = Template(name, path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadTemplate(f"{path}: the template cannot be read ({error.strerror}). Restore the file.") from error
+    except UnicodeDecodeError as error:
+        raise BadTemplate(f"{path}: the template is not UTF-8 text. Save it as UTF-8.") from error
+    check_template(template, str(path))
+    return template
+
+
+def check_template(template: Template, where: str) -> None:
+    """Raise BadTemplate, naming ``where`` and the variable, unless the template can be rendered safely."""
+    if len(template.text) > MOST_TEMPLATE_CHARACTERS:
+        raise BadTemplate(f"{where}: longer than {MOST_TEMPLATE_CHARACTERS:,} characters. Shorten it.")
+    try:
+        tree = environment().parse(template.text)
+    except TemplateSyntaxError as error:
+        raise BadTemplate(f"{where}, line {error.lineno}: {error.message}") from error
+    blocks = {block.name for block in tree.find_all(nodes.Block)}
+    for role in ROLES:
+        if role not in blocks:
+            raise BadTemplate(f"{where}: no block '{role}'. Add {{% block {role} %}} ... {{% endblock %}}.")
+    allowed = VARIABLES[template.name]
+    used = meta.find_undeclared_variables(tree)
+    for name in sorted(used - allowed):
+        raise BadTemplate(f"{where}: unknown variable '{name}'. It may use: {', '.join(sorted(allowed))}.")
+    for name in sorted(REQUIRED[template.name] - used):
+        raise BadTemplate(f"{where}: the variable '{name}' is missing. The judge would rank without seeing it.")
+
+
+def render(template: Template, variables: Mapping[str, object]) -> Messages:
+    """Render the blocks ``system`` and ``user`` to chat messages, in one pass over the given values.
+
+    Raises:
+        BadTemplate: a name or attribute is undefined, or the sandbox refused an operation.
+    """
+    try:
+        compiled = environment().from_string(template.text)
+        context = compiled.new_context(dict(variables))
+        texts = {role: "".join(compiled.blocks[role](context)).strip() for role in ROLES}
+    except UndefinedError as error:
+        raise BadTemplate(f"Template '{template.name}': {error.message}.") from error
+    except (TemplateError, TypeError, ValueError) as error:
+        raise BadTemplate(f"Template '{template.name}' cannot be rendered: {error}") from error
+    return tuple(Message(role=role, content=text) for role, text in texts.items() if text)
+
+
+def rank_messages(
+    template: Template,
+    question: str,
+    answers: Sequence[LabelledAnswer],
+    fence: str,
+    demonstrations: Sequence[ShownDemonstration],
+    demonstration_fence: str,
+) -> Messages:
+    """Render the template ``rank`` for one question and its answers, in the order in which they are to be shown."""
+    return render(
+        template,
+        {
+            "question": question,
+            "answers": answers,
+            "labels": [answer.label for answer in answers],
+            "fence": fence,
+            "demonstrations": demonstrations,
+            "demonstration_fence": demonstration_fence,
+        },
+    )
+
+
+def read_ranking(reply: str, labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the labels best first, as the reply orders them.
+
+    Reads ``{"ranking": [...]}`` anywhere in the reply; a reply that holds two different rankings holds none.
+
+    Raises:
+        UnreadableReply: there is no ranking, or it is not a permutation of ``labels``; the message says what is wrong.
+    """
+    found = {tuple(ranking) for ranking in _rankings_in(reply)}
+    if not found:
+        raise UnreadableReply('The reply holds no {"ranking": [...]} object.')
+    if len(found) > 1:
+        raise UnreadableReply("The reply holds several different rankings.")
+    ranking = found.pop()
+    unknown = [label for label in ranking if label not in labels]
+    missing = [label for label in labels if label not in ranking]
+    if unknown:
+        raise UnreadableReply(f"The ranking names labels that were not given: {', '.join(unknown)}.")
+    if missing:
+        raise UnreadableReply(f"The ranking leaves out: {', '.join(missing)}.")
+    if len(ranking) != len(labels):
+        raise UnreadableReply("The ranking names a label twice.")
+    return ranking
+
+
+def _rankings_in(reply: str) -> list[list[str]]:
+    """Every list of strings under the key ``ranking`` of a JSON object that starts anywhere in the reply."""
+    decoder = json.JSONDecoder()
+    found = []
+    for start in (match.start() for match in re.finditer(r"\{", reply)):
+        try:
+            value, _ = decoder.raw_decode(reply, start)
+        except ValueError:
+            continue
+        ranking = value.get("ranking")
+        if isinstance(ranking, list):
+            found.append([str(label) for label in ranking])
+    return found
+
+
+def load_demonstrations(path: Path) -> tuple[Demonstration, ...]:
+    """Read the static demonstrations: one JSON object a line, ``question`` and ``answers`` (best first).
+
+    Raises:
+        BadTemplate: naming the file and line that cannot be read.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise BadTemplate(f"{path}: the demonstrations cannot be read ({error.strerror}). Restore the file.") from error
+    return tuple(_demonstration(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip())
+
+
+def _demonstration(line: str, where: str) -> Demonstration:
+    try:
+        row = json.loads(line)
+        question, answers = row["question"], row["answers"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadTemplate(f'{where}: want {{"question": "...", "answers": ["best", ..., "worst"]}}.') from error
+    texts = isinstance(question, str) and isinstance(answers, list) and all(isinstance(text, str) for text in answers)
+    if not texts or len(set(answers)) < 2 or len(set(answers)) != len(answers):
+        raise BadTemplate(f"{where}: 'question' is a text, 'answers' at least two different texts, best first.")
+    return Demonstration.of(question, tuple(answers), "static")

@@ -1,0 +1,189 @@
+"""The history of experiments, as plain JSON values, for whoever shows it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from cyclealign import records, tables
+from cyclealign.errors import NoSuchExperiment
+from cyclealign.store.answers import candidate_record
+from cyclealign.store.connecting import Database
+from cyclealign.store.measurements import read_metrics
+from cyclealign.store.plans import demonstration_record, read_pool, read_templates
+from cyclealign.store.rankings import read_agreements, read_rankings
+from cyclealign.tables.columns import Utc
+
+Values = dict[str, Any]
+
+
+class HistoryMemory(Database):
+    """The part of the store that tells what has happened."""
+
+    def history(self, experiment: str | None = None) -> list[Values]:
+        """The rows of the view ``round_summary``, of one experiment or of all, by experiment and number.
+
+        Raises:
+            NoSuchExperiment: there is no such experiment; the message names those that there are.
+        """
+        with self.reading() as session:
+            if experiment is not None:
+                _require_experiment(session, experiment)
+            return summaries(session, experiment)
+
+    def round_detail(self, experiment: str, number: int) -> Values:
+        """All that is known of a round.
+
+        Keys: ``summary`` (as in the history), ``settings``, ``seed``, ``prompts`` (each with its candidates, rankings
+        and agreement), ``demonstrations`` (``in_use``, ``promoted``, ``retired``), ``templates``, ``parent_adapter``,
+        ``adapter``, ``metrics``, ``steps``, ``failed_calls``.
+
+        Raises:
+            NoSuchExperiment: there is no such experiment or round; the message names those that there are.
+        """
+        with self.reading() as session:
+            _require_experiment(session, experiment)
+            by_number = {row["number"]: row for row in summaries(session, experiment)}
+            if number not in by_number:
+                known = ", ".join(str(each) for each in by_number) or "none yet"
+                raise NoSuchExperiment(f"Experiment '{experiment}' has no round {number} (rounds: {known}).")
+            row = session.scalars(
+                select(tables.Round)
+                .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
+                .where(tables.Experiment.name == experiment, tables.Round.number == number)
+            ).one()
+            return {"summary": by_number[number], **_details(session, row)}
+
+
+def _require_experiment(session: Session, name: str) -> None:
+    known = session.scalars(select(tables.Experiment.name).order_by(tables.Experiment.name)).all()
+    if name not in known:
+        raise NoSuchExperiment(f"There is no experiment '{name}' (known: {', '.join(known) or 'none yet'}).")
+
+
+def summaries(session: Session, experiment: str | None) -> list[Values]:
+    """The rows of the view ``round_summary``, of one experiment or of all."""
+    query = "SELECT * FROM round_summary {} ORDER BY experiment, number"
+    if experiment is None:
+        found = session.execute(text(query.format("")).columns(opened_at=Utc, closed_at=Utc))
+    else:
+        mine = text(query.format("WHERE experiment = :experiment")).columns(opened_at=Utc, closed_at=Utc)
+        found = session.execute(mine, {"experiment": experiment})
+    return [_plain(row._asdict()) for row in found]
+
+
+def _plain(row: Mapping[str, Any]) -> Values:
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
+
+
+def _details(session: Session, row: tables.Round) -> Values:
+    adapter = session.scalar(select(tables.Adapter).where(tables.Adapter.round_id == row.id))
+    return {
+        "settings": row.settings,
+        "seed": row.seed,
+        "prompts": _prompts(session, row.id),
+        "demonstrations": {
+            "in_use": [asdict(shown) for shown in read_pool(session, row.id)],
+            "promoted": _promoted(session, row),
+            "retired": _retired(session, row.id),
+        },
+        "templates": [{"hash": used.hash, **asdict(used)} for used in read_templates(session, row.id)],
+        "parent_adapter": row.parent_adapter_id,
+        "adapter": None if adapter is None else _columns(adapter),
+        "metrics": [asdict(metric) for metric in read_metrics(session, row.id).values()],
+        "steps": _steps(session, row.id),
+        "failed_calls": _failed_calls(session, row.id),
+    }
+
+
+def _columns(row: tables.Base) -> Values:
+    return _plain({column.name: getattr(row, column.name) for column in row.__table__.columns})
+
+
+def _prompts(session: Session, round_id: int) -> list[Values]:
+    candidates = _candidates(session, round_id)
+    rankings = _by_prompt(read_rankings(session, round_id))
+    agreements = {row.prompt_id: asdict(row) for row in read_agreements(session, round_id)}
+    found = session.execute(
+        select(tables.Prompt.text, tables.RoundPrompt)
+        .join(tables.RoundPrompt, tables.RoundPrompt.prompt_id == tables.Prompt.id)
+        .where(tables.RoundPrompt.round_id == round_id)
+        .order_by(tables.RoundPrompt.purpose.desc(), tables.RoundPrompt.position)
+    )
+    return [
+        {
+            "id": drawn.prompt_id,
+            "text": words,
+            "purpose": drawn.purpose,
+            "set_aside_reason": drawn.set_aside_reason,
+            "candidates": candidates.get(drawn.prompt_id, []),
+            "rankings": rankings.get(drawn.prompt_id, {}),
+            "agreement": agreements.get(drawn.prompt_id),
+        }
+        for words, drawn in found
+    ]
+
+
+def _candidates(session: Session, round_id: int) -> dict[str, list[Values]]:
+    candidate = tables.Candidate
+    by_prompt: dict[str, list[Values]] = {}
+    found = session.scalars(
+        select(candidate).where(candidate.round_id == round_id).order_by(candidate.position, candidate.id)
+    )
+    for row in found:
+        values = asdict(candidate_record(row))
+        del values["token_ids"]  # no reader of a history wants them, and they would be most of it
+        values.update(token_count=row.token_count, mean_logprob=row.mean_logprob)
+        by_prompt.setdefault(row.prompt_id, []).append(values)
+    return by_prompt
+
+
+def _by_prompt(rankings: Sequence[records.Ranking]) -> dict[str, Values]:
+    by_prompt: dict[str, Values] = {}
+    for ranking in rankings:
+        given = {"order": list(ranking.order), "steadiness": ranking.steadiness}
+        by_prompt.setdefault(ranking.prompt_id, {})[ranking.by] = given
+    return by_prompt
+
+
+def _promoted(session: Session, row: tables.Round) -> list[Values]:
+    promotion = tables.DemonstrationPromotion
+    found = session.execute(
+        select(tables.Demonstration, promotion)
+        .join(promotion, promotion.demonstration_id == tables.Demonstration.id)
+        .where(promotion.round_id == row.id)
+        .order_by(promotion.position)
+    )
+    return [
+        {**asdict(demonstration_record(content, made.tau, made.chance, row.number)), "prompt_id": made.prompt_id}
+        for content, made in found
+    ]
+
+
+def _retired(session: Session, round_id: int) -> list[Values]:
+    retirement = tables.DemonstrationRetirement
+    found = session.scalars(
+        select(tables.Demonstration)
+        .join(retirement, retirement.demonstration_id == tables.Demonstration.id)
+        .where(retirement.round_id == round_id)
+        .order_by(tables.Demonstration.id)
+    )
+    return [_columns(row) for row in found]
+
+
+def _steps(session: Session, round_id: int) -> list[Values]:
+    step = tables.RoundStep
+    found = session.scalars(select(step).where(step.round_id == round_id).order_by(step.step))
+    return [{"step": row.step, "seconds": row.seconds, "runs": row.runs} for row in found]
+
+
+def _failed_calls(session: Session, round_id: int) -> list[Values]:
+    call = tables.JudgeCall
+    found = session.scalars(
+        select(call).where(call.round_id == round_id, call.status == "failed").order_by(call.asked_at, call.id)
+    )
+    names = ("key", "purpose", "subject_id", "model", "error", "reply", "attempts")
+    return [{name: getattr(row, name) for name in names} for row in found]

@@ -1,0 +1,109 @@
+"""Bring a database to the schema that this version of the code knows, through Alembic."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DatabaseError
+
+from cyclealign.errors import NewerDatabase, StoreError
+from cyclealign.store.connecting import name_of
+
+# A name of our own, so that a database that another Alembic user shares is not taken for ours.
+VERSION_TABLE = "cyclealign_revision"
+_POSTGRES_LOCK = 0x6379636C65  # any number that no one else uses: "cycle"
+_one_at_a_time = threading.Lock()  # Alembic keeps the migration that runs in a global
+
+
+def migrations_folder() -> Path:
+    """The folder ``migrations``.
+
+    It lies beside the package ``cyclealign``: in a checkout and an editable install at the top of the repository; in
+    an installed wheel in site-packages, because pyproject.toml lists it among the packages.
+    """
+    return Path(__file__).resolve().parents[2] / "migrations"
+
+
+def alembic_config() -> Config:
+    """What alembic.ini would say, for use from any current folder."""
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def revision_of(connection: Connection) -> str | None:
+    """The revision that the database says it has; None for a fresh one."""
+    return MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
+
+
+def upgrade(engine: Engine, revision: str = "head") -> None:
+    """Bring the database up to ``revision`` in one transaction; two processes may do so at once.
+
+    Raises:
+        NewerDatabase: the database has a revision that this version of the code does not know.
+        StoreError: the file is not a database.
+    """
+    try:
+        with _one_at_a_time, engine.connect() as connection:
+            if not _up_to_date(connection, revision):
+                connection.rollback()
+                with _alone(connection):
+                    _run(connection, revision, down=False)
+    except DatabaseError as error:
+        raise StoreError(f"{name_of(engine.url)} cannot be brought up to date: {error.orig}.") from error
+
+
+def downgrade(engine: Engine, revision: str) -> None:
+    """Take the database back to an older ``revision`` (``base``: nothing is left), in one transaction."""
+    with _one_at_a_time, engine.connect() as connection, _alone(connection):
+        _run(connection, revision, down=True)
+
+
+def _up_to_date(connection: Connection, revision: str) -> bool:
+    scripts = ScriptDirectory.from_config(alembic_config())
+    current = revision_of(connection)
+    if current is not None and current not in {script.revision for script in scripts.walk_revisions()}:
+        raise NewerDatabase(
+            f"{name_of(connection.engine.url)} was written by a newer cyclealign (its revision '{current}' is unknown "
+            "here). Upgrade cyclealign, or set CYCLEALIGN_DATABASE_URL to another database."
+        )
+    return current == (scripts.get_current_head() if revision == "head" else revision)
+
+
+@contextmanager
+def _alone(connection: Connection) -> Iterator[None]:
+    """One transaction that no other migration can run beside."""
+    sqlite = connection.dialect.name == "sqlite"
+    if sqlite:
+        # Off while tables are rebuilt (a rebuild drops the old table), and all of them checked at the end.
+        _pragma(connection, "foreign_keys = OFF")
+    try:
+        with connection.execution_options(writes=True).begin():
+            if not sqlite:
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_POSTGRES_LOCK})")
+            yield
+            if sqlite and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+                raise StoreError("The migration would leave rows that point nowhere. Nothing was changed.")
+    finally:
+        if sqlite:
+            _pragma(connection, "foreign_keys = ON")
+
+
+def _pragma(connection: Connection, setting: str) -> None:
+    """Set it beneath SQLAlchemy, which would begin a transaction first: inside one this setting is ignored."""
+    cursor = connection.connection.cursor()
+    cursor.execute(f"PRAGMA {setting}")
+    cursor.close()
+
+
+def _run(connection: Connection, revision: str, *, down: bool) -> None:
+    config = alembic_config()
+    config.attributes["connection"] = connection
+    (command.downgrade if down else command.upgrade)(config, revision)

@@ -1,0 +1,42 @@
+"""The rounds of an experiment with their metrics, for tables and plots; and what a next round must fit."""
+
+from typing import Any
+
+from sqlalchemy import select
+
+from cyclealign import tables
+from cyclealign.store.connecting import Database
+from cyclealign.store.history import summaries
+from cyclealign.store.measurements import read_metrics
+
+
+class OverviewMemory(Database):
+    """The part of the store that is asked about whole experiments."""
+
+    def experiments(self) -> list[str]:
+        """The names of all experiments, the oldest first."""
+        with self.reading() as session:
+            return list(session.scalars(select(tables.Experiment.name).order_by(tables.Experiment.id)))
+
+    def rounds(self, experiment: str) -> list[dict[str, Any]]:
+        """The rows of ``round_summary`` of one experiment, each with ``metrics`` (name -> Metric); none if unknown."""
+        with self.reading() as session:
+            found = session.execute(
+                select(tables.Round.number, tables.Round.id)
+                .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
+                .where(tables.Experiment.name == experiment)
+            )
+            ids = {number: round_id for number, round_id in found}  # noqa: C416 - dict() would ask a Result for keys
+            rows = summaries(session, experiment)
+            return [{**row, "metrics": read_metrics(session, ids[row["number"]])} for row in rows]
+
+    def base_model_of(self, experiment: str) -> str | None:
+        """The base model that the experiment's first round was opened with."""
+        with self.reading() as session:
+            return session.scalar(
+                select(tables.Round.base_model)
+                .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
+                .where(tables.Experiment.name == experiment)
+                .order_by(tables.Round.number)
+                .limit(1)
+            )

@@ -1,0 +1,128 @@
+"""What a round was opened with, written once and read back exactly."""
+
+from collections.abc import Sequence
+from typing import Literal, cast
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cyclealign import records, tables
+from cyclealign.store.prompts import prompt_record
+from cyclealign.store.writing import insert_all, insert_new, now
+
+
+def write_plan(session: Session, round_id: int, plan: records.RoundPlan) -> None:
+    """Write the parts of the plan that have rows of their own. The prompts must be in the store already."""
+    _write_prompts(session, round_id, plan.prompts, "train")
+    _write_prompts(session, round_id, plan.held_out, "held_out")
+    _write_templates(session, round_id, plan.templates)
+    remember_demonstrations(session, plan.demonstrations)
+    pool = [
+        {
+            "round_id": round_id,
+            "position": position,
+            "demonstration_id": shown.id,
+            "tau": shown.tau,
+            "chance": shown.chance,
+            "promoted_in_round_number": shown.promoted_round,
+        }
+        for position, shown in enumerate(plan.demonstrations)
+    ]
+    insert_all(session, tables.RoundDemonstration, pool)
+
+
+def remember_demonstrations(session: Session, demonstrations: Sequence[records.Demonstration]) -> None:
+    """Store the content of demonstrations that are new; whether one is in use is said elsewhere."""
+    rows = [
+        {"id": shown.id, "kind": shown.kind, "question": shown.question, "answers": list(shown.answers)}
+        for shown in demonstrations
+    ]
+    insert_new(session, tables.Demonstration, rows, tables.Demonstration.id)
+
+
+def read_round(session: Session, round_id: int) -> records.Round:
+    """The round with its plan as it was opened."""
+    row = session.get_one(tables.Round, round_id)
+    plan = records.RoundPlan(
+        experiment=session.get_one(tables.Experiment, row.experiment_id).name,
+        settings=row.settings,
+        seed=row.seed,
+        prompts=_read_prompts(session, round_id, "train"),
+        held_out=_read_prompts(session, round_id, "held_out"),
+        templates=read_templates(session, round_id),
+        demonstrations=read_pool(session, round_id),
+        base_model=row.base_model,
+    )
+    return records.Round(row.id, plan.experiment, row.number, plan, read_adapter(session, row.parent_adapter_id))
+
+
+def read_adapter(session: Session, adapter_id: str | None) -> records.Adapter | None:
+    """The adapter with this id; None for None, which stands for the base model."""
+    if adapter_id is None:
+        return None
+    row = session.get_one(tables.Adapter, adapter_id)
+    return records.Adapter(row.id, row.path, row.content_hash, row.parent_id)
+
+
+def read_templates(session: Session, round_id: int) -> tuple[records.Template, ...]:
+    """The template versions that the round was opened with, in the order of its plan."""
+    found = session.execute(
+        select(tables.RoundTemplate.name, tables.Template.text)
+        .join(tables.Template, tables.Template.hash == tables.RoundTemplate.template_hash)
+        .where(tables.RoundTemplate.round_id == round_id)
+        .order_by(tables.RoundTemplate.position)
+    )
+    return tuple(records.Template(name, text) for name, text in found)
+
+
+def read_pool(session: Session, round_id: int) -> tuple[records.Demonstration, ...]:
+    """The demonstrations that the round was opened with, in the order of its plan."""
+    found = session.execute(
+        select(tables.Demonstration, tables.RoundDemonstration)
+        .join(tables.Demonstration, tables.Demonstration.id == tables.RoundDemonstration.demonstration_id)
+        .where(tables.RoundDemonstration.round_id == round_id)
+        .order_by(tables.RoundDemonstration.position)
+    )
+    return tuple(
+        demonstration_record(content, shown.tau, shown.chance, shown.promoted_in_round_number)
+        for content, shown in found
+    )
+
+
+def demonstration_record(
+    row: tables.Demonstration, tau: float, chance: float, promoted_round: int | None
+) -> records.Demonstration:
+    """The value of a row, with what is known of the promotion that it stands for."""
+    kind = cast(Literal["static", "dynamic"], row.kind)  # the table takes no other
+    return records.Demonstration(row.id, row.question, tuple(row.answers), kind, tau, chance, promoted_round)
+
+
+def _read_prompts(session: Session, round_id: int, purpose: records.Purpose) -> tuple[records.Prompt, ...]:
+    found = session.scalars(
+        select(tables.Prompt)
+        .join(tables.RoundPrompt, tables.RoundPrompt.prompt_id == tables.Prompt.id)
+        .where(tables.RoundPrompt.round_id == round_id, tables.RoundPrompt.purpose == purpose)
+        .order_by(tables.RoundPrompt.position)
+    )
+    return tuple(prompt_record(row) for row in found)
+
+
+def _write_prompts(
+    session: Session, round_id: int, prompts: Sequence[records.Prompt], purpose: records.Purpose
+) -> None:
+    rows = [
+        {"round_id": round_id, "prompt_id": prompt.id, "purpose": purpose, "position": position}
+        for position, prompt in enumerate(prompts)
+    ]
+    insert_all(session, tables.RoundPrompt, rows)
+
+
+def _write_templates(session: Session, round_id: int, templates: Sequence[records.Template]) -> None:
+    seen = now()
+    texts = [{"hash": used.hash, "name": used.name, "text": used.text, "first_seen_at": seen} for used in templates]
+    insert_new(session, tables.Template, texts, tables.Template.hash)
+    versions = [
+        {"round_id": round_id, "name": used.name, "position": position, "template_hash": used.hash}
+        for position, used in enumerate(templates)
+    ]
+    insert_all(session, tables.RoundTemplate, versions)

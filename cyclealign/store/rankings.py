@@ -1,0 +1,134 @@
+"""Who ranked a round's answers how, and how far policy and judge agree."""
+
+from collections.abc import Sequence
+from typing import cast
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cyclealign import records, tables
+from cyclealign.store.connecting import Database
+from cyclealign.store.writing import Row, insert, insert_all, insert_new, require_open
+
+
+class RankingMemory(Database):
+    """The part of the store that holds rankings and agreements."""
+
+    def add_rankings(self, round_id: int, rankings: Sequence[records.Ranking]) -> None:
+        """Add rankings of prompts that the round drew, all or none; one that is there already is left as it is.
+
+        Raises:
+            LeaseLost: the round is closed.
+        """
+        with self.writing() as session:
+            require_open(session, round_id)
+            once: dict[tuple[str, str], records.Ranking]
+            once = {(ranking.prompt_id, ranking.by): ranking for ranking in reversed(rankings)}
+            new = _insert_rankings(session, round_id, list(once.values()))
+            places = [
+                {"ranking_id": ranking_id, "place": place, "candidate_id": candidate_id}
+                for key, ranking_id in new.items()
+                for place, candidate_id in enumerate(once[key].order, 1)
+            ]
+            insert_all(session, tables.RankingPlace, places)
+
+    def rankings(self, round_id: int, by: records.RankedBy) -> dict[str, records.Ranking]:
+        """The rankings that ``by`` gave in this round, by prompt id, in the order of the round's prompts."""
+        with self.reading() as session:
+            return {ranking.prompt_id: ranking for ranking in read_rankings(session, round_id) if ranking.by == by}
+
+    def add_agreements(self, round_id: int, rows: Sequence[records.Agreement]) -> None:
+        """Add agreements, all or none; a prompt's that is there already is left as it is.
+
+        Raises:
+            LeaseLost: the round is closed.
+        """
+        with self.writing() as session:
+            require_open(session, round_id)
+            values = [_agreement_row(round_id, row) for row in rows]
+            insert_new(session, tables.Agreement, values, tables.Agreement.prompt_id)
+
+    def agreements(self, round_id: int) -> dict[str, records.Agreement]:
+        """The agreements of the round by prompt id, in the order of the round's prompts."""
+        with self.reading() as session:
+            return {row.prompt_id: row for row in read_agreements(session, round_id)}
+
+
+def read_rankings(session: Session, round_id: int) -> list[records.Ranking]:
+    """Every ranking of the round, in the order of its prompts."""
+    ranking, place, drawn = tables.Ranking, tables.RankingPlace, tables.RoundPrompt
+    found = session.execute(
+        select(ranking, place.candidate_id)
+        .join(place, place.ranking_id == ranking.id)
+        .join(drawn, (drawn.round_id == ranking.round_id) & (drawn.prompt_id == ranking.prompt_id))
+        .where(ranking.round_id == round_id)
+        .order_by(drawn.purpose, drawn.position, ranking.ranked_by, place.place)
+    )
+    orders: dict[int, list[str]] = {}
+    rows: dict[int, tables.Ranking] = {}
+    for row, candidate_id in found:
+        rows[row.id] = row
+        orders.setdefault(row.id, []).append(candidate_id)
+    return [_ranking_record(row, orders[row.id]) for row in rows.values()]
+
+
+def read_agreements(session: Session, round_id: int) -> list[records.Agreement]:
+    """Every agreement of the round, in the order of its prompts."""
+    agreement, drawn = tables.Agreement, tables.RoundPrompt
+    found = session.scalars(
+        select(agreement)
+        .join(drawn, (drawn.round_id == agreement.round_id) & (drawn.prompt_id == agreement.prompt_id))
+        .where(agreement.round_id == round_id)
+        .order_by(drawn.purpose, drawn.position)
+    )
+    return [
+        records.Agreement(
+            prompt_id=row.prompt_id,
+            order=tuple(row.agreed),
+            lcs_length=row.lcs_length,
+            answers=row.answers,
+            chance=row.chance_probability,
+            tau=row.tau,
+            weight=row.weight,
+        )
+        for row in found
+    ]
+
+
+def _insert_rankings(
+    session: Session, round_id: int, rankings: Sequence[records.Ranking]
+) -> dict[tuple[str, str], int]:
+    """Insert those that are new; return their ids by prompt and ranker (the database may answer in any order)."""
+    if not rankings:
+        return {}
+    rows = [
+        {
+            "round_id": round_id,
+            "prompt_id": ranking.prompt_id,
+            "ranked_by": ranking.by,
+            "steadiness": ranking.steadiness,
+        }
+        for ranking in rankings
+    ]
+    table = tables.Ranking
+    statement = insert(session, table).on_conflict_do_nothing()
+    found = session.execute(statement.returning(table.id, table.prompt_id, table.ranked_by), rows)
+    return {(prompt_id, by): ranking_id for ranking_id, prompt_id, by in found}
+
+
+def _ranking_record(row: tables.Ranking, order: Sequence[str]) -> records.Ranking:
+    by = cast(records.RankedBy, row.ranked_by)  # the table takes no other
+    return records.Ranking(row.prompt_id, by, tuple(order), row.steadiness)
+
+
+def _agreement_row(round_id: int, row: records.Agreement) -> Row:
+    return {
+        "round_id": round_id,
+        "prompt_id": row.prompt_id,
+        "agreed": list(row.order),
+        "lcs_length": row.lcs_length,
+        "answers": row.answers,
+        "chance_probability": row.chance,
+        "tau": row.tau,
+        "weight": row.weight,
+    }

@@ -1,0 +1,190 @@
+"""Rounds: opened by one transaction, held under a lease, closed by one conditional UPDATE."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Literal
+
+from sqlalchemy import ColumnElement, CursorResult, Update, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from cyclealign import records, tables
+from cyclealign.errors import ExperimentBusy, LeaseLost, NoSuchExperiment
+from cyclealign.store.connecting import Database
+from cyclealign.store.plans import read_adapter, read_round, write_plan
+from cyclealign.store.writing import insert_new, now
+
+Verdict = Literal["accepted", "rolled_back"]
+
+
+class RoundMemory(Database):
+    """The part of the store that moves experiments on.
+
+    ``owner`` names one run, the same from its start to its end; no two runs share it.
+    """
+
+    def open_round(self, plan: records.RoundPlan, owner: str, lease_seconds: float) -> records.Round:
+        """Open the next round of the experiment, made if new, with everything that the round reads.
+
+        Raises:
+            ExperimentBusy: a round of the experiment is open already.
+        """
+        with self.writing() as session:
+            experiment_id = _lock_experiment(session, plan)
+            _refuse_second_round(session, experiment_id, plan.experiment)
+            last = session.scalar(
+                select(func.max(tables.Round.number)).where(tables.Round.experiment_id == experiment_id)
+            )
+            parent = _last_accepted(session, plan.experiment)[1]
+            opened = tables.Round(
+                experiment_id=experiment_id,
+                number=(last or 0) + 1,
+                status="open",
+                owner=owner,
+                lease_until=now() + timedelta(seconds=lease_seconds),
+                seed=plan.seed,
+                settings=plan.settings,
+                base_model=plan.base_model,
+                parent_adapter_id=parent.id if parent else None,
+                opened_at=now(),
+            )
+            session.add(opened)
+            session.flush()
+            write_plan(session, opened.id, plan)
+            # Read back, so that a first run works on the very values that a resumed one would see.
+            session.expire_all()
+            return read_round(session, opened.id)
+
+    def open_round_of(self, experiment: str) -> records.Round | None:
+        """The unfinished round of the experiment, its plan as it was opened; None if there is none."""
+        with self.reading() as session:
+            round_id = session.scalar(
+                select(tables.Round.id)
+                .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
+                .where(tables.Experiment.name == experiment, tables.Round.status == "open")
+            )
+            return None if round_id is None else read_round(session, round_id)
+
+    def take_over(self, round_id: int, owner: str, lease_seconds: float, alive: Callable[[str], bool]) -> None:
+        """Take the lease of an open round that is ours, has expired, or whose owner is known to be dead.
+
+        ``alive`` is asked about the present owner; it returns False only if that run has certainly ended.
+
+        Raises:
+            ExperimentBusy: another run holds the round; the message says which, until when, and what to do.
+        """
+        with self.reading() as session:
+            held = _find_round(session, round_id)
+            free = held.owner == owner or held.lease_until < now()
+        takeable: list[ColumnElement[bool]] = [tables.Round.owner == owner, tables.Round.lease_until < now()]
+        if not free and not alive(held.owner):
+            takeable.append(tables.Round.owner == held.owner)
+        with self.writing() as session:
+            if not _hold(session, round_id, or_(*takeable), owner, lease_seconds):
+                raise ExperimentBusy(_who_holds(session, round_id))
+
+    def renew(self, round_id: int, owner: str, lease_seconds: float) -> None:
+        """Extend the lease to ``lease_seconds`` from now.
+
+        Raises:
+            LeaseLost: another run took the round over, or closed it.
+        """
+        with self.writing() as session:
+            if not _hold(session, round_id, tables.Round.owner == owner, owner, lease_seconds):
+                raise LeaseLost(_who_took(session, round_id))
+
+    def close_round(self, round_id: int, owner: str, verdict: Verdict, reason: str) -> None:
+        """Close the round: with ``accepted`` all that it proposed counts from now on, with ``rolled_back`` none of it.
+
+        Raises:
+            LeaseLost: another run took the round over; nothing has changed.
+        """
+        statement = (
+            update(tables.Round)
+            .where(tables.Round.id == round_id, tables.Round.owner == owner, tables.Round.status == "open")
+            .values(status="closed", verdict=verdict, reason=reason, closed_at=now())
+        )
+        with self.writing() as session:
+            if _changed(session, statement) != 1:
+                raise LeaseLost(_who_took(session, round_id))
+
+    def last_accepted(self, experiment: str) -> tuple[int, records.Adapter | None]:
+        """Number and policy of the last accepted round: (0, None), the base model, if there is none.
+
+        A round that was accepted without training an adapter keeps its parent's.
+        """
+        with self.reading() as session:
+            return _last_accepted(session, experiment)
+
+
+def _lock_experiment(session: Session, plan: records.RoundPlan) -> int:
+    """Make the experiment if it is new, and let no one else open a round of it until this transaction ends."""
+    row = {"name": plan.experiment, "seed": plan.seed, "created_at": now()}
+    insert_new(session, tables.Experiment, [row], tables.Experiment.id)
+    named = select(tables.Experiment.id).where(tables.Experiment.name == plan.experiment)
+    return session.scalars(named.with_for_update()).one()
+
+
+def _refuse_second_round(session: Session, experiment_id: int, name: str) -> None:
+    held = session.scalar(
+        select(tables.Round.id).where(tables.Round.experiment_id == experiment_id, tables.Round.status == "open")
+    )
+    if held is not None:
+        raise ExperimentBusy(_who_holds(session, held))
+
+
+def _last_accepted(session: Session, experiment: str) -> tuple[int, records.Adapter | None]:
+    row = session.execute(
+        select(tables.Round.number, func.coalesce(tables.Adapter.id, tables.Round.parent_adapter_id))
+        .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
+        .outerjoin(tables.Adapter, tables.Adapter.round_id == tables.Round.id)
+        .where(tables.Experiment.name == experiment, tables.Round.verdict == "accepted")
+        .order_by(tables.Round.number.desc())
+        .limit(1)
+    ).first()
+    return (0, None) if row is None else (row[0], read_adapter(session, row[1]))
+
+
+def _hold(session: Session, round_id: int, condition: ColumnElement[bool], owner: str, lease_seconds: float) -> bool:
+    statement = (
+        update(tables.Round)
+        .where(tables.Round.id == round_id, tables.Round.status == "open", condition)
+        .values(owner=owner, lease_until=now() + timedelta(seconds=lease_seconds))
+    )
+    return _changed(session, statement) == 1
+
+
+def _changed(session: Session, statement: Update) -> int:
+    result = session.execute(statement.execution_options(synchronize_session=False))
+    assert isinstance(result, CursorResult)
+    return result.rowcount
+
+
+def _find_round(session: Session, round_id: int) -> tables.Round:
+    row = session.get(tables.Round, round_id)
+    if row is None:
+        raise NoSuchExperiment(f"There is no round with the id {round_id}.")
+    return row
+
+
+def _name(session: Session, row: tables.Round) -> str:
+    experiment = session.get_one(tables.Experiment, row.experiment_id).name
+    return f"Round {row.number} of experiment '{experiment}'"
+
+
+def _who_holds(session: Session, round_id: int) -> str:
+    row = _find_round(session, round_id)
+    if row.status == "closed":
+        return f"{_name(session, row)} was finished by {row.owner} meanwhile. Start the same command again to go on."
+    return (
+        f"{_name(session, row)} is held by {row.owner} until {row.lease_until:%Y-%m-%d %H:%M:%S} UTC. Wait until that "
+        "run ends; if it is gone, start the same command again after that time and the round goes on where it stopped."
+    )
+
+
+def _who_took(session: Session, round_id: int) -> str:
+    row = _find_round(session, round_id)
+    did = "finished" if row.status == "closed" else "taken over"
+    return (
+        f"{_name(session, row)} was {did} by {row.owner} after this run's lease had run out. Nothing of this run was "
+        "half applied: start the same command again to go on."
+    )

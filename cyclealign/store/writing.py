@@ -1,0 +1,69 @@
+"""Statements that both databases know but SQLAlchemy spells twice, and the checks that several writers share."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from cyclealign import tables
+from cyclealign.errors import LeaseLost, NoSuchExperiment
+
+Row = Mapping[str, object]
+
+
+def now() -> datetime:
+    """The time by this machine's clock; leases last minutes, so machines whose clocks differ by seconds agree."""
+    return datetime.now(UTC)
+
+
+def insert(session: Session, table: type[tables.Base]) -> postgresql.Insert:
+    """An INSERT that can say ON CONFLICT, in the words of the database at hand."""
+    if session.get_bind().dialect.name == "sqlite":
+        return cast(postgresql.Insert, sqlite.insert(table))
+    return postgresql.insert(table)
+
+
+def insert_new(
+    session: Session, table: type[tables.Base], rows: Sequence[Row], returning: InstrumentedAttribute[Any]
+) -> set[Any]:
+    """Insert the rows whose keys are not there yet; return ``returning`` of those that were new."""
+    if not rows:
+        return set()
+    statement = insert(session, table).on_conflict_do_nothing().returning(returning)
+    return set(session.scalars(statement, [dict(row) for row in rows]))
+
+
+def insert_all(session: Session, table: type[tables.Base], rows: Sequence[Row]) -> None:
+    """Insert rows that are known to be new."""
+    if rows:
+        session.execute(insert(session, table), [dict(row) for row in rows])
+
+
+def in_parts(ids: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
+    """Lists short enough for the parameters of one statement."""
+    return (ids[start : start + size] for start in range(0, len(ids), size))
+
+
+def require_open(session: Session, round_id: int) -> None:
+    """Keep the round open until this transaction ends: what a closed round rests on is never written again.
+
+    Raises:
+        LeaseLost: the round is closed: another run took it over and finished it.
+        NoSuchExperiment: there is no such round.
+    """
+    status = session.scalar(select(tables.Round.status).where(tables.Round.id == round_id).with_for_update(read=True))
+    if status is None:
+        raise NoSuchExperiment(f"There is no round with the id {round_id}.")
+    if status != "open":
+        raise LeaseLost(
+            "Another run took this round over and finished it; nothing of this run was added. Start the same command "
+            "again to go on with the next round."
+        )
+
+
+def experiment_of(round_id: int) -> ColumnElement[int]:
+    """The experiment of a round, as a subquery."""
+    return select(tables.Round.experiment_id).where(tables.Round.id == round_id).scalar_subquery()

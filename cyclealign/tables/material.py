@@ -1,0 +1,81 @@
+"""What rounds are made from: prompts, labels, templates and demonstrations."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column
+
+from cyclealign.tables.columns import Base, DemonstrationPart, Id, Key, PromptKey, RoundPart, one_of
+
+
+class PromptSet(Base):
+    __tablename__ = "prompt_set"
+    id: Mapped[Key]
+    name: Mapped[str] = mapped_column(unique=True)
+
+
+class Prompt(Base):
+    __tablename__ = "prompt"
+    id: Mapped[Id]
+    messages: Mapped[list[Any]]
+    text: Mapped[str]
+
+
+class PromptSetMember(Base):
+    __tablename__ = "prompt_set_member"
+    __table_args__ = (one_of("split", "train", "held_out"),)
+    prompt_set_id: Mapped[int] = mapped_column(ForeignKey("prompt_set.id"), primary_key=True)
+    prompt_id: Mapped[str] = mapped_column(ForeignKey("prompt.id"), primary_key=True, index=True)
+    split: Mapped[str]
+    source: Mapped[str]
+
+
+class LabelledList(Base):
+    """Answers to one prompt in an order that people gave, best first. Never trained on."""
+
+    __tablename__ = "labelled_list"
+    prompt_set_id: Mapped[int] = mapped_column(ForeignKey("prompt_set.id"), primary_key=True)
+    id: Mapped[Id]
+    prompt_id: Mapped[PromptKey]
+    answers: Mapped[list[Any]]
+    source: Mapped[str]
+
+
+class Template(Base):
+    __tablename__ = "template"
+    hash: Mapped[Id]
+    name: Mapped[str]
+    text: Mapped[str]
+    first_seen_at: Mapped[datetime]
+
+
+class Demonstration(Base):
+    """The content of a ranked example, answers best first; several experiments may promote the same one."""
+
+    __tablename__ = "demonstration"
+    __table_args__ = (one_of("kind", "static", "dynamic"),)
+    id: Mapped[Id]
+    kind: Mapped[str]
+    question: Mapped[str]
+    answers: Mapped[list[Any]]
+
+
+class DemonstrationPromotion(Base):
+    """A round's proposal to show the judge this example; it counts only if the round was accepted."""
+
+    __tablename__ = "demonstration_promotion"
+    round_id: Mapped[RoundPart]
+    demonstration_id: Mapped[DemonstrationPart]
+    position: Mapped[int]
+    prompt_id: Mapped[str | None] = mapped_column(ForeignKey("prompt.id"))
+    tau: Mapped[float]
+    chance: Mapped[float]
+
+
+class DemonstrationRetirement(Base):
+    """A round's proposal to show the judge this example no more; it counts only if the round was accepted."""
+
+    __tablename__ = "demonstration_retirement"
+    round_id: Mapped[RoundPart]
+    demonstration_id: Mapped[DemonstrationPart]

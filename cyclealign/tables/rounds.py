@@ -1,0 +1,123 @@
+"""Experiments, their rounds, and what each round was opened with and measured."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from cyclealign.tables.columns import Base, BigNumber, ExperimentKey, Id, Key, RoundPart, one_of
+
+
+class Experiment(Base):
+    """A line of rounds. ``seed`` is that of its first round."""
+
+    __tablename__ = "experiment"
+    id: Mapped[Key]
+    name: Mapped[str] = mapped_column(unique=True)
+    seed: Mapped[BigNumber]
+    created_at: Mapped[datetime]
+
+
+class Round(Base):
+    """One step of an experiment, held by ``owner`` until ``lease_until`` while it is open."""
+
+    __tablename__ = "round"
+    __table_args__ = (
+        UniqueConstraint("experiment_id", "number"),
+        one_of("status", "open", "closed"),
+        one_of("verdict", "accepted", "rolled_back"),
+        CheckConstraint("(status = 'closed') = (verdict IS NOT NULL)", name="closed_means_decided"),
+        Index(
+            "uq_round_one_open",
+            "experiment_id",
+            unique=True,
+            sqlite_where=text("status = 'open'"),
+            postgresql_where=text("status = 'open'"),
+        ),
+    )
+    id: Mapped[Key]
+    experiment_id: Mapped[ExperimentKey]
+    number: Mapped[int]
+    status: Mapped[str]
+    verdict: Mapped[str | None]
+    reason: Mapped[str | None]
+    owner: Mapped[str]
+    lease_until: Mapped[datetime]
+    seed: Mapped[BigNumber]
+    settings: Mapped[dict[str, Any]]
+    base_model: Mapped[str]
+    # use_alter: a round names an adapter and an adapter names its round.
+    parent_adapter_id: Mapped[str | None] = mapped_column(ForeignKey("adapter.id", use_alter=True))
+    opened_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+
+
+class Adapter(Base):
+    """Fine-tuned weights in a folder. The row is written after the folder, so a row means a complete folder."""
+
+    __tablename__ = "adapter"
+    id: Mapped[Id]
+    round_id: Mapped[int] = mapped_column(ForeignKey("round.id"), unique=True)
+    path: Mapped[str]
+    content_hash: Mapped[str]
+    parent_id: Mapped[str | None] = mapped_column(ForeignKey("adapter.id"))
+    base_model: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class RoundPrompt(Base):
+    """A prompt that the round drew; ``set_aside_reason`` says why it was left out, if it was."""
+
+    __tablename__ = "round_prompt"
+    __table_args__ = (UniqueConstraint("round_id", "purpose", "position"), one_of("purpose", "train", "held_out"))
+    round_id: Mapped[RoundPart]
+    prompt_id: Mapped[str] = mapped_column(ForeignKey("prompt.id"), primary_key=True, index=True)
+    purpose: Mapped[str]
+    position: Mapped[int]
+    set_aside_reason: Mapped[str | None]
+
+
+class RoundTemplate(Base):
+    """The version of a template that the round was opened with."""
+
+    __tablename__ = "round_template"
+    __table_args__ = (UniqueConstraint("round_id", "position"),)
+    round_id: Mapped[RoundPart]
+    name: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int]
+    template_hash: Mapped[str] = mapped_column(ForeignKey("template.hash"), index=True)
+
+
+class RoundDemonstration(Base):
+    """The pool that the round was opened with, as it was then: later promotions do not change it."""
+
+    __tablename__ = "round_demonstration"
+    __table_args__ = (UniqueConstraint("round_id", "demonstration_id"),)
+    round_id: Mapped[RoundPart]
+    position: Mapped[int] = mapped_column(primary_key=True)
+    demonstration_id: Mapped[str] = mapped_column(ForeignKey("demonstration.id"), index=True)
+    tau: Mapped[float]
+    chance: Mapped[float]
+    promoted_in_round_number: Mapped[int | None]
+
+
+class Metric(Base):
+    __tablename__ = "metric"
+    round_id: Mapped[RoundPart]
+    name: Mapped[Id]
+    value: Mapped[float]
+    low: Mapped[float | None]
+    high: Mapped[float | None]
+    count: Mapped[int | None]
+    unit: Mapped[str]
+
+
+class RoundStep(Base):
+    """Seconds spent on a step of the round, summed over ``runs`` (a resumed round has several)."""
+
+    __tablename__ = "round_step"
+    round_id: Mapped[RoundPart]
+    step: Mapped[Id]
+    seconds: Mapped[float]
+    runs: Mapped[int]

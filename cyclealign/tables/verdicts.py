@@ -1,0 +1,104 @@
+"""What the policy answered in a round, and how policy and judge ranked it."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from cyclealign.tables.columns import Base, ExperimentKey, Id, Key, RoundKey, RoundPart, of_the_round, one_of
+
+
+class Candidate(Base):
+    """An answer of the policy; log-probs in nats. ``adapter_id`` null: the base model wrote it."""
+
+    __tablename__ = "candidate"
+    __table_args__ = (
+        of_the_round(),
+        Index("ix_candidate_round_id_prompt_id", "round_id", "prompt_id"),
+        one_of("finish_reason", "stop", "length"),
+    )
+    id: Mapped[Id]
+    round_id: Mapped[RoundKey]
+    prompt_id: Mapped[str]
+    position: Mapped[int]
+    text: Mapped[str]
+    token_ids: Mapped[list[Any]]
+    token_count: Mapped[int]
+    logprob_sum: Mapped[float]
+    mean_logprob: Mapped[float]
+    finish_reason: Mapped[str]
+    adapter_id: Mapped[str | None] = mapped_column(ForeignKey("adapter.id"))
+    sampling: Mapped[dict[str, Any] | None]
+
+
+class JudgeCall(Base):
+    """One request to the judge, whole. Tokens, money and seconds are sums over all its paid attempts."""
+
+    __tablename__ = "judge_call"
+    __table_args__ = (
+        UniqueConstraint("experiment_id", "key"),
+        one_of("status", "answered", "failed"),
+        CheckConstraint("status = 'failed' OR reply IS NOT NULL", name="answered_means_reply"),
+    )
+    id: Mapped[Key]
+    experiment_id: Mapped[ExperimentKey]
+    round_id: Mapped[int] = mapped_column(ForeignKey("round.id"), index=True)
+    purpose: Mapped[str]
+    subject_id: Mapped[str]
+    key: Mapped[str]
+    model: Mapped[str]
+    template_hash: Mapped[str] = mapped_column(ForeignKey("template.hash"))
+    messages: Mapped[list[Any]]
+    shown: Mapped[list[Any]]
+    parameters: Mapped[dict[str, Any]]
+    status: Mapped[str]
+    reply: Mapped[str | None]
+    returned_model: Mapped[str | None]
+    prompt_tokens: Mapped[int]
+    completion_tokens: Mapped[int]
+    cost_usd: Mapped[float]
+    seconds: Mapped[float]
+    error: Mapped[str | None]
+    attempts: Mapped[int]
+    asked_at: Mapped[datetime]
+    answered_at: Mapped[datetime | None]
+
+
+class Ranking(Base):
+    __tablename__ = "ranking"
+    __table_args__ = (
+        of_the_round(),
+        UniqueConstraint("round_id", "prompt_id", "ranked_by"),
+        one_of("ranked_by", "policy", "judge", "agreement"),
+    )
+    id: Mapped[Key]
+    round_id: Mapped[RoundKey]
+    prompt_id: Mapped[str]
+    ranked_by: Mapped[str]
+    steadiness: Mapped[float]
+
+
+class RankingPlace(Base):
+    """Place 1 is the best."""
+
+    __tablename__ = "ranking_place"
+    __table_args__ = (UniqueConstraint("ranking_id", "candidate_id"),)
+    ranking_id: Mapped[int] = mapped_column(ForeignKey("ranking.id"), primary_key=True)
+    place: Mapped[int] = mapped_column(primary_key=True)
+    candidate_id: Mapped[str] = mapped_column(ForeignKey("candidate.id"))
+
+
+class Agreement(Base):
+    """``agreed`` lists the candidates of the longest common subsequence, best first."""
+
+    __tablename__ = "agreement"
+    __table_args__ = (of_the_round(),)
+    round_id: Mapped[RoundPart]
+    prompt_id: Mapped[Id]
+    agreed: Mapped[list[Any]]
+    lcs_length: Mapped[int]
+    answers: Mapped[int]
+    chance_probability: Mapped[float]
+    tau: Mapped[float]
+    weight: Mapped[float]

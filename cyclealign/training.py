@@ -1,0 +1,116 @@
+"""Rankings -> a LoRA adapter: the job as a value, and where it runs.
+
+The work itself is in `cyclealign.trainers`, which alone loads TRL. It runs in this process, or in one of its own under
+``accelerate launch``, whose memory goes back when it ends and where several GPUs are Accelerate's own business.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cyclealign.config import TrainingSettings
+from cyclealign.errors import TrainingFailed
+
+WEIGHTS = "adapter_model.safetensors"
+OnStep = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class RankedAnswers:
+    """What training learns from one prompt: token ids of the prompt and of its answers, best first, and a weight."""
+
+    prompt_ids: tuple[int, ...]
+    answers: tuple[tuple[int, ...], ...]
+    weight: float
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """Everything that training reads. ``parent`` is the folder of the adapter to go on from (None: a new one)."""
+
+    model: str
+    revision: str | None
+    parent: str | None
+    settings: TrainingSettings
+    lists: tuple[RankedAnswers, ...]
+    seed: int
+
+    def save(self, path: Path) -> None:
+        values = {**asdict(self), "settings": self.settings.model_dump()}
+        path.write_text(json.dumps(values), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> "TrainingJob":
+        values = json.loads(path.read_text(encoding="utf-8"))
+        lists = tuple(
+            RankedAnswers(tuple(row["prompt_ids"]), tuple(map(tuple, row["answers"])), row["weight"])
+            for row in values.pop("lists")
+        )
+        return cls(**{**values, "settings": TrainingSettings(**values["settings"])}, lists=lists)
+
+
+def train(job: TrainingJob, folder: Path, on_step: OnStep) -> float:
+    """Train an adapter into ``folder`` and return the mean training loss.
+
+    Raises:
+        TrainingFailed: nothing to learn from, or the training process ended without an adapter.
+    """
+    if not any(each.weight > 0 for each in job.lists):
+        raise TrainingFailed("No ranking with a weight above zero: nothing to learn from. Look at the judge's replies.")
+    if job.settings.process == "same":
+        from cyclealign.trainers import fit
+
+        return fit(job, folder, on_step)
+    return _in_own_process(job, folder, on_step)
+
+
+def _in_own_process(job: TrainingJob, folder: Path, on_step: OnStep) -> float:
+    job.save(folder / "job.json")
+    log = folder / "training.log"
+    with log.open("w", encoding="utf-8") as errors:
+        process = subprocess.Popen(
+            launch_command(job.settings.accelerate_config, folder),
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+        loss = _follow(process, on_step)
+    if process.returncode != 0 or loss is None or not (folder / WEIGHTS).is_file():
+        tail = "\n".join(log.read_text(encoding="utf-8").strip().splitlines()[-5:])
+        raise TrainingFailed(f"The training process ended with code {process.returncode}. Its last lines:\n{tail}")
+    return loss
+
+
+def launch_command(accelerate_config: str | None, folder: Path) -> Sequence[str]:
+    """The ``accelerate launch`` command; several GPUs come from Accelerate's own config file."""
+    plain = ["--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    chosen = ["--config_file", accelerate_config] if accelerate_config else plain
+    launch = [sys.executable, "-m", "accelerate.commands.launch", *chosen]
+    return [*launch, "-m", "cyclealign.trainers", str(folder)]
+
+
+def _follow(process: "subprocess.Popen[str]", on_step: OnStep) -> float | None:
+    """Pass the child's steps on; return the loss that it reports at its end."""
+    loss = None
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            try:
+                report = json.loads(line)
+                if "loss" in report:
+                    loss = float(report["loss"])
+                elif "step" in report:
+                    on_step(int(report["step"]), int(report["of"]))
+            except (ValueError, TypeError):
+                continue  # a library printed something of its own
+        process.wait()
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+    return loss

@@ -1,0 +1,83 @@
+"""The CycleAlign loop as a Prefect flow: each task gathers what is missing, calls the library, and writes rows.
+
+Prefect's result cache stays off: the database is the record, and to resume is to run again.
+"""
+
+import logging
+from collections.abc import Callable
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+from cyclealign.config import ExperimentConfig
+from cyclealign.errors import LeaseLost
+from cyclealign.records import Round
+from flows.examining import decide, evaluate
+from flows.learning import train
+from flows.leases import kept_alive
+from flows.opening import open_or_resume
+from flows.reports import publish
+from flows.sampling import generate
+from flows.teaching import agree, judge, teach
+from flows.workshop import Workshop, as_opened, open_workshop
+
+logger = logging.getLogger(__name__)
+
+Step = Callable[[Workshop, Round], int | str]
+STEPS: tuple[Step, ...] = (generate, judge, agree, teach, train, evaluate, decide)
+
+
+@flow(name="align", flow_run_name="align-{config.experiment}", persist_result=False, validate_parameters=True)
+def align(config: ExperimentConfig = ExperimentConfig()) -> int:  # noqa: B008 - the form is filled from the instance
+    """Advance an experiment by some rounds of CycleAlign.
+
+    Each round: the policy answers fresh prompts, the judge ranks the answers, agreed rankings become demonstrations,
+    the policy is fine-tuned, and the round is accepted or rolled back whole. A run that was stopped goes on where it
+    was when it is started again.
+
+    Args:
+        config: What to align, with which judge, and how.
+
+    Returns:
+        How many rounds were finished by this run.
+    """
+    with open_workshop(config) as shop:
+        finished = 0
+        while finished < config.rounds and not enough(shop):
+            advance(shop)
+            finished += 1
+        return finished
+
+
+def enough(shop: Workshop) -> bool:
+    """Whether the experiment has the rounds that ``until`` asks for."""
+    until = shop.config.until
+    if until is None:
+        return False
+    return sum(row["verdict"] is not None for row in shop.store.rounds(shop.config.experiment)) >= until
+
+
+def advance(shop: Workshop) -> None:
+    """One round, from its opening (or from where it stands) to its verdict."""
+    given = shop.config
+    round_ = open_or_resume(shop)
+    shop.config = as_opened(given, round_)
+    try:
+        with kept_alive(shop.store, round_.id, shop.owner) as lost:
+            for step in STEPS:
+                if lost.is_set():
+                    raise LeaseLost(f"Another run took over round {round_.number} of '{round_.experiment}'.")
+                run_step(step, shop, round_)
+    finally:
+        shop.config = given
+    publish(shop.store, round_)
+
+
+def run_step(step: Step, shop: Workshop, round_: Round) -> None:
+    """One step as a Prefect task, so that the run's page shows where the round is."""
+    name = step.__name__
+    run_name = f"{name}-round-{round_.number}"
+    as_task = task(name=name, task_run_name=run_name, cache_policy=NO_CACHE, persist_result=False)(step)
+    with shop.timed(round_, name):
+        outcome = as_task(shop, round_)
+    logger.info("Round %d of '%s': %s -> %s", round_.number, round_.experiment, name, outcome)

@@ -1,0 +1,166 @@
+"""The end of a round: the new adapter against its parent, the judge against labels, and the verdict."""
+
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
+
+from cyclealign import evaluation, ranking
+from cyclealign.config import ExperimentConfig
+from cyclealign.records import Adapter, Candidate, Demonstration, JudgeCall, LabelledList, Metric, Reply, Round
+from cyclealign.store import Verdict
+from flows.progress import tell
+from flows.sampling import draw
+from flows.teaching import manner_of, rank_calls
+from flows.workshop import Workshop
+
+Answers = Mapping[str, Sequence[Candidate]]
+
+
+def evaluate(shop: Workshop, round_: Round) -> int:
+    """Measure the round; returns the count of metrics. The parent's held-out answers are those of earlier rounds."""
+    adapter = shop.store.adapter_of(round_.id)
+    parents = held_out_answers(shop, round_, round_.parent)
+    news = held_out_answers(shop, round_, adapter)
+    metrics = [
+        *agreement_metrics(shop, round_),
+        win_rate(shop, round_, parents, news),
+        *drift(shop, round_, news),
+        *gold_quality(shop.config, round_, parents, news),
+        *judge_accuracy(shop, round_),
+    ]
+    shop.store.put_metrics(round_.id, metrics)
+    return len(metrics)
+
+
+def held_out_answers(shop: Workshop, round_: Round, adapter: Adapter | None) -> Answers:
+    """Answers to the held-out prompts; the same adapter answers once per experiment, whichever round asks."""
+    origin = ["held-out", round_.experiment, round_.plan.seed]
+    what = "answer held-out prompts"
+    return draw(shop, round_, what, round_.plan.held_out, shop.config.evaluation.answers, origin, adapter)
+
+
+def agreement_metrics(shop: Workshop, round_: Round) -> list[Metric]:
+    """How far policy and judge agree, and what two random rankings of as many answers would give."""
+    rows = [*shop.store.agreements(round_.id).values()]
+    return [
+        evaluation.with_interval("agreement_tau", [row.tau for row in rows]),
+        evaluation.with_interval("agreement_lcs", [row.lcs_length / row.answers for row in rows]),
+        Metric("agreement_chance", fmean(ranking.expected_lcs(row.answers) / row.answers for row in rows)),
+        evaluation.with_interval(
+            "judge_steadiness", [each.steadiness for each in shop.store.rankings(round_.id, "judge").values()]
+        ),
+    ]
+
+
+def win_rate(shop: Workshop, round_: Round, parents: Answers, news: Answers) -> Metric:
+    """How often the judge prefers the new answer to the parent's, each pair shown in both orders.
+
+    The interval is over prompts. Equal texts are a tie and cost nothing; a pair without a readable verdict is left out.
+    """
+    manner = manner_of(shop, round_, "win rate")
+    calls: dict[tuple[str, str], list[JudgeCall]] = {}
+    ties: list[str] = []
+    for prompt in round_.plan.held_out:
+        for parent, new in zip(parents[prompt.id], news[prompt.id], strict=True):
+            if parent.text == new.text:
+                ties.append(prompt.id)
+                continue
+            texts = {parent.id: parent.text, new.id: new.text}
+            calls[prompt.id, new.id] = rank_calls(
+                shop, manner, "win_rate", prompt.id, prompt.text, texts, round_.plan.demonstrations, 2
+            )
+    replies = shop.ask(round_, "compare with the parent", [call for row in calls.values() for call in row])
+    scores: dict[str, list[float]] = {prompt_id: [0.5] * ties.count(prompt_id) for prompt_id in ties}
+    for (prompt_id, new_id), row in calls.items():
+        score = evaluation.duel_score(new_id, evaluation.readable(row, replies))
+        if score is not None:
+            scores.setdefault(prompt_id, []).append(score)
+    return evaluation.with_interval("win_rate", [fmean(row) for row in scores.values()])
+
+
+def drift(shop: Workshop, round_: Round, news: Answers) -> list[Metric]:
+    """How far the policy has moved from its base, and the length of its answers."""
+    shop.use(None)
+    made = [each for row in news.values() for each in row if each.token_ids]
+    sums = []
+    for number, prompt in enumerate(round_.plan.held_out):
+        tell("score under the base model", number, len(round_.plan.held_out))
+        rows = [each.token_ids for each in news[prompt.id] if each.token_ids]
+        sums += shop.policy.logprob_sums(prompt, rows) if rows else []
+    tell("score under the base model", len(round_.plan.held_out), len(round_.plan.held_out))
+    return [evaluation.drift(made, sums), evaluation.length(made)]
+
+
+def gold_quality(config: ExperimentConfig, round_: Round, parents: Answers, news: Answers) -> list[Metric]:
+    """The demo world's hidden quality of the held-out answers. It is reported; nothing decides by it."""
+    if config.evaluation.gold == "none":
+        return []
+    from cyclealign.demo.world import quality
+
+    text = {prompt.id: prompt.text for prompt in round_.plan.held_out}
+
+    def of(name: str, answers: Answers, rate: Callable[[str, str], float]) -> Metric:
+        pairs = [(text[prompt_id], each.text) for prompt_id, row in answers.items() for each in row]
+        return evaluation.gold(name, pairs, rate)
+
+    return [of("gold_quality", news, quality), of("gold_quality_parent", parents, quality)]
+
+
+def judge_accuracy(shop: Workshop, round_: Round) -> list[Metric]:
+    """The judge against labelled lists that nobody trains on: with no, with static and with all demonstrations.
+
+    The requests do not depend on the round's number, so only those that show new demonstrations cost anything anew.
+    """
+    labelled = shop.store.labelled(shop.config.prompts.set_name)[: shop.config.evaluation.labelled_lists]
+    pool = round_.plan.demonstrations
+    arms = {
+        "judge_accuracy_none": [],
+        "judge_accuracy_static": [each for each in pool if each.kind == "static"],
+        "judge_accuracy": list(pool),
+    }
+    return [accuracy_of(shop, round_, name, labelled, shown) for name, shown in arms.items()] if labelled else []
+
+
+def accuracy_of(
+    shop: Workshop, round_: Round, name: str, labelled: Sequence[LabelledList], pool: Sequence[Demonstration]
+) -> Metric:
+    """Share of labelled pairs that the judge orders as the label does, with an interval over lists."""
+    manner = manner_of(shop, round_, "accuracy")
+    orders = shop.config.judge.orders
+    calls = {
+        each.id: rank_calls(
+            shop, manner, "accuracy", each.id, each.prompt.text, evaluation.labelled_texts(each), pool, orders
+        )
+        for each in labelled
+    }
+    replies = shop.ask(round_, name.replace("_", " "), [call for row in calls.values() for call in row])
+    return evaluation.with_interval(name, [*accuracies(labelled, calls, replies)])
+
+
+def accuracies(
+    labelled: Sequence[LabelledList], calls: Mapping[str, Sequence[JudgeCall]], replies: Mapping[str, Reply]
+) -> list[float]:
+    """One pair accuracy for each labelled list that got a readable verdict."""
+    found = []
+    for each in labelled:
+        verdicts = evaluation.readable(calls[each.id], replies)
+        if verdicts:
+            found.append(evaluation.pair_accuracy(ranking.consensus(verdicts), evaluation.labelled_ids(each)))
+    return found
+
+
+def decide(shop: Workshop, round_: Round) -> str:
+    """Accept the round or roll it back, whole, by one conditional update; returns the verdict."""
+    verdict, reason = verdict_of(shop.config, shop.store.metrics(round_.id))
+    shop.store.close_round(round_.id, shop.owner, verdict, reason)
+    return verdict
+
+
+def verdict_of(config: ExperimentConfig, metrics: Mapping[str, Metric]) -> tuple[Verdict, str]:
+    """The verdict and its reason, in words that the history shows."""
+    least, most_kl = config.acceptance.least_win_rate, config.acceptance.most_kl
+    won, moved = metrics["win_rate"], metrics["kl_from_base"]
+    if won.value < least:
+        return "rolled_back", f"win rate {won.value:.2f} is below {least:.2f}"
+    if most_kl is not None and moved.value > most_kl:
+        return "rolled_back", f"KL from the base {moved.value:.2f} is above {most_kl:.2f} nats per token"
+    return "accepted", f"win rate {won.value:.2f} is at least {least:.2f}"

@@ -1,0 +1,55 @@
+"""The policy's half of a round: the rankings become an adapter."""
+
+from collections.abc import Mapping
+
+from cyclealign import training
+from cyclealign.files import appearing_folder, hash_of_file, home
+from cyclealign.records import Adapter, Candidate, Metric, Round, content_id, seed_from
+from flows.progress import tell
+from flows.workshop import Workshop
+
+
+def train(shop: Workshop, round_: Round) -> str:
+    """Fine-tune the parent's adapter on the round's rankings; returns the new adapter's id.
+
+    The folder appears first and the row last, so a row means an adapter that is complete.
+    """
+    made = shop.store.adapter_of(round_.id)
+    if made is not None:
+        return made.id
+    folder = home() / "adapters" / round_.experiment / f"round-{round_.number}"
+    job = training.TrainingJob(
+        model=shop.model_folder,
+        revision=shop.config.policy.revision,
+        parent=round_.parent.path if round_.parent else None,
+        settings=shop.config.training,
+        lists=ranked_answers(shop, round_),
+        seed=seed_from(round_.plan.seed, round_.number, "train"),
+    )
+    with appearing_folder(folder) as unfinished:
+        loss = training.train(job, unfinished, lambda step, of: tell("train", step, of))
+    weights_hash = hash_of_file(folder / training.WEIGHTS)
+    parent_id = round_.parent.id if round_.parent else None
+    adapter_id = content_id("adapter", round_.experiment, round_.number, weights_hash)
+    adapter = Adapter(adapter_id, str(folder), weights_hash, parent_id)
+    shop.store.put_metrics(round_.id, [Metric("training_loss", loss, count=len(job.lists))])
+    shop.store.add_adapter(round_.id, adapter, round_.plan.base_model)
+    return adapter.id
+
+
+def ranked_answers(shop: Workshop, round_: Round) -> tuple[training.RankedAnswers, ...]:
+    """The lists to learn from: the target's order and the weight of each prompt that has a verdict."""
+    orders = shop.store.rankings(round_.id, shop.config.training.target)
+    weights = {row.prompt_id: row.weight for row in shop.store.agreements(round_.id).values()}
+    candidate_of: Mapping[str, Candidate] = {
+        each.id: each for row in shop.store.candidates(round_.id).values() for each in row
+    }
+    return tuple(
+        training.RankedAnswers(
+            prompt_ids=tuple(shop.policy.prompt_ids(prompt)),
+            answers=tuple(candidate_of[each].token_ids for each in orders[prompt.id].order),
+            weight=weights[prompt.id],
+        )
+        for prompt in round_.plan.prompts
+        if prompt.id in orders
+    )

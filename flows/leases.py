@@ -1,0 +1,54 @@
+"""Who is advancing an experiment: an owner's name that tells whether its process is still there, and its heartbeat."""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import uuid4
+
+import psutil
+
+from cyclealign.errors import LeaseLost
+from cyclealign.store import Store
+
+LEASE_SECONDS = 90.0
+
+
+def this_owner() -> str:
+    """A name for this run: host, process id, its start time and a nonce."""
+    started = psutil.Process().create_time()
+    return f"{socket.gethostname()}/{os.getpid()}/{started:.2f}/{uuid4().hex[:8]}"
+
+
+def alive(owner: str) -> bool:
+    """Whether the process behind an owner's name may still be at work; True where that cannot be known from here."""
+    host, pid, started, _ = owner.rsplit("/", 3)
+    if host != socket.gethostname():
+        return True
+    try:
+        return bool(abs(psutil.Process(int(pid)).create_time() - float(started)) < 0.1)
+    except psutil.NoSuchProcess:
+        return False
+
+
+@contextmanager
+def kept_alive(store: Store, round_id: int, owner: str) -> Iterator[threading.Event]:
+    """Renew the lease in the background; the event yielded is set when the lease has been lost."""
+    done, lost = threading.Event(), threading.Event()
+
+    def beat() -> None:
+        while not done.wait(LEASE_SECONDS / 3):
+            try:
+                store.renew(round_id, owner, LEASE_SECONDS)
+            except LeaseLost:
+                lost.set()
+                return
+
+    thread = threading.Thread(target=beat, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield lost
+    finally:
+        done.set()
+        thread.join()

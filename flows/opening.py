@@ -1,0 +1,126 @@
+"""Opening a round: everything that it reads is chosen here and fixed; or the unfinished round is taken up again."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from cyclealign.config import ExperimentConfig
+from cyclealign.errors import BadConfig, PolicyError, StoreError
+from cyclealign.prompting import load_demonstrations, load_template
+from cyclealign.records import Prompt, Round, RoundPlan, Template, content_id
+from flows.leases import LEASE_SECONDS, alive
+from flows.workshop import Workshop
+
+logger = logging.getLogger(__name__)
+
+TEMPLATES = ("rank",)
+DEMONSTRATIONS_FILE = "demonstrations.jsonl"
+
+
+def open_or_resume(shop: Workshop) -> Round:
+    """The experiment's unfinished round, taken over from a run that is gone, or a new one.
+
+    Raises:
+        ExperimentBusy: another run is advancing the experiment.
+        StoreError: no fresh prompts are left.
+    """
+    unfinished = shop.store.open_round_of(shop.config.experiment)
+    if unfinished is None:
+        return shop.store.open_round(plan_round(shop), shop.owner, LEASE_SECONDS)
+    shop.store.take_over(unfinished.id, shop.owner, LEASE_SECONDS, alive)
+    logger.info("Going on with round %d of '%s'.", unfinished.number, unfinished.experiment)
+    return unfinished
+
+
+def plan_round(shop: Workshop) -> RoundPlan:
+    """Choose what the next round reads."""
+    config, store = shop.config, shop.store
+    same_base_model(shop)
+    fresh = in_seeded_order(store.unused_prompts(config.prompts.set_name, config.experiment), config.seed)
+    if not fresh:
+        raise StoreError(
+            f"Prompt set '{config.prompts.set_name}' has no prompt left that '{config.experiment}' has not used. "
+            "Import more with `cyclealign prompts import`, or start a new experiment."
+        )
+    held_out = in_seeded_order(store.held_out_prompts(config.prompts.set_name), config.seed)
+    if not held_out:
+        raise StoreError(
+            f"Prompt set '{config.prompts.set_name}' has no held-out prompts to evaluate on. "
+            "Import more with `cyclealign prompts import` (one in ten is held out)."
+        )
+    static = load_demonstrations(shop.templates / DEMONSTRATIONS_FILE)
+    return RoundPlan(
+        experiment=config.experiment,
+        settings=config.model_dump(mode="json"),
+        seed=config.seed,
+        prompts=fitting(shop, fresh, config.prompts.per_round),
+        held_out=fitting(shop, held_out, config.prompts.held_out),
+        templates=tuple(template_for(shop, name) for name in TEMPLATES),
+        demonstrations=(*static, *store.active_demonstrations(config.experiment)),
+        base_model=shop.base_model,
+    )
+
+
+def in_seeded_order(prompts: Sequence[Prompt], seed: int) -> list[Prompt]:
+    """A shuffle that depends on seed and content only."""
+    return sorted(prompts, key=lambda prompt: content_id("draw", seed, prompt.id))
+
+
+def fitting(shop: Workshop, prompts: Sequence[Prompt], count: int) -> tuple[Prompt, ...]:
+    """The first ``count`` prompts that leave room for an answer in the policy's context.
+
+    Raises:
+        PolicyError: one does not and the config says ``refuse``; or none does.
+    """
+    room = shop.policy.context_tokens - shop.config.policy.max_new_tokens
+    chosen: list[Prompt] = []
+    for prompt in prompts:
+        if len(chosen) == count:
+            break
+        tokens = len(shop.policy.prompt_ids(prompt))
+        if tokens <= room:
+            chosen.append(prompt)
+        elif shop.config.prompts.too_long == "refuse":
+            raise PolicyError(too_long(shop.config, prompt, tokens, shop.policy.context_tokens))
+    if not chosen:
+        raise PolicyError(f"No prompt leaves room for {shop.config.policy.max_new_tokens} tokens of answer.")
+    return tuple(chosen)
+
+
+def too_long(config: ExperimentConfig, prompt: Prompt, tokens: int, context: int) -> str:
+    """The message about a prompt over the context."""
+    return (
+        f"The prompt '{prompt.text[:60]}...' takes {tokens:,} tokens; with policy.max_new_tokens = "
+        f"{config.policy.max_new_tokens:,} it does not fit the model's context of {context:,}. Shorten it, lower "
+        'max_new_tokens, or set prompts.too_long = "skip" to leave such prompts out.'
+    )
+
+
+def template_for(shop: Workshop, name: str) -> Template:
+    """The template file as it is now, unless that very version was dropped with a round that was rolled back.
+
+    Templates are promoted and dropped with their round: a version that no accepted round used, and a rolled-back one
+    did, gives way to the accepted version until the file is edited again.
+    """
+    found = load_template(shop.templates, name)
+    experiment = shop.config.experiment
+    accepted = shop.store.accepted_template(experiment, name)
+    if accepted is None or found.hash not in shop.store.dropped_templates(experiment, name):
+        return found
+    logger.warning(
+        "%s: this version was dropped with a round that was rolled back; using the accepted version %s. Edit the file "
+        "to try another.",
+        Path(shop.config.templates) / f"{name}.jinja",
+        accepted.hash[:12],
+    )
+    return accepted
+
+
+def same_base_model(shop: Workshop) -> None:
+    """Raise BadConfig if the experiment began with another base model: its adapters would not fit."""
+    last = shop.store.base_model_of(shop.config.experiment)
+    if last is not None and last != shop.base_model:
+        raise BadConfig(
+            f"Experiment '{shop.config.experiment}' began with the model '{last}', and policy.model is now "
+            f"'{shop.base_model}'. Give this model an experiment of its own."
+        )

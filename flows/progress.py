@@ -1,0 +1,28 @@
+"""How far a run is: told to whoever listens (the terminal's bars), and to the log of the run."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Listener = Callable[[str, int, int], None]
+
+logger = logging.getLogger("cyclealign.progress")
+_listeners: list[Listener] = []
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Hear of every step while the block runs: (what, done, of)."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
+def tell(what: str, done: int, of: int) -> None:
+    """Report progress; the log gets the start, each quarter and the end."""
+    for listener in _listeners:
+        listener(what, done, of)
+    if done == 0 or done == of or done * 4 // of != (done - 1) * 4 // of:
+        logger.info("%s: %d of %d", what, done, of)

@@ -1,0 +1,164 @@
+"""The judge's half of a round: its rankings, where they agree with the policy's, and what it is shown next time."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from cyclealign import demonstrations, judging, ranking
+from cyclealign.clients import parameters_of
+from cyclealign.errors import JudgeError
+from cyclealign.policy import distinct
+from cyclealign.records import (
+    Agreement,
+    CallPurpose,
+    Candidate,
+    Demonstration,
+    JudgeCall,
+    Ranking,
+    Round,
+    seed_from,
+)
+from flows.workshop import Workshop
+
+logger = logging.getLogger(__name__)
+
+
+def manner_of(shop: Workshop, round_: Round, *seed: object) -> judging.Manner:
+    """How this round asks its judge."""
+    judge = shop.config.judge
+    template = next(each for each in round_.plan.templates if each.name == "rank")
+    return judging.Manner(template, judge.model, parameters_of(judge), seed_from(round_.plan.seed, *seed))
+
+
+def rank_calls(
+    shop: Workshop,
+    manner: judging.Manner,
+    purpose: CallPurpose,
+    subject_id: str,
+    question: str,
+    texts: Mapping[str, str],
+    pool: Sequence[Demonstration],
+    orders: int,
+) -> list[JudgeCall]:
+    """The requests that rank one list, with the demonstrations that the settings choose from the pool."""
+    settings = shop.config.demonstrations
+    shown = demonstrations.choose(pool, question, settings.static, settings.dynamic, settings.choose)
+    return [judging.rank_call(manner, purpose, subject_id, question, texts, shown, number) for number in range(orders)]
+
+
+def judge(shop: Workshop, round_: Round) -> int:
+    """The judge ranks the distinct answers to each usable prompt; returns how many prompts have a verdict.
+
+    Raises:
+        JudgeError: fewer prompts than judge.least_judged got a verdict. The answered calls are kept.
+    """
+    lists = rankable(shop, round_)
+    manner = manner_of(shop, round_, round_.number, "judge")
+    calls = {
+        prompt.id: rank_calls(
+            shop,
+            manner,
+            "rank",
+            prompt.id,
+            prompt.text,
+            {each.id: each.text for each in lists[prompt.id]},
+            round_.plan.demonstrations,
+            shop.config.judge.orders,
+        )
+        for prompt in round_.plan.prompts
+        if prompt.id in lists
+    }
+    replies = shop.ask(round_, "judge", [call for row in calls.values() for call in row])
+    verdicts = [
+        verdict
+        for prompt in round_.plan.prompts
+        if prompt.id in calls and (verdict := judging.judged(prompt, calls[prompt.id], replies)) is not None
+    ]
+    refuse_silent_judge(shop, len(verdicts), len(calls))
+    shop.store.add_rankings(round_.id, verdicts)
+    return len(verdicts)
+
+
+def rankable(shop: Workshop, round_: Round) -> dict[str, list[Candidate]]:
+    """The distinct answers of each prompt that was not set aside."""
+    aside = shop.store.set_aside_prompts(round_.id)
+    return {
+        prompt_id: distinct(row)
+        for prompt_id, row in shop.store.candidates(round_.id).items()
+        if prompt_id not in aside
+    }
+
+
+def refuse_silent_judge(shop: Workshop, judged: int, asked: int) -> None:
+    """Raise JudgeError when too few prompts have a verdict; a prompt without one is never given a default."""
+    if judged < asked:
+        logger.warning(
+            "The judge gave no readable verdict on %d of %d prompts; they stay unjudged.", asked - judged, asked
+        )
+    if judged == 0 or judged < shop.config.judge.least_judged * asked:
+        raise JudgeError(
+            f"The judge gave a readable verdict on {judged} of {asked} prompts (least: judge.least_judged = "
+            f"{shop.config.judge.least_judged:.0%}). Look at its replies with `cyclealign history "
+            f"{shop.config.experiment} --failures`; run again to ask the failed calls once more."
+        )
+
+
+def agree(shop: Workshop, round_: Round) -> int:
+    """The policy ranks by length-normalised log-prob, and the two rankings are reconciled; returns the prompts."""
+    lists = rankable(shop, round_)
+    verdicts = shop.store.rankings(round_.id, "judge")
+    own = {
+        prompt_id: ranking.rank_by_score({each.id: each.mean_logprob for each in lists[prompt_id]})
+        for prompt_id in verdicts
+    }
+    rows = [agreement_of(shop, own[prompt_id], verdict) for prompt_id, verdict in verdicts.items()]
+    shop.store.add_rankings(round_.id, [Ranking(prompt_id, "policy", order) for prompt_id, order in own.items()])
+    targets = [
+        Ranking(
+            row.prompt_id,
+            "agreement",
+            ranking.agreement_target(own[row.prompt_id], verdicts[row.prompt_id].order, row.order),
+        )
+        for row in rows
+    ]
+    shop.store.add_rankings(round_.id, targets)
+    shop.store.add_agreements(round_.id, rows)
+    return len(rows)
+
+
+def agreement_of(shop: Workshop, own: Sequence[str], verdict: Ranking) -> Agreement:
+    """What policy and judge agree on for one prompt, how likely chance is to give as much, and the prompt's weight."""
+    agreed = ranking.longest_common_subsequence(own, verdict.order)
+    tau = ranking.kendall_tau(own, verdict.order)
+    weights = {"uniform": 1.0, "agreement": (1 + tau) / 2, "steadiness": verdict.steadiness}
+    return Agreement(
+        prompt_id=verdict.prompt_id,
+        order=agreed,
+        lcs_length=len(agreed),
+        answers=len(own),
+        chance=ranking.chance_of_lcs(len(own), len(agreed)),
+        tau=tau,
+        weight=weights[shop.config.training.weight],
+    )
+
+
+def teach(shop: Workshop, round_: Round) -> int:
+    """Agreed rankings that beat chance are proposed as demonstrations, and the oldest retired; returns the proposals.
+
+    They count from the moment the round is accepted; with a round that is rolled back they are dropped.
+    """
+    settings = shop.config.demonstrations
+    texts = {each.id: each.text for row in shop.store.candidates(round_.id).values() for each in row}
+    question = {prompt.id: prompt.text for prompt in round_.plan.prompts}
+    worth = demonstrations.worth_promoting([*shop.store.agreements(round_.id).values()], settings.chance_at_most)[
+        : settings.keep
+    ]
+    promoted = [(promotion(each, question[each.prompt_id], texts, round_), each.prompt_id) for each in worth]
+    retired = demonstrations.to_retire(round_.plan.demonstrations, len(promoted), settings.keep)
+    shop.store.propose_demonstrations(round_.id, promoted, retired)
+    return len(promoted)
+
+
+def promotion(agreed: Agreement, question: str, texts: Mapping[str, str], round_: Round) -> Demonstration:
+    """An agreed ranking as a demonstration."""
+    answers = tuple(texts[each] for each in agreed.order)
+    return Demonstration.of(question, answers, "dynamic", agreed.tau, agreed.chance, round_.number)

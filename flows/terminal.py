@@ -1,0 +1,31 @@
+"""Live progress in the terminal."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from flows.progress import listening
+
+
+@contextmanager
+def live_progress(console: Console) -> Iterator[None]:
+    """Show a bar for each step while the block runs; a step that starts again gets a new bar."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as bars:
+        current: dict[str, TaskID] = {}
+
+        def listen(what: str, done: int, of: int) -> None:
+            if what not in current or bars.tasks[bars.task_ids.index(current[what])].finished:
+                current[what] = bars.add_task(what, total=of)
+            bars.update(current[what], completed=done, total=of)
+
+        with listening(listen):
+            yield

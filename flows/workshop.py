@@ -1,0 +1,163 @@
+"""From a config to working parts: the one place where store, policy and judge are wired together."""
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from cyclealign import judging
+from cyclealign.clients import JudgeClient
+from cyclealign.config import ExperimentConfig, JudgeSettings
+from cyclealign.errors import BadConfig, PolicyError
+from cyclealign.files import hash_of_file, home
+from cyclealign.policy import Policy
+from cyclealign.records import Adapter, JudgeCall, Reply, Round
+from cyclealign.store import Store
+from cyclealign.training import WEIGHTS
+from flows.leases import this_owner
+from flows.progress import tell
+
+
+@dataclass
+class Workshop:
+    """The parts of one run. Policy and judge are made when first wanted: a finished round needs neither."""
+
+    config: ExperimentConfig
+    store: Store
+    stack: ExitStack
+    owner: str = field(default_factory=this_owner)
+
+    @cached_property
+    def model_folder(self) -> str:
+        """The policy's model: a folder or hub id; the demo's own is trained on first use."""
+        if self.config.policy.model != "demo":
+            return self.config.policy.model
+        from cyclealign.demo.policy import demo_policy
+
+        return str(demo_policy(home() / "models", lambda done, of: tell("train the demo's policy", done, of)))
+
+    @property
+    def base_model(self) -> str:
+        """The name of the base model in the history."""
+        if self.config.policy.model == "demo":
+            return f"demo/{Path(self.model_folder).name}"
+        revision = self.config.policy.revision
+        return f"{self.config.policy.model}@{revision}" if revision else self.config.policy.model
+
+    @cached_property
+    def policy(self) -> Policy:
+        from cyclealign.policy.transformers import TransformersPolicy
+
+        policy = TransformersPolicy(self.config.policy, self.model_folder)
+        self.stack.callback(policy.close)
+        return policy
+
+    @cached_property
+    def judge_address(self) -> str | None:
+        """The judge's base URL; None is the openai library's own default. Starts the simulated judge if it is one."""
+        judge = self.config.judge
+        if judge.kind == "openai" or judge.base_url:
+            return judge.base_url
+        from cyclealign.demo.judge import SimulatedJudge
+
+        return str(self.stack.enter_context(SimulatedJudge(position_bias=judge.position_bias)).base_url)
+
+    @property
+    def templates(self) -> Path:
+        return Path(self.config.templates)
+
+    def ask(self, round_: Round, what: str, calls: Sequence[JudgeCall]) -> dict[str, Reply]:
+        """The replies to ``calls`` by key: stored ones for nothing, the others asked now and stored one by one."""
+        replies = {call.key: reply for call in calls if (reply := self.store.answered(round_.experiment, call.key))}
+        missing = list({call.key: call for call in calls if call.key not in replies}.values())
+        done = len(replies)
+        tell(what, done, done + len(missing))
+
+        def keep(call: JudgeCall, reply: Reply) -> None:
+            self.store.record_reply(round_.id, call, reply)
+            replies[call.key] = reply
+            tell(what, len(replies), done + len(missing))
+
+        def note(call: JudgeCall, error: str) -> None:
+            self.store.record_failure(round_.id, call, error)
+
+        async def ask_all() -> None:
+            async with JudgeClient(self.config.judge, self.judge_address, api_key(self.config.judge)) as client:
+                await judging.ask(missing, client.complete, self.config.judge.concurrency, keep, note)
+
+        if missing:
+            asyncio.run(ask_all())
+        return replies
+
+    def use(self, adapter: Adapter | None) -> None:
+        """Put an adapter on the policy, after a look that it is the one that the history tells of."""
+        if adapter is not None:
+            weights = Path(adapter.path) / WEIGHTS
+            if not weights.is_file() or hash_of_file(weights) != adapter.content_hash:
+                raise PolicyError(
+                    f"{weights} is missing or is not the adapter that was recorded (hash {adapter.content_hash[:12]}). "
+                    "Restore it from a backup, or start a new experiment."
+                )
+        self.policy.use(adapter)
+
+    @contextmanager
+    def timed(self, round_: Round, step: str) -> Iterator[None]:
+        """Add the seconds of the block to the round's step, whatever ends it."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.store.add_seconds(round_.id, step, time.monotonic() - started)
+
+
+@contextmanager
+def open_workshop(config: ExperimentConfig) -> Iterator[Workshop]:
+    """Open the store and put the tools away at the end."""
+    with ExitStack() as stack:
+        store = stack.enter_context(Store.open())
+        yield Workshop(config, store, stack)
+
+
+def api_key(judge: JudgeSettings) -> str:
+    """The judge's key, from the environment or a Prefect Secret block; it stays in this process.
+
+    Raises:
+        BadConfig: there is none, naming where it was looked for.
+    """
+    if judge.kind == "simulated":
+        return os.environ.get(judge.api_key_variable) or "no-key"
+    if key := os.environ.get(judge.api_key_variable):
+        return key
+    if judge.api_key_block:
+        return key_in_block(judge.api_key_block)
+    raise BadConfig(
+        f"No key for the judge: set the environment variable {judge.api_key_variable}, or name a Prefect Secret block "
+        "in judge.api_key_block. For a local server without a key, set the variable to any text."
+    )
+
+
+def key_in_block(name: str) -> str:
+    """The value of a Prefect Secret block."""
+    from prefect.blocks.system import Secret
+
+    try:
+        block = Secret.load(name)
+    except ValueError as error:
+        raise BadConfig(f"There is no Secret block '{name}'. Create it in the Prefect UI under Blocks.") from error
+    assert isinstance(block, Secret)  # outside an event loop, load is not a coroutine
+    return str(block.get())
+
+
+def as_opened(config: ExperimentConfig, round_: Round) -> ExperimentConfig:
+    """The settings that the round was opened with; only how to reach the judge is taken from the present config."""
+    opened = ExperimentConfig.model_validate(round_.plan.settings)
+    now = config.judge
+    reach = {
+        name: getattr(now, name)
+        for name in ("base_url", "api_key_variable", "api_key_block", "concurrency", "timeout_seconds", "retries")
+    }
+    return opened.model_copy(update={"judge": opened.judge.model_copy(update=reach)})

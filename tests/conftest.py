@@ -1,0 +1,112 @@
+"""Databases for tests: SQLite always, PostgreSQL where a server answers; each test has one of its own."""
+
+import getpass
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+# Before anything is imported that reads them: no test reports to anyone, downloads, or touches a user's own history.
+os.environ.update(PREFECT_SERVER_ANALYTICS_ENABLED="false", DO_NOT_TRACK="1", HF_HUB_OFFLINE="1")
+os.environ.pop("CYCLEALIGN_DATABASE_URL", None)
+
+from cyclealign.store import Store
+from cyclealign.store.connecting import parse_url
+from cyclealign.store.migrating import VERSION_TABLE
+
+POSTGRES_VARIABLE = "CYCLEALIGN_TEST_POSTGRES"
+KINDS = ("sqlite", "postgresql")
+
+
+class PostgresServer:
+    """A server on which databases can be made and dropped."""
+
+    def __init__(self, url: str) -> None:
+        self.url = parse_url(url)
+        self._engine = sa.create_engine(self.url, isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 3})
+        with self._engine.connect():
+            pass
+
+    def make(self) -> str:
+        name = f"cyclealign_test_{uuid.uuid4().hex[:16]}"
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE template0")
+        return self.url.set(database=name).render_as_string(hide_password=False)
+
+    def drop(self, url: str) -> None:
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql(f"DROP DATABASE {sa.make_url(url).database} WITH (FORCE)")
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    url = os.environ.get(POSTGRES_VARIABLE) or f"postgresql://{getpass.getuser()}@127.0.0.1/test"
+    try:
+        server = PostgresServer(url)
+    except (sa.exc.OperationalError, ModuleNotFoundError) as error:
+        pytest.skip(f"no PostgreSQL at {sa.make_url(url)!r} (set {POSTGRES_VARIABLE}): {str(error).splitlines()[0]}")
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("migrated") / "memory.db"
+    Store.open(f"sqlite:///{path}").close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres: PostgresServer) -> Iterator[str]:
+    url = postgres.make()
+    Store.open(url).close()
+    yield url
+    postgres.drop(url)
+
+
+@pytest.fixture(params=KINDS)
+def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database that holds nothing yet."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'memory.db'}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    url = server.make()
+    yield url
+    server.drop(url)
+
+
+@pytest.fixture(params=KINDS)
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database that is up to date and holds no rows."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path / "memory.db")
+        yield f"sqlite:///{tmp_path / 'memory.db'}"
+        return
+    # Making a database takes a second and emptying one takes none, so the tests of a session follow one another in it.
+    url: str = request.getfixturevalue("migrated_postgres")
+    yield url
+    empty(url)
+
+
+def empty(url: str) -> None:
+    """Take every row out of a PostgreSQL database, and begin counting anew."""
+    engine = sa.create_engine(parse_url(url))
+    tables = [name for name in sa.inspect(engine).get_table_names() if name != VERSION_TABLE]
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY CASCADE")
+    engine.dispose()
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[Store]:
+    """An open store without rows, once on SQLite and once on PostgreSQL."""
+    with Store.open(database) as opened:
+        yield opened

@@ -1,0 +1,96 @@
+"""Small values to put into a store."""
+
+from collections.abc import Sequence
+
+from cyclealign.records import (
+    Adapter,
+    Candidate,
+    Demonstration,
+    JudgeCall,
+    Message,
+    Prompt,
+    Ranking,
+    Reply,
+    Round,
+    RoundPlan,
+    Template,
+    content_id,
+)
+from cyclealign.store import Store
+
+TEMPLATE = Template("rank", "{% block system %}{% endblock %}{% block user %}{{ question }}{% endblock %}")
+
+
+def prompt(number: int) -> Prompt:
+    return Prompt.of((Message(role="user", content=f"question {number}"),))
+
+
+def prompts(first: int, last: int) -> list[Prompt]:
+    return [prompt(number) for number in range(first, last)]
+
+
+def plan(
+    experiment: str = "trial",
+    drawn: Sequence[Prompt] = (),
+    held_out: Sequence[Prompt] = (),
+    templates: Sequence[Template] = (TEMPLATE,),
+    demonstrations: Sequence[Demonstration] = (),
+) -> RoundPlan:
+    return RoundPlan(
+        experiment=experiment,
+        settings={"seed": 7, "policy": {"answers": 4, "top_p": 0.9}},
+        seed=2**62 + 11,
+        prompts=tuple(drawn),
+        held_out=tuple(held_out),
+        templates=tuple(templates),
+        demonstrations=tuple(demonstrations),
+        base_model="a-model",
+    )
+
+
+def opened(store: Store, owner: str = "me", lease_seconds: float = 600, **parts: object) -> Round:
+    """A round on prompts 0 to 3, held-out prompts 8 and 9, unless ``parts`` say otherwise."""
+    chosen = {"drawn": prompts(0, 4), "held_out": prompts(8, 10), **parts}
+    known = [(each, "train") for each in (*chosen["drawn"], *chosen["held_out"])]
+    store.add_prompts("set", known, "test")
+    return store.open_round(plan(**chosen), owner, lease_seconds)
+
+
+def answers(of_round: Round, to: Prompt, count: int = 3, adapter: Adapter | None = None) -> list[Candidate]:
+    made_by = adapter.id if adapter else None
+    return [
+        Candidate(
+            id=content_id("test candidate", of_round.id, to.id, made_by, place),
+            prompt_id=to.id,
+            position=place,
+            text=f"answer {place}",
+            token_ids=(5, 6, place),
+            logprob_sum=-1.25 * (place + 1),
+            finish_reason="stop" if place else "length",
+            adapter_id=made_by,
+        )
+        for place in range(count)
+    ]
+
+
+def ranked(candidates: Sequence[Candidate], by: str = "judge", steadiness: float = 1.0) -> Ranking:
+    return Ranking(candidates[0].prompt_id, by, tuple(each.id for each in candidates), steadiness)
+
+
+def demonstration(number: int, tau: float = 0.5) -> Demonstration:
+    return Demonstration.of(f"asked {number}", ("better", f"worse {number}"), "dynamic", tau, 0.04)
+
+
+def adapter_for(of_round: Round) -> Adapter:
+    name = f"adapter-{of_round.experiment}-{of_round.number}"
+    return Adapter(name, f"adapters/{name}", "hash", of_round.parent.id if of_round.parent else None)
+
+
+def call(number: int, purpose: str = "rank") -> JudgeCall:
+    asked = (Message(role="user", content=f"rank these: {number}"),)
+    shown = (("A", "first"), ("B", "second"))
+    return JudgeCall(purpose, f"subject {number}", "a-judge", TEMPLATE.hash, asked, shown, (("temperature", 0.0),))
+
+
+def reply(cost_usd: float = 0.25) -> Reply:
+    return Reply('{"ranking": ["B", "A"]}', "a-judge-2026", 100, 10, cost_usd, 0.5)

@@ -1,0 +1,69 @@
+"""Prompt sets: nothing twice, nothing half imported, nothing drawn twice."""
+
+import pytest
+from store_values import opened, prompt, prompts
+
+from cyclealign.errors import NoSuchExperiment
+from cyclealign.records import LabelledList, Message, Prompt
+from cyclealign.store import Store
+
+
+def test_counts_what_is_new_to_the_set(store: Store) -> None:
+    rows = [(each, "train") for each in prompts(0, 3)]
+    assert store.add_prompts("one", [*rows, rows[0]], "file") == 3
+    assert store.add_prompts("one", [*rows, (prompt(3), "held_out")], "file") == 1
+    assert store.add_prompts("two", rows, "file") == 3
+    assert store.prompt_sets() == [("one", 3, 1, 0), ("two", 3, 0, 0)]
+
+
+def test_a_prompt_keeps_its_split(store: Store) -> None:
+    """A prompt that moved from held-out to train would be examined on what it was trained on."""
+    store.add_prompts("set", [(prompt(0), "held_out")], "file")
+    store.add_prompts("set", [(prompt(0), "train")], "file")
+    assert store.held_out_prompts("set") == [prompt(0)]
+    assert store.unused_prompts("set", "trial") == []
+
+
+def test_all_or_nothing(store: Store) -> None:
+    """A bad row late in a file would leave half of the file imported."""
+    with pytest.raises(Exception, match="split"):
+        store.add_prompts("set", [(prompt(0), "train"), (prompt(1), "no such split")], "file")
+    assert store.prompt_sets() == []
+
+
+def test_messages_come_back_exactly(store: Store) -> None:
+    asked = Prompt.of((Message(role="system", content="Ä 漢 {{ x }} '\""), Message(role="user", content="\n a \t")))
+    store.add_prompts("set", [(asked, "held_out")], "file")
+    assert store.held_out_prompts("set") == [asked]
+    assert Prompt.of(store.held_out_prompts("set")[0].messages).id == asked.id
+
+
+def test_labelled_lists_keep_their_order_and_are_never_drawn(store: Store) -> None:
+    """Labels examine the judge: a labelled prompt that could be drawn would be trained on."""
+    rows = [LabelledList(prompt(number), ("best", "middle", f"worst {number}"), "people") for number in range(3)]
+    assert store.add_labelled("set", rows) == 3
+    assert store.add_labelled("set", rows) == 0
+    assert sorted(store.labelled("set"), key=lambda row: row.id) == sorted(rows, key=lambda row: row.id)
+    assert store.unused_prompts("set", "trial") == []
+
+
+def test_unused_are_those_that_no_round_has_drawn_whatever_its_verdict(store: Store) -> None:
+    """A rolled-back round's prompts, drawn again, would be ranked by a judge that has seen their demonstrations."""
+    store.add_prompts("set", [(each, "train") for each in prompts(0, 6)], "file")
+    for number, verdict in enumerate(("accepted", "rolled_back")):
+        made = opened(store, drawn=prompts(2 * number, 2 * number + 2), held_out=())
+        store.close_round(made.id, "me", verdict, "")
+    opened(store, drawn=[prompt(4)], held_out=())
+    assert store.unused_prompts("set", "trial") == [prompt(5)]
+    assert store.unused_prompts("set", "other") == sorted(prompts(0, 6), key=lambda each: each.id)
+
+
+def test_unknown_set_names_the_known_ones(store: Store) -> None:
+    store.add_prompts("demo", [], "file")
+    for question in (
+        store.held_out_prompts,
+        store.labelled,
+        lambda name: store.unused_prompts(name, "trial"),
+    ):
+        with pytest.raises(NoSuchExperiment, match=r"'dmeo' \(known: demo\).*cyclealign prompts import"):
+            question("dmeo")

@@ -1,0 +1,139 @@
+"""From rankings to an adapter, with the real TRL trainers on a tiny model."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from cyclealign.config import PolicySettings, TrainingSettings
+from cyclealign.errors import TrainingFailed
+from cyclealign.losses import pro, rrhf
+from cyclealign.policy.transformers import TransformersPolicy
+from cyclealign.records import Adapter, Prompt
+from cyclealign.trainers import RankingTrainer, adapted, collate, fit, pairs, ranking_trainer
+from cyclealign.training import WEIGHTS, RankedAnswers, TrainingJob, train
+from tests.tiny import make_model
+
+PROMPT = Prompt.of(({"role": "user", "content": "how do i bake bread"},))
+ANSWERS = ((8, 9, 10, 2), (11, 12, 2), (13, 14, 15, 16, 17, 2))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return str(make_model(tmp_path_factory.mktemp("model")))
+
+
+@pytest.fixture(scope="module")
+def policy(folder):
+    return TransformersPolicy(PolicySettings(), folder)
+
+
+def job(folder, policy, parent=None, lists=None, **settings):
+    chosen = TrainingSettings(**{"process": "same", "learning_rate": 5e-3, "epochs": 12, **settings})
+    ranked = lists or (RankedAnswers(tuple(policy.prompt_ids(PROMPT)), ANSWERS, 1.0),)
+    return TrainingJob(folder, None, parent, chosen, ranked, seed=3)
+
+
+def mean_logprobs(policy, adapter_folder):
+    policy.use(Adapter(str(adapter_folder), str(adapter_folder), "", None) if adapter_folder else None)
+    sums = policy.logprob_sums(PROMPT, ANSWERS)
+    policy.use(None)
+    return [total / len(ids) for total, ids in zip(sums, ANSWERS, strict=True)]
+
+
+def order(values):
+    return sorted(range(len(values)), key=lambda place: -values[place])
+
+
+@pytest.mark.parametrize("objective", ["rrhf", "pro", "dpo"])
+def test_each_objective_teaches_the_order_it_is_given(folder, policy, tmp_path, objective):
+    """Prevents a loss that runs, falls, and teaches nothing or the reverse."""
+    before = order(mean_logprobs(policy, None))
+    wanted = tuple(ANSWERS[place] for place in before[::-1])
+    lists = (RankedAnswers(tuple(policy.prompt_ids(PROMPT)), wanted, 1.0),)
+    train(job(folder, policy, lists=lists, objective=objective, sft_weight=0.0), tmp_path, lambda step, of: None)
+    after = mean_logprobs(policy, tmp_path)
+    assert order(after)[0] == before[-1]
+    assert order(after)[-1] == before[0]
+
+
+@pytest.mark.parametrize(("objective", "loss"), [("rrhf", rrhf), ("pro", pro)])
+def test_the_trainers_loss_is_the_formula_on_the_policys_own_logprobs(folder, policy, tmp_path, objective, loss):
+    """Prevents the trainer from scoring other tokens, or by other lengths, than generation and ranking do."""
+    work = job(folder, policy, objective=objective)
+    trainer = ranking_trainer(work, tmp_path, adapted(work))
+    assert isinstance(trainer, RankingTrainer)
+    # Two lists of unlike sizes and weights in one batch: padding and grouping must not show.
+    rows = [
+        {"prompt_ids": policy.prompt_ids(PROMPT), "answers": list(map(list, ANSWERS)), "weight": 1.0},
+        {"prompt_ids": policy.prompt_ids(PROMPT)[:4], "answers": list(map(list, ANSWERS[:2])), "weight": 0.25},
+    ]
+    found = trainer.compute_loss(trainer.model, collate(rows, pad_id=0))
+    expected = 0.0
+    for row in rows:
+        sums = plain_sums(trainer.model, row["prompt_ids"], row["answers"])
+        lengths = torch.tensor([float(len(ids)) for ids in row["answers"]])
+        expected += row["weight"] * loss(sums, lengths).item() / len(rows)
+    assert found.item() == pytest.approx(expected, rel=1e-4)
+
+
+def plain_sums(model, prompt_ids, answers):
+    sums = []
+    for ids in answers:
+        with torch.no_grad():
+            logits = model(torch.tensor([[*prompt_ids, *ids]])).logits[0].log_softmax(-1)
+        places = range(len(prompt_ids) - 1, len(prompt_ids) + len(ids) - 1)
+        sums.append(sum(logits[place, token].item() for place, token in zip(places, ids, strict=True)))
+    return torch.tensor(sums)
+
+
+def test_training_goes_on_from_the_parents_adapter(folder, policy, tmp_path):
+    """Prevents a round that starts from the base model again and forgets what earlier rounds taught."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    fit(job(folder, policy), first, lambda step, of: None)
+    fit(job(folder, policy, parent=str(first), learning_rate=1e-9, epochs=1), second, lambda step, of: None)
+    assert mean_logprobs(policy, second) == pytest.approx(mean_logprobs(policy, first), abs=1e-4)
+    assert mean_logprobs(policy, second) != pytest.approx(mean_logprobs(policy, None), abs=1e-2)
+
+
+def test_a_process_of_its_own_makes_the_same_adapter(folder, policy, tmp_path):
+    """Prevents two settings of one switch from being two methods; and a job file from losing something."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    steps = []
+    loss = train(job(folder, policy, epochs=2), here, lambda step, of: None)
+    other = train(job(folder, policy, epochs=2, process="own"), there, lambda step, of: steps.append((step, of)))
+    assert loss == pytest.approx(other, rel=1e-5)
+    assert steps == [(1, 2), (2, 2)]
+    weights, others = load_file(here / WEIGHTS), load_file(there / WEIGHTS)
+    assert all(torch.allclose(weights[name], others[name], atol=1e-6) for name in weights)
+
+
+def test_a_training_process_that_fails_says_why(folder, policy, tmp_path):
+    """Prevents a half-made folder from being taken for an adapter."""
+    broken = job(str(tmp_path / "gone"), policy, process="own")
+    with pytest.raises(TrainingFailed, match="ended with code"):
+        train(broken, tmp_path, lambda step, of: None)
+
+
+def test_nothing_to_learn_from_is_refused(folder, policy, tmp_path):
+    lists = (RankedAnswers((1, 2), ((3, 2), (4, 2)), 0.0),)
+    with pytest.raises(TrainingFailed, match="nothing to learn from"):
+        train(job(folder, policy, lists=lists), tmp_path, lambda step, of: None)
+
+
+def test_a_job_survives_its_file(folder, policy, tmp_path):
+    work = job(folder, policy, parent="somewhere")
+    work.save(tmp_path / "job.json")
+    assert TrainingJob.load(tmp_path / "job.json") == work
+    assert "seed" in json.loads((tmp_path / "job.json").read_text())
+
+
+def test_pairs_are_all_better_worse_pairs_of_the_token_ids():
+    """Prevents DPO from training on text that was tokenised differently from what was sampled."""
+    made = pairs([RankedAnswers((1,), ((5,), (6,), (7,)), 1.0)])
+    assert [(each["chosen_ids"], each["rejected_ids"]) for each in made] == [([5], [6]), ([5], [7]), ([6], [7])]
