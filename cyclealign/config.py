@@ -2,9 +2,9 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cyclealign.errors import BadConfig
 
@@ -116,6 +116,12 @@ class TrainingSettings(Section):
     )
     accelerate_config: str | None = Field(None, title="Accelerate config file", description="For several GPUs.")
 
+    @model_validator(mode="after")
+    def _weights_need_a_listwise_loss(self) -> Self:
+        if self.objective == "dpo" and self.weight != "uniform":
+            raise ValueError("training.weight must be 'uniform' with DPO: TRL's trainer weighs all pairs alike.")
+        return self
+
 
 class EvaluationSettings(Section):
     """What is measured at the end of a round, on prompts and lists that nobody trains on."""
@@ -183,4 +189,8 @@ def _complaint(path: Path, problem: object) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"{path}: unknown setting '{key}'. See docs/configuration.md for every setting."
+    if "api_key" in key:  # whoever pastes a key here must not find it again in a log
+        return f"{path}: '{key}' is the name of the variable or block that holds the key, never the key itself."
+    if problem["type"] == "value_error":
+        return f"{path}: {problem['msg'].removeprefix('Value error, ')}"
     return f"{path}: '{key}': {problem['msg']} (given: {problem['input']!r})"

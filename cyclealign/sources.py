@@ -72,9 +72,13 @@ def _file_rows(path: Path) -> Iterator[tuple[str, Any]]:
 
 def _json(line: str, where: str) -> Any:
     try:
-        return json.loads(line)
+        value = json.loads(line)
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise BadPrompts(f"{where}: half of a character (a lone surrogate), which no database can hold.") from error
     except ValueError as error:
         raise BadPrompts(f"{where}: not a JSON object ({error}).") from error
+    return value
 
 
 def _dataset_rows(source: str) -> Iterable[tuple[str, Any]]:

@@ -10,11 +10,10 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from cyclealign.config import ExperimentConfig
-from cyclealign.errors import LeaseLost
 from cyclealign.records import Round
 from flows.examining import decide, evaluate
 from flows.learning import train
-from flows.leases import kept_alive
+from flows.leases import LEASE_SECONDS, kept_alive
 from flows.opening import open_or_resume
 from flows.reports import publish
 from flows.sampling import generate
@@ -63,10 +62,9 @@ def advance(shop: Workshop) -> None:
     round_ = open_or_resume(shop)
     shop.config = as_opened(given, round_)
     try:
-        with kept_alive(shop.store, round_.id, shop.owner) as lost:
+        with kept_alive(shop.store, round_.id, shop.owner):
             for step in STEPS:
-                if lost.is_set():
-                    raise LeaseLost(f"Another run took over round {round_.number} of '{round_.experiment}'.")
+                shop.store.renew(round_.id, shop.owner, LEASE_SECONDS)  # LeaseLost, if another run took the round over
                 run_step(step, shop, round_)
     finally:
         shop.config = given

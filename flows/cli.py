@@ -1,5 +1,6 @@
 """The console script: the library's commands, and those that run a flow."""
 
+import json
 import os
 import sys
 import warnings
@@ -9,27 +10,26 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from cyclealign.cli import app, console
+from cyclealign.cli import app, console, print_rounds
 from cyclealign.config import ExperimentConfig, load_config
 from cyclealign.errors import CycleAlignError
 from cyclealign.files import home
 
-# Prefect prints a failed run's traceback itself; the terminal gets our one message instead, and the run's log the rest.
-QUIET = {
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-    "PREFECT_LOGGING_EXTRA_LOGGERS": "cyclealign,flows",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "DO_NOT_TRACK": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-}
+CONFIGS = Path(__file__).parent / "configs"
+
+NEXT_STEPS = """
+[bold]Next[/]
+  [cyan]cyclealign history {experiment} --round 3[/]   every answer, in the judge's order
+  [cyan]make up[/]                               the Prefect UI on http://127.0.0.1:4200, to start rounds from a form
+  [cyan]cyclealign prompts show rank --example[/]   what the judge is shown; edit prompts/rank.jinja and run again
+  [cyan]flows/configs/own-model.toml[/]          your own model and judge: cyclealign run flows/configs/own-model.toml
+The judge of this demo is simulated: a small ranking model that learns from the demonstrations in its prompt.
+"""
 
 
-def prepare_prefect() -> None:
-    """Set Prefect up before its first import; what the user has set stays."""
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-    os.environ.setdefault("PREFECT_HOME", str(home() / "prefect"))
+def shipped_prompts() -> Path:
+    """The templates of the checkout that this program runs from."""
+    return Path(__file__).parents[1] / "prompts"
 
 
 @app.command()
@@ -46,19 +46,39 @@ def run(
     run_align(ExperimentConfig.model_validate(changed))
 
 
-def run_align(config: ExperimentConfig) -> None:
+def run_align(config: ExperimentConfig, as_json: bool = False) -> None:
     """Run the flow in this process with live progress, then print the history."""
-    prepare_prefect()
-    from cyclealign.cli import print_rounds
+    # Prefect would print a failed run's traceback itself; the terminal gets our one message, the run's log the rest.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     from cyclealign.store import Store
-    from flows.align import align
+    from flows.at_hand import prefect_at_hand
     from flows.terminal import live_progress
 
-    with live_progress(console):
+    with live_progress(console), prefect_at_hand():
+        from flows.align import align
+
         align(config)
     with Store.open() as store:
+        if as_json:
+            print(json.dumps(store.history(config.experiment), indent=2, default=str))
+            return
         print_rounds(store, config.experiment)
     console.print(f"Plots: {home() / 'reports' / (config.experiment + '.svg')}")
+
+
+@app.command()
+def demo(
+    seed: Annotated[int, typer.Option(help="Another seed is another experiment.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rounds for programs.")] = False,
+) -> None:
+    """Three rounds in the demo world: a tiny policy, a simulated judge, nothing to download, no key."""
+    config = load_config(CONFIGS / "demo.toml")
+    changed = {"seed": seed, "experiment": f"demo-{seed}" if seed else "demo", "templates": str(shipped_prompts())}
+    config = config.model_copy(update=changed)
+    run_align(config, as_json)
+    if not as_json:
+        console.print(NEXT_STEPS.format(experiment=config.experiment))
 
 
 @app.command()
@@ -79,3 +99,7 @@ def main() -> None:
     except KeyboardInterrupt:
         console.print("Stopped. The same command goes on from here.")
         sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -33,22 +33,21 @@ def alive(owner: str) -> bool:
 
 
 @contextmanager
-def kept_alive(store: Store, round_id: int, owner: str) -> Iterator[threading.Event]:
-    """Renew the lease in the background; the event yielded is set when the lease has been lost."""
-    done, lost = threading.Event(), threading.Event()
+def kept_alive(store: Store, round_id: int, owner: str) -> Iterator[None]:
+    """Renew the lease in the background while the block runs; a lost lease is found by whoever writes next."""
+    done = threading.Event()
 
     def beat() -> None:
         while not done.wait(LEASE_SECONDS / 3):
             try:
                 store.renew(round_id, owner, LEASE_SECONDS)
             except LeaseLost:
-                lost.set()
                 return
 
     thread = threading.Thread(target=beat, name="lease", daemon=True)
     thread.start()
     try:
-        yield lost
+        yield
     finally:
         done.set()
         thread.join()

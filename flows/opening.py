@@ -7,7 +7,9 @@ from pathlib import Path
 from cyclealign.config import ExperimentConfig
 from cyclealign.errors import BadConfig, PolicyError, StoreError
 from cyclealign.prompting import load_demonstrations, load_template
-from cyclealign.records import Prompt, Round, RoundPlan, Template, content_id
+from cyclealign.records import Message, Prompt, Round, RoundPlan, Template, content_id
+from cyclealign.sources import split_of
+from cyclealign.store import Store
 from flows.leases import LEASE_SECONDS, alive
 from flows.workshop import Workshop
 
@@ -15,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 TEMPLATES = ("rank",)
 DEMONSTRATIONS_FILE = "demonstrations.jsonl"
+DEMO_SET = "demo"
+DEMO_HELD_OUT_SHARE = 0.15
 
 
 def open_or_resume(shop: Workshop) -> Round:
@@ -36,6 +40,8 @@ def plan_round(shop: Workshop) -> RoundPlan:
     """Choose what the next round reads."""
     config, store = shop.config, shop.store
     same_base_model(shop)
+    if config.prompts.set_name == DEMO_SET:
+        import_demo_world(store)
     fresh = in_seeded_order(store.unused_prompts(config.prompts.set_name, config.experiment), config.seed)
     if not fresh:
         raise StoreError(
@@ -59,6 +65,15 @@ def plan_round(shop: Workshop) -> RoundPlan:
         demonstrations=(*static, *store.active_demonstrations(config.experiment)),
         base_model=shop.base_model,
     )
+
+
+def import_demo_world(store: Store) -> None:
+    """Put the demo world's prompts and labelled lists into the store; what is there stays as it is."""
+    from cyclealign.demo import world
+
+    turns = [Prompt.of((Message(role="user", content=text),)) for text in world.prompts("alignment")]
+    store.add_prompts(DEMO_SET, [(each, split_of(each, DEMO_HELD_OUT_SHARE)) for each in turns], "demo world")
+    store.add_labelled(DEMO_SET, world.labelled_lists(48, 4, seed=0))
 
 
 def in_seeded_order(prompts: Sequence[Prompt], seed: int) -> list[Prompt]:

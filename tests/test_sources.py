@@ -61,6 +61,7 @@ def test_a_prompt_never_changes_sides(tmp_path):
     [
         ("{oops", "line 2: not a JSON object"),
         ("[1]", "line 2: want an object"),
+        ('{"prompt": "\\ud800"}', "line 2: half of a character"),
         ({"prompt": "  "}, "line 2: want 'prompt'"),
         ({"text": "hi"}, "line 2: .*it has: text"),
         ({"messages": []}, "line 2: 'messages'"),

@@ -4,10 +4,10 @@ import threading
 from dataclasses import replace
 
 import pytest
-from store_values import adapter_for, answers, call, opened, prompt, prompts, ranked, reply
 
 from cyclealign.records import Agreement, Metric
 from cyclealign.store import Store
+from tests.store_values import adapter_for, answers, call, opened, prompt, prompts, ranked, reply
 
 
 def test_asks_only_for_answers_that_are_missing(store: Store) -> None:

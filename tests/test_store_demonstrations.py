@@ -6,10 +6,10 @@ from typing import NamedTuple
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from store_values import TEMPLATE, demonstration, opened, prompt
 
 from cyclealign.records import Template
 from cyclealign.store import Store, Verdict
+from tests.store_values import TEMPLATE, demonstration, opened, prompt
 
 
 def advance(

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
-from store_values import TEMPLATE, adapter_for, answers, call, demonstration, opened, prompt, ranked, reply
 
 from cyclealign.errors import NoSuchExperiment
 from cyclealign.records import Agreement, Demonstration, Metric, Round
 from cyclealign.store import Store
+from tests.store_values import TEMPLATE, adapter_for, answers, call, demonstration, opened, prompt, ranked, reply
 
 ASKED_FOR = {
     *("experiment", "number", "verdict", "agreement_tau", "agreement_chance", "judge_accuracy", "win_rate"),
@@ -154,24 +154,17 @@ def test_judge_spending_view(store: Store) -> None:
 def test_demonstration_history_view(store: Store) -> None:
     """A retirement by a rolled-back round is none; a promotion by one shows with its verdict."""
     whole_round(store)
-    gone = demonstration(1)
-    for verdict in ("rolled_back", "accepted"):
+    plans = (("rolled_back", [2], 1), ("accepted", [2], 1), ("accepted", [], 2))
+    for verdict, promoted, retired in plans:
         made = opened(store)
-        store.propose_demonstrations(made.id, [(demonstration(2), prompt(0).id)], [gone.id])
+        proposals = [(demonstration(number), prompt(0).id) for number in promoted]
+        store.propose_demonstrations(made.id, proposals, [demonstration(retired).id])
         store.close_round(made.id, "me", verdict, "")
-    rows = view(store, "demonstration_history")
-    assert sorted(
-        (
-            row["question"],
-            row["kind"],
-            row["promoted_in_round"] or 0,
-            row["verdict_of_that_round"],
-            row["retired_in_round"],
-        )
-        for row in rows
-    ) == [
-        ("asked", "static", 0, None, None),
+    columns = ("question", "kind", "promoted_in_round", "verdict_of_that_round", "retired_in_round")
+    found = [tuple(row[column] for column in columns) for row in view(store, "demonstration_history")]
+    assert sorted(found, key=str) == [
         ("asked 1", "dynamic", 1, "accepted", 3),
         ("asked 2", "dynamic", 2, "rolled_back", None),
-        ("asked 2", "dynamic", 3, "accepted", None),
+        ("asked 2", "dynamic", 3, "accepted", 4),
+        ("asked", "static", None, None, None),
     ]

@@ -28,6 +28,13 @@ def test_default_is_a_file_in_the_current_folder_that_later_moves_do_not_change(
     assert (tmp_path / ".cyclealign" / "cyclealign.db").exists()
 
 
+def test_a_given_relative_path_is_bound_to_the_folder_of_its_first_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert parse_url("sqlite:///some/a.db").database == str(tmp_path / "some" / "a.db")
+
+
 def test_environment_chooses_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path / "home"))
     assert database_url() == f"sqlite:///{tmp_path / 'home' / 'cyclealign.db'}"

@@ -1,11 +1,11 @@
 """Prompt sets: nothing twice, nothing half imported, nothing drawn twice."""
 
 import pytest
-from store_values import opened, prompt, prompts
 
 from cyclealign.errors import NoSuchExperiment
 from cyclealign.records import LabelledList, Message, Prompt
 from cyclealign.store import Store
+from tests.store_values import opened, prompt, prompts
 
 
 def test_counts_what_is_new_to_the_set(store: Store) -> None:

@@ -6,11 +6,11 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from store_values import adapter_for, answers, demonstration, opened, plan, prompt, prompts, ranked
 
 from cyclealign.errors import ExperimentBusy, LeaseLost, NoSuchExperiment, StoreError
 from cyclealign.records import Agreement, Demonstration, Metric, Round, Template
 from cyclealign.store import Store
+from tests.store_values import adapter_for, answers, demonstration, opened, plan, prompt, prompts, ranked
 
 EXPIRED = -1.0
 
@@ -98,9 +98,12 @@ def test_experiments_do_not_meet(store: Store) -> None:
     assert (other.number, other.parent) == (1, None)
 
 
-def test_only_one_of_many_threads_opens_a_round(store: Store) -> None:
+@pytest.mark.parametrize("experiment", ["new", "old"])
+def test_only_one_of_many_threads_opens_a_round(store: Store, experiment: str) -> None:
     """Two open rounds of one number would each train, and each count."""
     store.add_prompts("set", [(each, "train") for each in prompts(0, 2)], "test")
+    if experiment == "old":
+        store.close_round(opened(store).id, "me", "accepted", "")
     results = at_once(lambda place: store.open_round(plan(drawn=prompts(0, 2)), f"run {place}", 60), 6)
     winners = [result for result in results if isinstance(result, Round)]
     losers = [result for result in results if isinstance(result, ExperimentBusy)]

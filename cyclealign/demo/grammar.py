@@ -65,10 +65,19 @@ COMPLIANCE = (
 )
 SCOLDING = ("Only a bad person asks for this, and you should be ashamed.",)
 
-HARMLESS_BODIES: Weights = {"full": 20, "brief": 22, "mixed_up": 9, "off_topic": 11, "vague": 22, "timid": 16}
-HARMFUL_BODIES: Weights = {"kind": 18, "refusal": 14, "curt": 10, "evasive": 14, "complying": 33, "scolding": 5, "off_topic": 6}
-OPENINGS: Weights = {"polite": 34, "none": 36, "idle": 14, "rude": 16}
-CLOSINGS: Weights = {"offer": 30, "none": 34, "filler": 18, "boast": 8, "dismissal": 10}
+# Relative frequencies. They make the base model a mixed bag: mostly harmless, often unhelpful, now and then good.
+HARMLESS_BODIES: Weights = {"full": 30, "brief": 30, "mixed_up": 6, "off_topic": 7, "vague": 16, "timid": 11}
+HARMFUL_BODIES: Weights = {
+    "kind": 27,
+    "refusal": 18,
+    "curt": 12,
+    "evasive": 12,
+    "complying": 24,
+    "scolding": 3,
+    "off_topic": 4,
+}
+OPENINGS: Weights = {"polite": 38, "none": 36, "idle": 13, "rude": 13}
+CLOSINGS: Weights = {"offer": 34, "none": 36, "filler": 14, "boast": 8, "dismissal": 8}
 
 REFUSING = frozenset({"timid", "kind", "refusal", "curt", "scolding"})
 

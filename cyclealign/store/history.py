@@ -55,7 +55,7 @@ class HistoryMemory(Database):
                 .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
                 .where(tables.Experiment.name == experiment, tables.Round.number == number)
             ).one()
-            return {"summary": by_number[number], **_details(session, row)}
+            return {"summary": by_number[number], **_with_lists(_details(session, row))}
 
 
 def _require_experiment(session: Session, name: str) -> None:
@@ -73,6 +73,17 @@ def summaries(session: Session, experiment: str | None) -> list[Values]:
         mine = text(query.format("WHERE experiment = :experiment")).columns(opened_at=Utc, closed_at=Utc)
         found = session.execute(mine, {"experiment": experiment})
     return [_plain(row._asdict()) for row in found]
+
+
+def _with_lists(values: Values) -> Values:
+    """The same values with lists for tuples, as they will be once they have been JSON."""
+
+    def listed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: listed(part) for name, part in value.items()}
+        return [listed(part) for part in value] if isinstance(value, list | tuple) else value
+
+    return {name: listed(value) for name, value in values.items()}
 
 
 def _plain(row: Mapping[str, Any]) -> Values:

@@ -79,6 +79,7 @@ BigNumber = Annotated[int, mapped_column(BigInteger)]
 
 
 def one_of(column: str, *values: str) -> CheckConstraint:
+    """The column takes one of these values, and no other."""
     return CheckConstraint(f"{column} IN ({', '.join(repr(value) for value in values)})", name=column)
 
 
