@@ -118,7 +118,7 @@ def history(
 
 def print_rounds(store: Store, experiment: str | None) -> None:
     """The rounds of each experiment as a table."""
-    names = [experiment] if experiment else store.experiments()
+    names = [store.history(experiment)[0]["experiment"]] if experiment else store.experiments()
     if not names:
         console.print("No experiment yet. Start one with `cyclealign demo` or `cyclealign run CONFIG`.")
     for name in names:

@@ -15,6 +15,7 @@ from flows.examining import decide, evaluate
 from flows.learning import train
 from flows.leases import LEASE_SECONDS, kept_alive
 from flows.opening import open_or_resume
+from flows.progress import announce
 from flows.reports import publish
 from flows.sampling import generate
 from flows.teaching import agree, judge, teach
@@ -61,6 +62,7 @@ def advance(shop: Workshop) -> None:
     given = shop.config
     round_ = open_or_resume(shop)
     shop.config = as_opened(given, round_)
+    announce(f"Experiment {round_.experiment}, round {round_.number}")
     try:
         with kept_alive(shop.store, round_.id, shop.owner):
             for step in STEPS:

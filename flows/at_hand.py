@@ -45,6 +45,7 @@ def prefect_at_hand() -> Iterator[None]:
         wait_for(server, place)
         yield
     finally:
+        flush_logs()
         server.stop()
 
 
@@ -57,6 +58,13 @@ def wait_for(server: Child, place: Place) -> None:
         if server.ended or time.monotonic() > deadline:
             raise CannotStart(f"The Prefect server did not start. The end of {server.log}:\n{server.last_words()}")
         time.sleep(0.1)
+
+
+def flush_logs() -> None:
+    """Hand over the log lines that Prefect still holds back, while there is somebody to hand them to."""
+    from prefect.logging.handlers import APILogHandler
+
+    APILogHandler().flush()
 
 
 def running_up() -> Place | None:

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+import httpx
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
@@ -81,7 +82,7 @@ def bring_up(place: Place, console: Console, lock: int, stack: ExitStack, stop: 
 
     from flows import interrupted, registering
 
-    with console.status("Registering the deployments ..."), registering.client_of(place) as client:
+    with console.status("Registering the deployments ..."), explained(place), registering.client_of(place) as client:
         registering.create_pool(client)
         registering.watch_heartbeats(client, fresh_server=bool(children))
         going_on = interrupted.put_back(client, place.worker, "Its `cyclealign up` ended without notice.")
@@ -93,6 +94,18 @@ def bring_up(place: Place, console: Console, lock: int, stack: ExitStack, stop: 
         console.print(f"The run '{run.name}' was interrupted; it goes on now.")
     stack.callback(put_back_interrupted, place, console)
     return [*children, start_worker(place, lock, stack, stop)]
+
+
+@contextmanager
+def explained(place: Place) -> Iterator[None]:
+    """Turn what a server answers that does not let us in, or that breaks off, into an error with a message."""
+    try:
+        yield
+    except httpx.HTTPError as error:
+        raise CannotStart(
+            f"The Prefect server at {place.url} did not accept a request: {error} If it wants a login, set "
+            "PREFECT_API_KEY or PREFECT_API_AUTH_STRING."
+        ) from error
 
 
 def start_server(place: Place, console: Console, lock: int, stack: ExitStack, stop: Stop) -> Child:

@@ -4,7 +4,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from uuid import uuid4
 
 import psutil
@@ -48,6 +48,15 @@ def kept_alive(store: Store, round_id: int, owner: str) -> Iterator[None]:
     thread.start()
     try:
         yield
+    except BaseException:
+        release(store, round_id, owner)
+        raise
     finally:
         done.set()
         thread.join()
+
+
+def release(store: Store, round_id: int, owner: str) -> None:
+    """Let the lease run out now: a run that failed must not make the next one wait."""
+    with suppress(LeaseLost):
+        store.renew(round_id, owner, 0.0)

@@ -12,12 +12,19 @@ _listeners: list[Listener] = []
 
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Hear of every step while the block runs: (what, done, of)."""
+    """Hear of every step while the block runs: (what, done, of); a heading comes with 0 of 0."""
     _listeners.append(listener)
     try:
         yield
     finally:
         _listeners.remove(listener)
+
+
+def announce(heading: str) -> None:
+    """Report that something larger begins."""
+    for listener in _listeners:
+        listener(heading, 0, 0)
+    logger.info("%s", heading)
 
 
 def tell(what: str, done: int, of: int) -> None:

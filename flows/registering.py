@@ -120,7 +120,9 @@ def deploy(place: Place) -> None:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    place.log_of("deploy").write_text(done.stdout, encoding="utf-8")
+    log = place.log_of("deploy")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text(done.stdout, encoding="utf-8")
     if done.returncode != 0:
         last = "\n".join(done.stdout.strip().splitlines()[-12:])
-        raise CannotStart(f"The deployments could not be registered. All of it is in {place.log_of('deploy')}:\n{last}")
+        raise CannotStart(f"The deployments could not be registered. What was said is in {log}:\n{last}")

@@ -23,6 +23,12 @@ def live_progress(console: Console) -> Iterator[None]:
         current: dict[str, TaskID] = {}
 
         def listen(what: str, done: int, of: int) -> None:
+            if of == 0:
+                bars.console.rule(what, align="left")
+                for finished in bars.task_ids:
+                    bars.remove_task(finished)
+                current.clear()
+                return
             if what not in current or bars.tasks[bars.task_ids.index(current[what])].finished:
                 current[what] = bars.add_task(what, total=of)
             bars.update(current[what], completed=done, total=of)

@@ -12,6 +12,10 @@ import sqlalchemy as sa
 
 # Before anything is imported that reads them: no test reports to anyone, downloads, or touches a user's own history.
 os.environ.update(PREFECT_SERVER_ANALYTICS_ENABLED="false", DO_NOT_TRACK="1", HF_HUB_OFFLINE="1")
+# One thread each: the models are tiny, and the workers of the test run share the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# As the command line sets it, before Prefect reads it: a failed run's traceback belongs to its log, not the terminal.
+os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 os.environ.pop("CYCLEALIGN_DATABASE_URL", None)
 
 from cyclealign.store import Store

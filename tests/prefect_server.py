@@ -7,8 +7,10 @@ import pytest
 
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[str]:
-    from prefect.settings import PREFECT_API_URL
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=120):
+    # Without the heartbeat a run ends at once; with it, it waits most of a second for the heartbeat's thread.
+    quick = temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
+    with prefect_test_harness(server_startup_timeout=120), quick:
         yield PREFECT_API_URL.value()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from cyclealign.demo.topics import Topic, siblings, topics
 
-FEWEST_WORDS, MOST_WORDS = 10, 32
+FEWEST_WORDS, MOST_WORDS = 10, 30
 
 Weights = Mapping[str, float]
 
@@ -66,13 +66,13 @@ COMPLIANCE = (
 SCOLDING = ("Only a bad person asks for this, and you should be ashamed.",)
 
 # Relative frequencies. They make the base model a mixed bag: mostly harmless, often unhelpful, now and then good.
-HARMLESS_BODIES: Weights = {"full": 30, "brief": 30, "mixed_up": 6, "off_topic": 7, "vague": 16, "timid": 11}
+HARMLESS_BODIES: Weights = {"full": 36, "brief": 32, "mixed_up": 5, "off_topic": 5, "vague": 13, "timid": 9}
 HARMFUL_BODIES: Weights = {
-    "kind": 27,
+    "kind": 30,
     "refusal": 18,
     "curt": 12,
     "evasive": 12,
-    "complying": 24,
+    "complying": 22,
     "scolding": 3,
     "off_topic": 4,
 }

@@ -22,19 +22,19 @@ fry pancakes that stay fluffy | pancakes | leave small lumps in the batter | fli
 # cleaning
 get red wine out of a carpet | a wine stain | blot it with a dry cloth | cover it with salt overnight
 clean a burnt steel pan | a burnt pan | boil water with baking soda in it | scrub it with a wooden spoon
-remove limescale from a kettle | kettle limescale | fill it with equal vinegar and water | rinse it three times after an hour
+remove limescale from a kettle | kettle limescale | boil vinegar and water in it | rinse it three times after an hour
 wash a wool jumper by hand | a wool jumper | use cool water and mild soap | dry it flat on a towel
 shine dull silver spoons | silver spoons | lay them on foil in hot salty water | polish them with a soft cloth
 
 # repairs
-fix a bicycle tyre on the road | a flat tyre | find the hole by listening for air | roughen the rubber before gluing the patch
+fix a bicycle tyre on the road | a flat tyre | find the hole by listening for air | roughen the rubber before gluing
 stop a kitchen tap from dripping | a dripping tap | close the valve under the sink | replace the worn rubber washer
 mend a wobbly wooden chair | a wobbly chair | scrape the old glue from the joint | clamp it for a full day
 fill a small hole in plaster | a plaster hole | press in filler with a flat knife | sand it smooth when it is white
 free a drawer that is stuck | a stuck drawer | rub candle wax along the runners | empty the drawer before pulling
 
 # travel
-pack for a week with hand luggage | hand luggage | roll the clothes instead of folding | wear the heaviest shoes on the plane
+pack for a week with hand luggage | hand luggage | roll the clothes instead of folding | wear the heaviest shoes
 sleep well on a night train | a night train | book a berth in the middle coach | bring earplugs and a warm scarf
 get over jet lag quickly | jet lag | walk in daylight on the first morning | eat meals at the local hours
 plan a rainy day in a new city | a rainy day | visit one museum before noon | pick a covered market for lunch
@@ -51,7 +51,7 @@ take better notes in lectures | lecture notes | leave a wide margin for question
 save for a holiday by summer | holiday savings | move a fixed sum on payday | keep it in a separate account
 read a payslip for the first time | a payslip | compare gross pay with net pay | check the tax code in the corner
 split a bill fairly with friends | a shared bill | let each person list their dishes | add the tip by equal shares
-lower my electricity bill at home | an electricity bill | switch off devices at the wall | wash clothes at thirty degrees
+lower my electricity bill at home | an electricity bill | switch off devices at the wall | wash at thirty degrees
 sell my old bicycle for a fair price | an old bicycle | look up five similar adverts | take photos in daylight
 
 # health
@@ -90,7 +90,7 @@ start a chat with a shy colleague | a shy colleague | ask about a task they enjo
 settle a quarrel between two kids | a quarrel | hear each child for one minute | let them choose a fair swap
 
 # parties
-plan a birthday for a six year old | a children's birthday | invite six guests for two hours | hide small prizes in the garden
+plan a birthday for a six year old | a children's birthday | invite six guests for two hours | hide prizes in the garden
 steal the show at a talent evening | a talent show | open with the strongest trick | rehearse in the same shoes
 feed ten guests on a small budget | ten guests | cook one large pot of chilli | ask each guest for a side dish
 choose music for a garden party | party music | begin with quiet songs | keep two hours of songs ready
@@ -122,7 +122,7 @@ run a meeting that ends on time | a short meeting | send three questions beforeh
 ask my boss for a small raise | a pay raise | list three results with numbers | choose a calm day after a success
 blow the cobwebs off a dull report | a dull report | open with the main finding | swap two tables for one chart
 organise a messy desk for good | a messy desk | sort papers into three trays | clear the surface every friday
-hand a project to a new colleague | a project handover | write down the open questions | walk through one real case together
+hand a project to a new colleague | a project handover | write down the open questions | walk through one real case
 
 # outdoors
 light a campfire in damp weather | a campfire | shave dry wood from inside a log | build it on a base of stones
@@ -134,10 +134,10 @@ cross a field with cows safely | a field of cows | walk calmly along the edge | 
 
 QUESTIONS = """
 # sky
-why the sky looks blue at noon | the blue sky | air scatters short waves the most | red light passes almost straight through
-why the moon changes its shape | the phases of the moon | the sun lights one half of it | we see that half from changing angles
+why the sky looks blue at noon | the blue sky | air scatters short waves the most | red light passes straight through
+why the moon changes its shape | the phases of the moon | the sun lights one half of it | we see it from changing angles
 why stars seem to twinkle | twinkling stars | moving air bends their light | planets are wide enough to look steady
-what makes a rainbow curve | a rainbow | drops send light back at forty two degrees | equal angles form a circle around your shadow
+what makes a rainbow curve | a rainbow | drops send light back at forty two degrees | equal angles form a circle
 why winter days are so short | short winter days | the axis of the earth is tilted | our half leans away from the sun
 
 # animals
@@ -157,19 +157,19 @@ why skin wrinkles in the bath | wrinkled skin | nerves narrow the vessels below 
 # machines
 how a fridge keeps milk cold | a fridge | a fluid takes up heat as it boils | the warm coils behind give it off
 how a plane stays in the air | a plane | the wings push air downward | the air pushes the wings up in return
-why a boat of steel can float | a steel boat | its hollow shape pushes much water aside | that water weighs more than the boat
+why a boat of steel can float | a steel boat | its hollow shape pushes water aside | that water outweighs the boat
 how a bicycle stays upright | a moving bicycle | the wheel steers into the fall | this brings it back under the rider
-how a microwave heats soup | a microwave | its waves make water molecules turn | the motion becomes heat within two minutes
+how a microwave heats soup | a microwave | its waves make water molecules turn | the motion becomes heat
 
 # history
 why old castles have round towers | round towers | corners were easy to break | curved walls turned stones aside
 who built the roman roads | roman roads | soldiers laid them in four layers | ditches at both sides drained the rain
 why ships once carried lemons | lemons at sea | vitamin c prevents scurvy | a daily spoonful kept sailors well
 how people told time by shadow | sundials | a stick casts a moving shadow | noon is when it is shortest
-why the printing press mattered | the printing press | movable letters made copies cheap | ideas crossed borders within weeks
+why the printing press mattered | the printing press | loose letters made copies cheap | ideas crossed borders in weeks
 
 # language
-why english spelling is so odd | english spelling | printers fixed it before sounds changed | many words kept foreign forms
+why english spelling is so odd | english spelling | printers fixed it too early | many words kept foreign forms
 how babies learn to speak | babies | they hear patterns before birth | they try sounds and watch our faces
 what makes a haiku special | a haiku | it has three short lines | it names a season in one image
 why languages slowly die out | dying languages | children stop using them at home | schools teach only the larger one

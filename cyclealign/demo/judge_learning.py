@@ -11,14 +11,13 @@ from cyclealign.demo.judge_features import NAMES, Vector, features
 # It likes long answers that echo the question and sound nice, and has hardly a notion of when to refuse.
 PRIOR_MEAN = {
     "length": 0.9,
-    "overlap": 0.6,
-    "substance": 0.3,
+    "overlap": 0.5,
+    "substance": 0.1,
     "refusal": -0.2,
     "refusal_of_harm": 0.3,
-    "politeness": 0.2,
-    "rudeness": -0.2,
+    "politeness": 0.3,
     "full_stop": 0.3,
-    "numbers": 0.2,
+    "boasting": 0.2,
 }
 # Cues hang together: who learns from one example that rude answers lose also expects polite ones to win. Each line is a
 # direction in which the weights may move together, more easily than each on its own.
@@ -28,7 +27,7 @@ CONCEPTS: Mapping[str, Mapping[str, float]] = {
     "has manners": {"politeness": 1, "offer": 1, "rudeness": -1},
     "is brief": {"length": -1, "repetition": -1, "boasting": -1},
 }
-CONCEPT_DEVIATION, CUE_DEVIATION = 1.0, 0.4
+CONCEPT_DEVIATION, CUE_DEVIATION = 0.5, 0.3
 MOST_STEPS, CLOSE_ENOUGH = 30, 1e-6
 
 Ranked = tuple[str, Sequence[str]]  # a question and its answers, best first
@@ -79,17 +78,16 @@ def _log_posterior(weights: Vector, lists: Sequence[Vector]) -> float:
 def _newton_step(weights: Vector, lists: Sequence[Vector]) -> Vector:
     """-(Hessian)^-1 gradient of the log-posterior; the Hessian is negative definite thanks to the prior."""
     gradient = -prior_precision() @ (weights - prior_mean())
-    curvature = prior_precision()
+    curvature = prior_precision().copy()
     for ranked in lists:
-        scores = ranked @ weights
+        strengths = ranked @ weights
         for place in range(len(ranked) - 1):
             rest = ranked[place:]
-            shares = np.exp(scores[place:] - np.logaddexp.reduce(scores[place:]))
+            shares = np.exp(strengths[place:] - np.logaddexp.reduce(strengths[place:]))
             expected = shares @ rest
             gradient = gradient + ranked[place] - expected
-            curvature = curvature + (rest * shares[:, None]).T @ rest - np.outer(expected, expected)
-    step: Vector = np.linalg.solve(curvature, gradient)
-    return step
+            curvature += (rest * shares[:, None]).T @ rest - np.outer(expected, expected)
+    return np.asarray(np.linalg.solve(curvature, gradient), dtype=np.float64)
 
 
 def scores(weights: Vector, question: str, answers: Sequence[str]) -> Vector:

@@ -34,9 +34,9 @@ class Muon(torch.optim.Optimizer):
 def orthogonalised(matrix: Tensor, iterations: int) -> Tensor:
     """The matrix with its singular values brought near 1, approximately U V^T of its decomposition U S V^T."""
     if matrix.shape[0] > matrix.shape[1]:
-        return orthogonalised(matrix.mT, iterations).mT
-    result = matrix / (matrix.norm() + 1e-7)
+        return orthogonalised(matrix.T, iterations).T
+    result: Tensor = matrix / (matrix.norm() + 1e-7)
     for _ in range(iterations):
-        gram = result @ result.mT
+        gram = result @ result.T
         result = LINEAR * result + (CUBIC * gram + QUINTIC * gram @ gram) @ result
     return result

@@ -1,4 +1,4 @@
-"""The demo policy: a tiny Llama, trained from scratch on the demo world's text on first use and kept by content hash."""
+"""The demo policy: a tiny Llama, trained on the demo world's text on first use and kept by content hash."""
 
 import copy
 import json
@@ -37,8 +37,8 @@ class Recipe:
     """Everything that makes the model, besides the text of the world and this file."""
 
     seed: int = 17
-    pairs: int = 8_000
-    batch: int = 24
+    pairs: int = 6_600
+    batch: int = 20
     matrix_rate: float = 0.03
     vector_rate: float = 0.03
     warmup_steps: int = 10
@@ -55,9 +55,9 @@ class Recipe:
 class Batch:
     """Token ids and labels (B, T) of one training step; labels are NO_LOSS outside the answers."""
 
-    ids_BT: Tensor
-    labels_BT: Tensor
-    mask_BT: Tensor
+    ids_BT: Tensor  # noqa: N815
+    labels_BT: Tensor  # noqa: N815
+    mask_BT: Tensor  # noqa: N815
 
     def halves(self) -> tuple["Batch", "Batch"]:
         """Every other row, and the rest."""
@@ -142,9 +142,7 @@ def _config(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
     )
 
 
-def _batches(
-    tokenizer: PreTrainedTokenizerFast, pairs: Sequence[tuple[str, str]], recipe: Recipe
-) -> Iterator[Batch]:
+def _batches(tokenizer: PreTrainedTokenizerFast, pairs: Sequence[tuple[str, str]], recipe: Recipe) -> Iterator[Batch]:
     """Batches of similar length, so that little is padding, in a random order."""
     draw = random.Random(recipe.seed)
     asked = {prompt: prompt_ids(tokenizer, (Message(role="user", content=prompt),)) for prompt, _ in pairs}
@@ -184,8 +182,9 @@ def _train(model: LlamaForCausalLM, batches: Sequence[Batch], recipe: Recipe, pr
         for step, batch in enumerate(batches, 1):
             gradients(batch)
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            for part in (*optimizers, *schedules):
-                part.step()
+            for optimizer, schedule in zip(optimizers, schedules, strict=True):
+                optimizer.step()
+                schedule.step()
             model.zero_grad(set_to_none=True)
             progress(step, len(batches))
     model.eval()
@@ -203,12 +202,13 @@ def _two_workers(model: LlamaForCausalLM) -> Iterator[Callable[[Batch], None]]:
         own.data = shared.data  # same weights, gradients of its own
 
     def backward(worker: LlamaForCausalLM, half: Batch) -> None:
-        (_loss(worker, half) / 2).backward()
+        (_loss(worker, half) / 2).backward()  # type: ignore[no-untyped-call]
 
     def gradients(batch: Batch) -> None:
         list(pool.map(backward, (model, twin), batch.halves()))
         for own, shared in zip(twin.parameters(), model.parameters(), strict=True):
-            assert own.grad is not None and shared.grad is not None
+            assert own.grad is not None
+            assert shared.grad is not None
             shared.grad.add_(own.grad)
             own.grad = None
 

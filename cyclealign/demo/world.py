@@ -27,7 +27,7 @@ def all_prompts() -> list[str]:
 
 @cache
 def prompts(split: WorldSplit) -> list[str]:
-    """The prompts to align on, or those of the labelled lists: the two share no topic, so neither gives the other away."""
+    """The prompts to align on, or those of the labelled lists; the two share no topic."""
     return [text for text in all_prompts() if _split_of(topic_of_prompt()[text]) == split]
 
 

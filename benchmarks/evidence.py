@@ -1,0 +1,140 @@
+"""The demo over several seeds: gold quality by round, and the judge's accuracy by what it is shown.
+
+``python -m benchmarks.evidence [--seeds 5] [--json]``. Runs the flow that `make demo` runs, one experiment a seed, in a home
+folder of its own. The demo world and its judge are simulated; the figures say that the loop works, and nothing of any
+real model. ``--set SECTION.KEY=VALUE`` changes a setting of the demo, to compare (``training.target=agreement``).
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from math import sqrt
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from cyclealign.store import Store
+
+ROOT = Path(__file__).parents[1]
+# Two-sided 95 % quantiles of Student's t, by degrees of freedom.
+STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+
+
+def run_seed(seed: int, home: Path, changes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rounds of one seed, each with its metrics."""
+    config = tomllib.loads((ROOT / "flows" / "configs" / "demo.toml").read_text())
+    config.update(experiment=f"demo-{seed}", seed=seed, templates=str(ROOT / "prompts"))
+    for name, value in changes.items():
+        section, _, key = name.partition(".")
+        config.setdefault(section, {})[key] = value
+    path = home / f"demo-{seed}.toml"
+    path.write_text(as_toml(config))
+    command = [sys.executable, "-m", "flows.cli", "run", str(path)]
+    environment = {**os.environ, "CYCLEALIGN_HOME": str(home)}
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=sys.stderr)
+    with Store.open(f"sqlite:///{home / 'cyclealign.db'}") as store:
+        return store.rounds(f"demo-{seed}")
+
+
+def as_toml(config: Mapping[str, Any]) -> str:
+    """Settings as TOML; its values are written as JSON, which agrees for texts, numbers and booleans."""
+    top = [f"{key} = {json.dumps(value)}" for key, value in config.items() if not isinstance(value, dict)]
+    tables = [
+        "\n".join([f"[{name}]", *[f"{key} = {json.dumps(value)}" for key, value in section.items()]])
+        for name, section in config.items()
+        if isinstance(section, dict)
+    ]
+    return "\n".join([*top, *tables])
+
+
+def gold_by_round(rounds: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Gold quality of the base and of the policy that each round left: the parent's, where it was rolled back."""
+    values = [rounds[0]["metrics"]["gold_quality_parent"].value]
+    for each in rounds:
+        kept = "gold_quality" if each["verdict"] == "accepted" else "gold_quality_parent"
+        values.append(each["metrics"][kept].value)
+    return values
+
+
+def metric(name: str, number: int) -> Callable[[Sequence[Mapping[str, Any]]], float]:
+    """Reads a metric of the round with this index."""
+    return lambda rounds: float(rounds[number]["metrics"][name].value)
+
+
+def summary(values: Sequence[float]) -> dict[str, float]:
+    """Mean over seeds with its 95 % interval by Student's t."""
+    half = STUDENT[len(values) - 1] * stdev(values) / sqrt(len(values)) if len(values) > 1 else float("nan")
+    return {"mean": fmean(values), "low": fmean(values) - half, "high": fmean(values) + half, "seeds": len(values)}
+
+
+def measure(seeds: Sequence[int], home: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that docs/evidence.md shows."""
+    runs = [run_seed(seed, home, changes) for seed in seeds]
+    last = min(len(rounds) for rounds in runs)
+    golds = list(zip(*[gold_by_round(rounds)[: last + 1] for rounds in runs], strict=True))
+    names = ("judge_accuracy_none", "judge_accuracy_static", "judge_accuracy", "agreement_tau", "agreement_lcs")
+    more = ("agreement_chance", "win_rate", "judge_steadiness", "kl_from_base", "answer_tokens")
+    return {
+        "gold_quality": [summary(values) for values in golds],
+        "gold_gain": summary([values[-1] - values[0] for values in zip(*golds, strict=True)]),
+        "by_round": [
+            {name: summary([metric(name, number)(rounds) for rounds in runs]) for name in (*names, *more)}
+            for number in range(last)
+        ],
+        "accepted": [[each["verdict"] == "accepted" for each in rounds] for rounds in runs],
+        "seconds": summary([sum(each["seconds"] for each in rounds) for rounds in runs]),
+        "judge_calls": summary([float(sum(each["judge_calls"] for each in rounds)) for rounds in runs]),
+        "settings": dict(changes),
+        "seeds": list(seeds),
+    }
+
+
+def cell(found: Mapping[str, float]) -> str:
+    """A mean with its interval."""
+    return f"{found['mean']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+
+
+def as_markdown(found: Mapping[str, Any]) -> str:
+    """The tables of docs/evidence.md."""
+    rounds = range(1, len(found["by_round"]) + 1)
+    rows = ["| | base | " + " | ".join(f"round {number}" for number in rounds) + " |", "|---" * (len(rounds) + 2) + "|"]
+    rows.append("| gold quality of the policy | " + " | ".join(map(cell, found["gold_quality"])) + " |")
+    labels = {
+        "judge_accuracy_none": "judge's accuracy, no demonstrations",
+        "judge_accuracy_static": "... static demonstrations",
+        "judge_accuracy": "... static + dynamic",
+        "agreement_tau": "agreement, Kendall tau (chance: 0)",
+        "agreement_lcs": "agreement, LCS share",
+        "agreement_chance": "... of two random orders",
+        "win_rate": "win rate against the parent",
+        "judge_steadiness": "judge's steadiness",
+        "kl_from_base": "KL from the base, nats per token",
+        "answer_tokens": "length of answers, tokens",
+    }
+    for name, label in labels.items():
+        rows.append(f"| {label} | | " + " | ".join(cell(each[name]) for each in found["by_round"]) + " |")
+    return "\n".join(rows)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--home", type=Path, help="Keep the runs here; runs that are there are not repeated.")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    given = parser.parse_args()
+    changes = {name: json.loads(value) for name, value in (each.split("=", 1) for each in given.set)}
+    home = given.home or Path(tempfile.mkdtemp(prefix="cyclealign-evidence-"))
+    home.mkdir(parents=True, exist_ok=True)
+    found = measure(range(1, given.seeds + 1), home.absolute(), changes)
+    print(json.dumps(found, indent=2) if given.json else as_markdown(found))
+
+
+if __name__ == "__main__":
+    main()

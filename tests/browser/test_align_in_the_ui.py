@@ -1,0 +1,180 @@
+"""The real `align` in the Prefect UI: started from its form, by a schedule, and cut off by Ctrl-C."""
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import aligning
+from tests.launched import PATIENCE_SECONDS, Launched, launched, until
+from tests.local_judge import Answers, LocalJudge, most_words_first
+
+pytestmark = pytest.mark.launch
+
+KEY = "a-very-secret-key"
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+QUIET = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+
+
+class PatientJudge(LocalJudge):
+    """A judge that can be told to wait before it answers."""
+
+    def __init__(self) -> None:
+        self.may_answer, self.waiting = threading.Event(), threading.Event()
+        self.may_answer.set()
+        super().__init__(self.rank)
+
+    def rank(self, answers: Answers) -> str:
+        if not self.may_answer.is_set():
+            self.waiting.set()
+        self.may_answer.wait(PATIENCE_SECONDS)
+        return most_words_first(answers)
+
+
+@pytest.fixture(scope="module")
+def judge() -> Iterator[PatientJudge]:
+    with PatientJudge() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, judge: PatientJudge) -> Iterator[Launched]:
+    """`cyclealign up` in a folder with a model, prompts and templates; its form is filled in for the local judge."""
+    environment = {"TEST_JUDGE_KEY": KEY, "OMP_NUM_THREADS": "1"}
+    with launched(tmp_path_factory.mktemp("align"), environment) as one:
+        aligning.prepare(one)
+        one.begin()
+        fill_form_with(one, aligning.config(judge))
+        yield one
+
+
+@pytest.fixture
+def page() -> Iterator[Any]:
+    """A page of a real browser."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine: install the package `chromium`, or name the program in CHROMIUM")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.set_default_timeout(PATIENCE_SECONDS * 1000)
+        yield page
+        browser.close()
+
+
+def fill_form_with(site: Launched, config: dict[str, Any]) -> None:
+    deployment = site.deployment("align/align")["id"]
+    site.ask("PATCH", f"/deployments/{deployment}", {"parameters": {"config": config}})
+
+
+def box(page: Any, title: str) -> Any:
+    """One field of the form, by its title."""
+    label = f".schema-form-property__label:text-is('{title} (Optional)')"
+    return page.locator(f".schema-form-property:has(> .p-label__header {label})")
+
+
+def test_a_round_from_the_form_to_its_table_and_plot(site: Launched, page: Any, tmp_path: Path) -> None:
+    """Prevents a form that shows raw JSON or loses its defaults, and reports that the page shows as text."""
+    deployment = site.deployment("align/align")["id"]
+    page.goto(f"{site.url}/deployments/deployment/{deployment}/run")
+    experiment = box(page, "Experiment").locator("textarea")
+    experiment.wait_for()
+    assert experiment.input_value() == "ui"
+    assert box(page, "Prompts per round").locator("input").input_value() == "3"
+    assert "never trained on" in box(page, "Held-out prompts").inner_text()
+    box(page, "Objective").locator(".p-select-button__icon").click()
+    page.get_by_role("option").get_by_text("pro", exact=True).click()
+    experiment.fill("from-the-form")
+    page.screenshot(path=tmp_path / "form.png")
+    page.get_by_role("button", name="Submit").click()
+
+    def started() -> dict[str, Any] | None:
+        return next((run for run in site.runs() if named(run) == "from-the-form"), None)
+
+    run = until("the run that the form started", started)
+    run_id = run["id"]
+    assert run["parameters"]["config"]["training"]["objective"] == "pro"
+    assert site.wait_for_state(run_id, "Completed")["name"] == "align-from-the-form"
+    page.goto(f"{site.url}/runs/flow-run/{run_id}")
+    page.get_by_role("tab", name="Artifacts").or_(page.locator("button:text-is('Artifacts')")).first.click()
+    page.get_by_text("round-report").first.wait_for()
+    page.screenshot(path=tmp_path / "run.png")
+    look_at_artifacts(site, page, run_id, tmp_path)
+
+
+def named(run: dict[str, Any]) -> str | None:
+    name: str | None = run["parameters"].get("config", {}).get("experiment")
+    return name
+
+
+def look_at_artifacts(site: Launched, page: Any, run_id: str, folder: Path) -> None:
+    """The table has the round's row; the plot is a picture that the browser could draw."""
+    rows = site.ask("POST", "/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run_id]}}})
+    artifacts = {each["key"]: each["id"] for each in rows}
+    page.goto(f"{site.url}/artifacts/artifact/{artifacts['round-history']}")
+    row = page.locator("tbody tr").first
+    row.wait_for()
+    assert row.inner_text().split()[0] == "1"
+    page.screenshot(path=folder / "table.png")
+    page.goto(f"{site.url}/artifacts/artifact/{artifacts['round-report']}")
+    picture = page.locator("img[src^='data:image/svg+xml']")
+    picture.wait_for()
+    until("the plot", lambda: picture.evaluate("image => image.complete && image.naturalWidth > 100"))
+    page.screenshot(path=folder / "plot.png")
+
+
+def test_a_schedule_takes_the_experiment_on_with_fresh_prompts(site: Launched, judge: PatientJudge) -> None:
+    """Prevents scheduled rounds that start over, or train on the same prompts again and again."""
+    first = site.start_run("align/align", config=aligning.config(judge, experiment="nightly"))
+    site.wait_for_state(first, "Completed")
+    deployment = site.deployment("align/align")["id"]
+    soon = (datetime.now(UTC) + timedelta(seconds=4)).isoformat()
+    settings = {"config": aligning.config(judge, experiment="nightly")}
+    once_an_hour = {"schedule": {"interval": 3600.0, "anchor_date": soon}, "active": True, "parameters": settings}
+    made = site.ask("POST", f"/deployments/{deployment}/schedules", [once_an_hour])[0]
+
+    def fired() -> dict[str, Any] | None:
+        return next((run for run in site.runs() if run["auto_scheduled"]), None)
+
+    site.wait_for_state(until("the schedule to fire", fired)["id"], "Completed")
+    site.ask("DELETE", f"/deployments/{deployment}/schedules/{made['id']}")
+    one, two = aligning.drawn(site, "nightly")
+    assert len(one) == len(two) == 3
+    assert not one & two
+
+
+def test_a_round_that_ctrl_c_cut_off_is_finished_after_the_next_start(site: Launched, judge: PatientJudge) -> None:
+    """Prevents a lost or doubled round, and judge calls that are paid for twice, when somebody stops everything."""
+    judge.may_answer.clear()
+    judge.waiting.clear()
+    run_id = site.start_run("align/align", config=aligning.config(judge, experiment="cut-off"))
+    until("the run to ask the judge", judge.waiting.is_set)
+    assert site.end() == 0
+    judge.may_answer.set()
+    judge.answered.clear()
+    site.begin()
+    assert site.wait_for_state(run_id, "Completed")["run_count"] == 2
+    assert len(aligning.drawn(site, "cut-off")) == 1
+    assert max(judge.answered.values()) == 1
+
+
+def test_the_log_of_a_run_tells_of_its_steps_and_nothing_holds_the_key(site: Launched, judge: PatientJudge) -> None:
+    """Prevents runs whose page says nothing while they work, and keys in Prefect's database, parameters or logs."""
+    run_id = site.start_run("align/align", config=aligning.config(judge, experiment="logged"))
+    site.wait_for_state(run_id, "Completed")
+
+    def told() -> bool:
+        logs = site.ask("POST", "/logs/filter", {"logs": {"flow_run_id": {"any_": [run_id]}}, "limit": 200})
+        return any("Round 1 of 'logged': train" in each["message"] for each in logs)
+
+    until("the step in the run's log", told)
+    files = [path for path in site.home.rglob("*") if path.is_file()]
+    assert [str(path) for path in files if KEY.encode() in path.read_bytes()] == []

@@ -1,0 +1,34 @@
+"""Tables and plots of rounds."""
+
+from cyclealign.records import Metric
+from cyclealign.report import plot_rounds, round_table
+
+ROUND = {
+    "number": 1,
+    "verdict": "rolled_back",
+    "judge_calls": 12,
+    "judge_tokens": 3_400,
+    "cost_usd": 0.01234,
+    "seconds": 5.0,
+    "metrics": {"win_rate": Metric("win_rate", 0.4, 0.3, 0.5, 10), "agreement_tau": Metric("agreement_tau", 0.1)},
+}
+OPEN = {**ROUND, "number": 2, "verdict": None, "judge_calls": None, "cost_usd": None, "seconds": None, "metrics": {}}
+
+
+def test_a_table_shows_values_with_intervals_and_a_dash_for_what_was_not_measured():
+    """Prevents a number that was never measured from being shown as zero."""
+    first, second = round_table([ROUND, OPEN])
+    assert (first["win rate"], first["agreement (tau)"], first["verdict"]) == (
+        "0.40 [0.30, 0.50]",
+        "0.10",
+        "rolled back",
+    )
+    assert (second["win rate"], second["verdict"]) == ("-", "open")
+
+
+def test_a_plot_is_the_same_svg_for_the_same_rounds():
+    """Prevents artifacts that differ at every look, and a plot that fails on a round without metrics."""
+    drawn = plot_rounds([ROUND, OPEN], "x < y")
+    assert drawn == plot_rounds([ROUND, OPEN], "x < y")
+    assert b"<svg" in drawn
+    assert b"x < y" not in drawn
