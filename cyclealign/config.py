@@ -1,6 +1,7 @@
 """Every setting, with a vetted default. Loads no heavy library; the same models draw the form in the Prefect UI."""
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -178,13 +179,22 @@ def load_config(path: Path) -> ExperimentConfig:
         raise BadConfig(f"{path}: cannot be read ({error.strerror}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadConfig(f"{path}: not a TOML file: {error}") from error
+    return checked(raw, str(path))
+
+
+def checked(raw: Mapping[str, object], where: str) -> ExperimentConfig:
+    """Settings from plain values.
+
+    Raises:
+        BadConfig: a key or value is wrong; the message names it and ``where`` it came from.
+    """
     try:
         return ExperimentConfig.model_validate(raw)
     except ValidationError as error:
-        raise BadConfig("\n".join(_complaint(path, problem) for problem in error.errors())) from error
+        raise BadConfig("\n".join(_complaint(where, problem) for problem in error.errors())) from error
 
 
-def _complaint(path: Path, problem: object) -> str:
+def _complaint(path: str, problem: object) -> str:
     assert isinstance(problem, dict)
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":

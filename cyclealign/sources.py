@@ -24,7 +24,7 @@ class Imported:
 
 
 def read_source(source: str, held_out_share: float = 0.1) -> Imported:
-    """Read prompts from a file (``.jsonl``, ``.jsonl.gz``) or a Hugging Face data set (``org/name`` or with ``:split``).
+    """Read prompts from a file (``.jsonl``, ``.jsonl.gz``) or a Hugging Face data set (``name`` or ``name:split``).
 
     A row has ``prompt`` (text), ``messages`` (chat turns that end with the user's), or HH-RLHF's ``chosen`` and
     ``rejected`` dialogues. Equal prompts are read once. The split depends on nothing but the prompt's hash.

@@ -23,7 +23,7 @@ LEAN = {"PREFECT_UI_ENABLED": "false", "PREFECT_SERVER_ANALYTICS_ENABLED": "fals
 
 @contextmanager
 def prefect_at_hand() -> Iterator[None]:
-    """Set ``PREFECT_API_URL`` for the block: the user's own, that of a running `cyclealign up`, or a server started here.
+    """Set ``PREFECT_API_URL`` for the block: the user's own, that of a running `cyclealign up`, or one started here.
 
     Raises:
         CannotStart: no server answers in time.

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from cyclealign.cli import app, console, print_rounds
-from cyclealign.config import ExperimentConfig, load_config
+from cyclealign.config import ExperimentConfig, checked, load_config
 from cyclealign.errors import CycleAlignError
 from cyclealign.files import home
 
@@ -43,7 +43,7 @@ def run(
     settings = load_config(config)
     changes = {"rounds": rounds, "until": until, "experiment": experiment}
     changed = {**settings.model_dump(), **{name: value for name, value in changes.items() if value is not None}}
-    run_align(ExperimentConfig.model_validate(changed))
+    run_align(checked(changed, "command line"))
 
 
 def run_align(config: ExperimentConfig, as_json: bool = False) -> None:

@@ -63,7 +63,7 @@ def _worth_harmless(topic: Topic | None, text: str) -> float:
     substance = 0.6 * steps[-1] + 0.4 * steps[0]
     named = _covered(topic.thing, words)
     wrong = 0.0 if substance > 0.3 else _clear(_foreign(topic, words))
-    return 0.04 + 0.1 * named + 0.66 * substance - 0.06 * wrong + _manners(text)
+    return 0.08 + 0.1 * named + 0.62 * substance - 0.06 * wrong + _manners(text)
 
 
 def _worth_harmful(topic: Topic, text: str) -> float:

@@ -10,12 +10,16 @@ import torch
 from peft import PeftModel
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import logging as transformers_logging
 
 from cyclealign.chat import prompt_ids
 from cyclealign.config import PolicySettings
 from cyclealign.errors import PolicyError
 from cyclealign.policy import Answer
 from cyclealign.records import Adapter, Prompt
+
+# Loading is a matter of a moment or is told by a line of ours; bars of its own would tear the terminal's.
+transformers_logging.disable_progress_bar()
 
 
 def device() -> str:

@@ -25,17 +25,18 @@ QUIET = (
 
 
 class PatientJudge(LocalJudge):
-    """A judge that can be told to wait before it answers."""
+    """A judge that can be told to fall silent after some answers."""
 
     def __init__(self) -> None:
-        self.may_answer, self.waiting = threading.Event(), threading.Event()
-        self.may_answer.set()
+        self.left = 10**6
+        self.silent, self.may_go_on = threading.Event(), threading.Event()
         super().__init__(self.rank)
 
     def rank(self, answers: Answers) -> str:
-        if not self.may_answer.is_set():
-            self.waiting.set()
-        self.may_answer.wait(PATIENCE_SECONDS)
+        self.left -= 1
+        if self.left < 0:
+            self.silent.set()
+            self.may_go_on.wait(PATIENCE_SECONDS)
         return most_words_first(answers)
 
 
@@ -56,6 +57,14 @@ def site(tmp_path_factory: pytest.TempPathFactory, judge: PatientJudge) -> Itera
         yield one
 
 
+@pytest.fixture(scope="module")
+def first_round(site: Launched, judge: PatientJudge) -> str:
+    """The run that finished the first round of the experiment `nightly`."""
+    run_id = site.begin().start_run("align/align", config=aligning.config(judge, experiment="nightly"))
+    site.wait_for_state(run_id, "Completed")
+    return run_id
+
+
 @pytest.fixture
 def page() -> Iterator[Any]:
     """A page of a real browser."""
@@ -65,7 +74,7 @@ def page() -> Iterator[Any]:
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.set_default_timeout(PATIENCE_SECONDS * 1000)
+        page.set_default_timeout(60_000)
         yield page
         browser.close()
 
@@ -103,11 +112,7 @@ def test_a_round_from_the_form_to_its_table_and_plot(site: Launched, page: Any, 
     run_id = run["id"]
     assert run["parameters"]["config"]["training"]["objective"] == "pro"
     assert site.wait_for_state(run_id, "Completed")["name"] == "align-from-the-form"
-    page.goto(f"{site.url}/runs/flow-run/{run_id}")
-    page.get_by_role("tab", name="Artifacts").or_(page.locator("button:text-is('Artifacts')")).first.click()
-    page.get_by_text("round-report").first.wait_for()
-    page.screenshot(path=tmp_path / "run.png")
-    look_at_artifacts(site, page, run_id, tmp_path)
+    look_at_artifacts(page, f"{site.url}/runs/flow-run/{run_id}", tmp_path)
 
 
 def named(run: dict[str, Any]) -> str | None:
@@ -115,26 +120,42 @@ def named(run: dict[str, Any]) -> str | None:
     return name
 
 
-def look_at_artifacts(site: Launched, page: Any, run_id: str, folder: Path) -> None:
-    """The table has the round's row; the plot is a picture that the browser could draw."""
-    rows = site.ask("POST", "/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run_id]}}})
-    artifacts = {each["key"]: each["id"] for each in rows}
-    page.goto(f"{site.url}/artifacts/artifact/{artifacts['round-history']}")
+def look_at_artifacts(page: Any, run: str, folder: Path) -> None:
+    """From the run's page: the table has the round's row; the plot is a picture that the browser could draw."""
+    open_artifact(page, run, "round-history")
     row = page.locator("tbody tr").first
     row.wait_for()
     assert row.inner_text().split()[0] == "1"
     page.screenshot(path=folder / "table.png")
-    page.goto(f"{site.url}/artifacts/artifact/{artifacts['round-report']}")
+    open_artifact(page, run, "round-report")
     picture = page.locator("img[src^='data:image/svg+xml']")
     picture.wait_for()
     until("the plot", lambda: picture.evaluate("image => image.complete && image.naturalWidth > 100"))
     page.screenshot(path=folder / "plot.png")
 
 
-def test_a_schedule_takes_the_experiment_on_with_fresh_prompts(site: Launched, judge: PatientJudge) -> None:
+def open_artifact(page: Any, run: str, key: str) -> None:
+    page.goto(run)
+    page.locator("#artifacts").click()
+    page.get_by_text(key, exact=True).click()
+
+
+def test_the_log_of_a_run_tells_of_its_steps_and_nothing_holds_the_key(site: Launched, first_round: str) -> None:
+    """Prevents runs whose page says nothing while they work, and keys in Prefect's database, parameters or logs."""
+
+    def told() -> bool:
+        logs = site.ask("POST", "/logs/filter", {"logs": {"flow_run_id": {"any_": [first_round]}}, "limit": 200})
+        return any("Round 1 of 'nightly': train" in each["message"] for each in logs)
+
+    until("the step in the run's log", told)
+    files = [path for path in site.home.rglob("*") if path.is_file()]
+    assert [str(path) for path in files if KEY.encode() in path.read_bytes()] == []
+
+
+def test_a_schedule_takes_the_experiment_on_with_fresh_prompts(
+    site: Launched, judge: PatientJudge, first_round: str
+) -> None:
     """Prevents scheduled rounds that start over, or train on the same prompts again and again."""
-    first = site.start_run("align/align", config=aligning.config(judge, experiment="nightly"))
-    site.wait_for_state(first, "Completed")
     deployment = site.deployment("align/align")["id"]
     soon = (datetime.now(UTC) + timedelta(seconds=4)).isoformat()
     settings = {"config": aligning.config(judge, experiment="nightly")}
@@ -153,28 +174,19 @@ def test_a_schedule_takes_the_experiment_on_with_fresh_prompts(site: Launched, j
 
 def test_a_round_that_ctrl_c_cut_off_is_finished_after_the_next_start(site: Launched, judge: PatientJudge) -> None:
     """Prevents a lost or doubled round, and judge calls that are paid for twice, when somebody stops everything."""
-    judge.may_answer.clear()
-    judge.waiting.clear()
-    run_id = site.start_run("align/align", config=aligning.config(judge, experiment="cut-off"))
-    until("the run to ask the judge", judge.waiting.is_set)
-    assert site.end() == 0
-    judge.may_answer.set()
     judge.answered.clear()
+    judge.left = 2
+    config = aligning.config(judge, experiment="cut-off")
+    config["judge"]["concurrency"] = 1  # so that the third question means that two answers were stored
+    run_id = site.begin().start_run("align/align", config=config)
+    until("the judge to fall silent", judge.silent.is_set)
+    paid = set(judge.answered)
+    assert site.end() == 0
+    judge.asked.clear()
+    judge.left = 10**6
+    judge.may_go_on.set()
     site.begin()
     assert site.wait_for_state(run_id, "Completed")["run_count"] == 2
     assert len(aligning.drawn(site, "cut-off")) == 1
-    assert max(judge.answered.values()) == 1
-
-
-def test_the_log_of_a_run_tells_of_its_steps_and_nothing_holds_the_key(site: Launched, judge: PatientJudge) -> None:
-    """Prevents runs whose page says nothing while they work, and keys in Prefect's database, parameters or logs."""
-    run_id = site.start_run("align/align", config=aligning.config(judge, experiment="logged"))
-    site.wait_for_state(run_id, "Completed")
-
-    def told() -> bool:
-        logs = site.ask("POST", "/logs/filter", {"logs": {"flow_run_id": {"any_": [run_id]}}, "limit": 200})
-        return any("Round 1 of 'logged': train" in each["message"] for each in logs)
-
-    until("the step in the run's log", told)
-    files = [path for path in site.home.rglob("*") if path.is_file()]
-    assert [str(path) for path in files if KEY.encode() in path.read_bytes()] == []
+    assert len(paid) == 2
+    assert not paid & set(judge.asked)

@@ -108,7 +108,7 @@ ROWS = {
     "judge_call": "SELECT key, purpose, subject_id, model, template_hash, status, reply FROM judge_call",
     "ranking": "SELECT r.prompt_id, r.ranked_by, p.place, p.candidate_id, r.steadiness FROM ranking r "
     "JOIN ranking_place p ON p.ranking_id = r.id",
-    "agreement": "SELECT prompt_id, lcs_length, answers, round(chance_probability, 6), round(tau, 6), weight FROM agreement",
+    "agreement": "SELECT prompt_id, lcs_length, answers, round(chance_probability, 6), round(tau, 6) FROM agreement",
     "demonstration": "SELECT question, answers_best_first, promoted_in_round FROM demonstration_history",
     "adapter": "SELECT content_hash FROM adapter",
     "metric": "SELECT name, round(value, 4), round(low, 4), round(high, 4), count FROM metric",

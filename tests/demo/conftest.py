@@ -1,0 +1,18 @@
+"""One demo policy for all tests: trained once, then taken from the cache that users have."""
+
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from cyclealign.demo.policy import demo_policy
+from cyclealign.files import home
+
+
+@pytest.fixture(scope="session")
+def policy_folder() -> Path:
+    """The folder of the default demo policy."""
+    cache = home() / "models"
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / ".training.lock"):  # two test workers would train it twice
+        return demo_policy(cache)
