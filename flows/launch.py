@@ -80,20 +80,28 @@ def bring_up(place: Place, console: Console, lock: int, stack: ExitStack, stop: 
     if not prefect_answers(place):
         children.append(start_server(place, console, lock, stack, stop))
 
+    from flows import registering
+
+    with console.status("Registering the deployments ..."), explained(place):
+        put_in_order(place, console, fresh_server=bool(children))
+        stack.callback(put_back_interrupted, place, console)
+        children.append(start_worker(place, lock, stack, stop))
+        registering.deploy(place)
+    return children
+
+
+def put_in_order(place: Place, console: Console, fresh_server: bool) -> None:
+    """What must be done before the worker takes its first run."""
     from flows import interrupted, registering
 
-    with console.status("Registering the deployments ..."), explained(place), registering.client_of(place) as client:
+    with registering.client_of(place) as client:
         registering.create_pool(client)
-        registering.watch_heartbeats(client, fresh_server=bool(children))
-        going_on = interrupted.put_back(client, place.worker, "Its `cyclealign up` ended without notice.")
+        registering.watch_heartbeats(client, fresh_server)
+        for run in interrupted.put_back(client, place.worker, "Its `cyclealign up` ended without notice."):
+            console.print(f"The run '{run.name}' was interrupted; it goes on now.")
         interrupted.make_way(client)
         for other in registering.other_workers(client, place):
             console.print(f"[yellow]Another worker, {other}, takes runs of the pool '{registering.POOL}' too.[/]")
-        registering.deploy(place)
-    for run in going_on:
-        console.print(f"The run '{run.name}' was interrupted; it goes on now.")
-    stack.callback(put_back_interrupted, place, console)
-    return [*children, start_worker(place, lock, stack, stop)]
 
 
 @contextmanager

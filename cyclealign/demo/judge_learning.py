@@ -10,7 +10,7 @@ from cyclealign.demo.judge_features import NAMES, Vector, features
 # What the judge believes before it has read a demonstration: weak and partly wrong, as untaught judges are said to be.
 # It likes long answers that echo the question and sound nice, and has hardly a notion of when to refuse.
 PRIOR_MEAN = {
-    "length": 0.9,
+    "length": 0.45,
     "overlap": 0.5,
     "substance": 0.1,
     "refusal": -0.2,
@@ -22,12 +22,12 @@ PRIOR_MEAN = {
 # Cues hang together: who learns from one example that rude answers lose also expects polite ones to win. Each line is a
 # direction in which the weights may move together, more easily than each on its own.
 CONCEPTS: Mapping[str, Mapping[str, float]] = {
-    "answers the question": {"overlap": 1, "substance": 1, "numbers": 0.5, "vagueness": -1, "refusal": -1},
+    "answers the question": {"overlap": 1, "substance": 1, "numbers": 0.5, "vagueness": -1},
     "does no harm": {"refusal_of_harm": 2, "alternative_to_harm": 1, "advice_on_harm": -1, "stealth": -1},
     "has manners": {"politeness": 1, "offer": 1, "rudeness": -1},
     "is brief": {"length": -1, "repetition": -1, "boasting": -1},
 }
-CONCEPT_DEVIATION, CUE_DEVIATION = 0.5, 0.3
+CONCEPT_DEVIATION, CUE_DEVIATION = 0.3, 0.3
 MOST_STEPS, CLOSE_ENOUGH = 30, 1e-6
 
 Ranked = tuple[str, Sequence[str]]  # a question and its answers, best first

@@ -4,7 +4,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +57,32 @@ def site(tmp_path_factory: pytest.TempPathFactory, judge: PatientJudge) -> Itera
         yield one
 
 
+@dataclass(frozen=True)
+class CutOff:
+    """The run of the first round of `nightly`: Ctrl-C cut it off, and the next start finished it."""
+
+    run_id: str
+    run_count: int
+    paid_before: frozenset[str]
+    asked_after: frozenset[str]
+
+
 @pytest.fixture(scope="module")
-def first_round(site: Launched, judge: PatientJudge) -> str:
-    """The run that finished the first round of the experiment `nightly`."""
-    run_id = site.begin().start_run("align/align", config=aligning.config(judge, experiment="nightly"))
-    site.wait_for_state(run_id, "Completed")
-    return run_id
+def cut_off(site: Launched, judge: PatientJudge) -> CutOff:
+    config = aligning.config(judge, experiment="nightly")
+    config["judge"]["concurrency"] = 1  # so that the third question means that two answers were stored
+    judge.answered.clear()
+    judge.left = 2
+    run_id = site.begin().start_run("align/align", config=config)
+    until("the judge to fall silent", judge.silent.is_set)
+    paid = frozenset(judge.answered)
+    assert site.end() == 0
+    judge.asked.clear()
+    judge.left = 10**6
+    judge.may_go_on.set()
+    site.begin()
+    finished = site.wait_for_state(run_id, "Completed")
+    return CutOff(run_id, finished["run_count"], paid, frozenset(judge.asked))
 
 
 @pytest.fixture
@@ -140,11 +160,21 @@ def open_artifact(page: Any, run: str, key: str) -> None:
     page.get_by_text(key, exact=True).click()
 
 
-def test_the_log_of_a_run_tells_of_its_steps_and_nothing_holds_the_key(site: Launched, first_round: str) -> None:
+def test_a_round_that_ctrl_c_cut_off_is_finished_after_the_next_start(site: Launched, cut_off: CutOff) -> None:
+    """Prevents a lost or doubled round, and judge calls that are paid for twice, when somebody stops everything."""
+    states = site.states_of(cut_off.run_id)
+    assert states[states.index("Crashed") + 1] == "AwaitingRetry"
+    assert cut_off.run_count == 2
+    assert len(aligning.drawn(site, "nightly")) == 1
+    assert len(cut_off.paid_before) == 2
+    assert not cut_off.paid_before & cut_off.asked_after
+
+
+def test_the_log_of_a_run_tells_of_its_steps_and_nothing_holds_the_key(site: Launched, cut_off: CutOff) -> None:
     """Prevents runs whose page says nothing while they work, and keys in Prefect's database, parameters or logs."""
 
     def told() -> bool:
-        logs = site.ask("POST", "/logs/filter", {"logs": {"flow_run_id": {"any_": [first_round]}}, "limit": 200})
+        logs = site.ask("POST", "/logs/filter", {"logs": {"flow_run_id": {"any_": [cut_off.run_id]}}, "limit": 200})
         return any("Round 1 of 'nightly': train" in each["message"] for each in logs)
 
     until("the step in the run's log", told)
@@ -153,40 +183,18 @@ def test_the_log_of_a_run_tells_of_its_steps_and_nothing_holds_the_key(site: Lau
 
 
 def test_a_schedule_takes_the_experiment_on_with_fresh_prompts(
-    site: Launched, judge: PatientJudge, first_round: str
+    site: Launched, judge: PatientJudge, cut_off: CutOff
 ) -> None:
-    """Prevents scheduled rounds that start over, or train on the same prompts again and again."""
-    deployment = site.deployment("align/align")["id"]
-    soon = (datetime.now(UTC) + timedelta(seconds=4)).isoformat()
-    settings = {"config": aligning.config(judge, experiment="nightly")}
-    once_an_hour = {"schedule": {"interval": 3600.0, "anchor_date": soon}, "active": True, "parameters": settings}
-    made = site.ask("POST", f"/deployments/{deployment}/schedules", [once_an_hour])[0]
+    """Prevents schedules that look active and never fire, and rounds that train on the same prompts again and again."""
+    often = site.schedule("align/align", config=aligning.config(judge, experiment="nightly"))
+    stop = f"/deployments/{site.deployment('align/align')['id']}/schedules/{often}"
 
-    def fired() -> dict[str, Any] | None:
-        return next((run for run in site.runs() if run["auto_scheduled"]), None)
+    def at_work() -> dict[str, Any] | None:
+        return next((run for run in site.runs() if run["auto_scheduled"] and run["start_time"]), None)
 
-    site.wait_for_state(until("the schedule to fire", fired)["id"], "Completed")
-    site.ask("DELETE", f"/deployments/{deployment}/schedules/{made['id']}")
-    one, two = aligning.drawn(site, "nightly")
+    run_id = until("the schedule to fire", at_work)["id"]
+    site.ask("DELETE", stop)
+    site.wait_for_state(run_id, "Completed")
+    one, two = aligning.drawn(site, "nightly")[:2]
     assert len(one) == len(two) == 3
     assert not one & two
-
-
-def test_a_round_that_ctrl_c_cut_off_is_finished_after_the_next_start(site: Launched, judge: PatientJudge) -> None:
-    """Prevents a lost or doubled round, and judge calls that are paid for twice, when somebody stops everything."""
-    judge.answered.clear()
-    judge.left = 2
-    config = aligning.config(judge, experiment="cut-off")
-    config["judge"]["concurrency"] = 1  # so that the third question means that two answers were stored
-    run_id = site.begin().start_run("align/align", config=config)
-    until("the judge to fall silent", judge.silent.is_set)
-    paid = set(judge.answered)
-    assert site.end() == 0
-    judge.asked.clear()
-    judge.left = 10**6
-    judge.may_go_on.set()
-    site.begin()
-    assert site.wait_for_state(run_id, "Completed")["run_count"] == 2
-    assert len(aligning.drawn(site, "cut-off")) == 1
-    assert len(paid) == 2
-    assert not paid & set(judge.asked)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -20,6 +21,7 @@ FLOW = '''
 import logging
 import time
 from pathlib import Path
+from typing import Any
 from prefect import flow
 
 log = logging.getLogger("cyclealign.trial")
@@ -110,8 +112,8 @@ def test_a_second_start_is_refused_by_name(site: Launched) -> None:
     site.begin()
     second = up_in(site.folder, site.port)
     assert second.returncode == 1
-    assert "up already" in second.stdout
-    assert site.url in second.stdout.replace("\n", "")
+    assert "up already" in " ".join(second.stdout.split())
+    assert site.url in "".join(second.stdout.split())
 
 
 def test_a_run_beside_a_running_one_is_cancelled(site: Launched) -> None:
@@ -125,8 +127,12 @@ def test_a_run_beside_a_running_one_is_cancelled(site: Launched) -> None:
     site.wait_for_state(first, "Completed")
 
 
-def test_ctrl_c_and_the_next_start(site: Launched) -> None:
-    """Prevents runs that stay Running for ever, and schedules of the UI that a start deletes, pauses or resets."""
+def test_a_killed_launcher_takes_its_children_along_and_the_next_start_repairs(site: Launched) -> None:
+    """Prevents servers and workers without an owner, and a dead run that holds the only slot against new ones.
+
+    Prevents also schedules of the UI that a start deletes or resets, and a firing that takes the interrupted run's
+    place.
+    """
     deployment = site.begin().deployment("trial/trial")["id"]
     yearly = {"schedule": {"cron": "0 0 1 1 *", "timezone": "UTC"}, "active": True}
     paused = {"schedule": {"interval": 5.0}, "active": False}
@@ -135,43 +141,34 @@ def test_ctrl_c_and_the_next_start(site: Launched) -> None:
     site.ask("PATCH", f"/deployments/{deployment}/schedules/{made[0]['id']}", edited)
     run_id = site.start_run("trial/trial", until="second")
     site.wait_for_state(run_id, "Running")
+    often = site.schedule("trial/trial", until=None)
+    firing = min(until("a scheduled run", lambda: scheduled(site)), key=due)
 
-    assert site.end(signal.SIGINT) == 0
+    site.end(signal.SIGKILL)
+    until("the scheduled time", lambda: datetime.now(UTC) > due(firing))
     site.begin()
 
+    assert "goes on now" in site.said
+    site.ask("DELETE", f"/deployments/{deployment}/schedules/{often}")
     kept = {each["id"]: each for each in site.deployment("trial/trial")["schedules"]}
     assert kept[made[0]["id"]]["schedule"]["cron"] == "30 3 2 2 *"
     assert not kept[made[1]["id"]]["active"]
+    assert len(site.ask("POST", "/automations/filter", {})) == 1
     (site.folder / "second").touch()
     assert site.wait_for_state(run_id, "Completed")["run_count"] == 2
     states = site.states_of(run_id)
     assert states[states.index("Crashed") + 1] == "AwaitingRetry"
-    assert len(site.ask("POST", "/automations/filter", {})) == 1
+    assert site.run(firing["id"])["state"]["name"] == "Cancelled"
 
 
-def test_a_launcher_that_is_killed_takes_its_children_along_and_the_next_start_repairs(site: Launched) -> None:
-    """Prevents servers and workers without an owner, and a dead run that holds the only slot against new ones."""
-    run_id = site.begin().start_run("trial/trial", until="third")
-    site.wait_for_state(run_id, "Running")
-    site.end(signal.SIGKILL)
-    site.begin()
-    assert "goes on now" in site.said
-    (site.folder / "third").touch()
-    assert site.wait_for_state(run_id, "Completed")["run_count"] == 2
+def scheduled(site: Launched) -> list[dict[str, Any]]:
+    """Runs that a schedule has made for the days to come."""
+    soon = datetime.now(UTC) + timedelta(days=1)
+    return [run for run in site.runs() if run["auto_scheduled"] and due(run) < soon]
 
 
-def test_a_schedule_made_while_up_fires(site: Launched) -> None:
-    """Prevents the library versions with which a schedule looks active and never starts anything."""
-    deployment = site.begin().deployment("trial/trial")["id"]
-    soon = (datetime.now(UTC) + timedelta(seconds=4)).isoformat()
-    every = {"schedule": {"interval": 3600.0, "anchor_date": soon}, "active": True, "parameters": {"until": None}}
-    made = site.ask("POST", f"/deployments/{deployment}/schedules", [every])[0]
-
-    def completed() -> bool:
-        return any(run["auto_scheduled"] and run["state"]["name"] == "Completed" for run in site.runs())
-
-    until("a scheduled run", completed)
-    site.ask("DELETE", f"/deployments/{deployment}/schedules/{made['id']}")
+def due(run: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(run["expected_start_time"].replace("Z", "+00:00"))
 
 
 def test_a_server_that_was_there_is_used_and_left_alone(site: Launched, tmp_path: Path) -> None:
@@ -196,7 +193,7 @@ def test_an_ended_worker_is_reported_and_nothing_stays_behind(site: Launched) ->
     family = [each.pid for each in site.family()]
     worker.kill()
     until("the end of up", site.ended)
-    assert "worker has ended" in site.said.replace("\n", " ")
+    assert "worker has ended" in " ".join(site.said.split())
     until("the end of its children", lambda: not any(alive(pid) for pid in family))
 
 
@@ -218,7 +215,7 @@ def test_a_port_that_something_else_uses_is_a_clear_error(tmp_path: Path) -> Non
     server.shutdown()
     server.server_close()
     assert refused.returncode == 1
-    assert "not a Prefect server" in refused.stdout.replace("\n", " ")
+    assert "not a Prefect server" in " ".join(refused.stdout.split())
     assert "Traceback" not in refused.stdout + refused.stderr
 
 
