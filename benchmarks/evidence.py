@@ -1,8 +1,8 @@
 """The demo over several seeds: gold quality by round, and the judge's accuracy by what it is shown.
 
-``python -m benchmarks.evidence [--seeds 5] [--json]``. Runs the flow that `make demo` runs, one experiment a seed, in a
-home folder of its own. The demo world and its judge are simulated; the figures say that the loop works, and nothing of any
-real model. ``--set SECTION.KEY=VALUE`` changes a setting of the demo, to compare (``training.target=agreement``).
+``python -m benchmarks.evidence [--seeds 5] [--json]`` runs the flow that `make demo` runs, one experiment a seed, in a
+home folder of its own. Demo world and judge are simulated: the figures say that the loop works, and nothing of models.
+``--set SECTION.KEY=VALUE`` changes a setting of the demo, to compare (``training.target="agreement"``).
 """
 
 import argparse

@@ -5,11 +5,12 @@ Prefect's result cache stays off: the database is the record, and to resume is t
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from cyclealign.config import ExperimentConfig
+from cyclealign.config import ExperimentConfig, load_config
 from cyclealign.records import Round
 from flows.examining import decide, evaluate
 from flows.learning import train
@@ -23,12 +24,15 @@ from flows.workshop import Workshop, as_opened, open_workshop
 
 logger = logging.getLogger(__name__)
 
+# The form in the UI is filled from this instance: the demo's settings, which work at once on any machine.
+FORM = load_config(Path(__file__).parent / "configs" / "demo.toml").model_copy(update={"until": None, "rounds": 1})
+
 Step = Callable[[Workshop, Round], int | str]
 STEPS: tuple[Step, ...] = (generate, judge, agree, teach, train, evaluate, decide)
 
 
 @flow(name="align", flow_run_name="align-{config.experiment}", persist_result=False, validate_parameters=True)
-def align(config: ExperimentConfig = ExperimentConfig()) -> int:  # noqa: B008 - the form is filled from the instance
+def align(config: ExperimentConfig = FORM) -> int:
     """Advance an experiment by some rounds of CycleAlign.
 
     Each round: the policy answers fresh prompts, the judge ranks the answers, agreed rankings become demonstrations,

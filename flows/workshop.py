@@ -129,7 +129,7 @@ def api_key(judge: JudgeSettings) -> str:
         BadConfig: there is none, naming where it was looked for.
     """
     if judge.kind == "simulated":
-        return os.environ.get(judge.api_key_variable) or "no-key"
+        return "no-key"  # it asks for none; a real key has no business there
     if key := os.environ.get(judge.api_key_variable):
         return key
     if judge.api_key_block:
