@@ -143,20 +143,22 @@ async def ask(
     A call that fails is handed to ``on_failure`` and the others go on.
 
     Raises:
-        JudgeUnavailable: no call can succeed; calls under way are given up.
+        JudgeUnavailable: no call can succeed. Calls under way are awaited, since their replies will be paid for.
     """
     waiting = iter(calls)
+    unavailable: list[JudgeUnavailable] = []
 
     async def work() -> None:
         for call in waiting:
+            if unavailable:
+                return
             try:
                 on_reply(call, await complete(call))
             except JudgeCallFailed as error:
                 on_failure(call, str(error))
+            except JudgeUnavailable as error:
+                unavailable.append(error)
 
-    try:
-        async with asyncio.TaskGroup() as workers:
-            for _ in range(min(concurrency, len(calls))):
-                workers.create_task(work())
-    except* JudgeUnavailable as group:
-        raise group.exceptions[0] from None
+    await asyncio.gather(*(work() for _ in range(min(concurrency, len(calls)))))
+    if unavailable:
+        raise unavailable[0]

@@ -18,12 +18,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 os.environ.pop("CYCLEALIGN_DATABASE_URL", None)
 
+from hypothesis import settings
+
 from cyclealign.store import Store
 from cyclealign.store.connecting import parse_url
 from cyclealign.store.migrating import VERSION_TABLE
 
 POSTGRES_VARIABLE = "CYCLEALIGN_TEST_POSTGRES"
 pytest_plugins = ["tests.prefect_server"]
+
+# No test depends on timing, and Hypothesis' own deadline is one.
+settings.register_profile("cyclealign", deadline=None)
+settings.load_profile("cyclealign")
 
 KINDS = ("sqlite", "postgresql")
 

@@ -15,7 +15,7 @@ import httpx
 import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
-PATIENCE_SECONDS = 240.0  # a bound for a busy machine; nothing waits that long when it works
+PATIENCE_SECONDS = 60.0  # a bound for a busy machine; nothing waits that long when it works
 
 
 def free_port() -> int:
