@@ -30,6 +30,7 @@ from flows.registering import POOL, VANISHED
 
 AT_WORK = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 GRACE_SECONDS = 5.0
+STARTING = timedelta(minutes=1)
 
 
 def put_back(client: SyncPrefectClient, worker: str, why: str) -> list[FlowRun]:
@@ -87,22 +88,23 @@ def process_of(run: FlowRun) -> psutil.Process | None:
 
 
 def end_processes(runs: Sequence[FlowRun]) -> None:
-    """End processes of runs whose worker was killed: they are in sessions of their own, and would go on unwatched."""
+    """End processes of runs whose worker was killed: they are in sessions of their own, and would go on unwatched.
+
+    By SIGKILL, as the worker itself does it: at SIGTERM a run would report a crash, which looks like one of its own
+    making, and would not be put back. Its database is made for that, and its own children end with it.
+    """
     processes = [process for run in runs if (process := process_of(run)) is not None]
     for process in processes:
         with suppress(psutil.NoSuchProcess):
-            process.terminate()
-    _, stubborn = psutil.wait_procs(processes, timeout=GRACE_SECONDS)
-    for process in stubborn:
-        with suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(stubborn, timeout=GRACE_SECONDS)
+    psutil.wait_procs(processes, timeout=GRACE_SECONDS)
 
 
 def make_way(client: SyncPrefectClient) -> int:
     """Skip scheduled runs that fell due while nobody worked, where an interrupted run of the same deployment waits.
 
-    The deployment lets one run work and cancels the others. It must not be chance that the interrupted one is chosen.
+    The deployment lets one run work and cancels the others. It must not be chance that the interrupted one is chosen;
+    so those go too that fall due before the worker, still to be started, has surely taken its first run.
     """
     waiting = FlowRunFilterState(name=FlowRunFilterStateName(any_=["AwaitingRetry"]))
     deployments = {run.deployment_id for run in _runs(client, waiting) if run.deployment_id}
@@ -114,13 +116,13 @@ def make_way(client: SyncPrefectClient) -> int:
             state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["Scheduled", "Late"])),
         )
     )
-    now = datetime.now(UTC)
-    skipped = [run for run in overdue if run.auto_scheduled and _due(run, now)]
+    at_work_by = datetime.now(UTC) + STARTING
+    skipped = [run for run in overdue if run.auto_scheduled and _due(run, at_work_by)]
     for run in skipped:
         message = "Fell due while `cyclealign up` was stopped; the run that was interrupted goes first."
         client.set_flow_run_state(run.id, Cancelled(message=message), force=True)
     return len(skipped)
 
 
-def _due(run: FlowRun, now: datetime) -> bool:
-    return run.expected_start_time is not None and run.expected_start_time < now + timedelta(seconds=1)
+def _due(run: FlowRun, by: datetime) -> bool:
+    return run.expected_start_time is not None and run.expected_start_time < by
