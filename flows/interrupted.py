@@ -114,7 +114,8 @@ def make_way(client: SyncPrefectClient) -> int:
         flow_run_filter=FlowRunFilter(
             deployment_id=FlowRunFilterDeploymentId(any_=list(deployments)),
             state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["Scheduled", "Late"])),
-        )
+        ),
+        sort=FlowRunSort.EXPECTED_START_TIME_ASC,
     )
     at_work_by = datetime.now(UTC) + STARTING
     skipped = [run for run in overdue if run.auto_scheduled and _due(run, at_work_by)]
