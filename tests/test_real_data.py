@@ -1,4 +1,4 @@
-"""The real formats: HH-RLHF's own file, and a model folder as it is found in the wild. Skipped where they are absent."""
+"""The real formats: HH-RLHF's own file, and a model folder as one finds it. Skipped where they are absent."""
 
 from pathlib import Path
 
