@@ -1,14 +1,12 @@
 """Is the new adapter better than its parent, is the judge right, has the policy drifted: numbers with intervals."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from statistics import fmean
 
 import numpy as np
 
-from cyclealign.errors import UnreadableReply
-from cyclealign.judging import verdict
-from cyclealign.records import Candidate, JudgeCall, LabelledList, Metric, Reply, content_id
+from cyclealign.records import Candidate, LabelledList, Metric, content_id
 
 RESAMPLES = 2_000
 
@@ -33,17 +31,6 @@ def duel_score(new_id: str, verdicts: Sequence[Sequence[str]]) -> float | None:
     None where no verdict could be read.
     """
     return fmean(float(order[0] == new_id) for order in verdicts) if verdicts else None
-
-
-def readable(calls: Sequence[JudgeCall], replies: Mapping[str, Reply]) -> list[tuple[str, ...]]:
-    """The verdicts of those calls that have a reply which is a ranking."""
-    found = []
-    for call in calls:
-        try:
-            found.append(verdict(call, replies[call.key]))
-        except (KeyError, UnreadableReply):
-            continue
-    return found
 
 
 def pair_accuracy(order: Sequence[str], truth: Sequence[str]) -> float:

@@ -1,19 +1,18 @@
-"""Candidates -> the judge's ranking. Questions are built from seeds, asked at once, and read back by label.
+"""Candidates -> the judge's ranking. Questions are built from seeds, and replies read back by label.
 
 What the judge sees is drawn from the round's seed: a resumed run asks the very same requests, so a stored reply serves.
 No failed call and no unreadable reply ever becomes a ranking.
 """
 
-import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cyclealign import ranking
-from cyclealign.clients import Complete
-from cyclealign.errors import JudgeCallFailed, JudgeUnavailable, UnreadableReply
+from cyclealign.asking import Asker, every
+from cyclealign.errors import UnreadableReply
 from cyclealign.prompting import LabelledAnswer, ShownDemonstration, rank_messages, read_ranking
-from cyclealign.records import CallPurpose, Demonstration, JudgeCall, Prompt, Ranking, Reply, Template, seed_from
+from cyclealign.records import CallPurpose, Demonstration, JudgeCall, Ranking, Reply, Template, seed_from
 
 # Without look-alikes (0/O, 1/I, ...), so that a label survives being copied by a language model.
 LETTERS, DIGITS = "ACDEFHKMNPRTWXY", "3479"
@@ -115,50 +114,22 @@ def verdict(call: JudgeCall, reply: Reply) -> tuple[str, ...]:
     return tuple(item_of[label] for label in read_ranking(reply.text, list(item_of)))
 
 
-def judged(prompt: Prompt, calls: Sequence[JudgeCall], replies: Mapping[str, Reply]) -> Ranking | None:
+async def verdicts_on(asker: Asker, calls: Sequence[JudgeCall]) -> list[tuple[str, ...]]:
+    """Ask ``calls`` together; the rankings that could be read, in the order of the calls."""
+    found = []
+    for call, reply in zip(calls, await every(asker(call) for call in calls), strict=True):
+        try:
+            found.append(verdict(call, reply) if reply else ())
+        except UnreadableReply:
+            continue
+    return [order for order in found if order]
+
+
+def judged(prompt_id: str, verdicts: Sequence[Sequence[str]], asked: int) -> Ranking | None:
     """The consensus of the readable verdicts on one prompt; None where there is none: unjudged, never guessed.
 
-    A verdict that is missing lowers the steadiness as if it had shown no agreement with the others.
+    A verdict that is missing of those ``asked`` lowers the steadiness as if it had shown no agreement with the others.
     """
-    verdicts = []
-    for call in calls:
-        try:
-            verdicts.append(verdict(call, replies[call.key]))
-        except (KeyError, UnreadableReply):
-            continue
     if not verdicts:
         return None
-    return Ranking(prompt.id, "judge", ranking.consensus(verdicts), ranking.steadiness(verdicts, asked=len(calls)))
-
-
-async def ask(
-    calls: Sequence[JudgeCall],
-    complete: Complete,
-    concurrency: int,
-    on_reply: Callable[[JudgeCall, Reply], None],
-    on_failure: Callable[[JudgeCall, str], None],
-) -> None:
-    """Ask all calls, at most ``concurrency`` at once; each outcome is handed on the moment it is there.
-
-    A call that fails is handed to ``on_failure`` and the others go on.
-
-    Raises:
-        JudgeUnavailable: no call can succeed. Calls under way are awaited, since their replies will be paid for.
-    """
-    waiting = iter(calls)
-    unavailable: list[JudgeUnavailable] = []
-
-    async def work() -> None:
-        for call in waiting:
-            if unavailable:
-                return
-            try:
-                on_reply(call, await complete(call))
-            except JudgeCallFailed as error:
-                on_failure(call, str(error))
-            except JudgeUnavailable as error:
-                unavailable.append(error)
-
-    await asyncio.gather(*(work() for _ in range(min(concurrency, len(calls)))))
-    if unavailable:
-        raise unavailable[0]
+    return Ranking(prompt_id, "judge", ranking.consensus(verdicts), ranking.steadiness(verdicts, asked=asked))

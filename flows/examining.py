@@ -3,14 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
-from cyclealign import evaluation, ranking
+from cyclealign import evaluation, judging, ranking
+from cyclealign.asking import Asker
 from cyclealign.config import ExperimentConfig
-from cyclealign.records import Adapter, Candidate, Demonstration, JudgeCall, LabelledList, Metric, Reply, Round
+from cyclealign.records import Adapter, Candidate, Demonstration, LabelledList, Metric, Prompt, Round
 from cyclealign.store import Verdict
 from flows.progress import tell
 from flows.sampling import draw
 from flows.teaching import manner_of, rank_calls
-from flows.workshop import Workshop
+from flows.workshop import Job, Workshop
 
 Answers = Mapping[str, Sequence[Candidate]]
 
@@ -56,25 +57,31 @@ def win_rate(shop: Workshop, round_: Round, parents: Answers, news: Answers) -> 
 
     The interval is over prompts. Equal texts are a tie and cost nothing; a pair without a readable verdict is left out.
     """
-    manner = manner_of(shop, round_, "win rate")
-    calls: dict[tuple[str, str], list[JudgeCall]] = {}
-    ties: list[str] = []
+    jobs: list[Job[tuple[str, float | None]]] = []
     for prompt in round_.plan.held_out:
         for parent, new in zip(parents[prompt.id], news[prompt.id], strict=True):
-            if parent.text == new.text:
-                ties.append(prompt.id)
-                continue
-            texts = {parent.id: parent.text, new.id: new.text}
-            calls[prompt.id, new.id] = rank_calls(
-                shop, manner, "win_rate", prompt.id, prompt.text, texts, round_.plan.demonstrations, 2
-            )
-    replies = shop.ask(round_, "compare with the parent", [call for row in calls.values() for call in row])
-    scores: dict[str, list[float]] = {prompt_id: [0.5] * ties.count(prompt_id) for prompt_id in ties}
-    for (prompt_id, new_id), row in calls.items():
-        score = evaluation.duel_score(new_id, evaluation.readable(row, replies))
+            jobs.append(duel(shop, round_, prompt, parent, new))
+    scores: dict[str, list[float]] = {}
+    for prompt_id, score in shop.ask(round_, "compare with the parent", jobs):
         if score is not None:
             scores.setdefault(prompt_id, []).append(score)
     return evaluation.with_interval("win_rate", [fmean(row) for row in scores.values()])
+
+
+def duel(
+    shop: Workshop, round_: Round, prompt: Prompt, parent: Candidate, new: Candidate
+) -> Job[tuple[str, float | None]]:
+    """The prompt's id, and how the new answer fares against the parent's."""
+    manner = manner_of(shop, round_, "win rate")
+    texts, pool = {parent.id: parent.text, new.id: new.text}, round_.plan.demonstrations
+
+    async def job(asker: Asker) -> tuple[str, float | None]:
+        if parent.text == new.text:
+            return prompt.id, 0.5
+        calls = rank_calls(shop, manner, "win_rate", prompt.id, prompt.text, texts, pool, 2)
+        return prompt.id, evaluation.duel_score(new.id, await judging.verdicts_on(asker, calls))
+
+    return job
 
 
 def drift(shop: Workshop, round_: Round, news: Answers) -> list[Metric]:
@@ -124,28 +131,25 @@ def accuracy_of(
     shop: Workshop, round_: Round, name: str, labelled: Sequence[LabelledList], pool: Sequence[Demonstration]
 ) -> Metric:
     """Share of labelled pairs that the judge orders as the label does, with an interval over lists."""
+    jobs = [accuracy_on(shop, round_, each, pool) for each in labelled]
+    found = shop.ask(round_, name.replace("_", " "), jobs)
+    return evaluation.with_interval(name, [each for each in found if each is not None])
+
+
+def accuracy_on(
+    shop: Workshop, round_: Round, labelled: LabelledList, pool: Sequence[Demonstration]
+) -> Job[float | None]:
+    """Share of one list's pairs that the judge orders as the label does; None without a readable verdict."""
     manner = manner_of(shop, round_, "accuracy")
+    texts, truth = evaluation.labelled_texts(labelled), evaluation.labelled_ids(labelled)
     orders = shop.config.judge.orders
-    calls = {
-        each.id: rank_calls(
-            shop, manner, "accuracy", each.id, each.prompt.text, evaluation.labelled_texts(each), pool, orders
-        )
-        for each in labelled
-    }
-    replies = shop.ask(round_, name.replace("_", " "), [call for row in calls.values() for call in row])
-    return evaluation.with_interval(name, [*accuracies(labelled, calls, replies)])
 
+    async def job(asker: Asker) -> float | None:
+        calls = rank_calls(shop, manner, "accuracy", labelled.id, labelled.prompt.text, texts, pool, orders)
+        verdicts = await judging.verdicts_on(asker, calls)
+        return evaluation.pair_accuracy(ranking.consensus(verdicts), truth) if verdicts else None
 
-def accuracies(
-    labelled: Sequence[LabelledList], calls: Mapping[str, Sequence[JudgeCall]], replies: Mapping[str, Reply]
-) -> list[float]:
-    """One pair accuracy for each labelled list that got a readable verdict."""
-    found = []
-    for each in labelled:
-        verdicts = evaluation.readable(calls[each.id], replies)
-        if verdicts:
-            found.append(evaluation.pair_accuracy(ranking.consensus(verdicts), evaluation.labelled_ids(each)))
-    return found
+    return job
 
 
 def decide(shop: Workshop, round_: Round) -> str:

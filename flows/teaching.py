@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from cyclealign import demonstrations, judging, ranking
+from cyclealign.asking import Asker
 from cyclealign.clients import parameters_of
 from cyclealign.errors import JudgeError
 from cyclealign.policy import distinct
@@ -13,11 +14,12 @@ from cyclealign.records import (
     Candidate,
     Demonstration,
     JudgeCall,
+    Prompt,
     Ranking,
     Round,
     seed_from,
 )
-from flows.workshop import Workshop
+from flows.workshop import Job, Workshop
 
 logger = logging.getLogger(__name__)
 
@@ -52,30 +54,25 @@ def judge(shop: Workshop, round_: Round) -> int:
         JudgeError: fewer prompts than judge.least_judged got a verdict. The answered calls are kept.
     """
     lists = rankable(shop, round_)
-    manner = manner_of(shop, round_, round_.number, "judge")
-    calls = {
-        prompt.id: rank_calls(
-            shop,
-            manner,
-            "rank",
-            prompt.id,
-            prompt.text,
-            {each.id: each.text for each in lists[prompt.id]},
-            round_.plan.demonstrations,
-            shop.config.judge.orders,
-        )
-        for prompt in round_.plan.prompts
-        if prompt.id in lists
-    }
-    replies = shop.ask(round_, "judge", [call for row in calls.values() for call in row])
-    verdicts = [
-        verdict
-        for prompt in round_.plan.prompts
-        if prompt.id in calls and (verdict := judging.judged(prompt, calls[prompt.id], replies)) is not None
-    ]
-    refuse_silent_judge(shop, len(verdicts), len(calls))
+    prompts = [prompt for prompt in round_.plan.prompts if prompt.id in lists]
+    jobs = [ranking_job(shop, round_, prompt, lists[prompt.id]) for prompt in prompts]
+    verdicts = [verdict for verdict in shop.ask(round_, "judge", jobs) if verdict is not None]
+    refuse_silent_judge(shop, len(verdicts), len(jobs))
     shop.store.add_rankings(round_.id, verdicts)
     return len(verdicts)
+
+
+def ranking_job(shop: Workshop, round_: Round, prompt: Prompt, answers: Sequence[Candidate]) -> Job[Ranking | None]:
+    """The judging of one prompt's answers; its result is None where the judge gave no readable verdict."""
+    manner = manner_of(shop, round_, round_.number, "judge")
+    texts = {each.id: each.text for each in answers}
+    pool, orders = round_.plan.demonstrations, shop.config.judge.orders
+
+    async def job(asker: Asker) -> Ranking | None:
+        calls = rank_calls(shop, manner, "rank", prompt.id, prompt.text, texts, pool, orders)
+        return judging.judged(prompt.id, await judging.verdicts_on(asker, calls), asked=len(calls))
+
+    return job
 
 
 def rankable(shop: Workshop, round_: Round) -> dict[str, list[Candidate]]:

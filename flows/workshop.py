@@ -3,13 +3,14 @@
 import asyncio
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
-from cyclealign import judging
+from cyclealign.asking import Asker, Asking, every
 from cyclealign.clients import JudgeClient
 from cyclealign.config import ExperimentConfig, JudgeSettings
 from cyclealign.errors import BadConfig, PolicyError
@@ -20,6 +21,10 @@ from cyclealign.store import Store
 from cyclealign.training import WEIGHTS
 from flows.leases import this_owner
 from flows.progress import tell
+
+T = TypeVar("T")
+# One piece of judging: it asks what it must, and returns what it made of the replies.
+Job = Callable[[Asker], Awaitable[T]]
 
 
 @dataclass
@@ -70,28 +75,46 @@ class Workshop:
     def templates(self) -> Path:
         return Path(self.config.templates)
 
-    def ask(self, round_: Round, what: str, calls: Sequence[JudgeCall]) -> dict[str, Reply]:
-        """The replies to ``calls`` by key: stored ones for nothing, the others asked now and stored one by one."""
-        replies = {call.key: reply for call in calls if (reply := self.store.answered(round_.experiment, call.key))}
-        missing = list({call.key: call for call in calls if call.key not in replies}.values())
-        done = len(replies)
-        tell(what, done, done + len(missing))
+    def ask(self, round_: Round, what: str, jobs: Sequence[Job[T]]) -> list[T]:
+        """Run ``jobs`` together; each puts its questions to the judge and makes something of the replies."""
+        done = 0
 
-        def keep(call: JudgeCall, reply: Reply) -> None:
-            self.store.record_reply(round_.id, call, reply)
-            replies[call.key] = reply
-            tell(what, len(replies), done + len(missing))
+        async def counted(job: Job[T], asker: Asker) -> T:
+            nonlocal done
+            result = await job(asker)
+            done += 1
+            tell(what, done, len(jobs))
+            return result
 
-        def note(call: JudgeCall, error: str) -> None:
-            self.store.record_failure(round_.id, call, error)
+        async def run() -> list[T]:
+            async with self.judge_of(round_) as asker:
+                return await every(counted(job, asker) for job in jobs)
 
-        async def ask_all() -> None:
-            async with JudgeClient(self.config.judge, self.judge_address, api_key(self.config.judge)) as client:
-                await judging.ask(missing, client.complete, self.config.judge.concurrency, keep, note)
+        tell(what, 0, len(jobs))
+        return asyncio.run(run())
 
-        if missing:
-            asyncio.run(ask_all())
-        return replies
+    @asynccontextmanager
+    async def judge_of(self, round_: Round) -> AsyncIterator[Asker]:
+        """Where the round's questions go: stored replies cost nothing, new ones are stored as they come.
+
+        The judge is looked for at the first question that has no stored reply.
+        """
+        async with AsyncExitStack() as tools:
+            clients: list[JudgeClient] = []
+
+            async def complete(call: JudgeCall) -> Reply:
+                if not clients:
+                    clients.append(JudgeClient(self.config.judge, self.judge_address, api_key(self.config.judge)))
+                    tools.push_async_exit(clients[0])
+                return await clients[0].complete(call)
+
+            yield Asking(
+                complete,
+                self.config.judge.concurrency,
+                recall=lambda call: self.store.answered(round_.experiment, call.key),
+                on_reply=lambda call, reply: self.store.record_reply(round_.id, call, reply),
+                on_failure=lambda call, error: self.store.record_failure(round_.id, call, error),
+            )
 
     def use(self, adapter: Adapter | None) -> None:
         """Put an adapter on the policy, after a look that it is the one that the history tells of."""

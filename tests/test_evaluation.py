@@ -1,7 +1,5 @@
 """Numbers with intervals, and the verdict on a round."""
 
-import json
-
 import pytest
 
 from cyclealign.config import ExperimentConfig
@@ -11,14 +9,10 @@ from cyclealign.evaluation import (
     labelled_ids,
     labelled_texts,
     pair_accuracy,
-    readable,
     with_interval,
 )
-from cyclealign.judging import Manner, rank_call
-from cyclealign.prompting import load_template
-from cyclealign.records import Candidate, LabelledList, Metric, Prompt, Reply
+from cyclealign.records import Candidate, LabelledList, Metric, Prompt
 from flows.examining import verdict_of
-from tests.test_prompting import PROMPTS
 
 
 def test_an_interval_holds_its_mean_and_narrows_with_more_values():
@@ -41,16 +35,6 @@ def test_a_duel_that_the_two_orders_decide_differently_is_a_tie():
     assert duel_score("new", [("new", "old"), ("new", "old")]) == 1
     assert duel_score("new", [("new", "old"), ("old", "new")]) == 0.5
     assert duel_score("new", []) is None
-
-
-def test_unreadable_and_missing_replies_are_left_out():
-    """Prevents a failed call from counting as a win or a loss."""
-    manner = Manner(load_template(PROMPTS, "rank"), "m", (), 0)
-    calls = [rank_call(manner, "win_rate", "p", "q", {"new": "a", "old": "b"}, [], number) for number in (0, 1)]
-    label = {item: name for name, item in calls[0].shown}
-    good = Reply(json.dumps({"ranking": [label["old"], label["new"]]}), "m", 1, 1, 0.0, 0.1)
-    assert readable(calls, {calls[0].key: good}) == [("old", "new")]
-    assert readable(calls, {calls[1].key: Reply("hm", "m", 1, 1, 0.0, 0.1)}) == []
 
 
 def test_pair_accuracy_counts_pairs():

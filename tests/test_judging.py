@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from cyclealign import judging
-from cyclealign.errors import JudgeCallFailed, JudgeUnavailable
 from cyclealign.prompting import load_template
 from cyclealign.records import Demonstration, Prompt, Reply
 
@@ -94,17 +93,30 @@ def test_verdicts_are_matched_by_label_not_by_place():
         assert judging.verdict(asked, honest_reply(asked, best_first)) == best_first
 
 
+def opinions(calls, replies):
+    """What is read of the replies, by key of the call; a call that is not among them has failed."""
+
+    async def asker(asked):
+        return replies.get(asked.key)
+
+    return asyncio.run(judging.verdicts_on(asker, calls))
+
+
+def judged(calls, replies):
+    return judging.judged(PROMPT.id, opinions(calls, replies), asked=len(calls))
+
+
 def test_no_readable_reply_is_no_ranking():
     """Prevents a failed judge call from becoming a label."""
     calls = [call(0), call(1)]
-    assert judging.judged(PROMPT, calls, {}) is None
-    assert judging.judged(PROMPT, calls, {calls[0].key: reply("all are fine"), calls[1].key: reply("{}")}) is None
+    assert judged(calls, {}) is None
+    assert judged(calls, {calls[0].key: reply("all are fine"), calls[1].key: reply("{}")}) is None
 
 
 def test_one_readable_verdict_of_two_counts_but_is_not_called_steady():
     calls = [call(0), call(1)]
     best_first = ("id-c", "id-a", "id-d", "id-b")
-    made = judging.judged(PROMPT, calls, {calls[0].key: honest_reply(calls[0], best_first), calls[1].key: reply("?")})
+    made = judged(calls, {calls[0].key: honest_reply(calls[0], best_first), calls[1].key: reply("?")})
     assert made.order == best_first
     assert made.steadiness == 0.5
 
@@ -113,64 +125,7 @@ def test_a_judge_that_likes_the_first_place_is_cancelled():
     """Prevents pure position bias from looking like a preference: the two orders contradict each other fully."""
     calls = [call(0), call(1)]
     replies = {each.key: reply(json.dumps({"ranking": [label for label, _ in each.shown]})) for each in calls}
-    assert judging.judged(PROMPT, calls, replies).steadiness == 0
-
-
-class FakeJudge:
-    """Counts calls under way; fails or is gone where it is told to."""
-
-    def __init__(self, fails=(), gone_after=None):
-        self.fails, self.gone_after, self.asked, self.under_way, self.most = set(fails), gone_after, [], 0, 0
-
-    async def complete(self, asked):
-        self.under_way += 1
-        self.most = max(self.most, self.under_way)
-        await asyncio.sleep(0)
-        self.under_way -= 1
-        self.asked.append(asked.key)
-        if self.gone_after is not None and len(self.asked) > self.gone_after:
-            raise JudgeUnavailable("gone")
-        if asked.key in self.fails:
-            raise JudgeCallFailed("no luck")
-        return reply("{}")
-
-
-def outcomes(judge, calls, concurrency=3):
-    replied, failed = [], []
-    run = judging.ask(
-        calls, judge.complete, concurrency, lambda c, r: replied.append(c.key), lambda c, e: failed.append(c.key)
-    )
-    try:
-        asyncio.run(run)
-    except JudgeUnavailable as error:
-        return replied, failed, error
-    return replied, failed, None
-
-
-def test_one_failed_call_does_not_stop_the_others():
-    calls = [call(number) for number in range(8)]
-    judge = FakeJudge(fails={calls[3].key})
-    replied, failed, _ = outcomes(judge, calls)
-    assert failed == [calls[3].key]
-    assert sorted(replied) == sorted(each.key for each in calls if each is not calls[3])
-
-
-def test_never_more_calls_at_once_than_allowed():
-    """Prevents a rate limit from being run into by our own doing."""
-    judge = FakeJudge()
-    outcomes(judge, [call(number) for number in range(12)], concurrency=3)
-    assert judge.most == 3
-
-
-def test_a_judge_that_is_gone_stops_the_asking_and_keeps_what_was_answered():
-    """Prevents thousands of vain calls, and the loss of paid replies."""
-    calls = [call(number) for number in range(12)]
-    judge = FakeJudge(gone_after=4)
-    replied, failed, error = outcomes(judge, calls)
-    assert isinstance(error, JudgeUnavailable)
-    assert len(replied) == 4
-    assert not failed
-    assert len(judge.asked) < len(calls)
+    assert judged(calls, replies).steadiness == 0
 
 
 @pytest.mark.parametrize("count", [2, 16])
