@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from uuid import uuid4
 
 import psutil
+from prefect.runtime import flow_run
 
 from cyclealign.errors import LeaseLost
 from cyclealign.store import Store
@@ -15,10 +16,15 @@ from cyclealign.store import Store
 LEASE_SECONDS = 90.0
 
 
-def this_owner() -> str:
-    """A name for this run: host, process id, its start time and a nonce."""
+def this_run() -> str:
+    """The id of the Prefect run, which it keeps when it is retried in another process; outside of one, a nonce."""
+    return str(flow_run.id or uuid4())
+
+
+def this_owner(run: str) -> str:
+    """A name for the process that works on a run: host, process id, its start time and the run."""
     started = psutil.Process().create_time()
-    return f"{socket.gethostname()}/{os.getpid()}/{started:.2f}/{uuid4().hex[:8]}"
+    return f"{socket.gethostname()}/{os.getpid()}/{started:.2f}/{run}"
 
 
 def alive(owner: str) -> bool:

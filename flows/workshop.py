@@ -19,7 +19,7 @@ from cyclealign.policy import Policy
 from cyclealign.records import Adapter, JudgeCall, Reply, Round
 from cyclealign.store import Store
 from cyclealign.training import WEIGHTS
-from flows.leases import this_owner
+from flows.leases import this_owner, this_run
 from flows.progress import tell
 
 T = TypeVar("T")
@@ -34,7 +34,12 @@ class Workshop:
     config: ExperimentConfig
     store: Store
     stack: ExitStack
-    owner: str = field(default_factory=this_owner)
+    run: str = field(default_factory=this_run)
+
+    @cached_property
+    def owner(self) -> str:
+        """Who holds the rounds that this run advances."""
+        return this_owner(self.run)
 
     @cached_property
     def model_folder(self) -> str:

@@ -107,6 +107,17 @@ class RoundMemory(Database):
             if _changed(session, statement) != 1:
                 raise LeaseLost(_who_took(session, round_id))
 
+    def closed_by(self, experiment: str, run: str) -> int:
+        """How many rounds of the experiment were closed by owners whose names end with ``/run``."""
+        with self.reading() as session:
+            count = session.scalar(
+                select(func.count(tables.Round.id))
+                .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
+                .where(tables.Experiment.name == experiment, tables.Round.status == "closed")
+                .where(tables.Round.owner.endswith(f"/{run}", autoescape=True))
+            )
+            return count or 0
+
     def last_accepted(self, experiment: str) -> tuple[int, records.Adapter | None]:
         """Number and policy of the last accepted round: (0, None), the base model, if there is none.
 

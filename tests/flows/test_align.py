@@ -47,6 +47,25 @@ def test_two_rounds_use_fresh_prompts_and_go_on_from_the_accepted_adapter(bench)
         assert judged
 
 
+def test_a_retried_run_advances_by_no_more_rounds_than_it_was_asked_for(bench):
+    """Prevents a run that was cut off in its second round from adding its whole count of rounds once more."""
+    from flows.align import align
+
+    left = [8]  # of failing calls; two orders of four prompts are a round's judging
+
+    def fails_in_the_second_round(_: int) -> int:
+        if left[0] and [row["verdict"] is None for row in bench.rounds()] == [False, True]:
+            left[0] -= 1
+            return 500
+        return 200
+
+    bench.judge.status = fails_in_the_second_round
+    config = load_config(bench.write()).model_copy(update={"rounds": 2})
+    assert align.with_options(retries=1)(config) == 2
+    assert left == [0]
+    assert [row["verdict"] is not None for row in bench.rounds()] == [True, True]
+
+
 def test_a_finished_experiment_asks_nobody_and_costs_nothing(bench):
     """Prevents a repeated command from paying again."""
     bench.run("--until", "1")
@@ -306,7 +325,7 @@ def test_a_second_start_refuses_by_name_while_the_first_is_at_work(bench):
     assert [row["verdict"] is not None for row in bench.rounds()] == [True]
 
 
-def test_history_shows_what_the_issue_promises(bench):
+def test_history_for_programs_has_every_promised_key(bench):
     bench.run()
     code, output = bench.command("history", "--json")
     assert code == 0
