@@ -83,13 +83,13 @@ def round_table(rounds: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
 
 
 def interval(metric: Any) -> str:
-    """A value with its 95 % interval, or a dash."""
+    """A value with its 95 % interval, or that there is none."""
     if metric is None:
-        return "-"
+        return "n/a"  # a dash alone would be shown as a bullet
     return f"{metric.value:.2f}" if metric.low is None else f"{metric.value:.2f} [{metric.low:.2f}, {metric.high:.2f}]"
 
 
 def _against_chance(metrics: Mapping[str, Any]) -> str:
     if "agreement_lcs" not in metrics:
-        return "-"
+        return "n/a"  # a dash alone would be shown as a bullet
     return f"{metrics['agreement_lcs'].value:.2f} / {metrics['agreement_chance'].value:.2f}"

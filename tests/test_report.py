@@ -23,7 +23,7 @@ def test_a_table_shows_values_with_intervals_and_a_dash_for_what_was_not_measure
         "0.10",
         "rolled back",
     )
-    assert (second["win rate"], second["verdict"]) == ("-", "open")
+    assert (second["win rate"], second["verdict"]) == ("n/a", "open")
 
 
 def test_a_plot_is_the_same_svg_for_the_same_rounds():
