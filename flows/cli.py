@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -19,12 +20,23 @@ CONFIGS = Path(__file__).parent / "configs"
 
 NEXT_STEPS = """
 [bold]Next[/]
-  [cyan]cyclealign history {experiment} --round 3[/]   every answer, in the judge's order
-  [cyan]make up[/]                               the Prefect UI on http://127.0.0.1:4200, to start rounds from a form
-  [cyan]cyclealign prompts show rank --example[/]   what the judge is shown; edit prompts/rank.jinja and run again
-  [cyan]flows/configs/own-model.toml[/]          your own model and judge: cyclealign run flows/configs/own-model.toml
-The judge of this demo is simulated: a small ranking model that learns from the demonstrations in its prompt.
+  [cyan]{program} history {experiment} --round 3[/]
+      every answer, in the judge's order
+  [cyan]make up[/]
+      the Prefect UI on http://127.0.0.1:4200, to start rounds from a form
+  [cyan]{program} prompts show rank --example[/]
+      what the judge is shown; edit prompts/rank.jinja and run again
+  [cyan]{program} run flows/configs/own-model.toml[/]
+      your own model and judge; name them in that file first
+
+The judge of this demo is simulated: a small ranking model that learns from the
+demonstrations in its prompt.
 """
+
+
+def program() -> str:
+    """How this program is called from the shell that called it."""
+    return "cyclealign" if shutil.which("cyclealign") else sys.argv[0]
 
 
 def shipped_prompts() -> Path:
@@ -80,7 +92,7 @@ def demo(
     config = config.model_copy(update=changed)
     run_align(config, as_json)
     if not as_json:
-        console.print(NEXT_STEPS.format(experiment=config.experiment))
+        console.print(NEXT_STEPS.format(experiment=config.experiment, program=program()))
 
 
 @app.command()
