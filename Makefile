@@ -30,7 +30,7 @@ check: .venv/installed-dev
 	$(PYTHON) -m venv .venv
 
 .venv/installed: pyproject.toml constraints/app.txt | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --constraint constraints/app.txt --editable .
+	$(BIN)/python -m pip install --quiet --constraint constraints/app.txt --editable '.[distill]'
 	@touch $@
 
 .venv/installed-dev: .venv/installed

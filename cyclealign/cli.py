@@ -11,6 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from cyclealign import judging, prompting, sources
+from cyclealign.distill.outcome import Measure
+from cyclealign.distill.report import measure_table
 from cyclealign.errors import BadConfig, BadTemplate
 from cyclealign.records import Messages, Template
 from cyclealign.report import round_table
@@ -105,9 +107,13 @@ def history(
     failures: Annotated[
         bool, typer.Option("--failures", help="The judge calls that failed or could not be read.")
     ] = False,
+    jobs: Annotated[bool, typer.Option("--jobs", help="The runs of the distillation jobs instead.")] = False,
 ) -> None:
-    """Show what every round did: agreement, judge's accuracy, win rate, cost."""
+    """Show what every round did: agreement, judge's accuracy, win rate, cost. Or what the distillation jobs found."""
     with Store.open() as store:
+        if jobs:
+            show_jobs(store, experiment, as_json)
+            return
         if number is not None or failures:
             show_detail(store, experiment, number, as_json, failures)
         elif as_json:
@@ -152,6 +158,34 @@ def show_detail(store: Store, experiment: str | None, number: int | None, as_jso
         print_failures(numbers, details)
     else:
         print_detail(details[0])
+
+
+def show_jobs(store: Store, job: str | None, as_json: bool) -> None:
+    """The runs of the distillation jobs, of one job or of all."""
+    runs = store.distillations(job)
+    if as_json:
+        print(json.dumps(runs, indent=2, default=str))
+        return
+    for run in runs:
+        print_job(run)
+    if not runs:
+        console.print("No distillation job has run yet: try [cyan]cyclealign distill pld --demo[/].")
+
+
+def print_job(run: dict[str, Any]) -> None:
+    """One run of a job: its measures, a row an arm."""
+    state = f"finished {run['finished_at'][:16]}" if run["finished_at"] else "not finished: the same command goes on"
+    console.print(
+        f"{run['job']}, run {run['id']}, seed {run['seed']}, {run['seconds']:.0f} s: {state}", highlight=False
+    )
+    rows = measure_table([Measure(**each) for each in run["measures"]])
+    table = Table(*(rows[0] if rows else []))
+    for row in rows:
+        table.add_row(*row.values())
+    if rows:
+        console.print(table)
+    if run["student_path"]:
+        console.print(f"student: {run['student_path']} ({run['student_hash'][:12]})", markup=False, highlight=False)
 
 
 def print_failures(numbers: list[int], details: list[dict[str, Any]]) -> None:

@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -167,7 +167,15 @@ class ExperimentConfig(Section):
     acceptance: Annotated[AcceptanceSettings, Field(title="Acceptance")] = AcceptanceSettings()
 
 
+Settings = TypeVar("Settings", bound=Section)
+
+
 def load_config(path: Path) -> ExperimentConfig:
+    """Read an experiment's TOML file; errors as in `load_settings`."""
+    return load_settings(path, ExperimentConfig)
+
+
+def load_settings(path: Path, model: type[Settings]) -> Settings:
     """Read a TOML file.
 
     Raises:
@@ -179,17 +187,22 @@ def load_config(path: Path) -> ExperimentConfig:
         raise BadConfig(f"{path}: cannot be read ({error.strerror}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadConfig(f"{path}: not a TOML file: {error}") from error
-    return checked(raw, str(path))
+    return checked_settings(raw, str(path), model)
 
 
 def checked(raw: Mapping[str, object], where: str) -> ExperimentConfig:
+    """An experiment's settings from plain values; errors as in `checked_settings`."""
+    return checked_settings(raw, where, ExperimentConfig)
+
+
+def checked_settings(raw: Mapping[str, object], where: str, model: type[Settings]) -> Settings:
     """Settings from plain values.
 
     Raises:
         BadConfig: a key or value is wrong; the message names it and ``where`` it came from.
     """
     try:
-        return ExperimentConfig.model_validate(raw)
+        return model.model_validate(raw)
     except ValidationError as error:
         raise BadConfig("\n".join(_complaint(where, problem) for problem in error.errors())) from error
 

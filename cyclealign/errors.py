@@ -9,6 +9,7 @@
     ├── StoreError
     │   ├── NewerDatabase    the database was written by a newer cyclealign
     │   ├── NoSuchExperiment the history holds no experiment or round of that name
+    │   ├── NoSuchJob        there is no distillation job, or no run of one, of that name
     │   ├── ExperimentBusy   another run holds the experiment's lease
     │   └── LeaseLost        this run's lease ran out and another run took the round
     ├── PolicyError          the white-box model is missing, or its answers cannot be used
@@ -16,7 +17,8 @@
     │   ├── JudgeUnavailable the judge cannot be reached, or refuses the key: no call can succeed
     │   ├── JudgeCallFailed  one call failed; its prompt stays unjudged
     │   └── UnreadableReply  one reply is not a ranking of the labels that were given
-    └── TrainingFailed       the training process ended without an adapter
+    ├── TrainingFailed       the training process ended without an adapter
+    └── DistillError         a teacher, a student or the data of a distillation job cannot be used
 """
 
 
@@ -46,6 +48,10 @@ class NewerDatabase(StoreError):
 
 class NoSuchExperiment(StoreError):
     """The history holds no experiment, round or prompt set of that name."""
+
+
+class NoSuchJob(StoreError):
+    """There is no distillation job, or no run of one, of that name."""
 
 
 class ExperimentBusy(StoreError):
@@ -78,3 +84,7 @@ class UnreadableReply(JudgeError):
 
 class TrainingFailed(CycleAlignError):
     """The training process ended without an adapter."""
+
+
+class DistillError(CycleAlignError):
+    """A teacher, a student or the data of a distillation job cannot be used."""

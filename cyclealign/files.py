@@ -22,6 +22,13 @@ def hash_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def hash_of_folder(folder: Path) -> str:
+    """SHA-256 over the names and bytes of all files in a folder, as 64 hexadecimal digits."""
+    files = sorted((each.relative_to(folder).as_posix(), each) for each in folder.rglob("*") if each.is_file())
+    listing = "\n".join(f"{hash_of_file(path)} {name}" for name, path in files)
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
 @contextmanager
 def appearing_folder(final: Path) -> Iterator[Path]:
     """Yield a temporary folder beside ``final`` that takes its name when the block ends without an error.

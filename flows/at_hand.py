@@ -3,6 +3,7 @@
 Prefect's own temporary server would outlive a run that is killed: it is stopped at interpreter exit only.
 """
 
+import importlib
 import json
 import os
 import socket
@@ -22,8 +23,11 @@ LEAN = {"PREFECT_UI_ENABLED": "false", "PREFECT_SERVER_ANALYTICS_ENABLED": "fals
 
 
 @contextmanager
-def prefect_at_hand() -> Iterator[None]:
+def prefect_at_hand(module: str) -> Iterator[None]:
     """Set ``PREFECT_API_URL`` for the block: the user's own, that of a running `cyclealign up`, or one started here.
+
+    Args:
+        module: what the block will import; a server that is starting leaves the time to do it meanwhile.
 
     Raises:
         CannotStart: no server answers in time.
@@ -42,17 +46,16 @@ def prefect_at_hand() -> Iterator[None]:
         arguments += ["--port", place.url.rpartition(":")[2]]
         server = Child.start("run", arguments, {**environment, **LEAN}, place.log_of("run-server"), nothing.fileno())
     try:
-        wait_for(server, place)
+        wait_for(server, place, module)
         yield
     finally:
         flush_logs()
         server.stop()
 
 
-def wait_for(server: Child, place: Place) -> None:
+def wait_for(server: Child, place: Place, module: str) -> None:
     """Wait until the server answers; meanwhile do what takes as long: import what the run needs."""
-    import flows.align  # noqa: F401
-
+    importlib.import_module(module)
     deadline = time.monotonic() + START_SECONDS
     while not prefect_answers(place):
         if server.ended or time.monotonic() > deadline:

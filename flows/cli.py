@@ -15,6 +15,7 @@ from cyclealign.cli import app, console, print_rounds
 from cyclealign.config import ExperimentConfig, checked, load_config
 from cyclealign.errors import CycleAlignError
 from cyclealign.files import home
+from flows.distill_command import distill
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -67,7 +68,7 @@ def run_align(config: ExperimentConfig, as_json: bool = False) -> None:
     from flows.at_hand import prefect_at_hand
     from flows.terminal import live_progress
 
-    with live_progress(console), prefect_at_hand():
+    with live_progress(console), prefect_at_hand("flows.align"):
         from flows.align import align
 
         align(config)
@@ -93,6 +94,9 @@ def demo(
     run_align(config, as_json)
     if not as_json:
         console.print(NEXT_STEPS.format(experiment=config.experiment, program=program()))
+
+
+app.command("distill")(distill)
 
 
 @app.command()

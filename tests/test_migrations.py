@@ -24,7 +24,7 @@ from cyclealign.tables import Base
 
 SCRIPTS = ScriptDirectory.from_config(alembic_config())
 REVISIONS = [script.revision for script in SCRIPTS.walk_revisions()][::-1]
-VIEWS = {"round_summary", "judge_spending", "demonstration_history"}
+VIEWS = {"round_summary", "judge_spending", "demonstration_history", "distillation_summary"}
 
 Contents = dict[str, list[dict[str, object]]]
 

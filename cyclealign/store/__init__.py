@@ -11,6 +11,7 @@ from cyclealign.store.answers import AnswerMemory
 from cyclealign.store.calls import CallMemory
 from cyclealign.store.connecting import database_url
 from cyclealign.store.demonstrations import DemonstrationMemory
+from cyclealign.store.distillations import DistillationMemory
 from cyclealign.store.history import HistoryMemory
 from cyclealign.store.measurements import MeasurementMemory
 from cyclealign.store.overview import OverviewMemory
@@ -31,6 +32,7 @@ class Store(
     MeasurementMemory,
     HistoryMemory,
     OverviewMemory,
+    DistillationMemory,
 ):
     """The database, open. Close it, or use it in a ``with`` block."""
 

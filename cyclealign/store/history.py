@@ -72,7 +72,7 @@ def summaries(session: Session, experiment: str | None) -> list[Values]:
     else:
         mine = text(query.format("WHERE experiment = :experiment")).columns(opened_at=Utc, closed_at=Utc)
         found = session.execute(mine, {"experiment": experiment})
-    return [_plain(row._asdict()) for row in found]
+    return [plain(row._asdict()) for row in found]
 
 
 def _with_lists(values: Values) -> Values:
@@ -86,7 +86,8 @@ def _with_lists(values: Values) -> Values:
     return {name: listed(value) for name, value in values.items()}
 
 
-def _plain(row: Mapping[str, Any]) -> Values:
+def plain(row: Mapping[str, Any]) -> Values:
+    """A row as JSON values: moments become text."""
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
 
 
@@ -111,7 +112,7 @@ def _details(session: Session, row: tables.Round) -> Values:
 
 
 def _columns(row: tables.Base) -> Values:
-    return _plain({column.name: getattr(row, column.name) for column in row.__table__.columns})
+    return plain({column.name: getattr(row, column.name) for column in row.__table__.columns})
 
 
 def _prompts(session: Session, round_id: int) -> list[Values]:

@@ -5,6 +5,7 @@ counts only while that round's verdict is ``accepted``: so one UPDATE of one row
 """
 
 from cyclealign.tables.columns import Base
+from cyclealign.tables.distillations import DistillationMeasure, DistillationRun, DistillationStep
 from cyclealign.tables.material import (
     Demonstration,
     DemonstrationPromotion,
@@ -35,6 +36,9 @@ __all__ = [
     "Demonstration",
     "DemonstrationPromotion",
     "DemonstrationRetirement",
+    "DistillationMeasure",
+    "DistillationRun",
+    "DistillationStep",
     "Experiment",
     "JudgeCall",
     "LabelledList",

@@ -1,0 +1,130 @@
+"""Runs of the distillation jobs: what was distilled how, what came out, and what it took."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import select, text, update
+from sqlalchemy.orm import Session
+
+from cyclealign import tables
+from cyclealign.distill.outcome import DistillationRun, Measure
+from cyclealign.errors import NoSuchJob
+from cyclealign.store.connecting import Database
+from cyclealign.store.history import plain
+from cyclealign.store.writing import insert, insert_all, now
+from cyclealign.tables.columns import Utc
+
+Values = dict[str, Any]
+
+
+class DistillationMemory(Database):
+    """The part of the store that holds distillation runs."""
+
+    def open_distillation(
+        self, job: str, config: Mapping[str, Any], hashes: tuple[str, str], seed: int, again: bool = False
+    ) -> DistillationRun:
+        """The newest run of this job with the same hashes, finished or to go on with; a new one where there is none.
+
+        Args:
+            config: the settings as JSON values.
+            hashes: of the config (and the files that it names), and of the job's code.
+            again: do not be content with a finished run: open a new one.
+        """
+        table = tables.DistillationRun
+        with self.writing() as session:
+            found = session.scalars(
+                select(table)
+                .where(table.job == job, table.config_hash == hashes[0], table.code_hash == hashes[1])
+                .order_by(table.id.desc())
+                .limit(1)
+            ).first()
+            if found is None or (again and found.finished_at is not None):
+                found = table(
+                    job=job,
+                    config=dict(config),
+                    config_hash=hashes[0],
+                    code_hash=hashes[1],
+                    seed=seed,
+                    started_at=now(),
+                )
+                session.add(found)
+                session.flush()
+            return DistillationRun(found.id, job, *hashes, finished=found.finished_at is not None)
+
+    def add_distillation_seconds(self, run_id: int, step: str, seconds: float) -> None:
+        """Add the seconds that were spent on a step; a run that was interrupted spends some several times."""
+        spent = tables.DistillationStep
+        with self.writing() as session:
+            statement = insert(session, spent).values(run_id=run_id, step=step, seconds=seconds, runs=1)
+            session.execute(
+                statement.on_conflict_do_update(
+                    index_elements=[spent.run_id, spent.step],
+                    set_={"seconds": spent.seconds + statement.excluded.seconds, "runs": spent.runs + 1},
+                )
+            )
+
+    def record_student(self, run_id: int, path: str, content_hash: str) -> None:
+        """Say where the run's student lies, after its folder is complete."""
+        table = tables.DistillationRun
+        with self.writing() as session:
+            session.execute(
+                update(table).where(table.id == run_id).values(student_path=path, student_hash=content_hash)
+            )
+
+    def finish_distillation(self, run_id: int, measures: Sequence[Measure]) -> None:
+        """Record what the run measured, and that it is finished: both, or neither. The first finish stays.
+
+        Raises:
+            ValueError: two measures share arm and name.
+        """
+        if len({(each.arm, each.name) for each in measures}) < len(measures):
+            raise ValueError("two measures of a run share arm and name")
+        table = tables.DistillationRun
+        finishing = update(table).where(table.id == run_id, table.finished_at.is_(None)).values(finished_at=now())
+        rows = [{"run_id": run_id, "position": number, **vars(each)} for number, each in enumerate(measures)]
+        with self.writing() as session:
+            if session.scalars(finishing.returning(table.id)).first() is not None:
+                insert_all(session, tables.DistillationMeasure, rows)
+
+    def distillation_measures(self, run_id: int) -> list[Measure]:
+        """What the run measured, in the job's own order."""
+        with self.reading() as session:
+            return _measures(session, run_id)
+
+    def distillations(self, job: str | None = None) -> list[Values]:
+        """Runs as JSON values, the oldest first, each with its ``measures``, ``steps`` and total ``seconds``.
+
+        Raises:
+            NoSuchJob: there is no run of that job; the message names those that there are.
+        """
+        table = tables.DistillationRun
+        with self.reading() as session:
+            rows = session.scalars(select(table).order_by(table.id)).all()
+            known = sorted({row.job for row in rows})
+            if job is not None and job not in known:
+                raise NoSuchJob(f"There is no run of the job '{job}' (known: {', '.join(known) or 'none yet'}).")
+            return [_run(session, row) for row in rows if job in (None, row.job)]
+
+    def distillation_summary(self) -> list[Values]:
+        """The rows of the view ``distillation_summary``: one a measure, a run without measures once."""
+        query = text("SELECT * FROM distillation_summary ORDER BY run, position")
+        with self.reading() as session:
+            found = session.execute(query.columns(started_at=Utc, finished_at=Utc))
+            return [plain(row._asdict()) for row in found]
+
+
+def _measures(session: Session, run_id: int) -> list[Measure]:
+    table = tables.DistillationMeasure
+    found = session.scalars(select(table).where(table.run_id == run_id).order_by(table.position))
+    return [Measure(row.arm, row.name, row.value, row.low, row.high, row.items) for row in found]
+
+
+def _run(session: Session, row: tables.DistillationRun) -> Values:
+    step = tables.DistillationStep
+    steps = session.scalars(select(step).where(step.run_id == row.id).order_by(step.step)).all()
+    return {
+        **plain({column.name: getattr(row, column.name) for column in row.__table__.columns}),
+        "seconds": sum(each.seconds for each in steps),
+        "steps": [{"step": each.step, "seconds": each.seconds, "runs": each.runs} for each in steps],
+        "measures": [vars(each) for each in _measures(session, row.id)],
+    }

@@ -1,0 +1,68 @@
+"""The command `cyclealign distill`: run a distillation job in this process, with live progress."""
+
+import json
+import os
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cyclealign.cli import console, print_job
+from cyclealign.config import checked_settings
+from cyclealign.distill.settings import JobConfig
+from cyclealign.errors import BadConfig
+from cyclealign.files import home
+from flows.jobs import JOBS, Entry, job_named
+
+
+def distill(
+    job: Annotated[str, typer.Argument(help=f"One of: {', '.join(JOBS)}.")],
+    config: Annotated[Path | None, typer.Argument(help="A TOML file; examples in flows/configs/.")] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Everything made on the spot, in a minute or so.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Another seed is another run.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Train again what is finished.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the run for programs.")] = False,
+) -> None:
+    """Distil a teacher into a student; the same command goes on after a crash, and finds what is finished."""
+    entry = job_named(job)
+    if (config is None) != demo:
+        raise BadConfig(
+            f"Give a config or --demo, one of the two: `cyclealign distill {entry.name} CONFIG.toml`, "
+            f"`cyclealign distill {entry.name} --demo`."
+        )
+    settings = entry.config(config)
+    changes = {"seed": seed, "again": again or None}
+    changed = {**settings.model_dump(), **{name: value for name, value in changes.items() if value is not None}}
+    run_job(entry, checked_settings(changed, "command line", type(settings)), as_json)
+
+
+def run_job(entry: Entry, config: JobConfig, as_json: bool) -> None:
+    """Run the job's flow, then print the run."""
+    # Small models on a busy machine: waits between threads take longer than what the threads would save.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # Prefect would print a failed run's traceback itself; the terminal gets our one message, the run's log the rest.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    flow = entry.flow
+    from cyclealign.store import Store
+    from flows.at_hand import prefect_at_hand
+    from flows.terminal import live_progress
+
+    # With --json, standard output is for the program that reads it.
+    progress = Console(stderr=True) if as_json else console
+    with live_progress(progress), prefect_at_hand(entry.flow_module):
+        run_id = flow()(config)
+    with Store.open() as store:
+        run = next(each for each in store.distillations(entry.name) if each["id"] == run_id)
+    if as_json:
+        print(json.dumps({**run, "report": str(report_of(entry.name, run_id))}, indent=2, default=str))
+        return
+    print_job(run)
+    console.print(f"Report: {report_of(entry.name, run_id)}", highlight=False)
+
+
+def report_of(job: str, run_id: int) -> Path:
+    """The file that a run's report is written to."""
+    return home() / "reports" / f"{job}-{run_id}.md"

@@ -1,0 +1,138 @@
+"""What every distillation flow is made of: a run in the store, its timed steps, its folders and its report."""
+
+import base64
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+import cyclealign
+from cyclealign.distill.outcome import Curve, DistillationRun, Measure
+from cyclealign.distill.report import markdown_table, measure_table, plot_measures
+from cyclealign.distill.settings import JobConfig
+from cyclealign.files import hash_of_file, hash_of_folder, home
+from cyclealign.records import content_id
+from cyclealign.store import Store
+from flows.progress import announce, tell
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A distillation job at work on one run.
+
+    ``finished`` says that a run of the same config and code was found finished: the flow then returns its id at once.
+    """
+
+    name: str
+    run: DistillationRun
+    store: Store
+
+    @property
+    def id(self) -> int:
+        """The run's id, which the flow returns."""
+        return self.run.id
+
+    @property
+    def finished(self) -> bool:
+        return self.run.finished
+
+    @property
+    def labels(self) -> Path:
+        """Where the job's labels lie, under their own hashes: runs whose teachers and data are the same share them."""
+        return home() / "distill" / self.name / "labels"
+
+    @property
+    def folder(self) -> Path:
+        """Where the students of this run lie."""
+        return home() / "distill" / self.name / f"run-{self.run.id:04d}-{self.run.config_hash[:8]}"
+
+    def step(self, name: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call a function as a Prefect task of that name; its seconds go into the store, whatever ends it."""
+
+        def call() -> R:  # Prefect looks through a task's arguments, which may be large: it is given none
+            return function(*args, **kwargs)
+
+        as_task = task(name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False)(call)
+        tell(name, 0, 1)
+        started = time.monotonic()
+        try:
+            made = as_task()
+        finally:
+            self.store.add_distillation_seconds(self.run.id, name, time.monotonic() - started)
+        tell(name, 1, 1)
+        return made
+
+    def tells(self, what: str) -> Callable[[int, int], None]:
+        """A function for the library to say how far it is: (done, of)."""
+        return lambda done, of: tell(what, done, of)
+
+    def student(self, path: Path) -> None:
+        """Record where the run's student lies, with the hash of its folder's content."""
+        self.store.record_student(self.run.id, str(path), hash_of_folder(path))
+
+    def report(self, measures: Sequence[Measure], curves: Sequence[Curve] = ()) -> int:
+        """Finish the run: its measures into the store, table and plot to the run's page and under ``reports/``.
+
+        Returns:
+            The run's id.
+        """
+        title = f"{self.name}, run {self.run.id}"
+        rows = measure_table(measures)
+        svg = plot_measures(measures, curves, title)
+        picture = base64.b64encode(svg).decode()
+        page = f"# {title}\n\n{markdown_table(rows)}\n\n"
+        folder = home() / "reports"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{self.name}-{self.run.id}.svg").write_bytes(svg)
+        written = f"{page}![measures]({self.name}-{self.run.id}.svg)\n"
+        (folder / f"{self.name}-{self.run.id}.md").write_text(written, encoding="utf-8")
+        create_table_artifact(key=f"{self.name}-measures", table=list(rows), description=title)
+        shown = f"{page}![measures](data:image/svg+xml;base64,{picture})\n"
+        create_markdown_artifact(key=f"{self.name}-report", markdown=shown, description=title)
+        self.store.finish_distillation(self.run.id, measures)
+        return self.run.id
+
+
+@contextmanager
+def opened(job: str, config: JobConfig, inputs: Mapping[str, str] | None = None) -> Iterator[Job]:
+    """Open the run of a job: a new one, one that was interrupted and goes on, or a finished one of the same work.
+
+    Args:
+        job: its name, as in `flows.jobs`.
+        config: its settings; ``again`` asks to train anew what is finished.
+        inputs: content hashes of files that the config names, so that a changed file makes another run.
+    """
+    name = job.replace("_", "-")
+    settings = config.model_dump(mode="json", exclude={"again"})
+    hashes = (content_id("distillation", name, settings, dict(inputs or {})), code_of(name))
+    with Store.open() as store:
+        run = store.open_distillation(name, settings, hashes, config.seed, config.again)
+        announce(f"{name}, run {run.id}")
+        if run.finished:
+            announce(f"Run {run.id} has the same settings and code and is finished; --again (or `again`) trains anew.")
+        logger.info("Settings: %s", json.dumps(settings))
+        yield Job(name, run, store)
+
+
+def code_of(job: str) -> str:
+    """The hash of the code that makes the job's results: its package, what all jobs share, and its flow."""
+    package = job.replace("-", "_")
+    library = Path(cyclealign.__file__).parent
+    files = [library / "losses.py", *(library / "distill").glob("*.py")]
+    files += (library / "distill" / package).rglob("*.py")
+    files += [path for path in [Path(__file__).with_name(f"{package}.py")] if path.is_file()]
+    root = library.parent
+    return content_id("code", sorted((path.relative_to(root).as_posix(), hash_of_file(path)) for path in files))

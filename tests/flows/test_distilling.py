@@ -1,0 +1,142 @@
+"""What all distillation flows share, through the command line: finding finished work, going on after a kill."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from cyclealign.files import hash_of_folder
+from cyclealign.store import Store
+from flows import jobs
+
+TINY = """
+runs = 2
+[data]
+classes = 5
+train_per_class = 6
+valid_per_class = 2
+test_per_class = 4
+[teacher]
+sizes = { embedding_size = 4, hidden_sizes = [4], depths = [1], layer_type = "basic" }
+epochs = 1
+batch = 8
+[student]
+sizes = { embedding_size = 4, hidden_sizes = [4], depths = [1], layer_type = "basic" }
+epochs = 1
+batch = 8
+[[arms]]
+loss = "ce"
+[[arms]]
+loss = "pld"
+"""
+
+
+@pytest.fixture
+def command(tmp_path, prefect_server, monkeypatch, capsys):
+    """``cyclealign ARGUMENTS`` in this process: exit code, standard output and standard error."""
+    monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        from flows.cli import main
+
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["cyclealign", *arguments])
+        try:
+            main()
+            code = 0
+        except SystemExit as exit_:
+            code = exit_.code or 0
+        output = capsys.readouterr()
+        return code, output.out, output.err
+
+    return run
+
+
+@pytest.fixture
+def tiny(tmp_path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+def test_the_same_config_finds_its_run_and_another_does_not(command, tiny, tmp_path, monkeypatch):
+    """Prevents finished work from being paid again, and old figures from standing for new settings."""
+    code, output, errors = command("distill", "pld", str(tiny), "--json")
+    assert code == 0, errors
+    first = json.loads(output)
+    assert {each["arm"] for each in first["measures"]} == {"teacher", "ce", "pld"}
+    assert hash_of_folder(Path(first["student_path"])) == first["student_hash"]
+    assert Path(first["report"]).read_text().count("| pld |") == 1
+    assert Path(first["report"]).with_suffix(".svg").read_bytes().startswith(b"<?xml")
+    assert {each["step"] for each in first["steps"]} >= {"data", "label", "fit ce", "fit pld"}
+
+    found = json.loads(command("distill", "pld", str(tiny), "--json")[1])
+    assert found == first
+    labels = set((tmp_path / "home" / "distill" / "pld" / "labels").iterdir())
+    again = json.loads(command("distill", "pld", str(tiny), "--json", "--again")[1])
+    assert again["id"] != first["id"]
+    assert again["measures"] == first["measures"]
+    assert set((tmp_path / "home" / "distill" / "pld" / "labels").iterdir()) == labels
+    other = json.loads(command("distill", "pld", str(tiny), "--json", "--seed", "1")[1])
+    assert other["config_hash"] != first["config_hash"]
+
+    code, output, _ = command("history", "--jobs", "--json")
+    assert [run["id"] for run in json.loads(output)] == [first["id"], again["id"], other["id"]]
+    assert "PLD above it" in command("history", "--jobs")[1]
+
+
+def test_a_killed_run_goes_on_with_the_arms_that_are_missing(command, tiny, monkeypatch):
+    """Prevents a kill from costing the arms that were done."""
+    from cyclealign.distill.pld import student
+
+    fitted: list[str] = []
+    fit = student.fit
+
+    def killed_at_pld(*arguments, **more):
+        if arguments[3] == "pld" and "pld" not in fitted:
+            fitted.append("pld")
+            raise KeyboardInterrupt
+        fitted.append(arguments[3])
+        return fit(*arguments, **more)
+
+    monkeypatch.setattr(student, "fit", killed_at_pld)
+    assert command("distill", "pld", str(tiny))[0] == 130
+    with Store.open() as store:
+        assert [run["finished_at"] for run in store.distillations()] == [None]
+    assert "not finished" in command("history", "--jobs")[1]
+    before = len(fitted)
+    assert command("distill", "pld", str(tiny))[0] == 0
+    assert fitted[before:] == ["pld", "pld"]
+    with Store.open() as store:
+        assert len(store.distillations()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nothing",), "no distillation job 'nothing'. There are: "),
+        (("pld",), "Give a config or --demo"),
+        (("pld", "absent.toml"), "absent.toml: cannot be read"),
+    ],
+)
+def test_mistakes_end_in_one_message(command, arguments, message):
+    code, output, _ = command("distill", *arguments)
+    assert code == 1
+    assert message in " ".join(output.split())
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("entry", jobs.JOBS.values(), ids=lambda entry: entry.name)
+def test_every_job_is_registered_alike(entry):
+    """Prevents a job that the command line knows from missing in the UI, or from an empty form."""
+    import yaml
+
+    deployments = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())["deployments"]
+    (mine,) = [each for each in deployments if each["name"] == entry.name]
+    assert mine["entrypoint"] == f"{entry.flow_module}.{entry.package}"
+    assert mine["work_pool"]["name"] == "local"
+    flow = entry.flow()
+    form = flow.parameters.properties["config"]
+    assert form["default"] == entry.config().model_dump(mode="json")

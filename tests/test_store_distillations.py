@@ -1,0 +1,90 @@
+"""Distillation runs: the same work is found again, other work is not; measures and the finish are one."""
+
+import json
+
+import pytest
+
+from cyclealign.distill.outcome import Measure
+from cyclealign.errors import NoSuchJob
+from cyclealign.store import Store
+
+HASHES = ("config-1", "code-1")
+MEASURES = [Measure("teacher", "top-1", 0.875), Measure("student", "top-1", 0.75, 0.5, 0.875, 40)]
+
+
+def opened(store: Store, hashes=HASHES, again=False, job="pld"):
+    return store.open_distillation(job, {"seed": 3, "taus": [1, 2]}, hashes, 3, again)
+
+
+def test_an_unfinished_run_goes_on_and_a_finished_one_is_found(store: Store) -> None:
+    first = opened(store)
+    assert not first.finished
+    assert opened(store) == first
+    store.finish_distillation(first.id, MEASURES)
+    found = opened(store)
+    assert (found.id, found.finished) == (first.id, True)
+    assert store.distillation_measures(found.id) == MEASURES
+
+
+@pytest.mark.parametrize("hashes", [("config-2", "code-1"), ("config-1", "code-2")])
+def test_other_settings_or_code_are_another_run(store: Store, hashes) -> None:
+    """Prevents figures of old settings or old code from being shown as those of the new."""
+    first = opened(store)
+    store.finish_distillation(first.id, MEASURES)
+    other = opened(store, hashes)
+    assert other.id != first.id
+    assert not other.finished
+    assert not opened(store, job="leaf").finished
+
+
+def test_again_opens_a_new_run_and_goes_on_with_it(store: Store) -> None:
+    first = opened(store)
+    assert opened(store, again=True) == first
+    store.finish_distillation(first.id, MEASURES)
+    second = opened(store, again=True)
+    assert second.id != first.id
+    assert opened(store, again=True) == opened(store) == second
+
+
+def test_a_second_finish_changes_nothing(store: Store) -> None:
+    """Prevents two processes on the same run from mixing their measures."""
+    run = opened(store)
+    store.finish_distillation(run.id, MEASURES)
+    store.finish_distillation(run.id, [Measure("student", "top-1", 0.1)])
+    assert store.distillation_measures(run.id) == MEASURES
+
+
+def test_doubled_measures_are_refused_before_anything_is_written(store: Store) -> None:
+    run = opened(store)
+    with pytest.raises(ValueError, match="share arm and name"):
+        store.finish_distillation(run.id, [*MEASURES, MEASURES[0]])
+    assert not opened(store).finished
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_measure_is_a_number(value) -> None:
+    with pytest.raises(ValueError, match="not a finite number"):
+        Measure("student", "top-1", value)
+
+
+def test_history_is_json_and_the_view_has_a_row_a_measure(store: Store) -> None:
+    run = opened(store)
+    store.add_distillation_seconds(run.id, "fit", 1.5)
+    store.add_distillation_seconds(run.id, "fit", 2.0)
+    store.record_student(run.id, "here", "hash")
+    store.finish_distillation(run.id, MEASURES)
+    unfinished = opened(store, job="leaf")
+    first, second = store.distillations()
+    assert json.loads(json.dumps([first, second])) == [first, second]
+    assert (first["seconds"], first["steps"]) == (3.5, [{"step": "fit", "seconds": 3.5, "runs": 2}])
+    assert (first["student_path"], first["student_hash"]) == ("here", "hash")
+    assert [each["arm"] for each in first["measures"]] == ["teacher", "student"]
+    rows = store.distillation_summary()
+    assert [(row["job"], row["arm"], row["value"], row["seconds"]) for row in rows] == [
+        ("pld", "teacher", 0.875, 3.5),
+        ("pld", "student", 0.75, 3.5),
+        ("leaf", None, None, None),
+    ]
+    assert [row["id"] for row in store.distillations("leaf")] == [unfinished.id] == [second["id"]]
+    with pytest.raises(NoSuchJob, match=r"'mse' \(known: leaf, pld\)"):
+        store.distillations("mse")
