@@ -6,6 +6,7 @@ Prefect's result cache stays off: the database is the record, and to resume is t
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
@@ -16,6 +17,7 @@ from flows.examining import decide, evaluate
 from flows.learning import train
 from flows.leases import LEASE_SECONDS, kept_alive
 from flows.opening import open_or_resume
+from flows.overlapping import Beside
 from flows.progress import announce
 from flows.reports import publish
 from flows.sampling import generate
@@ -27,8 +29,10 @@ logger = logging.getLogger(__name__)
 # The form in the UI is filled from this instance: the demo's settings, which work at once on any machine.
 FORM = load_config(Path(__file__).parent / "configs" / "demo.toml").model_copy(update={"until": None, "rounds": 1})
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Step = Callable[[Workshop, Round], int | str]
-STEPS: tuple[Step, ...] = (generate, judge, agree, teach, train, evaluate, decide)
+STEPS: tuple[Step, ...] = (agree, teach, train, evaluate, decide)  # after generating and judging
 
 
 @flow(name="align", flow_run_name="align-{config.experiment}", persist_result=False, validate_parameters=True)
@@ -68,19 +72,38 @@ def advance(shop: Workshop) -> None:
     announce(f"Experiment {round_.experiment}, round {round_.number}")
     try:
         with kept_alive(shop.store, round_.id, shop.owner):
+            shop.store.renew(round_.id, shop.owner, LEASE_SECONDS)  # LeaseLost, if another run took the round over
+            generate_and_judge(shop, round_)
             for step in STEPS:
-                shop.store.renew(round_.id, shop.owner, LEASE_SECONDS)  # LeaseLost, if another run took the round over
+                shop.store.renew(round_.id, shop.owner, LEASE_SECONDS)
                 run_step(step, shop, round_)
     finally:
         shop.config = given
     publish(shop.store, round_)
 
 
+def generate_and_judge(shop: Workshop, round_: Round) -> None:
+    """Two tasks at once: what the first has put into the database is judged while it makes the rest.
+
+    The seconds of the step `judge` are those after the last answer, so that the steps add up to the round's time.
+    """
+    with Beside(lambda bell: as_task(judge, round_)(shop, round_, bell)) as judging:
+        with shop.timed(round_, "generate"):
+            usable = as_task(generate, round_)(shop, round_, judging.bell)
+        with shop.timed(round_, "judge"):
+            judged = judging.result()
+    logger.info("Round %d of '%s': judged %d of %d prompts", round_.number, round_.experiment, judged, usable)
+
+
 def run_step(step: Step, shop: Workshop, round_: Round) -> None:
-    """One step as a Prefect task, so that the run's page shows where the round is."""
+    """One step as a task, timed."""
+    with shop.timed(round_, step.__name__):
+        outcome = as_task(step, round_)(shop, round_)
+    logger.info("Round %d of '%s': %s -> %s", round_.number, round_.experiment, step.__name__, outcome)
+
+
+def as_task(step: Callable[P, T], round_: Round) -> Callable[P, T]:
+    """A step as a Prefect task, so that the run's page shows where the round is."""
     name = step.__name__
     run_name = f"{name}-round-{round_.number}"
-    as_task = task(name=name, task_run_name=run_name, cache_policy=NO_CACHE, persist_result=False)(step)
-    with shop.timed(round_, name):
-        outcome = as_task(shop, round_)
-    logger.info("Round %d of '%s': %s -> %s", round_.number, round_.experiment, name, outcome)
+    return task(name=name, task_run_name=run_name, cache_policy=NO_CACHE, persist_result=False)(step)

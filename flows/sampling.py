@@ -1,39 +1,60 @@
 """The policy's answers: to the round's prompts, and to the held-out ones."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
 from cyclealign.errors import PolicyError
 from cyclealign.policy import as_candidates, candidate_id, distinct
 from cyclealign.records import Adapter, Candidate, Prompt, Round, seed_from
+from flows.overlapping import Bell
 from flows.progress import tell
 from flows.workshop import Workshop
+
+Answers = Mapping[str, Sequence[Candidate]]  # by prompt id
 
 logger = logging.getLogger(__name__)
 
 
-def generate(shop: Workshop, round_: Round) -> int:
+def generate(shop: Workshop, round_: Round, bell: Bell) -> int:
     """The policy, under the parent adapter, answers each prompt of the round n times; returns the usable prompts.
+
+    Rings the bell after each batch, unless too many answers so far were cut: the judge is not paid to rank fragments.
 
     Raises:
         PolicyError: too many answers were cut, or no prompt got two different answers; nothing stored is lost.
     """
     origin = ["round", round_.experiment, round_.number, round_.plan.seed]
-    answers = draw(shop, round_, "generate", round_.plan.prompts, shop.config.policy.answers, origin, round_.parent)
-    refuse_cut(shop, [candidate for row in answers.values() for candidate in row])
-    usable = {prompt_id for prompt_id, row in answers.items() if len(distinct(row)) >= 2}
-    known = shop.store.set_aside_prompts(round_.id)
-    for prompt in round_.plan.prompts:
-        if prompt.id not in usable and prompt.id not in known:
-            shop.store.set_aside(round_.id, prompt.id, "fewer than two distinct answers")
-            logger.warning("Set aside, with fewer than two distinct answers: %.60s", prompt.text)
+    made: list[Candidate] = []
+    usable = 0
+
+    def batch_done(batch: Answers) -> None:
+        nonlocal usable
+        usable += set_aside_unusable(shop, round_, batch)
+        made.extend(candidate for row in batch.values() for candidate in row)
+        if cut_share(made) <= shop.config.policy.most_cut:
+            bell.ring()
+        bell.go_on()
+
+    answers = shop.config.policy.answers
+    draw(shop, round_, "generate", round_.plan.prompts, answers, origin, round_.parent, batch_done)
+    refuse_cut(shop, made)
     if not usable:
         raise PolicyError(
             "No prompt got two different answers that are not empty, so there is nothing to rank. Raise "
             "policy.temperature or policy.answers, or look at the model: it may answer with nothing at all."
         )
-    return len(usable)
+    return usable
+
+
+def set_aside_unusable(shop: Workshop, round_: Round, batch: Answers) -> int:
+    """Set aside the prompts that cannot be ranked; return how many can."""
+    unusable = {prompt_id for prompt_id, row in batch.items() if len(distinct(row)) < 2}
+    for prompt in round_.plan.prompts:
+        if prompt.id in unusable:
+            shop.store.set_aside(round_.id, prompt.id, "fewer than two distinct answers")
+            logger.warning("Set aside, with fewer than two distinct answers: %.60s", prompt.text)
+    return len(batch) - len(unusable)
 
 
 def draw(
@@ -44,8 +65,11 @@ def draw(
     count: int,
     origin: Sequence[object],
     adapter: Adapter | None,
+    batch_done: Callable[[Answers], None] = lambda batch: None,
 ) -> dict[str, list[Candidate]]:
     """``count`` answers to each prompt, by prompt id: stored ones as they are, missing ones drawn now.
+
+    ``batch_done`` is told of each batch once it is stored.
 
     Batches are cut from the whole list, whatever is missing of it, and each has its own seed: a resumed run draws
     exactly what an undisturbed one would have drawn.
@@ -67,16 +91,22 @@ def draw(
             shop.store.add_candidates(round_.id, made)
             stored.update({candidate.id: candidate for candidate in made})
         done += len(batch)
+        batch_done({prompt.id: [stored[each] for each in ids[prompt.id]] for prompt in batch})
     tell(what, done, len(prompts))
     return {prompt_id: [stored[each] for each in row] for prompt_id, row in ids.items()}
 
 
 def refuse_cut(shop: Workshop, answers: Sequence[Candidate]) -> None:
     """Raise PolicyError when too many answers reached the token limit: the judge would rank fragments."""
-    share = fmean(candidate.finish_reason == "length" for candidate in answers)
+    share = cut_share(answers)
     if share > shop.config.policy.most_cut:
         raise PolicyError(
             f"{share:.0%} of the answers were cut at policy.max_new_tokens = {shop.config.policy.max_new_tokens} "
             f"(allowed: {shop.config.policy.most_cut:.0%}). Raise max_new_tokens, or allow it with policy.most_cut. "
             "The answers are kept; a changed limit takes effect in a new experiment or in the next round."
         )
+
+
+def cut_share(answers: Sequence[Candidate]) -> float:
+    """Share of the answers that reached the token limit."""
+    return fmean(candidate.finish_reason == "length" for candidate in answers)

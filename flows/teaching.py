@@ -1,7 +1,7 @@
 """The judge's half of a round: its rankings, where they agree with the policy's, and what it is shown next time."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from cyclealign import demonstrations, judging, ranking
 from cyclealign.asking import Asker
@@ -19,6 +19,8 @@ from cyclealign.records import (
     Round,
     seed_from,
 )
+from flows.overlapping import Bell
+from flows.progress import tell
 from flows.workshop import Job, Workshop
 
 logger = logging.getLogger(__name__)
@@ -47,19 +49,57 @@ def rank_calls(
     return [judging.rank_call(manner, purpose, subject_id, question, texts, shown, number) for number in range(orders)]
 
 
-def judge(shop: Workshop, round_: Round) -> int:
+def judge(shop: Workshop, round_: Round, bell: Bell) -> int:
     """The judge ranks the distinct answers to each usable prompt; returns how many prompts have a verdict.
+
+    The database is the queue: at each ring it is asked which answered prompts are unjudged. Verdicts are stored as they
+    come.
 
     Raises:
         JudgeError: fewer prompts than judge.least_judged got a verdict. The answered calls are kept.
     """
-    lists = rankable(shop, round_)
-    prompts = [prompt for prompt in round_.plan.prompts if prompt.id in lists]
-    jobs = [ranking_job(shop, round_, prompt, lists[prompt.id]) for prompt in prompts]
-    verdicts = [verdict for verdict in shop.ask(round_, "judge", jobs) if verdict is not None]
-    refuse_silent_judge(shop, len(verdicts), len(jobs))
-    shop.store.add_rankings(round_.id, verdicts)
-    return len(verdicts)
+    queue = JudgingQueue(shop, round_)
+    shop.ask_as_they_come(round_, queue.look, bell)
+    judged = len(shop.store.rankings(round_.id, "judge"))
+    refuse_silent_judge(shop, judged, len(rankable(shop, round_)))
+    return judged
+
+
+class JudgingQueue:
+    """What of a round is to be judged, and how far that is; for use inside one thread."""
+
+    def __init__(self, shop: Workshop, round_: Round) -> None:
+        self._shop, self._round = shop, round_
+        self._begun: set[str] = set()
+        self._done = len(shop.store.rankings(round_.id, "judge"))
+        self._of = len(round_.plan.prompts)
+        self._told = (0, 0)
+
+    def look(self) -> Iterator[Job[None]]:
+        """The judging of each prompt that was answered, is unjudged and was not found before."""
+        waiting = [each for each in self._shop.store.unjudged(self._round.id) if each not in self._begun]
+        self._begun.update(waiting)
+        lists = rankable(self._shop, self._round, waiting)
+        self._of = len(self._round.plan.prompts) - len(self._shop.store.set_aside_prompts(self._round.id))
+        self._tell()
+        prompts = [prompt for prompt in self._round.plan.prompts if prompt.id in lists]
+        return (self._stored(ranking_job(self._shop, self._round, each, lists[each.id])) for each in prompts)
+
+    def _stored(self, job: Job[Ranking | None]) -> Job[None]:
+        async def run(asker: Asker) -> None:
+            verdict = await job(asker)
+            if verdict is not None:
+                self._shop.store.add_rankings(self._round.id, [verdict])
+            self._done += 1
+            self._tell()
+
+        return run
+
+    def _tell(self) -> None:
+        now = (self._done, self._of)
+        if now != self._told and self._of:
+            self._told = now
+            tell("judge", *now)
 
 
 def ranking_job(shop: Workshop, round_: Round, prompt: Prompt, answers: Sequence[Candidate]) -> Job[Ranking | None]:
@@ -75,14 +115,15 @@ def ranking_job(shop: Workshop, round_: Round, prompt: Prompt, answers: Sequence
     return job
 
 
-def rankable(shop: Workshop, round_: Round) -> dict[str, list[Candidate]]:
-    """The distinct answers of each prompt that was not set aside."""
+def rankable(shop: Workshop, round_: Round, prompt_ids: Sequence[str] | None = None) -> dict[str, list[Candidate]]:
+    """The distinct answers of each prompt (or of those named) that was not set aside and has at least two of them."""
     aside = shop.store.set_aside_prompts(round_.id)
-    return {
+    rows = {
         prompt_id: distinct(row)
-        for prompt_id, row in shop.store.candidates(round_.id).items()
+        for prompt_id, row in shop.store.candidates(round_.id, prompt_ids).items()
         if prompt_id not in aside
     }
+    return {prompt_id: row for prompt_id, row in rows.items() if len(row) >= 2}
 
 
 def refuse_silent_judge(shop: Workshop, judged: int, asked: int) -> None:

@@ -1,16 +1,15 @@
 """From a config to working parts: the one place where store, policy and judge are wired together."""
 
-import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from cyclealign.asking import Asker, Asking, every
+from cyclealign.asking import Asker, Asking
 from cyclealign.clients import JudgeClient
 from cyclealign.config import ExperimentConfig, JudgeSettings
 from cyclealign.errors import BadConfig, PolicyError
@@ -20,6 +19,7 @@ from cyclealign.records import Adapter, JudgeCall, Reply, Round
 from cyclealign.store import Store
 from cyclealign.training import WEIGHTS
 from flows.leases import this_owner, this_run
+from flows.overlapping import Bell, as_they_come
 from flows.progress import tell
 
 T = TypeVar("T")
@@ -84,19 +84,27 @@ class Workshop:
         """Run ``jobs`` together; each puts its questions to the judge and makes something of the replies."""
         done = 0
 
-        async def counted(job: Job[T], asker: Asker) -> T:
-            nonlocal done
-            result = await job(asker)
-            done += 1
-            tell(what, done, len(jobs))
-            return result
+        def counted(job: Job[T]) -> Job[T]:
+            async def run(asker: Asker) -> T:
+                nonlocal done
+                result = await job(asker)
+                done += 1
+                tell(what, done, len(jobs))
+                return result
+
+            return run
+
+        tell(what, 0, len(jobs))
+        return self.ask_as_they_come(round_, lambda: map(counted, jobs), Bell.after_the_last())
+
+    def ask_as_they_come(self, round_: Round, look: Callable[[], Iterable[Job[T]]], bell: Bell) -> list[T]:
+        """Run the jobs that ``look`` finds each time the bell rings; they need not be there from the beginning."""
 
         async def run() -> list[T]:
             async with self.judge_of(round_) as asker:
-                return await every(counted(job, asker) for job in jobs)
+                return await as_they_come(asker, look, bell, self.config.judge.concurrency)
 
-        tell(what, 0, len(jobs))
-        return asyncio.run(run())
+        return bell.run(run)
 
     @asynccontextmanager
     async def judge_of(self, round_: Round) -> AsyncIterator[Asker]:

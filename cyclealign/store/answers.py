@@ -73,19 +73,22 @@ class AnswerMemory(Database):
                 if taken := session.scalar(select(tables.Candidate.id).where(*elsewhere).limit(1)):
                     raise ValueError(f"the candidate id {taken} belongs to another round")
 
-    def candidates(self, round_id: int) -> dict[str, list[records.Candidate]]:
-        """The answers to the round's train prompts, by prompt id; prompts and answers in order."""
+    def candidates(self, round_id: int, prompt_ids: Sequence[str] | None = None) -> dict[str, list[records.Candidate]]:
+        """The answers to the round's train prompts (or to those named), by prompt id; prompts and answers in order."""
         drawn, candidate = tables.RoundPrompt, tables.Candidate
         mine = (drawn.round_id == candidate.round_id, drawn.prompt_id == candidate.prompt_id)
         with self.reading() as session:
-            found = session.scalars(
+            query = (
                 select(candidate)
                 .join(drawn, mine[0] & mine[1])
                 .where(candidate.round_id == round_id, drawn.purpose == "train")
                 .order_by(drawn.position, candidate.position)
             )
+            parts = [query]
+            if prompt_ids is not None:
+                parts = [query.where(candidate.prompt_id.in_(part)) for part in in_parts(prompt_ids)]
             by_prompt: dict[str, list[records.Candidate]] = {}
-            for row in found:
+            for row in (row for part in parts for row in session.scalars(part)):
                 by_prompt.setdefault(row.prompt_id, []).append(candidate_record(row))
             return by_prompt
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import cast
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
@@ -36,6 +36,22 @@ class RankingMemory(Database):
         """The rankings that ``by`` gave in this round, by prompt id, in the order of the round's prompts."""
         with self.reading() as session:
             return {ranking.prompt_id: ranking for ranking in read_rankings(session, round_id) if ranking.by == by}
+
+    def unjudged(self, round_id: int) -> list[str]:
+        """Ids of the round's train prompts that are answered, not set aside and not ranked by the judge, in order."""
+        drawn, candidate, ranking = tables.RoundPrompt, tables.Candidate, tables.Ranking
+        answered = exists().where(candidate.round_id == round_id, candidate.prompt_id == drawn.prompt_id)
+        judged = exists().where(
+            ranking.round_id == round_id, ranking.prompt_id == drawn.prompt_id, ranking.ranked_by == "judge"
+        )
+        with self.reading() as session:
+            found = session.scalars(
+                select(drawn.prompt_id)
+                .where(drawn.round_id == round_id, drawn.purpose == "train", drawn.set_aside_reason.is_(None))
+                .where(answered, ~judged)
+                .order_by(drawn.position)
+            )
+            return list(found)
 
     def add_agreements(self, round_id: int, rows: Sequence[records.Agreement]) -> None:
         """Add agreements, all or none; a prompt's that is there already is left as it is.

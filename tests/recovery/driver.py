@@ -8,6 +8,8 @@ import json
 import os
 import signal
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -16,9 +18,13 @@ from sqlalchemy.engine import Engine
 from cyclealign import trainers
 from cyclealign.config import load_config
 from cyclealign.policy.transformers import TransformersPolicy
+from cyclealign.store import Store
 from flows.align import align
 
-KINDS = ("after commit", "before commit", "in generation", "in training")
+KINDS = (
+    *("after commit", "before commit", "in generation", "in training"),
+    *("in generation, once a reply is stored", "with a reply, in generation"),
+)
 
 
 def die() -> None:
@@ -30,12 +36,18 @@ def arm(kind: str, count: int) -> None:
     left = [count]
 
     def reached(*_: object) -> None:
-        left[0] -= 1
-        if left[0] == 0:
-            die()
+        left_over(left, die)
 
     if kind == "in generation":
         before_call(TransformersPolicy, "answer", reached)
+    elif kind == "in generation, once a reply is stored":
+        stored = threading.Event()
+        after_call(Store, "record_reply", stored.set)
+        before_call(TransformersPolicy, "answer", lambda: left_over(left, lambda: (wait_for(stored), die())))
+    elif kind == "with a reply, in generation":
+        generating = threading.Event()
+        before_call(TransformersPolicy, "answer", lambda: left_over(left, lambda: (generating.set(), wait_for_kill())))
+        before_call(Store, "record_reply", lambda: (wait_for(generating), die()))
     elif kind == "in training":
         before_call(trainers.ReportSteps, "on_step_end", reached)
     elif kind == "before commit":
@@ -52,6 +64,34 @@ def before_call(owner: type, name: str, hook: object) -> None:
         return original(*args, **kwargs)
 
     setattr(owner, name, wrapped)
+
+
+def after_call(owner: type, name: str, hook: Callable[[], object]) -> None:
+    original = getattr(owner, name)
+
+    def wrapped(*args: object, **kwargs: object) -> object:
+        result = original(*args, **kwargs)
+        hook()
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+def left_over(left: list[int], hook: Callable[[], object]) -> None:
+    """Call the hook the time that was asked for."""
+    left[0] -= 1
+    if left[0] == 0:
+        hook()
+
+
+def wait_for(event: threading.Event) -> None:
+    """Both sides of a round are at work at once, so this comes; without the time limit a mistake would hang."""
+    assert event.wait(120)
+
+
+def wait_for_kill() -> None:
+    """The other thread kills this process."""
+    wait_for(threading.Event())
 
 
 def after_commit(hook: object) -> None:
