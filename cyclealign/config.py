@@ -61,7 +61,28 @@ class JudgeSettings(Section):
     api_key_block: str | None = Field(
         None, title="Secret block", description="Or the *name* of a Prefect Secret block."
     )
-    orders: int = Field(2, ge=1, le=5, title="Orders per prompt", description="Each shows the answers shuffled anew.")
+    way: Literal["listwise", "adaptive", "pairwise", "tournament"] = Field(
+        "listwise",
+        title="Way to rank",
+        description="`listwise`: all answers in one call, in a fixed number of orders. `adaptive`: two orders, more "
+        "only while they disagree. `pairwise`: every pair in both orders. `tournament`: small groups, for long lists.",
+    )
+    orders: int = Field(
+        2, ge=1, le=5, title="Orders per prompt", description="Listwise: each shows the answers shuffled anew."
+    )
+    most_orders: int = Field(5, ge=2, le=5, title="Most orders", description="Adaptive: at most so many.")
+    enough_tau: float = Field(
+        0.6,
+        ge=-1,
+        le=1,
+        title="Agreement that is enough",
+        description="Adaptive: ask on while the mean Kendall tau of the verdicts is below.",
+    )
+    group: int = Field(4, ge=3, le=8, title="Group", description="Tournament: answers that meet in one call.")
+    stages: int = Field(4, ge=2, le=12, title="Stages", description="Tournament: calls that each answer is in.")
+    reasons: bool = Field(
+        False, title="Ask for reasons", description="A short reason for each answer, kept in the history."
+    )
     temperature: float = Field(0.0, ge=0, le=2, title="Temperature")
     max_tokens: int = Field(256, ge=16, title="Longest reply", description="In tokens.")
     concurrency: int = Field(8, ge=1, le=512, title="Calls at once")

@@ -6,7 +6,7 @@ from statistics import fmean
 
 import numpy as np
 
-from cyclealign.records import Candidate, LabelledList, Metric, content_id
+from cyclealign.records import Candidate, LabelledList, Metric, Tiers, content_id
 
 RESAMPLES = 2_000
 
@@ -25,12 +25,12 @@ def with_interval(name: str, values: Sequence[float], unit: str = "", seed: int 
     return Metric(name, float(sample.mean()), float(low), float(high), len(sample), unit)
 
 
-def duel_score(new_id: str, verdicts: Sequence[Sequence[str]]) -> float | None:
+def duel_score(new_id: str, verdicts: Sequence[Tiers]) -> float | None:
     """Share of the verdicts on a pair that place the new answer first: 1, 0, or 0.5 where the two orders disagree.
 
-    None where no verdict could be read.
+    A tie is half a verdict. None where no verdict could be read.
     """
-    return fmean(float(order[0] == new_id) for order in verdicts) if verdicts else None
+    return fmean((new_id in verdict[0]) / len(verdict[0]) for verdict in verdicts) if verdicts else None
 
 
 def pair_accuracy(order: Sequence[str], truth: Sequence[str]) -> float:

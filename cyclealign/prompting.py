@@ -1,11 +1,10 @@
-"""Templates: loaded, checked, rendered; and the judge's reply, read back.
+"""Templates: loaded, checked, rendered.
 
 Templates are files that a person edits. They run in a sandbox that knows a fixed list of variables, and nothing that
 a model or a data set wrote is ever compiled as a template: it is only ever the *value* of a variable.
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +12,23 @@ from pathlib import Path
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, UndefinedError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from cyclealign.errors import BadTemplate, UnreadableReply
+from cyclealign.errors import BadTemplate
 from cyclealign.records import Demonstration, Message, Messages, Template
 
 # What each template may use. A template that names anything else is refused when it is loaded.
 VARIABLES: Mapping[str, frozenset[str]] = {
-    "rank": frozenset({"demonstrations", "demonstration_fence", "question", "answers", "labels", "fence"}),
+    "rank": frozenset(
+        {"demonstrations", "demonstration_fence", "question", "answers", "labels", "fence", "reasons", "problem"}
+    ),
 }
 REQUIRED: Mapping[str, frozenset[str]] = {"rank": frozenset({"question", "answers", "fence"})}
 ROLES = ("system", "user")
+# The block for a second request, after a reply that could not be read, and what is said where a template has none.
+REPAIR = "repair"
+PLAIN_REPAIR = """\
+An earlier reply to this request could not be used: {{ problem }}
+Reply with one JSON object and nothing else, with each of the labels {{ labels | join(", ") }} once:
+{"ranking": ["best label", "...", "worst label"]}"""
 MOST_TEMPLATE_CHARACTERS = 50_000
 
 
@@ -93,15 +100,32 @@ def render(template: Template, variables: Mapping[str, object]) -> Messages:
     Raises:
         BadTemplate: a name or attribute is undefined, or the sandbox refused an operation.
     """
+    texts = _rendered(template, ROLES, variables)
+    return tuple(Message(role=role, content=text) for role, text in texts.items() if text)
+
+
+def repair_text(template: Template, problem: str, labels: Sequence[str]) -> str:
+    """What is said to the judge whose reply could not be read: the template's block ``repair``, or plain words.
+
+    Raises:
+        BadTemplate: as in `render`.
+    """
+    variables = {"problem": problem, "labels": labels}
+    if text := _rendered(template, (REPAIR,), variables).get(REPAIR):
+        return text
+    return environment().from_string(PLAIN_REPAIR).render(variables)
+
+
+def _rendered(template: Template, blocks: Sequence[str], variables: Mapping[str, object]) -> dict[str, str]:
+    """The texts of those of the blocks that the template has."""
     try:
         compiled = environment().from_string(template.text)
         context = compiled.new_context(dict(variables))
-        texts = {role: "".join(compiled.blocks[role](context)).strip() for role in ROLES}
+        return {name: "".join(compiled.blocks[name](context)).strip() for name in blocks if name in compiled.blocks}
     except UndefinedError as error:
         raise BadTemplate(f"Template '{template.name}': {error.message}.") from error
     except (TemplateError, TypeError, ValueError) as error:
         raise BadTemplate(f"Template '{template.name}' cannot be rendered: {error}") from error
-    return tuple(Message(role=role, content=text) for role, text in texts.items() if text)
 
 
 def rank_messages(
@@ -111,6 +135,7 @@ def rank_messages(
     fence: str,
     demonstrations: Sequence[ShownDemonstration],
     demonstration_fence: str,
+    reasons: bool = False,
 ) -> Messages:
     """Render the template ``rank`` for one question and its answers, in the order in which they are to be shown."""
     return render(
@@ -122,48 +147,9 @@ def rank_messages(
             "fence": fence,
             "demonstrations": demonstrations,
             "demonstration_fence": demonstration_fence,
+            "reasons": reasons,
         },
     )
-
-
-def read_ranking(reply: str, labels: Sequence[str]) -> tuple[str, ...]:
-    """Return the labels best first, as the reply orders them.
-
-    Reads ``{"ranking": [...]}`` anywhere in the reply; a reply that holds two different rankings holds none.
-
-    Raises:
-        UnreadableReply: there is no ranking, or it is not a permutation of ``labels``; the message says what is wrong.
-    """
-    found = {tuple(ranking) for ranking in _rankings_in(reply)}
-    if not found:
-        raise UnreadableReply('The reply holds no {"ranking": [...]} object.')
-    if len(found) > 1:
-        raise UnreadableReply("The reply holds several different rankings.")
-    ranking = found.pop()
-    unknown = [label for label in ranking if label not in labels]
-    missing = [label for label in labels if label not in ranking]
-    if unknown:
-        raise UnreadableReply(f"The ranking names labels that were not given: {', '.join(unknown)}.")
-    if missing:
-        raise UnreadableReply(f"The ranking leaves out: {', '.join(missing)}.")
-    if len(ranking) != len(labels):
-        raise UnreadableReply("The ranking names a label twice.")
-    return ranking
-
-
-def _rankings_in(reply: str) -> list[list[str]]:
-    """Every list of strings under the key ``ranking`` of a JSON object that starts anywhere in the reply."""
-    decoder = json.JSONDecoder()
-    found = []
-    for start in (match.start() for match in re.finditer(r"\{", reply)):
-        try:
-            value, _ = decoder.raw_decode(reply, start)
-        except ValueError:
-            continue
-        ranking = value.get("ranking")
-        if isinstance(ranking, list):
-            found.append([str(label) for label in ranking])
-    return found
 
 
 def load_demonstrations(path: Path) -> tuple[Demonstration, ...]:

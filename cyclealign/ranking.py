@@ -1,11 +1,9 @@
-"""Rankings: made from scores, compared, reconciled, pooled. Pure functions over tuples of ids, best first."""
+"""Rankings: made from scores, compared, reconciled. Pure functions over tuples of ids, best first."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from itertools import combinations, permutations
+from itertools import combinations
 from math import factorial
-
-MOST_FOR_EXACT_CONSENSUS = 8
 
 
 def rank_by_score(scores: Mapping[str, float]) -> tuple[str, ...]:
@@ -19,7 +17,7 @@ def kendall_tau(first: Sequence[str], second: Sequence[str]) -> float:
     Raises:
         ValueError: the rankings do not hold the same ids, or fewer than two.
     """
-    _same_items(first, second)
+    same_items(first, second)
     place = {item: number for number, item in enumerate(second)}
     pairs = list(combinations(first, 2))
     if not pairs:
@@ -33,7 +31,7 @@ def longest_common_subsequence(first: Sequence[str], judge: Sequence[str]) -> tu
     Tie rule: among several longest ones, the one whose members stand higher in ``judge``, compared from its best
     member on (the judge is the teacher, so the answers that it likes most are kept).
     """
-    _same_items(first, judge)
+    same_items(first, judge)
     place = {item: number for number, item in enumerate(first)}
     # best[i]: the winning increasing run of `first`-places that starts with the judge's i-th item, as judge indices.
     best: list[tuple[int, ...]] = [()] * len(judge)
@@ -92,43 +90,7 @@ def agreement_target(policy: Sequence[str], judge: Sequence[str], agreed: Sequen
     return tuple(item if item in anchors else next(contested) for item in policy)
 
 
-def consensus(rankings: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """The central order of several rankings of the same ids.
-
-    Exact Kemeny (least total Kendall distance) up to eight ids; Borda's mean place above. Ties go to the order that is
-    first by (Borda, id), so a resumed run agrees. (Tang et al., arXiv 2310.07712.)
-    """
-    if not rankings:
-        raise ValueError("A consensus wants at least one ranking.")
-    for other in rankings[1:]:
-        _same_items(rankings[0], other)
-    borda = rank_by_score({item: -float(sum(list(r).index(item) for r in rankings)) for item in rankings[0]})
-    if len(rankings) == 1 or len(borda) > MOST_FOR_EXACT_CONSENSUS:
-        return tuple(rankings[0]) if len(rankings) == 1 else borda
-    ahead = preference_counts(rankings)
-    return min(permutations(borda), key=lambda order: sum(ahead[b, a] for a, b in combinations(order, 2)))
-
-
-def preference_counts(rankings: Sequence[Sequence[str]]) -> dict[tuple[str, str], int]:
-    """How many of the rankings place ``a`` above ``b``, for every ordered pair (a, b)."""
-    counts = dict.fromkeys(permutations(rankings[0], 2), 0)
-    for ranking in rankings:
-        for pair in combinations(ranking, 2):
-            counts[pair] += 1
-    return counts
-
-
-def steadiness(rankings: Sequence[Sequence[str]], asked: int | None = None) -> float:
-    """How far repeated verdicts agree, in [0, 1]: (1 + mean Kendall tau over their pairs) / 2; 1.0 for one verdict.
-
-    With ``asked`` verdicts wanted and fewer there, the missing pairs count as tau 0.
-    """
-    wanted = len(rankings) if asked is None else asked
-    pairs = wanted * (wanted - 1) // 2
-    total = sum(kendall_tau(a, b) for a, b in combinations(rankings, 2))
-    return (1 + total / pairs) / 2 if pairs else 1.0
-
-
-def _same_items(first: Sequence[str], second: Sequence[str]) -> None:
+def same_items(first: Sequence[str], second: Sequence[str]) -> None:
+    """Raise ValueError unless both rankings hold the same ids, each once."""
     if len(set(first)) != len(first) or len(first) != len(second) or set(first) != set(second):
         raise ValueError("The two rankings do not hold the same distinct ids.")

@@ -19,6 +19,8 @@ class Message(TypedDict):
 Messages = tuple[Message, ...]
 Split = Literal["train", "held_out"]
 RankedBy = Literal["policy", "judge", "agreement"]
+# A ranking with ties: best first, what stands in one tier is tied.
+Tiers = tuple[tuple[str, ...], ...]
 
 
 def content_id(*parts: object) -> str:
@@ -92,17 +94,33 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Preference:
+    """What the verdicts said of one pair: ``share`` of them, in [0.5, 1], placed ``better`` above ``worse``.
+
+    A tie is half a verdict for either. 0.5 is an undecided pair; which of the two is called better then means nothing.
+    """
+
+    better: str
+    worse: str
+    share: float
+    verdicts: int
+
+
+@dataclass(frozen=True)
 class Ranking:
     """An order of one prompt's candidates (ids, best first), and who gave it.
 
     ``steadiness`` in [0, 1] says how far repeated verdicts agreed: (1 + mean Kendall tau between orders) / 2; 1.0 for
-    a ranker that was asked once.
+    a ranker that was asked once. ``preferences`` are the judge's, one for each pair that a verdict compared: together
+    a partial order, of which ``order`` is one reading. ``reasons`` are (candidate id, what the judge said of it).
     """
 
     prompt_id: str
     by: RankedBy
     order: tuple[str, ...]
     steadiness: float = 1.0
+    preferences: tuple[Preference, ...] = ()
+    reasons: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

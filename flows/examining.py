@@ -10,7 +10,7 @@ from cyclealign.records import Adapter, Candidate, Demonstration, LabelledList, 
 from cyclealign.store import Verdict
 from flows.progress import tell
 from flows.sampling import draw
-from flows.teaching import manner_of, rank_calls
+from flows.teaching import manner_of, question_of, way_of
 from flows.workshop import Job, Workshop
 
 Answers = Mapping[str, Sequence[Candidate]]
@@ -78,8 +78,9 @@ def duel(
     async def job(asker: Asker) -> tuple[str, float | None]:
         if parent.text == new.text:
             return prompt.id, 0.5
-        calls = rank_calls(shop, manner, "win_rate", prompt.id, prompt.text, texts, pool, 2)
-        return prompt.id, evaluation.duel_score(new.id, await judging.verdicts_on(asker, calls))
+        question = question_of(shop, manner, "win_rate", prompt.id, prompt.text, texts, pool)
+        found = await judging.rank(asker, question, judging.Way("listwise", orders=2))
+        return prompt.id, evaluation.duel_score(new.id, found.verdicts)
 
     return job
 
@@ -142,12 +143,11 @@ def accuracy_on(
     """Share of one list's pairs that the judge orders as the label does; None without a readable verdict."""
     manner = manner_of(shop, round_, "accuracy")
     texts, truth = evaluation.labelled_texts(labelled), evaluation.labelled_ids(labelled)
-    orders = shop.config.judge.orders
 
     async def job(asker: Asker) -> float | None:
-        calls = rank_calls(shop, manner, "accuracy", labelled.id, labelled.prompt.text, texts, pool, orders)
-        verdicts = await judging.verdicts_on(asker, calls)
-        return evaluation.pair_accuracy(ranking.consensus(verdicts), truth) if verdicts else None
+        question = question_of(shop, manner, "accuracy", labelled.id, labelled.prompt.text, texts, pool)
+        found = (await judging.rank(asker, question, way_of(shop.config.judge))).ranking(labelled.prompt.id)
+        return evaluation.pair_accuracy(found.order, truth) if found else None
 
     return job
 

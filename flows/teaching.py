@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from cyclealign import demonstrations, judging, ranking
 from cyclealign.asking import Asker
 from cyclealign.clients import parameters_of
+from cyclealign.config import JudgeSettings
 from cyclealign.errors import JudgeError
 from cyclealign.policy import distinct
 from cyclealign.records import (
@@ -13,7 +14,6 @@ from cyclealign.records import (
     CallPurpose,
     Candidate,
     Demonstration,
-    JudgeCall,
     Prompt,
     Ranking,
     Round,
@@ -30,23 +30,31 @@ def manner_of(shop: Workshop, round_: Round, *seed: object) -> judging.Manner:
     """How this round asks its judge."""
     judge = shop.config.judge
     template = next(each for each in round_.plan.templates if each.name == "rank")
-    return judging.Manner(template, judge.model, parameters_of(judge), seed_from(round_.plan.seed, *seed))
+    return judging.Manner(
+        template, judge.model, parameters_of(judge), seed_from(round_.plan.seed, *seed), judge.reasons
+    )
 
 
-def rank_calls(
+def way_of(judge: JudgeSettings) -> judging.Way:
+    """How the settings want a list ranked."""
+    return judging.Way(
+        judge.way, judge.orders, judge.most_orders, judge.enough_tau, group=judge.group, stages=judge.stages
+    )
+
+
+def question_of(
     shop: Workshop,
     manner: judging.Manner,
     purpose: CallPurpose,
     subject_id: str,
-    question: str,
-    texts: Mapping[str, str],
+    text: str,
+    answers: Mapping[str, str],
     pool: Sequence[Demonstration],
-    orders: int,
-) -> list[JudgeCall]:
-    """The requests that rank one list, with the demonstrations that the settings choose from the pool."""
+) -> judging.Question:
+    """One list to rank, with the demonstrations that the settings choose from the pool."""
     settings = shop.config.demonstrations
-    shown = demonstrations.choose(pool, question, settings.static, settings.dynamic, settings.choose)
-    return [judging.rank_call(manner, purpose, subject_id, question, texts, shown, number) for number in range(orders)]
+    shown = demonstrations.choose(pool, text, settings.static, settings.dynamic, settings.choose)
+    return judging.Question(manner, purpose, subject_id, text, answers, shown)
 
 
 def judge(shop: Workshop, round_: Round, bell: Bell) -> int:
@@ -106,11 +114,10 @@ def ranking_job(shop: Workshop, round_: Round, prompt: Prompt, answers: Sequence
     """The judging of one prompt's answers; its result is None where the judge gave no readable verdict."""
     manner = manner_of(shop, round_, round_.number, "judge")
     texts = {each.id: each.text for each in answers}
-    pool, orders = round_.plan.demonstrations, shop.config.judge.orders
 
     async def job(asker: Asker) -> Ranking | None:
-        calls = rank_calls(shop, manner, "rank", prompt.id, prompt.text, texts, pool, orders)
-        return judging.judged(prompt.id, await judging.verdicts_on(asker, calls), asked=len(calls))
+        question = question_of(shop, manner, "rank", prompt.id, prompt.text, texts, round_.plan.demonstrations)
+        return (await judging.rank(asker, question, way_of(shop.config.judge))).ranking(prompt.id)
 
     return job
 

@@ -32,8 +32,9 @@ def test_no_values_are_no_metric():
 
 def test_a_duel_that_the_two_orders_decide_differently_is_a_tie():
     """Prevents a judge's liking for the first place from counting as a win."""
-    assert duel_score("new", [("new", "old"), ("new", "old")]) == 1
-    assert duel_score("new", [("new", "old"), ("old", "new")]) == 0.5
+    assert duel_score("new", [(("new",), ("old",)), (("new",), ("old",))]) == 1
+    assert duel_score("new", [(("new",), ("old",)), (("old",), ("new",))]) == 0.5
+    assert duel_score("new", [(("new", "old"),)]) == 0.5
     assert duel_score("new", []) is None
 
 

@@ -1,4 +1,4 @@
-"""Templates and replies. Model output is data: it is never compiled, and never read as a ranking that it is not."""
+"""Templates. Model output is data: it is never compiled."""
 
 from pathlib import Path
 
@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cyclealign.errors import BadTemplate, UnreadableReply
+from cyclealign.errors import BadTemplate
 from cyclealign.prompting import (
     LabelledAnswer,
     ShownDemonstration,
     load_demonstrations,
     load_template,
     rank_messages,
-    read_ranking,
+    repair_text,
 )
 
 PROMPTS = Path(__file__).parent.parent / "prompts"
@@ -102,46 +102,6 @@ def test_demonstrations_come_before_the_answers():
 
 
 @pytest.mark.parametrize(
-    "reply",
-    [
-        '{"ranking": ["B", "A", "C"]}',
-        'Sure!\n```json\n{"ranking": ["B", "A", "C"]}\n```',
-        '{"reason": "B is polite", "ranking": ["B", "A", "C"]}',
-        '{"ranking": ["B","A","C"]} and again {"ranking": ["B","A","C"]}',
-    ],
-)
-def test_a_ranking_is_read_from_what_judges_write_around_it(reply):
-    assert read_ranking(reply, ["A", "B", "C"]) == ("B", "A", "C")
-
-
-@pytest.mark.parametrize(
-    ("reply", "message"),
-    [
-        ("", "holds no"),
-        ("B is best, then A, then C.", "holds no"),
-        ('{"ranking": "BAC"}', "holds no"),
-        ('{"ranking": ["B", "A"]}', "leaves out: C"),
-        ('{"ranking": ["B", "A", "C", "C"]}', "names a label twice"),
-        ('{"ranking": ["B", "A", "D", "C"]}', "not given: D"),
-        ('{"ranking": ["A", "B", "C"]} {"ranking": ["C", "B", "A"]}', "several different"),
-        ('{"ranking": ["B", "A", "C"', "holds no"),
-        ('{"ranking": [1, 2, 3]}', "not given"),
-    ],
-)
-def test_what_is_not_a_ranking_gives_no_label(reply, message):
-    """Prevents a guess, a default or the first of two contradicting verdicts from becoming a training label."""
-    with pytest.raises(UnreadableReply, match=message):
-        read_ranking(reply, ["A", "B", "C"])
-
-
-@given(st.permutations(["K7", "Q2", "X9", "M4"]))
-def test_every_permutation_is_read_as_it_is(order):
-    import json
-
-    assert read_ranking(json.dumps({"ranking": order}), ["K7", "Q2", "X9", "M4"]) == tuple(order)
-
-
-@pytest.mark.parametrize(
     "line",
     [
         "{",
@@ -156,3 +116,20 @@ def test_a_bad_demonstration_is_named_by_line(tmp_path, line):
     path.write_text('{"question": "q", "answers": ["a", "b"]}\n' + line)
     with pytest.raises(BadTemplate, match=r"demonstrations\.jsonl:2"):
         load_demonstrations(path)
+
+
+def test_a_repair_names_the_problem_and_the_labels_with_or_without_a_block_for_it(tmp_path):
+    """Prevents a template from before there were repairs from asking for one in no words."""
+    for template in (load_template(PROMPTS, "rank"), load_template(written(tmp_path, GOOD), "rank")):
+        words = repair_text(template, "The ranking leaves out: {{ 7 * 7 }}.", ["K7", "M3"])
+        assert "leaves out: {{ 7 * 7 }}" in words
+        assert "K7, M3" in words
+
+
+def test_reasons_are_asked_for_only_if_wanted():
+    template = load_template(PROMPTS, "rank")
+    asked = [
+        rank_messages(template, "q", [LabelledAnswer("C", "z")], "f1", [], "f2", wanted)[0]["content"]
+        for wanted in (False, True)
+    ]
+    assert ["reasons" in text for text in asked] == [False, True]

@@ -9,12 +9,10 @@ from hypothesis import strategies as st
 from cyclealign.ranking import (
     agreement_target,
     chance_of_lcs,
-    consensus,
     expected_lcs,
     kendall_tau,
     longest_common_subsequence,
     rank_by_score,
-    steadiness,
 )
 
 orders = st.integers(2, 6).flatmap(lambda n: st.tuples(*[st.permutations([*"abcdef"[:n]])] * 2))
@@ -91,31 +89,3 @@ def test_agreement_target_keeps_anchors_and_the_judges_order_of_the_rest(pair):
     assert all(target[policy.index(anchor)] == anchor for anchor in agreed)
     assert [x for x in target if x not in agreed] == [x for x in judge if x not in agreed]
     assert sorted(target) == sorted(policy)
-
-
-@given(st.lists(st.permutations([*"abcde"]), min_size=1, max_size=4))
-def test_consensus_is_a_kemeny_order(rankings):
-    """Prevents an order from being called central that another one beats."""
-
-    def distance(order):
-        return -sum(kendall_tau(order, ranking) for ranking in rankings)
-
-    best = min(distance(order) for order in permutations("abcde"))
-    assert distance(consensus(rankings)) == pytest.approx(best)
-    assert consensus(rankings) == consensus(rankings[::-1]) or len(rankings) > 1
-
-
-def test_consensus_of_a_ranking_and_its_reverse_is_still_one_order_for_all():
-    """Prevents an undecided pair of verdicts from giving each run another label."""
-    assert consensus(["abc", "cba"]) == consensus(["cba", "abc"])
-
-
-def test_consensus_of_long_lists_is_bordas():
-    assert consensus(["abcdefghij", "abcdefghij", "bacdefghij"]) == tuple("abcdefghij")
-
-
-def test_steadiness_counts_missing_verdicts_as_no_agreement():
-    """Prevents a judge that failed half its calls from looking perfectly steady."""
-    assert steadiness(["abc", "abc"]) == 1
-    assert steadiness(["abc", "cba"]) == 0
-    assert steadiness(["abc"], asked=2) == 0.5

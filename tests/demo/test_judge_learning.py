@@ -43,7 +43,7 @@ def accuracy(demonstrations):
     scores = []
     for labelled in EXAM:
         call, text = reply(labelled, demonstrations, Manner())
-        order = verdict(call, Reply(text, "simulated-judge", 0, 0, 0.0, 0.0))
+        order = tuple(item for (item,) in verdict(call, Reply(text, "simulated-judge", 0, 0, 0.0, 0.0)))
         scores.append(pair_accuracy(order, labelled_ids(labelled)))
     return fmean(scores)
 
@@ -94,7 +94,7 @@ def test_position_bias_favours_the_first_place():
     first = [reply(labelled, STATIC, Manner(position_bias=50.0)) for labelled in EXAM[:10]]
     for call, text in first:
         labels = [label for label, _ in call.shown]
-        order = verdict(call, Reply(text, "simulated-judge", 0, 0, 0.0, 0.0))
+        order = tuple(item for (item,) in verdict(call, Reply(text, "simulated-judge", 0, 0, 0.0, 0.0)))
         assert order == tuple(dict(call.shown)[label] for label in labels)
 
 

@@ -1,18 +1,14 @@
-"""Candidates -> the judge's ranking. Questions are built from seeds, and replies read back by label.
+"""The requests to the judge: labels, delimiters and orders are drawn from the round's seed.
 
-What the judge sees is drawn from the round's seed: a resumed run asks the very same requests, so a stored reply serves.
-No failed call and no unreadable reply ever becomes a ranking.
+So a resumed run asks the very same requests, and a stored reply serves; a request to put a reply right included.
 """
 
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from cyclealign import ranking
-from cyclealign.asking import Asker, every
-from cyclealign.errors import UnreadableReply
-from cyclealign.prompting import LabelledAnswer, ShownDemonstration, rank_messages, read_ranking
-from cyclealign.records import CallPurpose, Demonstration, JudgeCall, Ranking, Reply, Template, seed_from
+from cyclealign.prompting import LabelledAnswer, ShownDemonstration, rank_messages, repair_text
+from cyclealign.records import CallPurpose, Demonstration, JudgeCall, Message, Template, seed_from
 
 # Without look-alikes (0/O, 1/I, ...), so that a label survives being copied by a language model.
 LETTERS, DIGITS = "ACDEFHKMNPRTWXY", "3479"
@@ -20,12 +16,30 @@ LETTERS, DIGITS = "ACDEFHKMNPRTWXY", "3479"
 
 @dataclass(frozen=True)
 class Manner:
-    """How a round asks its judge; fixed while the round runs."""
+    """How a round asks its judge; fixed while the round runs. ``reasons``: ask for a reason for each place, too."""
 
     template: Template
     model: str
     parameters: tuple[tuple[str, float | int | str], ...]
     seed: int
+    reasons: bool = False
+
+
+@dataclass(frozen=True)
+class Question:
+    """One list that is to be ranked: what was asked, its answers by item id, and what the judge is shown first."""
+
+    manner: Manner
+    purpose: CallPurpose
+    subject_id: str
+    text: str
+    answers: Mapping[str, str]
+    demonstrations: Sequence[Demonstration] = ()
+
+    def call(self, number: int, items: Collection[str] | None = None) -> JudgeCall:
+        """The ``number``-th request to rank these answers, or those among them whose ids are ``items``."""
+        texts = {item: text for item, text in self.answers.items() if items is None or item in items}
+        return rank_call(self.manner, self.purpose, self.subject_id, self.text, texts, self.demonstrations, number)
 
 
 def draw_labels(count: int, draw: random.Random) -> list[str]:
@@ -78,6 +92,7 @@ def rank_call(
         draw_fence([question, *texts.values()], draw),
         shown,
         demonstration_fence,
+        manner.reasons,
     )
     return JudgeCall(
         purpose=purpose,
@@ -88,6 +103,16 @@ def rank_call(
         shown=tuple(zip(labels, order, strict=True)),
         parameters=manner.parameters,
     )
+
+
+def repair_call(template: Template, call: JudgeCall, problem: str) -> JudgeCall:
+    """The same request with a word on why the reply to it could not be used.
+
+    The reply itself is left out: what an answer made the judge say must not come back outside the delimiters.
+    """
+    *before, last = call.messages
+    words = repair_text(template, problem, [label for label, _ in call.shown])
+    return replace(call, messages=(*before, Message(role=last["role"], content=f"{last['content']}\n\n{words}")))
 
 
 def show(demonstrations: Sequence[Demonstration], seed: int) -> tuple[list[ShownDemonstration], str]:
@@ -102,34 +127,3 @@ def _shown(demonstration: Demonstration, draw: random.Random) -> ShownDemonstrat
     ranked = [LabelledAnswer(label, text) for label, text in zip(labels, demonstration.answers, strict=True)]
     placed = draw.sample(ranked, len(ranked))
     return ShownDemonstration(demonstration.question, tuple(placed), tuple(labels))
-
-
-def verdict(call: JudgeCall, reply: Reply) -> tuple[str, ...]:
-    """The item ids best first, matched by the labels that the judge was given.
-
-    Raises:
-        UnreadableReply: the reply is not a ranking of exactly those labels.
-    """
-    item_of = dict(call.shown)
-    return tuple(item_of[label] for label in read_ranking(reply.text, list(item_of)))
-
-
-async def verdicts_on(asker: Asker, calls: Sequence[JudgeCall]) -> list[tuple[str, ...]]:
-    """Ask ``calls`` together; the rankings that could be read, in the order of the calls."""
-    found = []
-    for call, reply in zip(calls, await every(asker(call) for call in calls), strict=True):
-        try:
-            found.append(verdict(call, reply) if reply else ())
-        except UnreadableReply:
-            continue
-    return [order for order in found if order]
-
-
-def judged(prompt_id: str, verdicts: Sequence[Sequence[str]], asked: int) -> Ranking | None:
-    """The consensus of the readable verdicts on one prompt; None where there is none: unjudged, never guessed.
-
-    A verdict that is missing of those ``asked`` lowers the steadiness as if it had shown no agreement with the others.
-    """
-    if not verdicts:
-        return None
-    return Ranking(prompt_id, "judge", ranking.consensus(verdicts), ranking.steadiness(verdicts, asked=asked))

@@ -1,0 +1,21 @@
+"""Candidates -> the judge's ranking. No failed call and no unreadable reply ever becomes one."""
+
+from cyclealign.judging.requests import Manner, Question, draw_fence, draw_labels, rank_call, show
+from cyclealign.judging.verdicts import Heard, hear, verdict
+from cyclealign.judging.ways import Outcome, Way, calls_wanted, rank
+
+__all__ = [
+    "Heard",
+    "Manner",
+    "Outcome",
+    "Question",
+    "Way",
+    "calls_wanted",
+    "draw_fence",
+    "draw_labels",
+    "hear",
+    "rank",
+    "rank_call",
+    "show",
+    "verdict",
+]

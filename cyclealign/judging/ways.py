@@ -1,0 +1,164 @@
+"""Ways to rank the answers to one prompt: which requests are made, and when it is enough.
+
+Each way is a coroutine over an `Asker` and returns what it heard; what that adds up to is `Outcome`'s.
+"""
+
+import random
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from itertools import pairwise as neighbours
+from typing import Literal
+
+from cyclealign import voting
+from cyclealign.asking import Asker, every
+from cyclealign.judging.requests import Question
+from cyclealign.judging.verdicts import Heard, Reasons, hear
+from cyclealign.records import JudgeCall, Ranking, Tiers, seed_from
+
+WayName = Literal["listwise", "adaptive", "pairwise", "tournament"]
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to rank and its settings.
+
+    - ``listwise``: all answers in one request, in ``orders`` orders: a random one, its reverse, then random ones.
+    - ``adaptive``: as listwise with two orders; more, up to ``most_orders``, while the mean Kendall tau of the verdicts
+      is below ``enough_tau``.
+    - ``pairwise``: every pair, in both orders.
+    - ``tournament``: ``stages`` stages; in each, answers that stand alike meet in groups of up to ``group``. Lists no
+      longer than a group are ranked as in ``adaptive``.
+    """
+
+    name: WayName = "listwise"
+    orders: int = 2
+    most_orders: int = 5
+    enough_tau: float = 0.6
+    group: int = 4
+    stages: int = 4
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one list's requests came to; ``wanted`` is how many verdicts each compared pair should have had."""
+
+    items: tuple[str, ...]
+    heard: tuple[Heard, ...]
+    wanted: int | None
+
+    @property
+    def verdicts(self) -> list[Tiers]:
+        return [each.verdict for each in self.heard if each.verdict is not None]
+
+    @cached_property
+    def votes(self) -> voting.Tally:
+        return voting.tally(self.verdicts)
+
+    @property
+    def ranked(self) -> bool:
+        """Whether the verdicts place every answer."""
+        return bool(self.verdicts) and voting.all_connected(self.items, self.votes)
+
+    @property
+    def steadiness(self) -> float:
+        return voting.steadiness(self.votes, self.wanted)
+
+    @property
+    def problems(self) -> tuple[tuple[str, str], ...]:
+        """(key of the call, what was wrong), of every reply that failed or could not be read."""
+        return tuple(problem for each in self.heard for problem in each.problems)
+
+    @property
+    def reasons(self) -> Reasons:
+        return tuple(reason for each in self.heard for reason in each.reasons)
+
+    def ranking(self, prompt_id: str) -> Ranking | None:
+        """The judge's ranking with its soft preferences; None where there is none: unjudged, never guessed."""
+        if not self.ranked:
+            return None
+        order = voting.central_order(self.items, self.votes)
+        preferences = voting.preferences(order, self.votes)
+        return Ranking(prompt_id, "judge", order, self.steadiness, preferences, self.reasons)
+
+
+async def rank(asker: Asker, question: Question, way: Way) -> Outcome:
+    """Rank the answers to one question in this way."""
+    return await WAYS[way.name](asker, question, way)
+
+
+async def listwise(asker: Asker, question: Question, way: Way) -> Outcome:
+    """All answers at once, in a fixed number of orders."""
+    heard = await _hear_all(asker, question, [question.call(number) for number in range(way.orders)])
+    return Outcome(tuple(question.answers), heard, way.orders)
+
+
+async def adaptive(asker: Asker, question: Question, way: Way) -> Outcome:
+    """All answers at once; an order and its reverse, and one more as long as the verdicts differ too much.
+
+    A verdict that is missing counts as one that agrees with no other. Where both are, the judge is not asked on.
+    """
+    heard = await _hear_all(asker, question, [question.call(0), question.call(1)])
+    found = Outcome(tuple(question.answers), heard, 2)
+    while found.verdicts and len(found.heard) < way.most_orders and 2 * found.steadiness - 1 < way.enough_tau:
+        heard = await _hear_all(asker, question, [question.call(len(found.heard))])
+        found = Outcome(found.items, (*found.heard, *heard), len(found.heard) + 1)
+    return found
+
+
+async def pairwise(asker: Asker, question: Question, way: Way) -> Outcome:
+    """Every pair in both orders (Qin et al., arXiv 2306.17563, all pairs): n (n - 1) requests."""
+    calls = [question.call(number, pair) for pair in combinations(sorted(question.answers), 2) for number in (0, 1)]
+    return Outcome(tuple(question.answers), await _hear_all(asker, question, calls), 2)
+
+
+async def tournament(asker: Asker, question: Question, way: Way) -> Outcome:
+    """Stages in which answers that stand alike so far meet in small groups, as in a Swiss tournament.
+
+    Standing: mean share of the votes so far. Pairs that never met stay undecided. The order within a request is random,
+    which turns a liking for places into noise.
+    """
+    items = tuple(sorted(question.answers))
+    if len(items) <= way.group:
+        return await adaptive(asker, question, way)
+    found = Outcome(items, (), None)
+    draw = random.Random(seed_from(question.manner.seed, "tournament", question.subject_id, items))
+    for stage in range(way.stages):
+        groups = _groups(items, found.votes, way.group, draw)
+        heard = await _hear_all(asker, question, [question.call(stage, group) for group in groups])
+        found = Outcome(items, (*found.heard, *heard), None)
+    return found
+
+
+def _groups(items: Sequence[str], votes: voting.Tally, size: int, draw: random.Random) -> list[list[str]]:
+    """Neighbours in the standings, which are shuffled where equal, in groups whose sizes differ by one at most."""
+    shuffled = draw.sample(items, len(items))
+    standing = voting.mean_shares(shuffled, votes)
+    order = sorted(shuffled, key=lambda item: -standing[item])
+    count = -(-len(order) // size)
+    cuts = [round(number * len(order) / count) for number in range(count + 1)]
+    return [order[start:end] for start, end in neighbours(cuts)]
+
+
+async def _hear_all(asker: Asker, question: Question, calls: Iterable[JudgeCall]) -> tuple[Heard, ...]:
+    return tuple(await every(hear(asker, question.manner.template, call) for call in calls))
+
+
+WAYS: dict[WayName, Callable[[Asker, Question, Way], Awaitable[Outcome]]] = {
+    "listwise": listwise,
+    "adaptive": adaptive,
+    "pairwise": pairwise,
+    "tournament": tournament,
+}
+
+
+def calls_wanted(way: Way, answers: int) -> tuple[int, int]:
+    """The least and the most requests that ranking this many answers takes, without repairs."""
+    if way.name == "listwise":
+        return way.orders, way.orders
+    if way.name == "pairwise":
+        return answers * (answers - 1), answers * (answers - 1)
+    if way.name == "adaptive" or answers <= way.group:
+        return min(2, way.most_orders), way.most_orders
+    return (-(-answers // way.group) * way.stages,) * 2

@@ -1,0 +1,140 @@
+"""The judge's reply, read back: a ranking of exactly the labels that were given, or a named reason why it is none.
+
+Several ways of writing a ranking are understood, but nothing is guessed: a reply that holds two different rankings
+holds none. An answer may have talked the judge into quoting a verdict, so the first one found does not win.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+
+from cyclealign.errors import UnreadableReply
+from cyclealign.records import Tiers
+
+LONGEST_READ = 20_000  # characters; a ranking is short, and a longer reply is a judge gone astray
+# A list whose lines say more than the label is a ranking only where it is called one: it may be a review in turn.
+ANNOUNCED = re.compile(r"\b(rank|best|worst|order)", re.IGNORECASE)
+BARE = re.compile(r"[\])\"'`*_.,;\s]*(\((best|worst)\))?\s*", re.IGNORECASE)
+_AROUND = " \t\"'`*_[]()"
+
+
+def read_ranking(reply: str, labels: Sequence[str]) -> Tiers:
+    """The labels in tiers, best first, as the reply orders them.
+
+    Understood: ``{"ranking": [...]}`` anywhere (in a code fence, with prose around, ties as inner lists), a reply that
+    is nothing but a JSON list, ``K7 > M3 = X9`` and a numbered list.
+
+    Raises:
+        UnreadableReply: there is no ranking, there are several different ones, or it is not a permutation of
+            ``labels``; the message says what is wrong, in words fit for the judge.
+    """
+    if len(reply) > LONGEST_READ:
+        raise UnreadableReply(f"The reply is {len(reply):,} characters long. Reply with the ranking alone.")
+    stated = set(_stated(reply, labels))
+    complete = {found for found in (*_chains(reply, labels), *_numbered(reply, labels)) if _complete(found, labels)}
+    if len(stated | complete) > 1:
+        raise UnreadableReply("The reply holds several different rankings.")
+    if not stated | complete:
+        raise UnreadableReply('The reply holds no {"ranking": [...]} object.')
+    ranking = (stated | complete).pop()
+    _check(ranking, labels)
+    return ranking
+
+
+def read_reasons(reply: str, labels: Sequence[str]) -> dict[str, str]:
+    """What the reply says of single answers under ``"reasons"``, by label; what is not of that form is left out."""
+    found: dict[str, str] = {}
+    for name, value in _members(reply):
+        if name == "reasons" and isinstance(value, dict):
+            found.update({label: said for label, said in value.items() if label in labels and isinstance(said, str)})
+    return found
+
+
+def _check(ranking: Tiers, labels: Sequence[str]) -> None:
+    named = [label for tier in ranking for label in tier]
+    if unknown := [label for label in named if label not in labels]:
+        raise UnreadableReply(f"The ranking names labels that were not given{_quotable(unknown)}.")
+    if missing := [label for label in labels if label not in named]:
+        raise UnreadableReply(f"The ranking leaves out: {', '.join(missing)}.")
+    if len(named) != len(labels):
+        raise UnreadableReply("The ranking names a label twice.")
+
+
+def _quotable(labels: Sequence[str]) -> str:
+    """Labels as they may be told to the judge: what an answer made it say must not come back as our words."""
+    short = [label for label in labels if re.fullmatch(r"\w{1,8}", label)]
+    return f": {', '.join(short[:8])}" if short else ""
+
+
+def _complete(ranking: Tiers, labels: Sequence[str]) -> bool:
+    return sorted(label for tier in ranking for label in tier) == sorted(labels)
+
+
+def _stated(reply: str, labels: Sequence[str]) -> Iterable[Tiers]:
+    """Every list under the key ``ranking`` of a JSON object, complete or not; and a reply that is one JSON list."""
+    for name, value in _members(reply):
+        if name == "ranking" and isinstance(value, list):
+            yield _tiers(value, labels)
+    try:
+        whole = json.loads(re.sub(r"^```\w*\s*|\s*```$", "", reply.strip()))
+    except (ValueError, RecursionError):
+        return
+    if isinstance(whole, list):
+        yield _tiers(whole, labels)
+
+
+def _members(reply: str) -> list[tuple[str, object]]:
+    """The members of every JSON object that starts anywhere in the reply; a key that is there twice counts twice."""
+    found: list[tuple[str, object]] = []
+
+    def keep(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        found.extend(pairs)
+        return dict(pairs)
+
+    decoder = json.JSONDecoder(object_pairs_hook=keep)
+    read_to = 0
+    for match in re.finditer(r"\{", reply):
+        if match.start() < read_to:
+            continue  # inside an object that has been read, whose inner objects were kept with it
+        before = len(found)
+        try:
+            _, read_to = decoder.raw_decode(reply, match.start())
+        except (ValueError, RecursionError):
+            del found[before:]  # an object that does not end may hold whole ones: they are tried in their turn
+    return found
+
+
+def _tiers(value: list[object], labels: Sequence[str]) -> Tiers:
+    return tuple(
+        tuple(sorted(_label(each, labels) for each in tier)) if isinstance(tier, list) else (_label(tier, labels),)
+        for tier in value
+    )
+
+
+def _label(value: object, labels: Sequence[str]) -> str:
+    """The label that a text names: itself, or the only one in it (``"Answer K7"``)."""
+    text = str(value).strip(_AROUND)
+    inside = [label for label in labels if re.search(rf"(?<!\w){re.escape(label)}(?!\w)", text)]
+    return inside[0] if len(inside) == 1 else text
+
+
+def _chains(reply: str, labels: Sequence[str]) -> Iterable[Tiers]:
+    """Every ``K7 > M3 = X9``: best first, ties by ``=``."""
+    one = rf"[\[(\"'`*]*(?<!\w)(?:{'|'.join(map(re.escape, labels))})(?!\w)[\])\"'`*]*"
+    for match in re.finditer(rf"{one}(?:[ \t]*(?:>|≻|=)[ \t]*{one})+", reply.replace("&gt;", ">")):
+        tiers = re.split(r">|≻", match.group())
+        yield tuple(tuple(sorted(label.strip(_AROUND) for label in tier.split("="))) for tier in tiers)
+
+
+def _numbered(reply: str, labels: Sequence[str]) -> Iterable[Tiers]:
+    """A list whose lines are numbered from 1 on, each with a label at its beginning."""
+    label = rf"(?:answer\s+)?[\[(\"'`*]*(?P<label>{'|'.join(map(re.escape, labels))})(?!\w)(?P<rest>.*)"
+    line = re.compile(rf"^[ \t>*_#-]*(?P<number>\d{{1,2}})[ \t]*[.):][ \t*_]*{label}$", re.MULTILINE | re.IGNORECASE)
+    lines = list(line.finditer(reply))
+    for start in range(0, len(lines), len(labels)):
+        found = lines[start : start + len(labels)]
+        if sorted(int(each["number"]) for each in found) != list(range(1, len(labels) + 1)):
+            continue
+        bare = all(BARE.fullmatch(each["rest"]) for each in found)
+        if bare or ANNOUNCED.search(reply[: found[0].start()]):
+            yield tuple((each["label"],) for each in sorted(found, key=lambda each: int(each["number"])))
