@@ -1,7 +1,7 @@
 """The commands that need no flow: prompts, templates, history. `flows.cli` adds those that run something."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ from rich.table import Table
 
 from cyclealign import judging, prompting, sources
 from cyclealign.distill.outcome import Measure
-from cyclealign.distill.report import measure_table
+from cyclealign.distill.report import cell, measure_table
 from cyclealign.errors import BadConfig, BadTemplate
 from cyclealign.records import Messages, Template
 from cyclealign.report import round_table
@@ -23,6 +23,7 @@ prompts = typer.Typer(no_args_is_help=True, help="Prompts to align on, and the j
 app.add_typer(prompts, name="prompts")
 console = Console()
 ROUNDS_ABREAST = 3
+COLUMNS_AT_MOST = 5
 
 Folder = Annotated[Path, typer.Option("--folder", help="The folder of templates.")]
 
@@ -178,14 +179,26 @@ def print_job(run: dict[str, Any]) -> None:
     console.print(
         f"{run['job']}, run {run['id']}, seed {run['seed']}, {run['seconds']:.0f} s: {state}", highlight=False
     )
-    rows = measure_table([Measure(**each) for each in run["measures"]])
-    table = Table(*(rows[0] if rows else []))
-    for row in rows:
-        table.add_row(*row.values())
-    if rows:
-        console.print(table)
+    measures = [Measure(**each) for each in run["measures"]]
+    if measures:
+        console.print(measures_shown(measures))
     if run["student_path"]:
         console.print(f"student: {run['student_path']} ({run['student_hash'][:12]})", markup=False, highlight=False)
+
+
+def measures_shown(measures: Sequence[Measure]) -> Table:
+    """A row an arm and a column a measure, as far as a terminal has the width for it; else a row a measure."""
+    rows = measure_table(measures)
+    if len(rows[0]) <= COLUMNS_AT_MOST:
+        table = Table(*rows[0])
+        for row in rows:
+            table.add_row(*row.values())
+        return table
+    table = Table("arm", "measure", "value")
+    for arm, *_ in (row.values() for row in rows):
+        for number, each in enumerate(each for each in measures if each.arm == arm):
+            table.add_row("" if number else arm, each.name, cell(each))
+    return table
 
 
 def print_failures(numbers: list[int], details: list[dict[str, Any]]) -> None:

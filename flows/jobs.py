@@ -59,7 +59,7 @@ class Entry:
         return getattr(importlib.import_module(self.flow_module), self.package)
 
 
-JOBS = {entry.name: entry for entry in (Entry("pld"),)}
+JOBS = {entry.name: entry for entry in (Entry("pld"), Entry("leaf", needs=("scipy", "sentence_transformers")))}
 
 
 def job_named(name: str) -> Entry:

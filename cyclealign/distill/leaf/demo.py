@@ -1,0 +1,108 @@
+"""The demo's models: a tiny teacher with MRL, trained on the spot on first use, and an untrained smaller backbone."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss, MultipleNegativesRankingLoss
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from cyclealign.distill.leaf.training import Schedule, train
+from cyclealign.distill.leaf.world import World
+from cyclealign.files import appearing_folder
+from cyclealign.records import content_id
+
+Progress = Callable[[int, int], None]
+MARKS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that makes the teacher, besides the world and this file."""
+
+    seed: int = 11
+    pairs: int = 10_000
+    epochs: int = 1
+    batch: int = 50
+    learning_rate: float = 4e-3
+    hidden: int = 64
+    layers: int = 2
+    dims: tuple[int, ...] = (64, 32, 16, 8)
+
+
+def make_backbone(folder: Path, words: Sequence[str], hidden: int, layers: int, seed: int) -> Path:
+    """Save a BERT with random weights and a tokenizer that knows ``words`` into ``folder``."""
+    _tokenizer(words).save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=len(MARKS) + len(words),
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        max_position_embeddings=32,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        BertModel(config).save_pretrained(folder)
+    return folder
+
+
+def _tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
+    """One token a word."""
+    core = Tokenizer(models.WordLevel({word: n for n, word in enumerate([*MARKS, *words])}, unk_token=MARKS[1]))
+    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    core.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    marks = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token"), MARKS, strict=True))
+    return PreTrainedTokenizerFast(tokenizer_object=core, model_max_length=32, **marks)
+
+
+def demo_backbone(cache: Path, seed: int) -> Path:
+    """The folder of the demo student's untrained backbone: one layer of 48, where the teacher has two of 64."""
+    folder = cache / f"leaf-demo-backbone-{content_id('leaf backbone', seed, _code())}"
+    if not folder.is_dir():
+        with appearing_folder(folder) as made:
+            make_backbone(made, _vocabulary(), hidden=48, layers=1, seed=seed)
+    return folder
+
+
+def demo_teacher(cache: Path, progress: Progress | None = None, recipe: Recipe | None = None) -> Path:
+    """The folder of the demo teacher, trained first if none of the same making is in ``cache``.
+
+    It learns by in-batch negatives at several dimensions at once (MRL), so that its first dimensions carry most.
+    """
+    recipe = recipe or Recipe()
+    folder = cache / f"leaf-demo-teacher-{content_id('leaf teacher', asdict(recipe), _code())}"
+    if not folder.is_dir():
+        with appearing_folder(folder) as made:
+            _make_teacher(made, recipe, progress or (lambda done, of: None))
+    return folder
+
+
+def _code() -> list[str]:
+    return [Path(__file__).read_text("utf-8"), (Path(__file__).parent / "world.py").read_text("utf-8")]
+
+
+def _vocabulary() -> list[str]:
+    return [*World(0).words, "?"]
+
+
+def _make_teacher(folder: Path, recipe: Recipe, progress: Progress) -> None:
+    backbone = make_backbone(folder / "backbone", _vocabulary(), recipe.hidden, recipe.layers, recipe.seed)
+    model = SentenceTransformer(modules=[Transformer(str(backbone)), Pooling(recipe.hidden), Normalize()], device="cpu")
+    pairs = World(recipe.seed).pairs(recipe.pairs)
+    rows = Dataset.from_dict({"anchor": [asked for asked, _ in pairs], "positive": [text for _, text in pairs]})
+    loss = MatryoshkaLoss(model, MultipleNegativesRankingLoss(model), list(recipe.dims))
+    schedule = Schedule(recipe.batch, recipe.epochs, 1, recipe.learning_rate, recipe.learning_rate / 20, 0.0)
+    with tempfile.TemporaryDirectory() as checkpoints:
+        train(model, rows, loss, schedule, recipe.seed, Path(checkpoints), progress)
+    model.save_pretrained(str(folder), create_model_card=False)
+    shutil.rmtree(backbone)

@@ -1,0 +1,116 @@
+"""The teacher: any Sentence Transformers model, or a file of vectors. A black box: only its vectors are used."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from sentence_transformers import SentenceTransformer
+
+from cyclealign.distill.leaf.compression import Vectors
+from cyclealign.distill.leaf.config import TeacherSettings
+from cyclealign.distill.leaf.data import table
+from cyclealign.distill.leaf.labelling import Kind, Progress
+from cyclealign.distill.leaf.predict import device, encode
+from cyclealign.errors import DistillError
+from cyclealign.files import hash_of_file
+
+
+class ModelTeacher:
+    """A Sentence Transformers model; queries get its instruction, documents none unless the model has one."""
+
+    def __init__(self, model: str, settings: TeacherSettings) -> None:
+        """Load it.
+
+        Args:
+            model: a folder or hub id (the demo's folder, where the settings say `demo`).
+
+        Raises:
+            DistillError: there is none, or it has no safetensors.
+        """
+        self.model = load_model(model, settings.revision)
+        if settings.max_tokens is not None:
+            self.model.max_seq_length = settings.max_tokens
+        if settings.query_prompt is not None:
+            self.model.prompts["query"] = settings.query_prompt
+        self._batch = settings.batch
+        self._name = model
+
+    @property
+    def query_prompt(self) -> str:
+        return str(self.model.prompts.get("query") or "")
+
+    @property
+    def identity(self) -> str:
+        return f"{weights_of(self._name, self.model)} {self.model.max_seq_length} {sorted(self.model.prompts.items())}"
+
+    def vectors(self, texts: Sequence[str], kind: Kind, progress: Progress) -> Vectors:
+        return encode(self.model, texts, kind, self._batch, progress)
+
+
+class FileTeacher:
+    """Vectors from a file with columns `text`, `vector` and, for queries, `kind`: found by text, never by position."""
+
+    model = None
+
+    def __init__(self, path: str, query_prompt: str | None) -> None:
+        """Read it.
+
+        Raises:
+            DistillError: it cannot be read, lacks a column, or its vectors differ in length.
+        """
+        rows = table(path)
+        if not {"text", "vector"} <= set(rows.column_names):
+            raise DistillError(f"{path}: want columns 'text' and 'vector' (and 'kind'); it has {rows.column_names}.")
+        lengths = {len(vector) for vector in rows["vector"]}
+        if len(lengths) != 1:
+            raise DistillError(f"{path}: all vectors have one length; these have {sorted(lengths)}.")
+        kinds = rows["kind"] if "kind" in rows.column_names else ["document"] * len(rows)
+        self._vectors_ND = np.asarray(rows["vector"], dtype=np.float32)
+        self._place = {
+            (kind or "document", text): n for n, (kind, text) in enumerate(zip(kinds, rows["text"], strict=True))
+        }
+        self._path = path
+        self.query_prompt = query_prompt or ""
+
+    @property
+    def identity(self) -> str:
+        return hash_of_file(Path(self._path))
+
+    def vectors(self, texts: Sequence[str], kind: Kind, progress: Progress) -> Vectors:
+        missing = [text for text in texts if (kind, text) not in self._place]
+        if missing:
+            raise DistillError(
+                f"{self._path} lacks the vectors of {len(missing)} of {len(texts)} texts of kind '{kind}', the first: "
+                f"{missing[0][:80]!r}. Every text that is trained on or examined needs its vector."
+            )
+        progress(len(texts), len(texts))
+        found: Vectors = self._vectors_ND[[self._place[kind, text] for text in texts]]
+        return found
+
+
+def load_model(model: str, revision: str | None = None) -> SentenceTransformer:
+    """A Sentence Transformers model from safetensors; code of its own is not run.
+
+    Raises:
+        DistillError: it is missing or cannot be loaded so.
+    """
+    try:
+        return SentenceTransformer(
+            model, revision=revision, device=device(), model_kwargs={"use_safetensors": True}, trust_remote_code=False
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise DistillError(
+            f"No embedding model '{model}' could be loaded. Give a folder of Sentence Transformers with *.safetensors, "
+            f"or a Hugging Face id. ({first_line})"
+        ) from error
+
+
+def weights_of(name: str, model: SentenceTransformer) -> str:
+    """The hash of a folder's files, or the hub's id with the commit that was fetched."""
+    folder = Path(name)
+    if not folder.is_dir():
+        commits = {getattr(getattr(module, "config", None), "_commit_hash", None) for module in model}
+        return f"{name}@{sorted(filter(None, commits))}"
+    kept = sorted(path for path in folder.rglob("*") if path.suffix in {".safetensors", ".json", ".txt"})
+    return " ".join(f"{path.relative_to(folder)}={hash_of_file(path)[:16]}" for path in kept)

@@ -1,0 +1,31 @@
+"""Models small enough to be made for every session: they know the words of the demo's world."""
+
+from pathlib import Path
+
+import pytest
+from sentence_transformers import SentenceTransformer
+
+from cyclealign.distill.leaf import demo
+from cyclealign.distill.leaf.teacher import load_model
+
+RECIPE = demo.Recipe(pairs=400, batch=50, hidden=16, layers=1, dims=(16, 8))
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("leaf-models")
+
+
+@pytest.fixture(scope="session")
+def teacher_folder(cache) -> Path:
+    return demo.demo_teacher(cache, recipe=RECIPE)
+
+
+@pytest.fixture(scope="session")
+def backbone(cache) -> Path:
+    return demo.demo_backbone(cache, seed=0)
+
+
+@pytest.fixture
+def teacher(teacher_folder) -> SentenceTransformer:
+    return load_model(str(teacher_folder))
