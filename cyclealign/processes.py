@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 
 
 def end_with_parent() -> None:
@@ -14,3 +15,17 @@ def end_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGTERM)
     if os.getppid() == 1:  # the parent was gone before the kernel was asked
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def end_with_input() -> None:
+    """End this process when its standard input, a pipe that the run holds open, is closed: by whatever ends the run.
+
+    For processes with others between them and the run, such as launchers, of which each would be an orphan first.
+    """
+
+    def watch() -> None:
+        while os.read(0, 1024):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=watch, name="input", daemon=True).start()

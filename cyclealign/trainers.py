@@ -5,29 +5,52 @@ reads FOLDER/job.json and leaves the adapter in FOLDER.
 """
 
 import json
+import math
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import PreTrainedModel, PrinterCallback, TrainerCallback, set_seed
+from torch.utils.data import DataLoader
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, set_seed
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+from trl.trainer.dpo_trainer import DataCollatorForPreference
 
+from cyclealign.batching import SharedSteps, part_of_mean
 from cyclealign.losses import LISTWISE
 from cyclealign.policy.transformers import load_model, load_tokenizer
-from cyclealign.processes import end_with_parent
+from cyclealign.processes import end_with_input, end_with_parent
 from cyclealign.training import OnStep, RankedAnswers, TrainingJob
 
 IGNORED = -100
+Config = TypeVar("Config", SFTConfig, DPOConfig)
 
 
-class RankingTrainer(SFTTrainer):
+class SharedStepTrainer(Trainer):
+    """A step is ``rows_per_step`` rows of the dataset, shared by all processes; the last row only fills up."""
+
+    rows_per_step: int
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        # Not prepared by Accelerate, which would deal the batches out once more; the trainer moves them to the device.
+        place = (self.args.process_index, self.args.world_size)
+        steps = SharedSteps(len(self.train_dataset) - 1, self.rows_per_step, self.args.seed, *place)
+        return DataLoader(self.train_dataset, batch_sampler=steps, collate_fn=self.data_collator)
+
+    def mean_over_step(self, sum_of_mine: Tensor, weights_B: Tensor) -> Tensor:
+        """This process's part of the mean over the step's rows; those that fill up have the weight 0."""
+        count = self.accelerator.reduce((weights_B > 0).sum(), reduction="sum")
+        return part_of_mean(sum_of_mine, count, self.accelerator.num_processes)
+
+
+class RankingTrainer(SharedStepTrainer, SFTTrainer):
     """TRL's SFT trainer with a listwise ranking loss in place of cross-entropy."""
 
     objective: str = "rrhf"
@@ -40,7 +63,7 @@ class RankingTrainer(SFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | None = None,
     ) -> Tensor:
-        """Mean over the batch's lists of weight * loss. TRL's fused head gives log-probs without (B, T, V) logits."""
+        """Mean over the step's lists of weight * loss. TRL's fused head gives log-probs without (B, T, V) logits."""
         inputs = dict(inputs)
         sizes, weights_B = inputs.pop("sizes").tolist(), inputs.pop("weights")
         outputs = model(**inputs, fused_lm_head=True)
@@ -49,14 +72,31 @@ class RankingTrainer(SFTTrainer):
         loss_of_list = LISTWISE[self.objective]
         lists = zip(sums_A.split(sizes), lengths_A.split(sizes), strict=True)
         losses_B = torch.stack([loss_of_list(sums_N, lengths_N, self.sft_weight) for sums_N, lengths_N in lists])
-        return (weights_B * losses_B).mean()
+        return self.mean_over_step((weights_B * losses_B).sum(), weights_B)
 
 
-class TokenisedDPOTrainer(DPOTrainer):
-    """TRL's DPO trainer on pairs that are token ids already."""
+class TokenisedDPOTrainer(SharedStepTrainer, DPOTrainer):
+    """TRL's DPO trainer on pairs that are token ids already.
+
+    A pair that fills up is two equal answers: its loss is log 2 whatever the weights, and it has no gradient.
+    """
 
     def _prepare_dataset(self, dataset: Dataset, *_: object, **__: object) -> Dataset:
         return dataset
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | None = None,
+    ) -> Tensor:
+        """TRL's loss, a mean over this process's pairs, as its part of the mean over the step's pairs."""
+        inputs = dict(inputs)
+        weights_B = inputs.pop("weights")
+        mean = super().compute_loss(model, inputs)
+        filled_up = (weights_B == 0).sum()
+        return self.mean_over_step(mean * len(weights_B) - filled_up * math.log(2), weights_B)
 
 
 class ReportSteps(TrainerCallback):
@@ -83,13 +123,26 @@ def collate(lists: Sequence[dict[str, Any]], pad_id: int) -> dict[str, Tensor]:
     }
 
 
-def pairs(lists: Sequence[RankedAnswers]) -> list[dict[str, list[int]]]:
+def pairs(lists: Sequence[RankedAnswers]) -> list[dict[str, Any]]:
     """Every (better, worse) pair of every list, as token ids."""
     return [
-        {"prompt_ids": list(each.prompt_ids), "chosen_ids": list(better), "rejected_ids": list(worse)}
+        {"prompt_ids": list(each.prompt_ids), "chosen_ids": list(better), "rejected_ids": list(worse), "weight": 1.0}
         for each in lists
         for better, worse in combinations(each.answers, 2)
     ]
+
+
+def filling_up(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row like this one that counts for nothing."""
+    empty = {**row, "weight": 0.0}
+    if "chosen_ids" in row:
+        empty["rejected_ids"] = row["chosen_ids"]
+    return empty
+
+
+def collate_pairs(rows: Sequence[dict[str, Any]], collator: DataCollatorForPreference) -> dict[str, Tensor]:
+    """TRL's batch of pairs, and their weights."""
+    return {**collator(list(rows)), "weights": torch.tensor([each["weight"] for each in rows])}
 
 
 def adapted(job: TrainingJob) -> PeftModel:
@@ -114,7 +167,8 @@ def arguments(job: TrainingJob, folder: Path) -> dict[str, Any]:
     on_accelerator = torch.cuda.is_available()
     return {
         "output_dir": str(folder / "trainer"),
-        "per_device_train_batch_size": job.settings.prompts_per_step,
+        # For DeepSpeed, which wants to know; the rows of a step come from `SharedSteps`.
+        "per_device_train_batch_size": math.ceil(job.settings.prompts_per_step / processes()),
         "num_train_epochs": job.settings.epochs,
         "learning_rate": job.settings.learning_rate,
         "seed": job.seed % 2**32,
@@ -130,6 +184,22 @@ def arguments(job: TrainingJob, folder: Path) -> dict[str, Any]:
     }
 
 
+def on_one_device(config: Config) -> Config:
+    """Keep the trainer from splitting batches over all GPUs that it sees: several GPUs are several processes."""
+    config._n_gpu = min(config.n_gpu, 1)
+    return config
+
+
+def processes() -> int:
+    """How many processes share this training, as `accelerate launch` tells them."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_first() -> bool:
+    """Whether this process is the one that speaks and saves."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 def ranking_trainer(job: TrainingJob, folder: Path, model: PreTrainedModel | PeftModel) -> SFTTrainer:
     """A trainer for RRHF or PRO."""
     tokenizer = load_tokenizer(job.model, job.revision)
@@ -140,23 +210,30 @@ def ranking_trainer(job: TrainingJob, folder: Path, model: PreTrainedModel | Pef
     ]
     trainer = RankingTrainer(
         model=model,
-        args=SFTConfig(**arguments(job, folder), dataset_kwargs={"skip_prepare_dataset": True}),
-        train_dataset=Dataset.from_list(rows),
+        args=on_one_device(SFTConfig(**arguments(job, folder), dataset_kwargs={"skip_prepare_dataset": True})),
+        train_dataset=Dataset.from_list([*rows, filling_up(rows[0])]),
         data_collator=lambda lists: collate(lists, tokenizer.pad_token_id),
         processing_class=tokenizer,
     )
+    trainer.rows_per_step = job.settings.prompts_per_step
     trainer.objective, trainer.sft_weight = job.settings.objective, job.settings.sft_weight
     return trainer
 
 
 def dpo_trainer(job: TrainingJob, folder: Path, model: PreTrainedModel | PeftModel) -> DPOTrainer:
     """TRL's own DPO; the reference is the policy as this round found it (TRL copies the loaded adapter)."""
-    return TokenisedDPOTrainer(
+    tokenizer = load_tokenizer(job.model, job.revision)
+    rows = pairs([each for each in job.lists if each.weight > 0])
+    collator = DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id)
+    trainer = TokenisedDPOTrainer(
         model=model,
-        args=DPOConfig(**arguments(job, folder), beta=job.settings.dpo_beta),
-        train_dataset=Dataset.from_list(pairs([each for each in job.lists if each.weight > 0])),
-        processing_class=load_tokenizer(job.model, job.revision),
+        args=on_one_device(DPOConfig(**arguments(job, folder), beta=job.settings.dpo_beta)),
+        train_dataset=Dataset.from_list([*rows, filling_up(rows[0])]),
+        data_collator=lambda batch: collate_pairs(batch, collator),
+        processing_class=tokenizer,
     )
+    trainer.rows_per_step = job.settings.prompts_per_step
+    return trainer
 
 
 def fit(job: TrainingJob, folder: Path, on_step: OnStep) -> float:
@@ -168,21 +245,32 @@ def fit(job: TrainingJob, folder: Path, on_step: OnStep) -> float:
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(ReportSteps(on_step))
     result = trainer.train()
-    if trainer.is_world_process_zero():
-        unwrapped = trainer.accelerator.unwrap_model(trainer.model)
-        unwrapped.save_pretrained(str(folder), selected_adapters=["default"], safe_serialization=True)
+    save_adapter(trainer, folder)
     return float(result.training_loss)
+
+
+def save_adapter(trainer: Trainer, folder: Path) -> None:
+    """Save the trained adapter once; where the weights are spread over processes, all of them help to collect it."""
+    spread = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if spread else None
+    if is_first():
+        unwrapped = trainer.accelerator.unwrap_model(trainer.model)
+        unwrapped.save_pretrained(
+            str(folder), selected_adapters=["default"], safe_serialization=True, state_dict=weights
+        )
 
 
 def main(folder: Path) -> None:
     """The process under ``accelerate launch``: steps and the loss go to standard output, one JSON object a line."""
     end_with_parent()
+    end_with_input()
     loss = fit(TrainingJob.load(folder / "job.json"), folder, lambda step, of: _say({"step": step, "of": of}))
     _say({"loss": loss})
 
 
 def _say(report: dict[str, object]) -> None:
-    print(json.dumps(report), flush=True)
+    if is_first():
+        print(json.dumps(report), flush=True)
 
 
 if __name__ == "__main__":

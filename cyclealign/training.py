@@ -71,14 +71,17 @@ def train(job: TrainingJob, folder: Path, on_step: OnStep) -> float:
 def _in_own_process(job: TrainingJob, folder: Path, on_step: OnStep) -> float:
     job.save(folder / "job.json")
     log = folder / "training.log"
-    with log.open("w", encoding="utf-8") as errors:
-        process = subprocess.Popen(
+    with (
+        log.open("w", encoding="utf-8") as errors,
+        subprocess.Popen(
             launch_command(job.settings.accelerate_config, folder),
+            stdin=subprocess.PIPE,  # never written to: it closes when this process ends, and the training then ends too
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        )
+        ) as process,
+    ):
         loss = _follow(process, on_step)
     if process.returncode != 0 or loss is None or not (folder / WEIGHTS).is_file():
         tail = "\n".join(log.read_text(encoding="utf-8").strip().splitlines()[-5:])

@@ -1,6 +1,9 @@
 """From rankings to an adapter, with the real TRL trainers on a tiny model."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +18,7 @@ from cyclealign.trainers import RankingTrainer, adapted, collate, fit, pairs, ra
 from cyclealign.training import WEIGHTS, RankedAnswers, TrainingJob, train
 from tests.tiny import make_model
 
+TWO = Path(__file__).parents[1] / "flows" / "configs" / "accelerate-two-gpus.yaml"
 PROMPT = Prompt.of(({"role": "user", "content": "how do i bake bread"},))
 ANSWERS = ((8, 9, 10, 2), (11, 12, 2), (13, 14, 15, 16, 17, 2))
 
@@ -99,14 +103,19 @@ def test_training_goes_on_from_the_parents_adapter(folder, policy, tmp_path):
     assert mean_logprobs(policy, second) != pytest.approx(mean_logprobs(policy, None), abs=1e-2)
 
 
-def test_a_process_of_its_own_makes_the_same_adapter(folder, policy, tmp_path):
-    """Prevents two settings of one switch from being two methods; and a job file from losing something."""
+@pytest.mark.parametrize("config", [None, pytest.param(str(TWO), marks=pytest.mark.slow)], ids=["plain", "two"])
+def test_a_process_of_its_own_makes_the_same_adapter(folder, policy, tmp_path, config):
+    """Prevents two settings of one switch from being two methods; and a job file from losing something.
+
+    With the example's two processes there is one list: one of them has nothing but what fills up.
+    """
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     there.mkdir()
     steps = []
     loss = train(job(folder, policy, epochs=2), here, lambda step, of: None)
-    other = train(job(folder, policy, epochs=2, process="own"), there, lambda step, of: steps.append((step, of)))
+    own = job(folder, policy, epochs=2, process="own", accelerate_config=config)
+    other = train(own, there, lambda step, of: steps.append((step, of)))
     assert loss == pytest.approx(other, rel=1e-5)
     assert steps == [(1, 2), (2, 2)]
     weights, others = load_file(here / WEIGHTS), load_file(there / WEIGHTS)
@@ -118,6 +127,15 @@ def test_a_training_process_that_fails_says_why(folder, policy, tmp_path):
     broken = job(str(tmp_path / "gone"), policy, process="own")
     with pytest.raises(TrainingFailed, match="ended with code"):
         train(broken, tmp_path, lambda step, of: None)
+
+
+def test_a_training_process_ends_with_the_run_whatever_is_between_them():
+    """Prevents a training that goes on, and holds the GPU, after its run was killed: a launcher is no parent."""
+    code = "import time; from cyclealign.processes import end_with_input; end_with_input(); time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as process:
+        assert process.poll() is None
+        process.stdin.close()
+        assert process.wait(120) == 1
 
 
 def test_nothing_to_learn_from_is_refused(folder, policy, tmp_path):
