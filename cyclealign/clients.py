@@ -1,31 +1,51 @@
-"""The OpenAI-compatible client: one call in, one reply with its price out, errors by name."""
+"""The OpenAI-compatible client: one attempt at one call in, one reply with its price out, errors by name.
 
+Retries are the business of `cyclealign.asking`, which sees every 429; the library's own are switched off.
+"""
+
+import asyncio
+import email.utils
+import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
+import aiohttp
+import httpx2
 import openai
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, DefaultAioHttpClient
 
 from cyclealign.config import JudgeSettings
-from cyclealign.errors import JudgeCallFailed, JudgeUnavailable
+from cyclealign.errors import JudgeBusy, JudgeCallFailed, JudgeFaltered, JudgeUnavailable
+from cyclealign.prices import Price
 from cyclealign.records import JudgeCall, Reply
 
 Complete = Callable[[JudgeCall], Awaitable[Reply]]
 
+# No ranking is as long; what is, is a fault, and need not be kept whole.
+MOST_REPLY_CHARACTERS = 50_000
+MOST_ERROR_CHARACTERS = 500
+
 
 class JudgeClient:
-    """Calls a chat-completions address. Use as an async context manager, inside one event loop."""
+    """Calls a chat-completions address. Use as an async context manager, inside one event loop.
 
-    def __init__(self, settings: JudgeSettings, base_url: str | None, api_key: str) -> None:
-        self._settings = settings
-        self._api_key = api_key
+    aiohttp carries the requests, and replies are read as plain JSON: the library's default transport and its parsing
+    into models take three times as much of the processor (docs/judging.md).
+    """
+
+    def __init__(
+        self, settings: JudgeSettings, base_url: str | None, api_key: str, price: Price | None = None
+    ) -> None:
+        self._settings, self._api_key, self._price = settings, api_key, price or Price()
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=settings.concurrency)
         self._client = AsyncOpenAI(
             base_url=base_url,
             api_key=api_key,
+            max_retries=0,
             timeout=settings.timeout_seconds,
-            max_retries=settings.retries,
+            http_client=DefaultAioHttpClient(limits=limits, follow_redirects=False),
         )
         self._address = str(self._client.base_url)
 
@@ -38,38 +58,69 @@ class JudgeClient:
         await self._client.close()
 
     async def complete(self, call: JudgeCall) -> Reply:
-        """Ask once (the library retries time-outs, 429 and 5xx with back-off).
+        """Ask once.
 
         Raises:
-            JudgeUnavailable: nobody answers at the address, the key is refused or the model does not exist.
-            JudgeCallFailed: this one call failed.
+            JudgeUnavailable: the key is refused, the money is spent or the model does not exist: no call can succeed.
+            JudgeBusy: too much is asked at once.
+            JudgeFaltered: this attempt failed; another may not.
+            JudgeCallFailed: this call failed, and would again.
         """
         started = time.monotonic()
-        messages: Any = list(call.messages)
-        parameters: Any = dict(call.parameters)
         try:
-            response = await self._client.chat.completions.create(model=call.model, messages=messages, **parameters)
-        except openai.APITimeoutError as error:
-            raise JudgeCallFailed(f"No reply within {self._settings.timeout_seconds:g} s.") from error
-        except openai.APIConnectionError as error:
-            raise JudgeUnavailable(self._unreachable()) from error
-        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
-            raise JudgeUnavailable(self._refused(error.status_code)) from error
-        except openai.OpenAIError as error:
-            raise JudgeCallFailed(self._redacted(str(error))) from error
-        return self._reply(response, time.monotonic() - started)
+            # The library's timeout bounds each wait for a piece of the reply; this one the whole of it.
+            async with asyncio.timeout(self._settings.timeout_seconds):
+                response = await self._client.post("/chat/completions", cast_to=httpx2.Response, body=body_of(call))
+        except openai.APIStatusError as error:
+            raise self._refusal(error) from None
+        except (openai.OpenAIError, httpx2.HTTPError, OSError) as error:  # TimeoutError is an OSError
+            raise self._no_reply(error) from None
+        # `from None`: the texts of the library's errors may quote the key, and a traceback would show them.
+        return self.read(response.content, time.monotonic() - started)
 
-    def _reply(self, response: Any, seconds: float) -> Reply:
-        text = response.choices[0].message.content if response.choices else None
-        if not text:
-            raise JudgeCallFailed("The reply is empty.")
-        prompt_tokens = response.usage.prompt_tokens if response.usage else 0
-        completion_tokens = response.usage.completion_tokens if response.usage else 0
-        millionths = (
-            prompt_tokens * self._settings.usd_per_million_prompt_tokens
-            + completion_tokens * self._settings.usd_per_million_completion_tokens
-        )
-        return Reply(text, response.model, prompt_tokens, completion_tokens, millionths / 1e6, seconds)
+    def read(self, content: bytes, seconds: float, share: float = 1.0) -> Reply:
+        """The reply in the body of a response; ``share`` of the price was paid for it.
+
+        Raises:
+            JudgeFaltered: it is no completion.
+            JudgeCallFailed: the judge refused, or what it said cannot be used; it was paid for.
+        """
+        body = completion_in(content)
+        if body is None:
+            raise JudgeFaltered(f"The reply is no chat completion: {self._clean(content.decode(errors='replace'))}")
+        usage, message = usage_of(body), message_of(body)
+        text, model = message.get("content"), self._clean(str(body.get("model", "")))
+        usd = self._price.of(*usage) * share
+        reply = Reply(self._redacted(text) if isinstance(text, str) else "", model, *usage[:2], usd, seconds, usage[2])
+        if message.get("refusal"):
+            raise JudgeCallFailed(f"The judge refuses: {self._clean(str(message['refusal']))}", reply)
+        if not reply.text.strip():
+            raise JudgeFaltered("The reply is empty.", reply)
+        if len(reply.text) > MOST_REPLY_CHARACTERS:
+            raise JudgeCallFailed(f"The reply is {len(reply.text):,} characters long.", _cut(reply))
+        return reply
+
+    def _no_reply(self, error: Exception) -> JudgeFaltered:
+        if any(isinstance(cause, aiohttp.ClientConnectorError) for cause in causes(error)):
+            return JudgeFaltered(self._unreachable(), unreachable=True)
+        if any(isinstance(cause, aiohttp.ServerDisconnectedError | ConnectionError) for cause in causes(error)):
+            return JudgeFaltered("The connection was cut before the reply was there.")
+        if isinstance(error, TimeoutError | openai.APITimeoutError):
+            return JudgeFaltered(f"No reply within {self._settings.timeout_seconds:g} s.")
+        return JudgeFaltered("The connection was cut before the reply was whole.")
+
+    def _refusal(self, error: openai.APIStatusError) -> Exception:
+        """The error for a status other than 200."""
+        status, text = error.status_code, self._clean(f"Status {error.status_code}: {error.message}")
+        if status in (401, 403, 404):
+            return JudgeUnavailable(self._refused(status))
+        if error.code in ("insufficient_quota", "billing_hard_limit_reached") or status == 402:
+            return JudgeUnavailable(f"The account of the judge's key has no money left ({status}). Top it up; run again.")
+        if status == 429 or (status == 503 and "retry-after" in error.response.headers):
+            return JudgeBusy(text, wait_asked_for(error.response.headers, time.time()))
+        if status in (408, 409, 425) or status >= 500:
+            return JudgeFaltered(text)
+        return JudgeCallFailed(text)
 
     def _unreachable(self) -> str:
         return f"The judge at {self._address} does not answer. Start it, or correct judge.base_url; then run again."
@@ -84,11 +135,72 @@ class JudgeClient:
             "Set that variable to a valid key; then run again."
         )
 
+    def _clean(self, text: str) -> str:
+        """A text of the provider, short and without the key: fit for an error message."""
+        return " ".join(self._redacted(text).split())[:MOST_ERROR_CHARACTERS]
+
     def _redacted(self, text: str) -> str:
-        """Error texts of providers may quote the key; it must not reach the database or a log."""
+        """What providers send may quote the key; it must not reach the database or a log."""
         return text.replace(self._api_key, "[key]") if self._api_key else text
+
+
+def body_of(call: JudgeCall) -> dict[str, Any]:
+    """The body of the request."""
+    return {"model": call.model, "messages": list(call.messages), **dict(call.parameters)}
+
+
+def completion_in(content: bytes) -> Mapping[str, Any] | None:
+    """The JSON object of a completion, if it is one: with at least one choice that has a message."""
+    try:
+        body = json.loads(content)
+        return body if isinstance(body["choices"][0]["message"], dict) else None
+    except (ValueError, LookupError, TypeError):
+        return None
+
+
+def message_of(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The message of the first choice."""
+    message: Mapping[str, Any] = body["choices"][0]["message"]
+    return message
+
+
+def usage_of(body: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Prompt tokens, completion tokens, and how many of the prompt's came from the provider's cache; 0 if untold."""
+    usage = body.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
+    details = usage.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
+    return _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")), _count(cached)
+
+
+def wait_asked_for(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds that ``retry-after-ms`` or ``retry-after`` (seconds, or a date) asks for; None where neither does."""
+    for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers[name]) * unit
+            return max(0.0, seconds) if seconds < float("inf") else None
+        except (KeyError, ValueError):
+            continue
+    date = email.utils.parsedate_tz(headers.get("retry-after", ""))
+    return None if date is None else max(0.0, email.utils.mktime_tz(date) - now)
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and all that led to it; the library's own class for it does not tell a refused connection from a cut."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def parameters_of(settings: JudgeSettings) -> tuple[tuple[str, float | int | str], ...]:
     """The request parameters beside model and messages; part of a call's key."""
     return (("max_tokens", settings.max_tokens), ("temperature", settings.temperature))
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and value >= 0 else 0
+
+
+def _cut(reply: Reply) -> Reply:
+    whole = reply.__dict__ | {"text": reply.text[:MOST_ERROR_CHARACTERS]}
+    return Reply(**whole)

@@ -51,7 +51,12 @@ class JudgeSettings(Section):
         description="`simulated`: the small local judge of the demo. `openai`: any OpenAI-compatible address.",
     )
     model: str = Field("simulated-judge", title="Model name")
-    base_url: str | None = Field(None, title="Address", description="For example https://api.openai.com/v1")
+    base_url: str | None = Field(
+        None,
+        title="Address",
+        description="For example https://api.openai.com/v1",
+        pattern=r"^https?://[^@?\s]+$",  # neither user:password@ nor ?key=...: settings are stored
+    )
     api_key_variable: str = Field(
         "OPENAI_API_KEY",
         title="Variable with the key",
@@ -85,19 +90,54 @@ class JudgeSettings(Section):
     )
     temperature: float = Field(0.0, ge=0, le=2, title="Temperature")
     max_tokens: int = Field(256, ge=16, title="Longest reply", description="In tokens.")
-    concurrency: int = Field(8, ge=1, le=512, title="Calls at once")
+    concurrency: int = Field(
+        8, ge=1, le=1024, title="Calls at once", description="At most; fewer while the judge says that it is too many."
+    )
+    requests_per_minute: float | None = Field(
+        None, gt=0, title="Requests a minute", description="At most, over all runs of one Prefect server."
+    )
+    tokens_per_minute: float | None = Field(
+        None, gt=0, title="Tokens a minute", description="At most, prompt and reply together; over all such runs, too."
+    )
     timeout_seconds: float = Field(60.0, gt=0, title="Time-out", description="Seconds for one call.")
-    retries: int = Field(3, ge=0, le=10, title="Retries of one call")
+    retries: int = Field(5, ge=0, le=10, title="Retries of one call", description="After faults; 429s do not count.")
+    backoff_seconds: float = Field(
+        0.5, gt=0, title="First wait before a retry", description="Doubled each time, up to 60 s, and drawn at random."
+    )
+    patience_seconds: float = Field(
+        600.0, gt=0, title="Patience", description="For so long a judge may say that it is busy; then the run stops."
+    )
+    share_replies: bool = Field(
+        False, title="Share replies", description="The same request is not asked again even by another experiment."
+    )
     position_bias: float = Field(
         0.3, ge=0, title="Position bias", description="Of the simulated judge only: its liking for what it sees first."
     )
-    usd_per_million_prompt_tokens: float = Field(0.0, ge=0, title="Price of a million prompt tokens", description="USD")
-    usd_per_million_completion_tokens: float = Field(
-        0.0, ge=0, title="Price of a million reply tokens", description="USD"
+    prices: str = Field("prices.toml", title="Table of prices", description="A file; used where no price stands here.")
+    usd_per_million_prompt_tokens: float | None = Field(
+        None, ge=0, title="Price of a million prompt tokens", description="USD. Empty: from the table of prices."
+    )
+    usd_per_million_cached_tokens: float | None = Field(
+        None, ge=0, title="... of those in the provider's cache", description="USD. Empty: as other prompt tokens."
+    )
+    usd_per_million_completion_tokens: float | None = Field(
+        None, ge=0, title="Price of a million reply tokens", description="USD. Empty: from the table of prices."
     )
     least_judged: float = Field(
         0.5, ge=0, le=1, title="Least share judged", description="Below it the round stops before training."
     )
+
+
+class BudgetSettings(Section):
+    """What the judge may cost. Looked at before each call; once it is reached, the run stops and the round stays open.
+
+    Raise it and start the same command again: the round goes on, and nothing is paid twice. Empty: no limit.
+    """
+
+    of: Literal["experiment", "round"] = Field("experiment", title="Of", description="All rounds together, or each.")
+    usd: float | None = Field(None, ge=0, title="Money", description="US dollars; wants a price for judge.model.")
+    tokens: int | None = Field(None, ge=0, title="Tokens", description="Prompts and replies together.")
+    calls: int | None = Field(None, ge=0, title="Calls", description="Requests sent, failed ones too.")
 
 
 class DemonstrationSettings(Section):
@@ -182,6 +222,7 @@ class ExperimentConfig(Section):
     prompts: Annotated[PromptSettings, Field(title="Prompts")] = PromptSettings()
     policy: Annotated[PolicySettings, Field(title="Policy (white-box)")] = PolicySettings()
     judge: Annotated[JudgeSettings, Field(title="Judge (black-box)")] = JudgeSettings()
+    budget: Annotated[BudgetSettings, Field(title="Budget")] = BudgetSettings()
     demonstrations: Annotated[DemonstrationSettings, Field(title="Demonstrations")] = DemonstrationSettings()
     training: Annotated[TrainingSettings, Field(title="Training")] = TrainingSettings()
     evaluation: Annotated[EvaluationSettings, Field(title="Evaluation")] = EvaluationSettings()

@@ -15,11 +15,16 @@
     ├── PolicyError          the white-box model is missing, or its answers cannot be used
     ├── JudgeError
     │   ├── JudgeUnavailable the judge cannot be reached, or refuses the key: no call can succeed
+    │   ├── BudgetReached    the next call might cost more than the budget leaves
     │   ├── JudgeCallFailed  one call failed; its prompt stays unjudged
+    │   │   ├── JudgeFaltered    ... this time: asking again may help
+    │   │   └── JudgeBusy        ... because too much is asked at once: asking again later helps
     │   └── UnreadableReply  one reply is not a ranking of the labels that were given
     ├── TrainingFailed       the training process ended without an adapter
     └── DistillError         a teacher, a student or the data of a distillation job cannot be used
 """
+
+from cyclealign.records import Reply
 
 
 class CycleAlignError(Exception):
@@ -74,8 +79,32 @@ class JudgeUnavailable(JudgeError):
     """No call can succeed: the address does not answer or the key is refused."""
 
 
+class BudgetReached(JudgeError):
+    """The next call might cost more than the budget leaves; what was answered is stored."""
+
+
 class JudgeCallFailed(JudgeError):
-    """One call failed after its retries; the prompt stays unjudged."""
+    """One call failed; the prompt stays unjudged. ``paid`` is a reply that came, and cost, but cannot be used."""
+
+    def __init__(self, message: str, paid: Reply | None = None) -> None:
+        super().__init__(message)
+        self.paid = paid
+
+
+class JudgeFaltered(JudgeCallFailed):
+    """One attempt failed in a way that asking again may mend; ``unreachable``: nobody listens at the address."""
+
+    def __init__(self, message: str, paid: Reply | None = None, unreachable: bool = False) -> None:
+        super().__init__(message, paid)
+        self.unreachable = unreachable
+
+
+class JudgeBusy(JudgeCallFailed):
+    """The judge wants to be asked less often; ``wait_seconds`` is how long it asked us to wait, if it said so."""
+
+    def __init__(self, message: str, wait_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.wait_seconds = wait_seconds
 
 
 class UnreadableReply(JudgeError):

@@ -6,6 +6,7 @@ Nothing here computes a result, reads a file or imports a heavy library.
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypedDict
 
 
@@ -176,7 +177,10 @@ class Adapter:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a chat endpoint returned for one call, with what it cost."""
+    """What a chat endpoint returned for one call, with what it cost.
+
+    ``cached_prompt_tokens`` is the part of ``prompt_tokens`` that the provider read from its prompt cache.
+    """
 
     text: str
     model: str
@@ -184,6 +188,7 @@ class Reply:
     completion_tokens: int
     cost_usd: float
     seconds: float
+    cached_prompt_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -246,10 +251,38 @@ class JudgeCall:
     shown: tuple[tuple[str, str], ...]
     parameters: tuple[tuple[str, float | int | str], ...] = ()
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The hash of the whole request: the same key is the same question and is asked once."""
         return content_id("call", self.model, list(self.messages), list(self.parameters))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a call: a reply (``error`` None), or a failure and why, with what was paid for in vain.
+
+    ``requests`` is how often it was sent; 0 where the reply was there already, from another experiment.
+    """
+
+    call: JudgeCall
+    reply: Reply | None
+    error: str | None = None
+    requests: int = 1
+
+
+@dataclass(frozen=True)
+class Spending:
+    """What judge calls have cost: requests sent, tokens both ways, US dollars."""
+
+    calls: int = 0
+    tokens: int = 0
+    usd: float = 0.0
+
+    def __add__(self, other: "Spending") -> "Spending":
+        return Spending(self.calls + other.calls, self.tokens + other.tokens, self.usd + other.usd)
+
+    def __sub__(self, other: "Spending") -> "Spending":
+        return Spending(self.calls - other.calls, self.tokens - other.tokens, self.usd - other.usd)
 
 
 @dataclass(frozen=True)
