@@ -1,7 +1,7 @@
 """A chat-completions server that does nothing but wait: ``python -m benchmarks.latency_server --latency-ms 200``.
 
-As light as asyncio allows (no HTTP library), so that on a machine with few cores what is measured is the client. It ranks
-the labels of the last line of the request in the order given, which is all that a client needs to go on.
+As light as asyncio allows (no HTTP library), so that on a machine with few cores what is measured is the client. It
+ranks the labels of the last line of the request in the order given, which is all that a client needs to go on.
 """
 
 import argparse

@@ -13,7 +13,7 @@ from typing import TypeVar
 from cyclealign.budget import Budget, Expectation, spending_on
 from cyclealign.clients import Complete
 from cyclealign.config import BudgetSettings
-from cyclealign.errors import BudgetReached, JudgeBusy, JudgeCallFailed, JudgeFaltered, JudgeUnavailable
+from cyclealign.errors import JudgeBusy, JudgeCallFailed, JudgeFaltered, JudgeUnavailable
 from cyclealign.limits import Gate, Pace, Unhurried
 from cyclealign.prices import Price
 from cyclealign.records import JudgeCall, Outcome, Reply, Spending
@@ -39,7 +39,7 @@ class Manners:
 
 @dataclass
 class _Attempts:
-    """One call's history: requests sent, faults met, seconds spent on waiting for a busy judge, what was paid in vain."""
+    """One call's history: requests sent, faults met, seconds of waiting for a busy judge, what was paid in vain."""
 
     requests: int = 0
     faults: int = 0
@@ -67,7 +67,7 @@ class Asking:
     ) -> None:
         self._complete, self._manners, self._recall, self._record = complete, manners, recall, record
         self._asked: dict[str, asyncio.Future[Reply | None]] = {}
-        self._gone: JudgeUnavailable | BudgetReached | None = None
+        self._gone: Exception | None = None
 
     async def __call__(self, call: JudgeCall) -> Reply | None:
         """The reply, or None where the call failed. The same request is asked once, however often it is made.
@@ -75,6 +75,7 @@ class Asking:
         Raises:
             JudgeUnavailable: no call can succeed; those under way are not cut off, since they will be paid for.
             BudgetReached: this call might cost more than is left; those under way go on to their end.
+            StoreError: a reply could not be stored; no further ones are paid for.
         """
         if call.key not in self._asked:
             self._asked[call.key] = asyncio.ensure_future(self._answer(call))
@@ -94,7 +95,7 @@ class Asking:
                 wait = self._put_off(attempts, error, entered)
             except JudgeFaltered:
                 wait = self._backoff(attempts.faults - 1)
-            except (JudgeUnavailable, BudgetReached) as error:
+            except Exception as error:  # no call can succeed, may be made, or can be stored
                 self._gone = error
                 raise
             finally:
@@ -106,7 +107,7 @@ class Asking:
 
         Raises:
             JudgeBusy, JudgeFaltered: it is to be asked again.
-            JudgeUnavailable, BudgetReached: nothing is to be asked any more.
+            Exception: nothing is to be asked any more.
         """
         try:
             reply = await self._paid_for(call, attempts)
@@ -132,17 +133,17 @@ class Asking:
         manners = self._manners
         expected = manners.expectation.of(call)
         await manners.budget.set_aside(expected)
-        paid: Reply | None = None
+        paid, sent = None, 0
         try:
             await manners.pace.take(expected.tokens)
-            attempts.requests += 1
+            attempts.requests, sent = attempts.requests + 1, 1
             paid = await self._complete(call)
             return paid
         except JudgeCallFailed as error:
             paid = error.paid
             raise
         finally:
-            actual = spending_on(paid)
+            actual = spending_on(paid, sent)
             manners.budget.settle(expected, actual)
             manners.pace.settle(actual.tokens - expected.tokens if paid else 0)
             if paid:

@@ -9,6 +9,7 @@ from cyclealign.records import JudgeCall, Reply, Spending
 
 # Before the first reply: more tokens to a character than any tokenizer makes of plain English (about 0.25).
 CAUTIOUS_TOKENS_PER_CHARACTER = 0.5
+ROUNDING = 1e-12  # of sums of dollars
 
 
 class Expectation:
@@ -35,9 +36,6 @@ class Budget:
     """Money, tokens and calls that may still be spent; what is under way is set aside until its cost is known."""
 
     def __init__(self, settings: BudgetSettings, spent: Spending) -> None:
-        self._most = Spending(
-            *(_no_less(each) for each in (settings.calls, settings.tokens)), usd=_no_less(settings.usd)  # type: ignore[arg-type]
-        )
         self._settings, self.spent, self._aside = settings, spent, Spending()
         self._under_way = 0
         self._settled = asyncio.Event()
@@ -64,8 +62,9 @@ class Budget:
         self._settled.set()
 
     def _fits(self, spending: Spending) -> bool:
-        most = self._most
-        return spending.calls <= most.calls and spending.tokens <= most.tokens and spending.usd <= most.usd + 1e-12
+        most = self._settings
+        limits = ((spending.calls, most.calls), (spending.tokens, most.tokens), (spending.usd - ROUNDING, most.usd))
+        return all(limit is None or amount <= limit for amount, limit in limits)
 
     def _message(self) -> str:
         limits = {
@@ -97,7 +96,3 @@ def spending_on(reply: Reply | None, requests: int = 1) -> Spending:
     if reply is None:
         return Spending(requests)
     return Spending(requests, reply.prompt_tokens + reply.completion_tokens, reply.cost_usd)
-
-
-def _no_less(limit: float | None) -> float:
-    return float("inf") if limit is None else limit

@@ -26,6 +26,9 @@ Complete = Callable[[JudgeCall], Awaitable[Reply]]
 # No ranking is as long; what is, is a fault, and need not be kept whole.
 MOST_REPLY_CHARACTERS = 50_000
 MOST_ERROR_CHARACTERS = 500
+KEEPALIVE_SECONDS = 30.0
+# "any text" given to a server that wants no key is no secret, and may be part of an honest reply.
+LEAST_KEY_CHARACTERS = 8
 
 
 class JudgeClient:
@@ -35,11 +38,10 @@ class JudgeClient:
     into models take three times as much of the processor (docs/judging.md).
     """
 
-    def __init__(
-        self, settings: JudgeSettings, base_url: str | None, api_key: str, price: Price | None = None
-    ) -> None:
+    def __init__(self, settings: JudgeSettings, base_url: str | None, api_key: str, price: Price | None = None) -> None:
         self._settings, self._api_key, self._price = settings, api_key, price or Price()
-        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=settings.concurrency)
+        # Without a number of its own, aiohttp's is 100.
+        limits = httpx2.Limits(max_connections=settings.concurrency, keepalive_expiry=KEEPALIVE_SECONDS)
         self._client = AsyncOpenAI(
             base_url=base_url,
             api_key=api_key,
@@ -115,7 +117,9 @@ class JudgeClient:
         if status in (401, 403, 404):
             return JudgeUnavailable(self._refused(status))
         if error.code in ("insufficient_quota", "billing_hard_limit_reached") or status == 402:
-            return JudgeUnavailable(f"The account of the judge's key has no money left ({status}). Top it up; run again.")
+            return JudgeUnavailable(
+                f"The account of the judge's key has no money left ({status}). Top it up; run again."
+            )
         if status == 429 or (status == 503 and "retry-after" in error.response.headers):
             return JudgeBusy(text, wait_asked_for(error.response.headers, time.time()))
         if status in (408, 409, 425) or status >= 500:
@@ -141,7 +145,7 @@ class JudgeClient:
 
     def _redacted(self, text: str) -> str:
         """What providers send may quote the key; it must not reach the database or a log."""
-        return text.replace(self._api_key, "[key]") if self._api_key else text
+        return text.replace(self._api_key, "[key]") if len(self._api_key) >= LEAST_KEY_CHARACTERS else text
 
 
 def body_of(call: JudgeCall) -> dict[str, Any]:
@@ -186,7 +190,7 @@ def wait_asked_for(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and all that led to it; the library's own class for it does not tell a refused connection from a cut."""
+    """The error and all that led to it; the library's own class does not tell a refused connection from a cut one."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

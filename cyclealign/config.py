@@ -274,6 +274,8 @@ def _complaint(path: str, problem: object) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"{path}: unknown setting '{key}'. See docs/configuration.md for every setting."
+    if key == "judge.base_url":  # a password in it must not be found again in a log
+        return f"{path}: '{key}' is an address such as https://api.openai.com/v1, without user, password or '?'."
     if "api_key" in key:  # whoever pastes a key here must not find it again in a log
         return f"{path}: '{key}' is the name of the variable or block that holds the key, never the key itself."
     if problem["type"] == "value_error":

@@ -8,7 +8,7 @@ MINUTE_SECONDS = 60.0
 
 
 class Gate:
-    """Bounds the calls under way. A 429 halves the bound and closes the gate for a while; each success opens it by a bit.
+    """Bounds the calls under way. A 429 halves the bound and closes the gate for a while; a success widens it a bit.
 
     Additive increase and multiplicative decrease, as TCP does (Chiu and Jain, 1989): the bound settles just under what
     the judge bears, and runs that share a judge come to share it fairly.

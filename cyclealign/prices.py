@@ -44,7 +44,9 @@ def load_prices(path: Path) -> dict[str, Price]:
     try:
         return _Table.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).models
     except OSError as error:
-        raise BadConfig(f"{path}: the table of prices cannot be read ({error.strerror}). Correct judge.prices.") from error
+        raise BadConfig(
+            f"{path}: the table of prices cannot be read ({error.strerror}). Correct judge.prices."
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadConfig(f"{path}: not a TOML file: {error}") from error
     except ValidationError as error:
@@ -55,6 +57,8 @@ def load_prices(path: Path) -> dict[str, Price]:
 def price_of(judge: JudgeSettings, table: Path) -> Price | None:
     """The price of the judge's model: the config's own, else the table's; None where nobody knows it.
 
+    The simulated judge costs nothing unless the config says so.
+
     Raises:
         BadConfig: the table is wanted and cannot be read.
     """
@@ -62,4 +66,6 @@ def price_of(judge: JudgeSettings, table: Path) -> Price | None:
     if prompt is not None or completion is not None:
         cached = judge.usd_per_million_cached_tokens
         return Price(prompt=prompt or 0.0, completion=completion or 0.0, cached=cached)
+    if judge.kind == "simulated":
+        return Price()
     return load_prices(table).get(judge.model)

@@ -7,8 +7,10 @@ a model or a data set wrote is ever compiled as a template: it is only ever the 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+import jinja2
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, UndefinedError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -119,13 +121,19 @@ def repair_text(template: Template, problem: str, labels: Sequence[str]) -> str:
 def _rendered(template: Template, blocks: Sequence[str], variables: Mapping[str, object]) -> dict[str, str]:
     """The texts of those of the blocks that the template has."""
     try:
-        compiled = environment().from_string(template.text)
+        compiled = _compiled(template.text)
         context = compiled.new_context(dict(variables))
         return {name: "".join(compiled.blocks[name](context)).strip() for name in blocks if name in compiled.blocks}
     except UndefinedError as error:
         raise BadTemplate(f"Template '{template.name}': {error.message}.") from error
     except (TemplateError, TypeError, ValueError) as error:
         raise BadTemplate(f"Template '{template.name}' cannot be rendered: {error}") from error
+
+
+@lru_cache(maxsize=64)
+def _compiled(text: str) -> jinja2.Template:
+    """Compiled once: it takes longer than everything else that is done for a call."""
+    return environment().from_string(text)
 
 
 def rank_messages(

@@ -271,6 +271,18 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """Calls that were, or were about to be, handed to the provider's batch API together.
+
+    ``token`` is our name for it, ``batch_id`` the provider's (None: not known to have arrived), ``keys`` its calls'.
+    """
+
+    token: str
+    batch_id: str | None
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Spending:
     """What judge calls have cost: requests sent, tokens both ways, US dollars."""
 

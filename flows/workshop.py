@@ -1,28 +1,45 @@
 """From a config to working parts: the one place where store, policy and judge are wired together."""
 
-import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from cyclealign.asking import Asker, Asking
-from cyclealign.clients import JudgeClient
-from cyclealign.config import ExperimentConfig, JudgeSettings
-from cyclealign.errors import BadConfig, PolicyError
+from cyclealign.asking import Asker
+from cyclealign.config import ExperimentConfig
+from cyclealign.errors import PolicyError
 from cyclealign.files import hash_of_file, home
 from cyclealign.policy import Policy
-from cyclealign.records import Adapter, JudgeCall, Reply, Round
+from cyclealign.records import Adapter, Round
 from cyclealign.store import Store
 from cyclealign.training import WEIGHTS
+from flows.calling import judge_of
 from flows.leases import this_owner, this_run
 from flows.overlapping import Bell, as_they_come
 from flows.progress import tell
 
 T = TypeVar("T")
+# What may change while a round is open: none of it changes what the judge is asked.
+REACH = (
+    "base_url",
+    "api_key_variable",
+    "api_key_block",
+    "concurrency",
+    "requests_per_minute",
+    "tokens_per_minute",
+    "timeout_seconds",
+    "retries",
+    "backoff_seconds",
+    "patience_seconds",
+    "share_replies",
+    "prices",
+    "usd_per_million_prompt_tokens",
+    "usd_per_million_cached_tokens",
+    "usd_per_million_completion_tokens",
+)
 # One piece of judging: it asks what it must, and returns what it made of the replies.
 Job = Callable[[Asker], Awaitable[T]]
 
@@ -101,33 +118,10 @@ class Workshop:
         """Run the jobs that ``look`` finds each time the bell rings; they need not be there from the beginning."""
 
         async def run() -> list[T]:
-            async with self.judge_of(round_) as asker:
+            async with judge_of(self, round_) as asker:
                 return await as_they_come(asker, look, bell, self.config.judge.concurrency)
 
         return bell.run(run)
-
-    @asynccontextmanager
-    async def judge_of(self, round_: Round) -> AsyncIterator[Asker]:
-        """Where the round's questions go: stored replies cost nothing, new ones are stored as they come.
-
-        The judge is looked for at the first question that has no stored reply.
-        """
-        async with AsyncExitStack() as tools:
-            clients: list[JudgeClient] = []
-
-            async def complete(call: JudgeCall) -> Reply:
-                if not clients:
-                    clients.append(JudgeClient(self.config.judge, self.judge_address, api_key(self.config.judge)))
-                    tools.push_async_exit(clients[0])
-                return await clients[0].complete(call)
-
-            yield Asking(
-                complete,
-                self.config.judge.concurrency,
-                recall=lambda call: self.store.answered(round_.experiment, call.key),
-                on_reply=lambda call, reply: self.store.record_reply(round_.id, call, reply),
-                on_failure=lambda call, error: self.store.record_failure(round_.id, call, error),
-            )
 
     def use(self, adapter: Adapter | None) -> None:
         """Put an adapter on the policy, after a look that it is the one that the history tells of."""
@@ -158,42 +152,8 @@ def open_workshop(config: ExperimentConfig) -> Iterator[Workshop]:
         yield Workshop(config, store, stack)
 
 
-def api_key(judge: JudgeSettings) -> str:
-    """The judge's key, from the environment or a Prefect Secret block; it stays in this process.
-
-    Raises:
-        BadConfig: there is none, naming where it was looked for.
-    """
-    if judge.kind == "simulated":
-        return "no-key"  # it asks for none; a real key has no business there
-    if key := os.environ.get(judge.api_key_variable):
-        return key
-    if judge.api_key_block:
-        return key_in_block(judge.api_key_block)
-    raise BadConfig(
-        f"No key for the judge: set the environment variable {judge.api_key_variable}, or name a Prefect Secret block "
-        "in judge.api_key_block. For a local server without a key, set the variable to any text."
-    )
-
-
-def key_in_block(name: str) -> str:
-    """The value of a Prefect Secret block."""
-    from prefect.blocks.system import Secret
-
-    try:
-        block = Secret.load(name)
-    except ValueError as error:
-        raise BadConfig(f"There is no Secret block '{name}'. Create it in the Prefect UI under Blocks.") from error
-    assert isinstance(block, Secret)  # outside an event loop, load is not a coroutine
-    return str(block.get())
-
-
 def as_opened(config: ExperimentConfig, round_: Round) -> ExperimentConfig:
-    """The settings that the round was opened with; only how to reach the judge is taken from the present config."""
+    """The settings that the round was opened with; how to reach the judge, how fast, and the budget are today's."""
     opened = ExperimentConfig.model_validate(round_.plan.settings)
-    now = config.judge
-    reach = {
-        name: getattr(now, name)
-        for name in ("base_url", "api_key_variable", "api_key_block", "concurrency", "timeout_seconds", "retries")
-    }
-    return opened.model_copy(update={"judge": opened.judge.model_copy(update=reach)})
+    reach = {name: getattr(config.judge, name) for name in REACH}
+    return opened.model_copy(update={"judge": opened.judge.model_copy(update=reach), "budget": config.budget})

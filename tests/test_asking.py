@@ -2,8 +2,11 @@
 
 import asyncio
 
-from cyclealign.asking import Asking, every
-from cyclealign.errors import JudgeCallFailed, JudgeUnavailable
+import pytest
+
+from cyclealign.asking import Asking, Manners, every
+from cyclealign.errors import JudgeBusy, JudgeCallFailed, JudgeFaltered, JudgeUnavailable, StoreError
+from cyclealign.limits import Gate
 from tests.test_judging import call, reply
 
 
@@ -31,13 +34,10 @@ def outcomes(judge, calls, concurrency=3, stored=None):
     replied, failed, memory = [], [], stored or {}
 
     async def run():
-        asking = Asking(
-            judge.complete,
-            concurrency,
-            recall=lambda each: memory.get(each.key),
-            on_reply=lambda each, _: replied.append(each.key),
-            on_failure=lambda each, _: failed.append(each.key),
-        )
+        async def record(outcome):
+            (failed if outcome.error else replied).append(outcome.call.key)
+
+        asking = Asking(judge.complete, Manners(Gate(concurrency)), lambda each: memory.get(each.key), record)
         return await every(asking(each) for each in calls)
 
     try:
@@ -82,3 +82,87 @@ def test_a_stored_reply_and_a_question_asked_twice_cost_nothing():
     assert sorted(judge.asked) == sorted(replied) == sorted({calls[0].key, calls[1].key})
     assert results[0] == results[2]
     assert results[3].text == "stored"
+
+
+def scripted(*happenings):
+    """A judge that does these things one after another: raises errors, returns replies."""
+    left = list(happenings)
+
+    async def complete(asked):
+        done = left.pop(0)
+        if isinstance(done, Exception):
+            raise done
+        return done
+
+    return complete
+
+
+def outcome_of(complete, retries=3, patience=600.0):
+    """What was recorded of one call, and its result or the error."""
+    recorded = []
+
+    async def record(outcome):
+        recorded.append(outcome)
+
+    async def run():
+        manners = Manners(Gate(2), retries=retries, backoff_seconds=1e-6, patience_seconds=patience)
+        return await Asking(complete, manners, lambda each: None, record)(call(0))
+
+    try:
+        return recorded, asyncio.run(run())
+    except JudgeUnavailable as error:
+        return recorded, error
+
+
+def test_faults_are_asked_again_and_what_they_cost_is_counted():
+    """Prevents a verdict lost to a passing fault, and money that no history shows."""
+    recorded, result = outcome_of(scripted(JudgeFaltered("502"), JudgeFaltered("empty", reply("")), reply("{}")))
+    assert result.text == "{}"
+    assert (result.prompt_tokens, recorded[0].requests) == (20, 3)
+    assert len(recorded) == 1
+
+
+def test_a_fault_that_lasts_fails_the_call_after_its_retries():
+    recorded, result = outcome_of(scripted(*[JudgeFaltered("502")] * 3), retries=2)
+    assert result is None
+    assert (recorded[0].error, recorded[0].requests, recorded[0].reply) == ("502", 3, None)
+
+
+def test_what_no_retry_can_mend_is_not_retried():
+    recorded, result = outcome_of(scripted(JudgeCallFailed("refuses", reply(""))))
+    assert result is None
+    assert (recorded[0].requests, recorded[0].reply.completion_tokens) == (1, 5)
+
+
+def test_a_busy_judge_costs_no_retry():
+    """Prevents calls that fail because a judge limits its rate, which is no fault."""
+    assert outcome_of(scripted(*[JudgeBusy("429", 1e-6)] * 20, reply("{}")), retries=0)[1].text == "{}"
+
+
+def test_a_judge_that_is_busy_for_too_long_stops_the_run():
+    """Prevents a run that sleeps for days because of one header."""
+    _, error = outcome_of(scripted(JudgeBusy("429", 1e6)))
+    assert "judge.patience_seconds" in str(error)
+
+
+def test_nobody_at_the_address_stops_the_run_after_the_retries():
+    """Prevents thousands of failures recorded for a server that is only being restarted, or is not there."""
+    gone = [JudgeFaltered("does not answer", unreachable=True)] * 2
+    assert outcome_of(scripted(*gone, reply("{}")), retries=2)[1].text == "{}"
+    assert isinstance(outcome_of(scripted(*gone), retries=1)[1], JudgeUnavailable)
+
+
+def test_a_database_that_fails_stops_the_paying():
+    """Prevents replies that are paid for and lost, one after another."""
+    judge = FakeJudge()
+
+    async def record(outcome):
+        raise StoreError("disk full")
+
+    async def run():
+        asking = Asking(judge.complete, Manners(Gate(2)), lambda each: None, record)
+        await every(asking(call(number)) for number in range(20))
+
+    with pytest.raises(StoreError):
+        asyncio.run(run())
+    assert len(judge.asked) <= 2

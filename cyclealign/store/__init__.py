@@ -8,6 +8,7 @@ from types import TracebackType
 
 from cyclealign.store import connecting, migrating
 from cyclealign.store.answers import AnswerMemory
+from cyclealign.store.batches import BatchMemory
 from cyclealign.store.calls import CallMemory
 from cyclealign.store.connecting import database_url
 from cyclealign.store.demonstrations import DemonstrationMemory
@@ -27,6 +28,7 @@ class Store(
     RoundMemory,
     AnswerMemory,
     CallMemory,
+    BatchMemory,
     RankingMemory,
     DemonstrationMemory,
     MeasurementMemory,

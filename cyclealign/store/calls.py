@@ -1,15 +1,16 @@
 """Every judge call whole: a question that was answered is never asked, or paid, again."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
 from cyclealign.store.connecting import Database
 from cyclealign.store.writing import experiment_of, insert, now
 
-_PAID = ("prompt_tokens", "completion_tokens", "cost_usd", "seconds")
+_PAID = ("prompt_tokens", "cached_prompt_tokens", "completion_tokens", "cost_usd", "seconds")
 
 
 class CallMemory(Database):
@@ -29,40 +30,85 @@ class CallMemory(Database):
             )
             return None if row is None else _reply_record(row)
 
-    def record_reply(self, round_id: int, call: records.JudgeCall, reply: records.Reply) -> None:
-        """Record a reply; it replaces an earlier failure of the same request, never an earlier reply.
+    def answered_keys(self, experiment: str) -> frozenset[str]:
+        """The keys of all requests that were answered in any round of the experiment."""
+        call = tables.JudgeCall
+        with self.reading() as session:
+            found = session.scalars(
+                select(call.key)
+                .join(tables.Experiment, tables.Experiment.id == call.experiment_id)
+                .where(tables.Experiment.name == experiment, call.status == "answered")
+            )
+            return frozenset(found)
 
-        A paid reply is recorded whatever became of the round.
+    def answered_elsewhere(self, key: str) -> records.Reply | None:
+        """The reply to this request that any experiment got first; it costs whoever takes it nothing."""
+        call = tables.JudgeCall
+        with self.reading() as session:
+            found = select(call).where(call.key == key, call.status == "answered").order_by(call.id).limit(1)
+            row = session.scalar(found)
+            return None if row is None else _free(_reply_record(row))
+
+    def spent(self, experiment: str, round_id: int | None = None) -> records.Spending:
+        """What the judge has cost the experiment, or one round of it; failed requests cost, too."""
+        call = tables.JudgeCall
+        sums = [call.attempts, call.prompt_tokens + call.completion_tokens, call.cost_usd]
+        statement = (
+            select(*(func.coalesce(func.sum(each), 0) for each in sums))
+            .join(tables.Experiment, tables.Experiment.id == call.experiment_id)
+            .where(tables.Experiment.name == experiment)
+        )
+        with self.reading() as session:
+            mine = statement if round_id is None else statement.where(call.round_id == round_id)
+            calls, tokens, usd = session.execute(mine).one()
+            return records.Spending(int(calls), int(tokens), float(usd))
+
+    def record_calls(self, round_id: int, outcomes: Sequence[records.Outcome]) -> None:
+        """Record what became of calls (different ones), all or none.
+
+        A reply replaces an earlier failure of the same request, nothing replaces a reply. What was paid is recorded
+        whatever became of the round.
         """
         with self.writing() as session:
-            _record(session, round_id, call, {"status": "answered", "answered_at": now(), **_reply_row(reply)})
+            _record(session, round_id, outcomes)
+
+    def record_reply(self, round_id: int, call: records.JudgeCall, reply: records.Reply) -> None:
+        """Record one reply."""
+        self.record_calls(round_id, [records.Outcome(call, reply)])
 
     def record_failure(
         self, round_id: int, call: records.JudgeCall, error: str, reply: records.Reply | None = None
     ) -> None:
-        """Record that a request failed and why; with ``reply``, that one came and was paid but cannot be read.
-
-        A request that was answered before stays answered.
-        """
-        with self.writing() as session:
-            _record(session, round_id, call, {"status": "failed", "error": error, **_reply_row(reply)})
+        """Record that a request failed and why; with ``reply``, that one came and was paid but cannot be used."""
+        self.record_calls(round_id, [records.Outcome(call, reply, error)])
 
 
-def _record(session: Session, round_id: int, call: records.JudgeCall, outcome: dict[str, Any]) -> None:
-    asked = {**_call_row(round_id, call), "error": None, "answered_at": None, **outcome}
-    statement = insert(session, tables.JudgeCall).values(
-        experiment_id=experiment_of(round_id), attempts=1, asked_at=now(), **asked
-    )
+def _record(session: Session, round_id: int, outcomes: Sequence[records.Outcome]) -> None:
+    rows = [_outcome_row(round_id, outcome) for outcome in outcomes]
+    if not rows:
+        return
+    statement = insert(session, tables.JudgeCall).values(experiment_id=experiment_of(round_id))
     old, new = tables.JudgeCall, statement.excluded
-    changed = {name: new[name] for name in asked if name not in ("key", *_PAID)}
-    spent = {name: getattr(old, name) + new[name] for name in _PAID}
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=[old.experiment_id, old.key],
-            set_={**changed, **spent, "attempts": old.attempts + 1},
-            where=old.status == "failed",
-        )
+    summed = ("attempts", *_PAID)
+    changed = {name: new[name] for name in rows[0] if name not in ("key", "asked_at", *summed)}
+    spent = {name: getattr(old, name) + new[name] for name in summed}
+    statement = statement.on_conflict_do_update(
+        index_elements=[old.experiment_id, old.key], set_={**changed, **spent}, where=old.status == "failed"
     )
+    session.execute(statement, rows)
+
+
+def _outcome_row(round_id: int, outcome: records.Outcome) -> dict[str, Any]:
+    answered = outcome.error is None
+    return {
+        **_call_row(round_id, outcome.call),
+        **_reply_row(outcome.reply),
+        "status": "answered" if answered else "failed",
+        "error": outcome.error,
+        "attempts": outcome.requests,
+        "asked_at": now(),
+        "answered_at": now() if answered else None,
+    }
 
 
 def _call_row(round_id: int, call: records.JudgeCall) -> dict[str, Any]:
@@ -86,10 +132,15 @@ def _reply_row(reply: records.Reply | None) -> dict[str, Any]:
         "reply": reply.text,
         "returned_model": reply.model,
         "prompt_tokens": reply.prompt_tokens,
+        "cached_prompt_tokens": reply.cached_prompt_tokens,
         "completion_tokens": reply.completion_tokens,
         "cost_usd": reply.cost_usd,
         "seconds": reply.seconds,
     }
+
+
+def _free(reply: records.Reply) -> records.Reply:
+    return records.Reply(reply.text, reply.model, prompt_tokens=0, completion_tokens=0, cost_usd=0.0, seconds=0.0)
 
 
 def _reply_record(row: tables.JudgeCall) -> records.Reply:
@@ -100,4 +151,5 @@ def _reply_record(row: tables.JudgeCall) -> records.Reply:
         completion_tokens=row.completion_tokens,
         cost_usd=row.cost_usd,
         seconds=row.seconds,
+        cached_prompt_tokens=row.cached_prompt_tokens,
     )

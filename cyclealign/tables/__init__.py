@@ -26,7 +26,7 @@ from cyclealign.tables.rounds import (
     RoundStep,
     RoundTemplate,
 )
-from cyclealign.tables.verdicts import Agreement, Candidate, JudgeCall, Ranking, RankingPlace
+from cyclealign.tables.verdicts import Agreement, Candidate, JudgeBatch, JudgeCall, Ranking, RankingPlace
 
 __all__ = [
     "Adapter",
@@ -40,6 +40,7 @@ __all__ = [
     "DistillationRun",
     "DistillationStep",
     "Experiment",
+    "JudgeBatch",
     "JudgeCall",
     "LabelledList",
     "Metric",

@@ -33,7 +33,10 @@ class Candidate(Base):
 
 
 class JudgeCall(Base):
-    """One request to the judge, whole. Tokens, money and seconds are sums over all its paid attempts."""
+    """One request to the judge, whole. Tokens, money and seconds are sums over all its paid attempts.
+
+    ``attempts`` counts the requests sent; 0: the reply is that of another experiment, and cost this one nothing.
+    """
 
     __tablename__ = "judge_call"
     __table_args__ = (
@@ -56,6 +59,7 @@ class JudgeCall(Base):
     reply: Mapped[str | None]
     returned_model: Mapped[str | None]
     prompt_tokens: Mapped[int]
+    cached_prompt_tokens: Mapped[int] = mapped_column(server_default="0")
     completion_tokens: Mapped[int]
     cost_usd: Mapped[float]
     seconds: Mapped[float]
@@ -63,6 +67,25 @@ class JudgeCall(Base):
     attempts: Mapped[int]
     asked_at: Mapped[datetime]
     answered_at: Mapped[datetime | None]
+
+
+class JudgeBatch(Base):
+    """Calls that were handed to the provider's batch API together; written before they are, under a ``token`` of ours.
+
+    ``batch_id`` null: the provider has not named it yet, or never got it.
+    """
+
+    __tablename__ = "judge_batch"
+    __table_args__ = (one_of("status", "submitting", "submitted", "collected"),)
+    id: Mapped[Key]
+    experiment_id: Mapped[int] = mapped_column(ForeignKey("experiment.id"), index=True)
+    round_id: Mapped[RoundKey]
+    token: Mapped[str] = mapped_column(unique=True)
+    batch_id: Mapped[str | None]
+    call_keys: Mapped[list[Any]]
+    status: Mapped[str]
+    submitted_at: Mapped[datetime]
+    collected_at: Mapped[datetime | None]
 
 
 class Ranking(Base):

@@ -1,0 +1,200 @@
+"""How near asking the judge comes to what its latency allows: ``python -m benchmarks.judge_throughput --json``.
+
+The whole path of a run: rankings of lists as `flows.teaching` makes them (templates rendered, replies read), limits,
+budget, and every reply stored in a database before its result is used. The server is a process of its own that only
+waits. ``naive`` is what one writes in ten lines: `asyncio.gather` over batches of as many calls as are allowed at
+once, with the openai library as it comes, replies written one by one.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from openai import AsyncOpenAI
+
+from cyclealign import judging
+from cyclealign.asking import Asker
+from cyclealign.clients import parameters_of
+from cyclealign.config import ExperimentConfig, JudgeSettings
+from cyclealign.prompting import load_template
+from cyclealign.records import JudgeCall, Message, Prompt, Reply, Round, RoundPlan
+from cyclealign.store import Store
+from flows.workshop import Job, open_workshop
+
+PROMPTS = Path(__file__).parents[1] / "prompts"
+TEXTS = {f"candidate-{name}": f"{name} {'an answer of some words ' * 12}" for name in "abcd"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A server's latency, and how many calls are under way."""
+
+    latency_ms: float
+    in_flight: int
+    calls: int
+    slow_share: float = 0.0
+    slow_ms: float = 1500.0
+
+    @property
+    def ideal(self) -> float:
+        """Calls a second if everything but the waiting took no time."""
+        mean_ms = (1 - self.slow_share) * self.latency_ms + self.slow_share * self.slow_ms
+        return self.in_flight / mean_ms * 1e3
+
+
+CASES = (
+    Case(50, 8, 1200),
+    Case(200, 64, 2560),
+    Case(1000, 256, 2560),
+    Case(150, 50, 3000, slow_share=0.05),
+)
+
+
+@contextmanager
+def waiting_server(case: Case) -> Iterator[str]:
+    """The address of a server that answers after the case's latency."""
+    command = [sys.executable, "-m", "benchmarks.latency_server", "--latency-ms", str(case.latency_ms)]
+    command += ["--slow-share", str(case.slow_share), "--slow-ms", str(case.slow_ms)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}/v1"
+    finally:
+        process.stdin.close()
+        process.wait(10)
+        process.stdout.close()
+
+
+def settings_for(case: Case, url: str) -> ExperimentConfig:
+    """A config as a user would write it."""
+    judge = JudgeSettings(
+        kind="openai", base_url=url, model="waiting", concurrency=case.in_flight, usd_per_million_prompt_tokens=1.0
+    )
+    return ExperimentConfig(experiment="throughput", judge=judge)
+
+
+def round_on(store: Store, config: ExperimentConfig) -> Round:
+    """A round to record the calls in."""
+    prompt = Prompt.of((Message(role="user", content="What should I do?"),))
+    store.add_prompts("throughput", [(prompt, "train")], "benchmark")
+    template = load_template(PROMPTS, "rank")
+    settings = config.model_dump(mode="json")
+    plan = RoundPlan("throughput", settings, 0, (prompt,), (), (template,), (), "benchmark")
+    return store.open_round(plan, "benchmark", 3600)
+
+
+def calls_of(case: Case, round_: Round, judge: JudgeSettings, first: int) -> list[JudgeCall]:
+    """So many different requests."""
+    manner = judging.Manner(round_.plan.templates[0], judge.model, parameters_of(judge), 0)
+    return [
+        judging.rank_call(manner, "rank", f"{first + number}", f"Question {first + number}?", TEXTS, (), 0)
+        for number in range(case.calls)
+    ]
+
+
+def ours(case: Case, config: ExperimentConfig) -> float:
+    """Calls a second of the path that runs take."""
+    with open_workshop(config) as shop:
+        round_ = round_on(shop.store, config)
+        manner = judging.Manner(round_.plan.templates[0], config.judge.model, parameters_of(config.judge), 0)
+
+        def job(number: int) -> Job[bool]:
+            async def run(asker: Asker) -> bool:
+                question = f"Question {number}?"
+                call = judging.rank_call(manner, "rank", f"{number}", question, TEXTS, (), 0)
+                reply = await asker(call)
+                return reply is not None and bool(judging.verdict(call, reply))
+
+            return run
+
+        shop.ask(round_, "warm up", [job(-1 - number) for number in range(8)])
+        started = time.perf_counter()
+        verdicts = shop.ask(round_, "throughput", [job(number) for number in range(case.calls)])
+        rate = case.calls / (time.perf_counter() - started)
+        assert all(verdicts)
+        assert len(shop.store.answered_keys("throughput")) == case.calls + 8
+        return rate
+
+
+def naive(case: Case, config: ExperimentConfig) -> float:
+    """Calls a second of batches behind barriers."""
+    case = Case(**{**asdict(case), "calls": max(case.in_flight * 4, case.calls // 4)})
+    with open_workshop(config) as shop:
+        round_ = round_on(shop.store, config)
+        calls = calls_of(case, round_, config.judge, 0)
+
+        async def one(client: AsyncOpenAI, call: JudgeCall) -> None:
+            messages: Any = list(call.messages)
+            parameters: Any = dict(call.parameters)
+            made = await client.chat.completions.create(model=call.model, messages=messages, **parameters)
+            usage = made.usage
+            assert usage is not None
+            text = made.choices[0].message.content or ""
+            reply = Reply(text, made.model, usage.prompt_tokens, usage.completion_tokens, 0.0, 0.0)
+            shop.store.record_reply(round_.id, call, reply)
+            assert judging.verdict(call, reply)
+
+        async def run() -> float:
+            async with AsyncOpenAI(base_url=config.judge.base_url, api_key="no-key") as client:
+                started = time.perf_counter()
+                for start in range(0, len(calls), case.in_flight):
+                    await asyncio.gather(*(one(client, call) for call in calls[start : start + case.in_flight]))
+                return len(calls) / (time.perf_counter() - started)
+
+        return asyncio.run(run())
+
+
+def measured(case: Case, way: Callable[[Case, ExperimentConfig], float]) -> float:
+    """One run against a server and a database of its own."""
+    with tempfile.TemporaryDirectory() as home, waiting_server(case) as url:
+        os.environ.update(CYCLEALIGN_HOME=home, OPENAI_API_KEY="no-key")
+        os.environ.pop("CYCLEALIGN_DATABASE_URL", None)
+        return way(case, settings_for(case, url))
+
+
+def report(case: Case, repeats: int) -> dict[str, float]:
+    """The figures of one case: medians of ``repeats`` runs of ours, one of the naive way."""
+    rate = median(measured(case, ours) for _ in range(repeats))
+    return {
+        "latency_ms": case.latency_ms,
+        "slow_share": case.slow_share,
+        "in_flight": case.in_flight,
+        "calls": case.calls,
+        "calls_per_second": round(rate, 1),
+        "ideal_calls_per_second": round(case.ideal, 1),
+        "share_of_ideal": round(rate / case.ideal, 3),
+        "naive_calls_per_second": round(measured(case, naive), 1),
+        "overhead_ms_per_call": round((case.in_flight / rate - case.in_flight / case.ideal) * 1e3, 2),
+    }
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--case", type=int, action="append", help="The number of a case, from 0; all where absent.")
+    given = parser.parse_args()
+    found = [report(CASES[number], given.repeats) for number in given.case or range(len(CASES))]
+    if given.json:
+        print(json.dumps(found, indent=2))
+        return
+    print("| " + " | ".join(found[0]) + " |\n" + "|---" * len(found[0]) + "|")
+    for row in found:
+        print("| " + " | ".join(str(value) for value in row.values()) + " |")
+
+
+if __name__ == "__main__":
+    main()

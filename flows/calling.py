@@ -1,0 +1,121 @@
+"""Where a round's questions go: memory first, then the budget, the limits and the judge; every outcome is stored."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cyclealign.asking import Asker, Asking, Manners
+from cyclealign.budget import Budget, Expectation
+from cyclealign.clients import Complete, JudgeClient
+from cyclealign.config import ExperimentConfig, JudgeSettings
+from cyclealign.errors import BadConfig
+from cyclealign.limits import Gate, OwnPace, Pace
+from cyclealign.prices import Price, price_of
+from cyclealign.recording import Recorder
+from cyclealign.records import JudgeCall, Outcome, Reply, Round
+from cyclealign.store import Store
+from flows.keys import api_key
+
+if TYPE_CHECKING:
+    from flows.workshop import Workshop
+
+logger = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def judge_of(shop: "Workshop", round_: Round) -> AsyncIterator[Asker]:
+    """The asker of a round: stored replies cost nothing, new ones are stored before they are passed on.
+
+    The judge is looked for at the first question that has no stored reply.
+    """
+    judge, store = shop.config.judge, shop.store
+    price = known_price(shop.config)
+    async with AsyncExitStack() as tools:
+        recorder = Recorder[Outcome](lambda outcomes: store.record_calls(round_.id, outcomes))
+        await tools.enter_async_context(recorder)
+        memory = Memory(store, round_, judge.share_replies)
+        manners = Manners(
+            gate=Gate(judge.concurrency),
+            pace=pace_of(judge),
+            retries=judge.retries,
+            backoff_seconds=judge.backoff_seconds,
+            patience_seconds=judge.patience_seconds,
+            expectation=Expectation(price),
+            budget=budget_of(shop.config, store, round_),
+        )
+        yield Asking(when_wanted(shop, price, tools), manners, memory.recall, recorder.record)
+
+
+def when_wanted(shop: "Workshop", price: Price, tools: AsyncExitStack) -> Complete:
+    """A client that is made at the first call: a round whose replies are all stored needs no judge, and no key."""
+    client: JudgeClient | None = None
+    making = asyncio.Lock()
+
+    async def complete(call: JudgeCall) -> Reply:
+        nonlocal client
+        if client is None:
+            async with making:
+                if client is None:
+                    key = await asyncio.to_thread(api_key, shop.config.judge)
+                    made = JudgeClient(shop.config.judge, shop.judge_address, key, price)
+                    client = await tools.enter_async_context(made)
+        return await client.complete(call)
+
+    return complete
+
+
+class Memory:
+    """The replies that are stored: one question to the database at the beginning, then only for what is there."""
+
+    def __init__(self, store: Store, round_: Round, share: bool) -> None:
+        self._store, self._round, self._share = store, round_, share
+        self._answered = store.answered_keys(round_.experiment)
+
+    def recall(self, call: JudgeCall) -> Reply | None:
+        """The stored reply of this experiment; of any, where they are shared. One of another is noted as taken over."""
+        if call.key in self._answered:
+            return self._store.answered(self._round.experiment, call.key)
+        if not self._share or (reply := self._store.answered_elsewhere(call.key)) is None:
+            return None
+        self._store.record_calls(self._round.id, [Outcome(call, reply, requests=0)])
+        return reply
+
+
+def known_price(config: ExperimentConfig) -> Price:
+    """The price of the judge's model.
+
+    Raises:
+        BadConfig: nobody knows it, and there is a budget of money.
+    """
+    price = price_of(config.judge, prices_file(config.judge))
+    if price is not None:
+        return price
+    if config.budget.usd is not None:
+        raise BadConfig(
+            f"budget.usd is set, and nobody knows what '{config.judge.model}' costs. Add it to {config.judge.prices}, "
+            "or set judge.usd_per_million_prompt_tokens and judge.usd_per_million_completion_tokens."
+        )
+    logger.warning("No price for '%s' in %s: its calls are counted as free.", config.judge.model, config.judge.prices)
+    return Price()
+
+
+def prices_file(judge: JudgeSettings) -> Path:
+    """The table of prices; the one that comes with this checkout where the default is not in the current folder."""
+    given = Path(judge.prices)
+    shipped = Path(__file__).parents[1] / given.name
+    is_default = judge.prices == JudgeSettings.model_fields["prices"].default
+    return shipped if is_default and not given.exists() else given
+
+
+def budget_of(config: ExperimentConfig, store: Store, round_: Round) -> Budget:
+    """The budget, less what has been spent."""
+    only = round_.id if config.budget.of == "round" else None
+    return Budget(config.budget, store.spent(round_.experiment, only))
+
+
+def pace_of(judge: JudgeSettings) -> Pace:
+    """The limits of requests and tokens a minute."""
+    return OwnPace(judge.requests_per_minute, judge.tokens_per_minute)
