@@ -12,12 +12,13 @@ from cyclealign.budget import Budget, Expectation
 from cyclealign.clients import Complete, JudgeClient
 from cyclealign.config import ExperimentConfig, JudgeSettings
 from cyclealign.errors import BadConfig
-from cyclealign.limits import Gate, OwnPace, Pace
+from cyclealign.limits import Gate
 from cyclealign.prices import Price, price_of
 from cyclealign.recording import Recorder
 from cyclealign.records import JudgeCall, Outcome, Reply, Round
 from cyclealign.store import Store
 from flows.keys import api_key
+from flows.pace import pace_of
 
 if TYPE_CHECKING:
     from flows.workshop import Workshop
@@ -114,8 +115,3 @@ def budget_of(config: ExperimentConfig, store: Store, round_: Round) -> Budget:
     """The budget, less what has been spent."""
     only = round_.id if config.budget.of == "round" else None
     return Budget(config.budget, store.spent(round_.experiment, only))
-
-
-def pace_of(judge: JudgeSettings) -> Pace:
-    """The limits of requests and tokens a minute."""
-    return OwnPace(judge.requests_per_minute, judge.tokens_per_minute)

@@ -42,12 +42,12 @@ def arm(kind: str, count: int) -> None:
         before_call(TransformersPolicy, "answer", reached)
     elif kind == "in generation, once a reply is stored":
         stored = threading.Event()
-        after_call(Store, "record_reply", stored.set)
+        after_call(Store, "record_calls", stored.set)
         before_call(TransformersPolicy, "answer", lambda: left_over(left, lambda: (wait_for(stored), die())))
     elif kind == "with a reply, in generation":
         generating = threading.Event()
         before_call(TransformersPolicy, "answer", lambda: left_over(left, lambda: (generating.set(), wait_for_kill())))
-        before_call(Store, "record_reply", lambda: (wait_for(generating), die()))
+        before_call(Store, "record_calls", lambda: (wait_for(generating), die()))
     elif kind == "in training":
         before_call(trainers.ReportSteps, "on_step_end", reached)
     elif kind == "before commit":
