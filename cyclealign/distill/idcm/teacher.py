@@ -1,0 +1,70 @@
+"""ETM, the expensive one: a cross-encoder over (query, window) rows and the learned sum of the best window scores."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cyclealign.distill.idcm.windows import Windows, packed_rows
+from cyclealign.errors import BadConfig
+
+
+class TopWindows(nn.Module):
+    """A document's score: its ``top`` best window scores, best first, times learned weights that start at 1.
+
+    A window that is not there counts 0, by its mask and not by its score.
+    """
+
+    def __init__(self, top: int = 3) -> None:
+        super().__init__()
+        self.weights_L = nn.Parameter(torch.ones(top))
+
+    def forward(self, scores_NP: Tensor, mask_NP: Tensor) -> Tensor:
+        """Scores and mask of the windows, both (N, P), to document scores (N,)."""
+        top = min(len(self.weights_L), scores_NP.shape[1])
+        best_NL, places_NL = scores_NP.masked_fill(~mask_NP, -torch.inf).topk(top, dim=1)
+        return best_NL.masked_fill(~mask_NP.gather(1, places_NL), 0.0) @ self.weights_L[:top]
+
+
+class ETM(nn.Module):
+    """BERT_CAT on one window: the encoder's first hidden state, then Linear(hidden, 1).
+
+    Args:
+        encoder: any transformers encoder that takes ``input_ids`` and ``attention_mask``.
+        top: windows that make up a document's score.
+    """
+
+    def __init__(self, encoder: Any, top: int = 3) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Linear(encoder.config.hidden_size, 1)
+        self.aggregate = TopWindows(top)
+
+    @property
+    def embeddings(self) -> nn.Module:
+        """The embedding layer (words, positions, normalisation), which ESM reads.
+
+        Raises:
+            BadConfig: the encoder keeps it elsewhere.
+        """
+        found = getattr(self.encoder, "embeddings", None)
+        if not isinstance(found, nn.Module):
+            kind = type(self.encoder).__name__
+            raise BadConfig(f"{kind} has no `embeddings` layer for ESM to read. Take a BERT-like encoder.")
+        return found
+
+    def forward(self, ids_RW: Tensor, mask_RW: Tensor, segments_RW: Tensor) -> Tensor:
+        """Scores of rows of tokens, shape (R,); segments go to encoders that know two of them."""
+        more = {"token_type_ids": segments_RW} if getattr(self.encoder.config, "type_vocab_size", 0) > 1 else {}
+        hidden_RWH = self.encoder(input_ids=ids_RW, attention_mask=mask_RW.long(), **more).last_hidden_state
+        scores_R: Tensor = self.head(hidden_RWH[:, 0]).squeeze(1)
+        return scores_R
+
+    def window_scores(self, queries: Sequence[Tensor], windows: Sequence[Windows], rows_at_once: int = 64) -> Tensor:
+        """Scores of all given windows of all pairs, one after another, shape (R,).
+
+        Rows of several documents go through the encoder together, at most ``rows_at_once`` of them.
+        """
+        batches = zip(*(each.split(rows_at_once) for each in packed_rows(queries, windows)), strict=True)
+        return torch.cat([self(*batch) for batch in batches])

@@ -1,0 +1,92 @@
+"""Overlapping windows of a document's tokens, and (query, window) rows packed across documents. Masks say what is there.
+
+Shapes: ``P`` windows of a document, ``T`` tokens of a window, ``Q`` tokens of a query, ``R`` rows, ``W`` tokens of a row.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+
+@dataclass(frozen=True)
+class Windowing:
+    """How a document is cut: ``centre`` tokens of its own and ``overlap`` more on each side, ``most`` windows at most."""
+
+    centre: int = 50
+    overlap: int = 7
+    most: int = 40
+
+    @property
+    def tokens(self) -> int:
+        """Length of a full window, T."""
+        return self.centre + 2 * self.overlap
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows of one document, tokens at the left: ids (P, T) and mask (P, T), True where there is a token."""
+
+    ids_PT: Tensor  # noqa: N815
+    mask_PT: Tensor  # noqa: N815
+
+    def __len__(self) -> int:
+        """Number of windows, P."""
+        return self.ids_PT.shape[0]
+
+
+def cut(ids: Sequence[int], windowing: Windowing) -> Windows:
+    """Windows i = tokens [centre i - overlap, centre (i + 1) + overlap) of the document.
+
+    Every token is in the centre of exactly one window; a window without a token in its centre is not made. An empty
+    document gets one window without tokens, so that it too has a score.
+    """
+    centre, overlap = windowing.centre, windowing.overlap
+    kept = ids[: centre * windowing.most]
+    starts = range(0, max(1, len(kept)), centre)
+    rows = [kept[max(0, start - overlap) : start + centre + overlap] for start in starts]
+    ids_PT = torch.zeros(len(rows), windowing.tokens, dtype=torch.long)
+    for row, tokens in enumerate(rows):
+        ids_PT[row, : len(tokens)] = torch.tensor(tokens, dtype=torch.long)
+    lengths_P1 = torch.tensor([[len(tokens)] for tokens in rows])
+    return Windows(ids_PT, torch.arange(windowing.tokens) < lengths_P1)
+
+
+def packed_rows(queries: Sequence[Tensor], windows: Sequence[Windows]) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows ``query tokens + window tokens`` for all windows of all pairs, one under another.
+
+    Padding is at the end of a row only, so that a row's positions, and its score, do not depend on its neighbours.
+
+    Args:
+        queries: token ids of each pair's query without padding, shape (Q,) each.
+        windows: the windows of each pair that are to be scored.
+
+    Returns:
+        ids (R, W), mask (R, W) and segments (R, W): 0 in the query, 1 after it.
+    """
+    width = max(len(query) for query in queries) + windows[0].ids_PT.shape[1]
+    ids, masks, segments = [], [], []
+    for query_Q, each in zip(queries, windows, strict=True):
+        space = (0, width - len(query_Q) - each.ids_PT.shape[1])
+        query_PQ = query_Q.expand(len(each), -1)
+        ids.append(pad(torch.cat([query_PQ, each.ids_PT], dim=1), space))
+        masks.append(pad(torch.cat([torch.ones_like(query_PQ, dtype=torch.bool), each.mask_PT], dim=1), space))
+        segments.append((torch.arange(width) >= len(query_Q)).long().expand(len(each), -1))
+    ids_RW, mask_RW, segments_RW = torch.cat(ids), torch.cat(masks), torch.cat(segments)
+    longest = int(mask_RW.sum(1).max())
+    return ids_RW[:, :longest], mask_RW[:, :longest], segments_RW[:, :longest]
+
+
+def padded(queries: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Queries of several lengths as one tensor: ids (N, Q), mask (N, Q)."""
+    ids_NQ = torch.nn.utils.rnn.pad_sequence(list(queries), batch_first=True)
+    lengths_N1 = torch.tensor([[len(query)] for query in queries])
+    return ids_NQ, torch.arange(ids_NQ.shape[1]) < lengths_N1
+
+
+def by_document(flat_R: Tensor, counts: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Scores of packed rows as one row a document: scores (N, P) with 0 as padding, mask (N, P)."""
+    scores_NP = torch.nn.utils.rnn.pad_sequence(list(flat_R.split(list(counts))), batch_first=True)
+    return scores_NP, torch.arange(scores_NP.shape[1]) < torch.tensor([[count] for count in counts])
