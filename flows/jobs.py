@@ -59,7 +59,14 @@ class Entry:
         return getattr(importlib.import_module(self.flow_module), self.package)
 
 
-JOBS = {entry.name: entry for entry in (Entry("pld"), Entry("leaf", needs=("scipy", "sentence_transformers")))}
+JOBS = {
+    entry.name: entry
+    for entry in (
+        Entry("pld"),
+        Entry("leaf", needs=("scipy", "sentence_transformers")),
+        Entry("idcm", needs=("scipy", "ir_measures", "bm25s")),
+    )
+}
 
 
 def job_named(name: str) -> Entry:

@@ -12,6 +12,11 @@ class Judged:
     candidates: tuple[str, ...]
     relevant: frozenset[str]
 
+    @property
+    def others(self) -> list[str]:
+        """Candidates that are not relevant."""
+        return [each for each in self.candidates if each not in self.relevant]
+
 
 @dataclass(frozen=True)
 class Triple:

@@ -10,6 +10,8 @@ from cyclealign.distill.idcm.student import ESM
 from cyclealign.distill.idcm.teacher import ETM
 from cyclealign.distill.idcm.windows import Windows, by_document, padded
 
+DOCUMENTS_AT_ONCE = 2
+
 
 @dataclass(frozen=True)
 class Cascade:
@@ -25,7 +27,10 @@ class Cascade:
         ESM's scores choose and never enter. The chosen windows of all documents go through ETM packed together.
         """
         esm_NP, mask_NP = esm_scores(self.esm, queries, documents)
-        chosen = [chosen_windows(esm_P[mask_P], each, k) for esm_P, mask_P, each in zip(esm_NP, mask_NP, documents, strict=True)]
+        chosen = [
+            chosen_windows(esm_P[mask_P], each, k)
+            for esm_P, mask_P, each in zip(esm_NP, mask_NP, documents, strict=True)
+        ]
         return self.every_window(queries, chosen)
 
     @torch.inference_mode()
@@ -49,8 +54,19 @@ def etm_scores(etm: ETM, queries: Sequence[Tensor], documents: Sequence[Windows]
 
 
 def esm_scores(esm: ESM, queries: Sequence[Tensor], documents: Sequence[Windows]) -> tuple[Tensor, Tensor]:
-    """ESM's window scores (N, P) and mask (N, P); each query is encoded once."""
-    counts = [len(each) for each in documents]
+    """ESM's window scores (N, P) and mask (N, P).
+
+    A few documents at a time: what lies between the layers then stays in the processor's cache.
+    """
+    starts = range(0, len(documents), DOCUMENTS_AT_ONCE)
+    ends = [start + DOCUMENTS_AT_ONCE for start in starts]
+    parts = [_packed_esm(esm, queries[a:b], documents[a:b]) for a, b in zip(starts, ends, strict=True)]
+    return by_document(torch.cat(parts), [len(each) for each in documents])
+
+
+def _packed_esm(esm: ESM, queries: Sequence[Tensor], documents: Sequence[Windows]) -> Tensor:
+    """ESM's scores of all windows, one after another; each query is encoded once."""
+    counts = torch.tensor([len(each) for each in documents])
     windows = torch.cat([each.ids_PT for each in documents]), torch.cat([each.mask_PT for each in documents])
-    pair_R = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-    return by_document(esm(*padded(queries), windows, pair_R), counts)
+    scores_R: Tensor = esm(*padded(queries), windows, torch.repeat_interleave(torch.arange(len(counts)), counts))
+    return scores_R

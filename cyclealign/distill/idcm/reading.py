@@ -27,7 +27,9 @@ def load(settings: DataSettings, seed: int) -> Collection:
     train, test = _qrels(Path(settings.train_qrels)), _qrels(Path(settings.test_qrels))
     both = train.keys() & test.keys()
     if both:
-        raise DistillError(f"{len(both)} queries are in training and test judgements, '{min(both)}' for one. Part them.")
+        raise DistillError(
+            f"{len(both)} queries are in training and test judgements, '{min(both)}' for one. Part them."
+        )
     asked = [*train, *test]
     found = _run(Path(settings.run)) if settings.run else bm25(documents, queries, asked, settings.candidates)
     passages = tuple(_triples(Path(settings.triples))) if settings.triples else ()
@@ -41,7 +43,14 @@ def named_files(settings: DataSettings) -> list[Path]:
     """The files that the settings name; none for the made-up world."""
     if settings.source == "made":
         return []
-    given = (settings.corpus, settings.queries, settings.train_qrels, settings.test_qrels, settings.run, settings.triples)
+    given = (
+        settings.corpus,
+        settings.queries,
+        settings.train_qrels,
+        settings.test_qrels,
+        settings.run,
+        settings.triples,
+    )
     return [Path(each) for each in given if each is not None]
 
 
@@ -108,14 +117,18 @@ def _run(path: Path) -> dict[str, list[str]]:
             query, _, document, _, score, _ = columns
             found[query].append((float(score), document))
         except ValueError as error:
-            raise DistillError(f"{path}:{number}: not a line of a TREC run (query Q0 document rank score name).") from error
+            raise DistillError(
+                f"{path}:{number}: not a line of a TREC run (query Q0 document rank score name)."
+            ) from error
     return {query: [document for _, document in sorted(rows, key=lambda row: -row[0])] for query, rows in found.items()}
 
 
 def _triples(path: Path) -> Iterator[Triple]:
     for number, columns in _columns(path, "\t"):
         if len(columns) != 3:
-            raise DistillError(f"{path}:{number}: not a line of query, positive and negative passage with tabs between.")
+            raise DistillError(
+                f"{path}:{number}: not a line of query, positive and negative passage with tabs between."
+            )
         yield Triple(*columns)
 
 

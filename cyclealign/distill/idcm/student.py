@@ -34,7 +34,9 @@ class ESM(nn.Module):
         self.head = nn.Linear(len(CENTRES), 1)
         nn.init.uniform_(self.head.weight, -0.01, 0.01)
 
-    def forward(self, query_NQ: Tensor, query_mask_NQ: Tensor, windows: tuple[Tensor, Tensor], pair_R: Tensor) -> Tensor:
+    def forward(
+        self, query_NQ: Tensor, query_mask_NQ: Tensor, windows: tuple[Tensor, Tensor], pair_R: Tensor
+    ) -> Tensor:
         """Scores of windows, shape (R,).
 
         Args:

@@ -1,0 +1,118 @@
+"""Effectiveness of the cascade: re-ranking by all windows, and by k of them as several selections choose them.
+
+Window scores of both modules are given, so every k and every selection costs no further forward pass: a window's score
+does not depend on which others are scored, which a test of `predict.Cascade` holds to.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import ir_measures
+import numpy as np
+import torch
+from ir_measures import RR, nDCG
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cyclealign.distill.idcm.data import Judged
+from cyclealign.distill.idcm.teacher import TopWindows
+from cyclealign.distill.idcm.texts import Pair
+from cyclealign.distill.idcm.windows import by_document
+from cyclealign.distill.intervals import bootstrap_mean, paired_difference
+from cyclealign.distill.outcome import Measure
+
+CUTOFF = 10
+ALL = "all windows"
+METRICS = {f"nDCG@{CUTOFF}": nDCG @ CUTOFF, f"MRR@{CUTOFF}": RR @ CUTOFF}
+
+Values = dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Candidates of the test queries with window scores: ``etm_NP``, and one ``selections`` tensor (N, P) a selection.
+
+    The ``k`` windows of highest selection score are given to ETM.
+    """
+
+    judged: Sequence[Judged]
+    pairs: Sequence[Pair]
+    etm_NP: Tensor  # noqa: N815
+    mask_NP: Tensor  # noqa: N815
+    selections: Mapping[str, Tensor]
+
+    @classmethod
+    def of(
+        cls, judged: Sequence[Judged], pairs: Sequence[Pair], etm: Sequence[Tensor], selections: Mapping[str, Tensor]
+    ) -> "Scored":
+        """From ETM's window scores of each pair, shape (P,) each."""
+        scores_NP, mask_NP = by_document(torch.cat(list(etm)), [len(each) for each in etm])
+        return cls(judged, pairs, scores_NP, mask_NP, selections)
+
+
+def among_best(scores_NP: Tensor, mask_NP: Tensor, k: int) -> Tensor:
+    """True for the ``k`` windows of highest score of each document, earlier ones first among equals: (N, P)."""
+    order_NP = scores_NP.masked_fill(~mask_NP, -torch.inf).argsort(dim=1, descending=True, stable=True)
+    return torch.zeros_like(mask_NP).scatter(1, order_NP[:, :k], True) & mask_NP
+
+
+def values_by_query(scored: Scored, aggregate: TopWindows, chosen_NP: Tensor) -> Values:
+    """Each metric of each query, in the order of ``judged``, when ETM scores the chosen windows."""
+    with torch.no_grad():
+        documents_N = aggregate(scored.etm_NP, chosen_NP & scored.mask_NP).tolist()
+    run = [
+        ir_measures.ScoredDoc(pair.query, pair.document, score)
+        for pair, score in zip(scored.pairs, documents_N, strict=True)
+    ]
+    qrels = [ir_measures.Qrel(each.query, document, 1) for each in scored.judged for document in each.relevant]
+    found: dict[tuple[str, str], float] = {}
+    for metric in ir_measures.iter_calc(list(METRICS.values()), qrels, run):
+        found[str(metric.measure), metric.query_id] = metric.value
+    return {
+        name: np.array([found[str(measure), each.query] for each in scored.judged]) for name, measure in METRICS.items()
+    }
+
+
+def of_selection(scored: Scored, aggregate: TopWindows, selection: str, k: int) -> Values:
+    """`values_by_query` of ``k`` windows by a selection."""
+    chosen_NP = among_best(scored.selections[selection], scored.mask_NP, k)
+    return values_by_query(scored, aggregate, chosen_NP)
+
+
+def recall_of_best(scored: Scored, selection: str, k: int) -> NDArray[np.float64]:
+    """Share of ETM's own ``k`` best windows that a selection chooses, by document: intra-document recall."""
+    wanted_NP = among_best(scored.etm_NP, scored.mask_NP, k)
+    chosen_NP = among_best(scored.selections[selection], scored.mask_NP, k)
+    shares: NDArray[np.float64] = ((wanted_NP & chosen_NP).sum(1) / wanted_NP.sum(1)).double().numpy()
+    return shares
+
+
+def share_of_all(values: NDArray[np.float64], every: NDArray[np.float64]) -> float:
+    """Mean of a metric as a share of its mean over all windows."""
+    return float(values.mean() / every.mean()) if every.mean() > 0 else 0.0
+
+
+def measures(scored: Scored, aggregate: TopWindows, ks: Iterable[int]) -> list[Measure]:
+    """All windows, then every selection at every k: metrics, difference from all windows, share of them, recall."""
+    every = values_by_query(scored, aggregate, scored.mask_NP)
+    found = [_mean(ALL, name, values) for name, values in every.items()]
+    for k in ks:
+        for name in scored.selections:
+            arm = f"{name}, k = {k}"
+            found += _compared(arm, of_selection(scored, aggregate, name, k), every)
+            found.append(_mean(arm, "recall of ETM's best windows", recall_of_best(scored, name, k)))
+    return found
+
+
+def _compared(arm: str, values: Values, every: Values) -> list[Measure]:
+    name = next(iter(METRICS))
+    difference = paired_difference(values[name], every[name])
+    return [
+        *[_mean(arm, metric, each) for metric, each in values.items()],
+        Measure(arm, f"share of all windows' {name}", share_of_all(values[name], every[name]), items=len(every[name])),
+        Measure(arm, f"{name} - all windows", *difference, items=len(every[name])),
+    ]
+
+
+def _mean(arm: str, name: str, values: NDArray[np.float64]) -> Measure:
+    return Measure(arm, name, *bootstrap_mean(values), items=len(values))

@@ -1,0 +1,95 @@
+"""IDCM as a Prefect flow: ETM on passages and documents, its window scores once, ESM on them, cascade against all."""
+
+from pathlib import Path
+
+from prefect import flow
+from torch import Tensor
+
+from cyclealign.config import load_settings
+from cyclealign.distill.idcm import evaluate, fitting, models, reading, speed
+from cyclealign.distill.idcm.config import Config
+from cyclealign.distill.idcm.data import Collection
+from cyclealign.distill.idcm.labelling import window_scores
+from cyclealign.distill.idcm.predict import Cascade
+from cyclealign.distill.idcm.selections import name_of, selections
+from cyclealign.distill.idcm.student import ESM
+from cyclealign.distill.idcm.teacher import ETM
+from cyclealign.distill.idcm.texts import Pair, Texts, all_pairs, training_pairs
+from cyclealign.files import appearing_folder, hash_of_file, hash_of_folder
+from flows.distilling import Job, opened
+
+# The form in the UI is filled from this instance: the demo's settings, which work at once on any machine.
+FORM = load_settings(Path(__file__).parent / "configs" / "idcm-demo.toml", Config)
+
+
+@flow(name="idcm", flow_run_name="idcm-seed-{config.seed}", persist_result=False, validate_parameters=True)
+def idcm(config: Config = FORM) -> int:
+    """Train IDCM's two modules and compare their cascade with scoring every window.
+
+    Args:
+        config: The data, the windows, both modules and what is measured.
+
+    Returns:
+        The id of the run in the history.
+    """
+    with opened("idcm", config, {str(path): hash_of_file(path) for path in reading.named_files(config.data)}) as job:
+        if job.finished:
+            return job.id
+        collection = job.step("data", reading.load, config.data, config.seed)
+        encoder = job.step("encoder", models.encoder_folder, config.etm, collection, job.folder / "tiny", config.seed)
+        passages = job.step("fit ETM on passages", fitted_etm, job, config, collection, encoder, "passages")
+        documents = job.step("fit ETM on documents", fitted_etm, job, config, collection, passages, "documents")
+        etm, tokenizer = models.load_etm(documents)
+        texts = Texts(collection, tokenizer, config.windows)
+
+        def label(pairs: list[Pair]) -> list[Tensor]:
+            return window_scores(job.labels, hash_of_folder(documents), etm, texts, pairs, job.tells("pairs scored"))
+
+        taught = training_pairs(collection.train, config.esm.negatives, config.seed)
+        lessons = list(zip(taught, job.step("label", label, taught), strict=True))
+        esms = {
+            loss: job.step(f"fit ESM by {loss}", fitted_esm, job, config, etm, texts, lessons, loss)
+            for loss in config.esm.losses
+        }
+        tested = all_pairs(collection.test)
+        scored = evaluate.Scored.of(
+            collection.test,
+            tested,
+            job.step("score every test window", label, tested),
+            job.step("select windows", selections, esms, texts, tested, config.seed),
+        )
+        found = evaluate.measures(scored, etm.aggregate, config.evaluation.ks)
+        first = config.esm.losses[0]
+        cascade = Cascade(etm, esms[first])
+        times = job.step("time", speed.of_batches, cascade, *texts.pairs(tested), config.evaluation)
+        curves = job.step("time by length", speed.by_length, cascade, *texts.pairs(tested), config)
+        return job.report([*found, *speed.measures(times, name_of(first))], curves)
+
+
+def fitted_etm(job: Job, config: Config, collection: Collection, start: str | Path, stage: str) -> Path:
+    """The folder of the ETM after a stage that begins with the module or encoder in ``start``; made at most once."""
+    folder = job.folder / f"etm-{stage}"
+    if not folder.exists():
+        etm, tokenizer = models.etm_from(start, config.etm, config.seed)
+        texts = Texts(collection, tokenizer, config.windows)
+        tell = job.tells(f"fit ETM on {stage}")
+        if stage == "passages":
+            fitting.fit_passages(etm, texts, collection.passages, config.etm.passages, config.seed, tell)
+        else:
+            fitting.fit_documents(etm, texts, collection.train, config.etm, config.seed, tell)
+        with appearing_folder(folder) as made:
+            models.save_etm(made, etm, tokenizer)
+    return folder
+
+
+def fitted_esm(job: Job, config: Config, etm: ETM, texts: Texts, lessons: list[tuple[Pair, Tensor]], loss: str) -> ESM:
+    """The ESM that a loss trains; made at most once. All start from the same weights."""
+    folder, settings = job.folder / f"esm-{loss}", config.esm
+    if not folder.exists():
+        esm = models.fresh_esm(etm, settings.variant == "cks", config.seed)
+        fitting.fit_selection(esm, texts, lessons, settings, loss, config.seed, job.tells(f"fit ESM by {loss}"))
+        with appearing_folder(folder) as made:
+            models.save_esm(made, esm, settings.variant == "cks")
+    if loss == settings.losses[0]:
+        job.student(folder)
+    return models.load_esm(folder, etm)
