@@ -19,7 +19,7 @@ class WorldSettings(Section):
     candidates: int = Field(8, ge=2, title="Documents a query", description="One of them answers.")
     least_passages: int = Field(37, ge=1, title="Shortest document", description="In passages of about 42 words.")
     most_passages: int = Field(46, ge=1, title="Longest document", description="In passages of about 42 words.")
-    entities: int = Field(120, ge=2, le=2_744, title="Entities", description="Made-up names.")
+    entities: int = Field(40, ge=2, le=2_744, title="Entities", description="Made-up names.")
 
 
 class DataSettings(Section):

@@ -12,18 +12,14 @@ from dataclasses import dataclass
 from cyclealign.distill.idcm.data import Collection, Judged, Triple
 
 ATTRIBUTES = (
-    ("river", "stream", "waterway"),
-    ("founder", "creator", "originator"),
-    ("price", "cost", "fee"),
-    ("climate", "weather", "temperature"),
-    ("ruler", "king", "sovereign"),
-    ("harbour", "port", "dock"),
-    ("language", "tongue", "dialect"),
-    ("illness", "disease", "sickness"),
-    ("road", "street", "highway"),
-    ("crop", "harvest", "grain"),
-    ("battle", "war", "fight"),
-    ("song", "melody", "tune"),
+    ("river", "stream"),
+    ("founder", "creator"),
+    ("price", "cost"),
+    ("climate", "weather"),
+    ("ruler", "sovereign"),
+    ("harbour", "port"),
+    ("language", "tongue"),
+    ("illness", "disease"),
 )
 FILLER = (
     "old people often say that many years went by before anyone came back with news from the hills and so they kept "
@@ -36,6 +32,8 @@ SYLLABLES = ("ba", "do", "fi", "gu", "ka", "lo", "mi", "nu", "pe", "ra", "so", "
 QUERIES = ("what is the {attribute} of {entity}", "tell me the {attribute} of {entity}", "{entity} {attribute}")
 FACTS = ("the {attribute} of {entity} is {value}", "{entity} has the {attribute} {value}")
 PASSAGE_WORDS = 42
+EXCERPT_WORDS = 62
+PLAIN_SHARE = 0.2  # of the passage triples
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Size:
     candidates: int = 8
     least_passages: int = 36
     most_passages: int = 46
-    entities: int = 120
+    entities: int = 40
     seed: int = 0
 
 
@@ -79,41 +77,62 @@ def names(count: int, draw: random.Random) -> list[str]:
     return draw.sample(every, count)
 
 
-def relevant_passage(entity: str, attribute: int, entities: Sequence[str], draw: random.Random) -> str:
-    """Filler around the fact that is asked for."""
-    return _around([_fact(entity, attribute, entities, draw)], draw)
+def relevant_passage(entity: str, attribute: int, draw: random.Random) -> str:
+    """Filler around the fact that is asked for, said twice."""
+    return _around([_fact(entity, attribute, draw) for _ in range(2)], draw)
 
 
 def distractor(entity: str, attribute: int, entities: Sequence[str], draw: random.Random) -> str:
-    """Filler around what shares words with the query and does not answer it, or nothing but filler."""
-    other = draw.choice([each for each in entities if each != entity])
-    elsewhere = draw.choice([each for each in range(len(ATTRIBUTES)) if each != attribute])
-    kind = draw.random()
-    if kind < 0.25:
-        return _around([f"{entity} {draw.choice(FILLER)}" for _ in range(draw.randint(3, 6))], draw)
-    if kind < 0.5:
-        return _around([_fact(entity, elsewhere, entities, draw)], draw)
-    if kind < 0.75:
-        return _around([_fact(other, attribute, entities, draw)], draw)
-    return _around([_fact(other, elsewhere, entities, draw)], draw)
+    """Filler around what shares words with the query and does not answer it."""
+    kind = draw.choice(("entity over and over", "another attribute", "another entity"))
+    if kind == "entity over and over":
+        return _around([f"{entity} {draw.choice(FILLER)}" for _ in range(draw.randint(5, 8))], draw)
+    if kind == "another attribute":
+        return _around([_fact(entity, _another(attribute, draw), draw)], draw)
+    return _around([_fact(_other(entity, entities, draw), attribute, draw)], draw)
+
+
+def plain(entity: str, attribute: int, entities: Sequence[str], draw: random.Random) -> str:
+    """Filler around a fact that has nothing to do with the query."""
+    return _around([_fact(_other(entity, entities, draw), _another(attribute, draw), draw)], draw)
+
+
+def _other(entity: str, entities: Sequence[str], draw: random.Random) -> str:
+    return draw.choice([each for each in entities if each != entity])
+
+
+def _another(attribute: int, draw: random.Random) -> int:
+    return draw.choice([each for each in range(len(ATTRIBUTES)) if each != attribute])
 
 
 def _triple(entities: Sequence[str], draw: random.Random) -> Triple:
+    """Excerpts as windows cut them: a passage with parts of its neighbours, which do not answer."""
     entity, attribute = draw.choice(entities), draw.randrange(len(ATTRIBUTES))
-    return Triple(
-        _query(entity, attribute, draw),
-        relevant_passage(entity, attribute, entities, draw),
-        distractor(entity, attribute, entities, draw),
-    )
+    kinds = (plain, distractor) if draw.random() < PLAIN_SHARE else (distractor, plain)
+    middle, beside = (each(entity, attribute, entities, draw) for each in kinds)
+    excerpts = [
+        _excerpt(relevant_passage(entity, attribute, draw), plain(entity, attribute, entities, draw), draw),
+        _excerpt(middle, beside, draw),
+    ]
+    return Triple(_query(entity, attribute, draw), *excerpts)
+
+
+def _excerpt(passage: str, neighbour: str, draw: random.Random) -> str:
+    """The passage with words of its neighbour before and after it."""
+    more = neighbour.split()
+    before = draw.randint(0, EXCERPT_WORDS - PASSAGE_WORDS)
+    after = EXCERPT_WORDS - PASSAGE_WORDS - before
+    return " ".join([*more[len(more) - before :], passage, *more[:after]])
 
 
 def _document(
     entity: str, attribute: int, answers: bool, entities: Sequence[str], size: Size, draw: random.Random
 ) -> list[str]:
+    """Distractors and plain passages by turns, so that no window joins two distractors to a false answer."""
     count = draw.randint(size.least_passages, size.most_passages)
-    passages = [distractor(entity, attribute, entities, draw) for _ in range(count)]
+    passages = [(plain, distractor)[place % 2](entity, attribute, entities, draw) for place in range(count)]
     if answers:
-        passages[draw.randrange(count)] = relevant_passage(entity, attribute, entities, draw)
+        passages[draw.randrange(count)] = relevant_passage(entity, attribute, draw)
     return passages
 
 
@@ -121,7 +140,7 @@ def _query(entity: str, attribute: int, draw: random.Random) -> str:
     return draw.choice(QUERIES).format(entity=entity, attribute=draw.choice(ATTRIBUTES[attribute]))
 
 
-def _fact(entity: str, attribute: int, entities: Sequence[str], draw: random.Random) -> str:
+def _fact(entity: str, attribute: int, draw: random.Random) -> str:
     word = draw.choice(ATTRIBUTES[attribute])
     return draw.choice(FACTS).format(entity=entity, attribute=word, value=draw.choice(FILLER))
 

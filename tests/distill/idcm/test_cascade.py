@@ -1,0 +1,141 @@
+"""The cascade: what it computes, what goes through ETM, and that evaluation from stored window scores is the same."""
+
+import math
+
+import pytest
+import torch
+from torch import tensor
+
+from cyclealign.distill.idcm import evaluate, fitting, models
+from cyclealign.distill.idcm.predict import Cascade, esm_scores, etm_scores
+from cyclealign.distill.idcm.student import CENTRES, ESM, kernel_sums
+from cyclealign.distill.idcm.teacher import TopWindows
+
+
+def scored(small):
+    with torch.inference_mode():
+        (etm_NP, mask_NP), (esm_NP, _) = etm_scores(small.etm, *small.given), esm_scores(small.esm, *small.given)
+    return evaluate.Scored(small.collection.test, small.pairs, etm_NP, mask_NP, {"esm": esm_NP})
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_cascade_gives_what_evaluation_computes_from_stored_scores(small, k):
+    """Prevents an evaluation of something other than what runs at inference."""
+    found = Cascade(small.etm, small.esm)(*small.given, k)
+    stored = scored(small)
+    chosen = evaluate.among_best(stored.selections["esm"], stored.mask_NP, k)
+    assert torch.allclose(found, small.etm.aggregate(stored.etm_NP, chosen), atol=1e-5)
+
+
+@pytest.mark.parametrize("k", [1, 4])
+def test_only_chosen_windows_reach_the_etm(small, k):
+    """Prevents a cascade that is no faster because it scores everything and masks it afterwards."""
+    rows = []
+    hook = small.etm.encoder.register_forward_pre_hook(
+        lambda _, __, given: rows.append(len(given["input_ids"])), with_kwargs=True
+    )
+    Cascade(small.etm, small.esm)(*small.given, k)
+    hook.remove()
+    assert sum(rows) == sum(min(k, len(each)) for each in small.given[1])
+
+
+def test_a_pair_scores_the_same_alone_and_among_others(small):
+    """Prevents padding, packing or positions of one document from reaching another's score."""
+    cascade = Cascade(small.etm, small.esm)
+    together = cascade(*small.given, 2)
+    alone = torch.cat([cascade([query], [each], 2) for query, each in zip(*small.given, strict=True)])
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_enough_windows_are_all_windows(small):
+    cascade = Cascade(small.etm, small.esm)
+    assert torch.allclose(cascade(*small.given, 99), cascade.every_window(*small.given), atol=1e-6)
+
+
+def test_best_windows_count_and_missing_ones_are_zero():
+    """Prevents -inf or a padded score in a document's sum."""
+    aggregate = TopWindows(3)
+    aggregate.weights_L.data = tensor([1.0, 0.5, 0.25])
+    scores = tensor([[1.0, -4.0, 2.0, 3.0], [-2.0, 9.0, 9.0, 9.0]])
+    mask = tensor([[True, True, True, True], [True, False, False, False]])
+    assert aggregate(scores, mask).tolist() == [3 + 0.5 * 2 + 0.25, -2]
+    assert aggregate(scores[:, :2], mask[:, :2]).tolist() == [1 - 0.5 * 4, -2]
+
+
+def test_gradient_of_best_windows_alone_is_the_whole_gradient(small):
+    """Prevents the shortcut of stage 2 from changing what is learnt."""
+    pairs, weights = small.pairs[:2], list(small.etm.parameters())
+    quick = fitting.document_scores(small.etm, small.texts, pairs)
+    whole = small.etm.aggregate(*etm_scores(small.etm, *small.texts.pairs(pairs)))
+    assert torch.allclose(quick, whole, atol=1e-6)
+    gradients = [
+        torch.autograd.grad((each * tensor([1.0, -2.0])).sum(), weights, allow_unused=True) for each in (quick, whole)
+    ]
+    for a, b in zip(*gradients, strict=True):
+        assert a is None or torch.allclose(a, b, atol=1e-5)
+
+
+def test_kernels_pool_the_terms_that_are_there():
+    cosine = tensor([[[1.0, 0.5, 0.9]]])
+    sums = kernel_sums(cosine, tensor([[True, True, False]]))[0, 0].tolist()
+    expected = [sum(math.exp(-((c - mu) ** 2) / 0.02) for c in (1.0, 0.5)) for mu in CENTRES]
+    assert sums == pytest.approx(expected, rel=1e-5)
+    assert len(CENTRES) == 11
+
+
+def test_esm_scores_by_the_formula(small):
+    """Prevents a masked query term, or a padded window term, from entering the score."""
+    query, document = small.given[0][0], small.given[1][0]
+    alone = [esm_scores(small.esm, [query], [document])[0][0]]
+    longer = torch.cat([query, query])
+    among = esm_scores(small.esm, [query, longer], [document, document])[0][0]
+    assert torch.allclose(alone[0], among, atol=1e-5)
+    a, b = (
+        small.esm.ngrams(query[None], torch.ones(1, len(query), dtype=torch.bool)),
+        small.esm.ngrams(document.ids_PT[:1], document.mask_PT[:1]),
+    )
+    cosine = (a[0] @ b[0].T)[:, document.mask_PT[0]]
+    features = [
+        sum(math.log(max(1e-4, sum(math.exp(-((c - mu) ** 2) / 0.02) for c in row))) for row in cosine.tolist())
+        for mu in CENTRES
+    ]
+    by_hand = (tensor(features) @ small.esm.head.weight[0] + small.esm.head.bias[0]).item()
+    assert alone[0][0].item() == pytest.approx(by_hand, abs=1e-3)
+
+
+def test_esm_does_not_move_the_etm(small):
+    """Prevents stage 3 from changing the frozen teacher through the shared embedding layer."""
+    scores, mask = esm_scores(small.esm, *small.given)
+    scores[mask].sum().backward()
+    assert all(weights.grad is None for weights in small.etm.parameters())
+    assert not {id(each) for each in small.esm.parameters()} & {id(each) for each in small.etm.parameters()}
+    small.esm.zero_grad(set_to_none=True)
+
+
+@pytest.mark.parametrize("variant", [False, True])
+def test_both_modules_come_back_from_their_folders(small, tmp_path, variant):
+    """Prevents weights that are saved in part: head, weights of the best windows, either ESM variant."""
+    small_esm: ESM = models.fresh_esm(small.etm, variant, 5)
+    for name in ("etm", "esm"):
+        (tmp_path / name).mkdir()
+    models.save_etm(tmp_path / "etm", small.etm, small.tokenizer)
+    models.save_esm(tmp_path / "esm", small_esm, variant)
+    etm, _ = models.load_etm(tmp_path / "etm")
+    again = Cascade(etm, models.load_esm(tmp_path / "esm", etm))
+    assert torch.equal(again(*small.given, 2), Cascade(small.etm, small_esm)(*small.given, 2))
+
+
+def test_stages_lower_their_losses(small):
+    """Prevents a stage that trains nothing."""
+    from cyclealign.distill.idcm.config import ESMSettings, StageSettings
+
+    stage = StageSettings(steps=25, batch=9, learning_rate=3e-3)
+    stored = scored(small)
+    lessons = [
+        (pair, scores[mask]) for pair, scores, mask in zip(small.pairs, stored.etm_NP, stored.mask_NP, strict=True)
+    ]
+    esm = models.fresh_esm(small.etm, False, 0)
+    losses = fitting.fit_selection(
+        esm, small.texts, lessons, ESMSettings(training=stage), "ndcg2", 0, lambda done, of: None
+    )
+    assert losses[-1] < 0.9 * losses[0]

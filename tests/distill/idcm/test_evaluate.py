@@ -1,0 +1,59 @@
+"""Effectiveness and speed figures: worked out by hand on two queries, and clocks that count what they say."""
+
+import pytest
+import torch
+from torch import tensor
+
+from cyclealign.distill.idcm import evaluate, speed
+from cyclealign.distill.idcm.data import Judged
+from cyclealign.distill.idcm.predict import Cascade
+from cyclealign.distill.idcm.teacher import TopWindows
+from cyclealign.distill.idcm.texts import Pair
+
+
+def two_queries():
+    judged = (Judged("a", ("x", "y"), frozenset("x")), Judged("b", ("x", "y"), frozenset("y")))
+    pairs = [Pair(q, d) for q in "ab" for d in "xy"]
+    etm = [tensor(row) for row in ([0.0, 5.0], [1.0], [3.0, 0.0], [0.0, 9.0])]
+    first = torch.zeros(4, 2)  # equal scores choose the first window
+    return evaluate.Scored.of(judged, pairs, etm, {"first": first})
+
+
+def test_k_windows_change_the_ranking_as_they_should():
+    """All windows put both relevant documents first; the first window alone puts both second."""
+    scored, aggregate = two_queries(), TopWindows(3)
+    every = evaluate.values_by_query(scored, aggregate, scored.mask_NP)
+    assert every["MRR@10"].tolist() == [1, 1]
+    one = evaluate.of_selection(scored, aggregate, "first", 1)
+    assert one["MRR@10"].tolist() == [0.5, 0.5]
+    assert evaluate.recall_of_best(scored, "first", 1).tolist() == [0, 1, 1, 0]
+    found = {(each.arm, each.name): each.value for each in evaluate.measures(scored, aggregate, (1, 2))}
+    assert found["first, k = 1", "share of all windows' nDCG@10"] == pytest.approx(0.6309, abs=1e-4)
+    assert found["first, k = 2", "share of all windows' nDCG@10"] == 1
+
+
+def test_padded_windows_are_never_chosen():
+    scores, mask = tensor([[-5.0, 0.0]]), tensor([[True, False]])
+    assert evaluate.among_best(scores, mask, 2).tolist() == [[True, False]]
+
+
+def test_sides_take_turns():
+    """Prevents one side from being timed while the machine is busier than for the other."""
+    order = []
+    speed.side_by_side({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 4)
+    assert "".join(order) == "aaabbb" + "abab" * 2
+
+
+def test_times_are_of_a_pair_and_all_sides_are_there(small):
+    found = speed.timed(Cascade(small.etm, small.esm), *small.given, (1, 2), 1)
+    rows = {(each.arm, each.name) for each in speed.measures([found], "ESM ndcg2")}
+    assert ("ESM ndcg2, k = 2", "times faster, 9 at once") in rows
+    assert found.modelled_ms(2) == pytest.approx(found.esm_ms + 2 * found.all_ms / found.windows)
+
+
+def test_long_documents_alone_are_timed(small):
+    documents = small.given[1]
+    least = max(map(len, documents))
+    assert {len(documents[n]) for n in speed.long_pairs(documents, least, 4)} == {least}
+    with pytest.raises(Exception, match="least_windows"):
+        speed.long_pairs(documents, 99, 4)

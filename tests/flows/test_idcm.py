@@ -1,0 +1,87 @@
+"""The flow of IDCM through the command line, with the smallest settings."""
+
+import json
+import sys
+
+import pytest
+
+from cyclealign.distill.idcm import models
+from cyclealign.store import Store
+
+TINY = """
+[data]
+source = "made"
+[data.world]
+passages = 8
+train_queries = 2
+test_queries = 2
+candidates = 3
+least_passages = 3
+most_passages = 6
+[etm]
+model = "tiny"
+hidden = 16
+layers = 1
+passages = { steps = 2, batch = 4 }
+documents = { steps = 1, batch = 2 }
+[esm]
+losses = ["ndcg2", "cross_entropy"]
+k = 2
+training = { steps = 2, batch = 4 }
+[evaluation]
+ks = [1, 2]
+batches = [1]
+repeats = 1
+least_windows = 2
+lengths = [1, 2]
+"""
+
+
+@pytest.fixture
+def command(tmp_path, prefect_server, monkeypatch, capsys):
+    monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+
+    def run(*arguments: str) -> tuple[int, str]:
+        from flows.cli import main
+
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["cyclealign", *arguments])
+        try:
+            main()
+            code = 0
+        except SystemExit as exit_:
+            code = exit_.code or 0
+        return code, capsys.readouterr().out
+
+    return run
+
+
+def test_a_run_from_end_to_end_is_found_again(command, tmp_path, monkeypatch):
+    """Prevents a flow that trains again what is there, and one that loses its modules or measures."""
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    code, output = command("distill", "idcm", str(path), "--json")
+    assert code == 0
+    run = json.loads(output)
+    arms = {each["arm"] for each in run["measures"]}
+    assert {"all windows", "ESM ndcg2, k = 2", "ESM cross_entropy, k = 1", "random, k = 2", "tf-idf, k = 1"} <= arms
+    with Store.open() as store:
+        (row,) = store.distillations("idcm")
+    assert row["student_path"].endswith("esm-ndcg2")
+    monkeypatch.setattr(models, "fresh_esm", lambda *_: pytest.fail("trained again"))
+    assert json.loads(command("distill", "idcm", str(path), "--json")[1])["id"] == run["id"]
+
+
+def test_a_killed_run_keeps_its_stages(command, tmp_path, monkeypatch):
+    """Prevents stages 1 and 2 from being paid twice when stage 3 breaks."""
+    from cyclealign.distill.idcm import fitting
+
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    with monkeypatch.context() as broken:
+        broken.setattr(fitting, "fit_selection", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert command("distill", "idcm", str(path))[0] == 130
+    monkeypatch.setattr(fitting, "fit_passages", lambda *_: pytest.fail("stage 1 again"))
+    monkeypatch.setattr(fitting, "fit_documents", lambda *_: pytest.fail("stage 2 again"))
+    assert command("distill", "idcm", str(path), "--json")[0] == 0
