@@ -47,7 +47,7 @@ def idcm(config: Config = FORM) -> int:
 
         taught = training_pairs(collection.train, config.esm.negatives, config.seed)
         lessons = list(zip(taught, job.step("label", label, taught), strict=True))
-        esms = {
+        esms: dict[str, ESM] = {
             loss: job.step(f"fit ESM by {loss}", fitted_esm, job, config, etm, texts, lessons, loss)
             for loss in config.esm.losses
         }

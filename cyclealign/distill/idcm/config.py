@@ -28,7 +28,7 @@ class DataSettings(Section):
     source: Literal["made", "files"] = Field(
         "files",
         title="Source",
-        description="`made`: a world made on the spot. `files`: of the formats of BEIR and TREC.",
+        description="`made`: a world made on the spot. `files`: as BEIR and TREC have them.",
     )
     world: Annotated[WorldSettings, Field(title="Made-up world")] = WorldSettings()
     corpus: str = Field("corpus.jsonl", title="Documents", description='Lines of {"_id", "title", "text"}; .gz too.')
@@ -100,9 +100,7 @@ class EvaluationSettings(Section):
     ks: tuple[int, ...] = Field((1, 2, 3, 4, 5, 6, 7, 8), min_length=1, title="Values of k")
     batches: tuple[int, ...] = Field((1, 32), min_length=1, title="Pairs at once", description="For the speed.")
     repeats: int = Field(30, ge=1, title="Repeats", description="Of each side, in turns; the median counts.")
-    least_windows: int = Field(
-        30, ge=1, title="Least windows", description="Of the documents that speed is measured on."
-    )
+    least_windows: int = Field(30, ge=1, title="Least windows", description="Of the documents that are timed.")
     lengths: tuple[int, ...] = Field((10, 20, 30, 40), title="Lengths", description="Windows, for the latency curve.")
 
 

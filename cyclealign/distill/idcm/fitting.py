@@ -33,7 +33,8 @@ def fit_passages(
         scores = etm.window_scores(queries * 2, passages, rows_at_once=2 * len(batch))
         return ranknet(*scores.chunk(2))
 
-    return _train([{"params": _but_weights_of_best(etm)}], loss, _batches(triples, stage, seed), stage, tell)
+    groups = [{"params": list(_but_weights_of_best(etm))}]
+    return _train(groups, loss, _batches(triples, stage, seed), stage, tell)
 
 
 def fit_documents(
@@ -51,7 +52,7 @@ def fit_documents(
         negative = [Pair(each.query, draw.choice(each.others)) for each in batch]
         return ranknet(*document_scores(etm, texts, positive + negative).chunk(2))
 
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": _but_weights_of_best(etm)},
         {"params": list(etm.aggregate.parameters()), "lr": settings.top_learning_rate},
     ]

@@ -1,4 +1,4 @@
-"""Reads a data set: the made-up world, or files in the formats of BEIR (documents, queries, judgements) and TREC (runs)."""
+"""Reads a data set: the made-up world, or files as BEIR (documents, queries, judgements) and TREC (runs) have them."""
 
 import gzip
 import json

@@ -1,6 +1,6 @@
-"""Overlapping windows of a document's tokens, and (query, window) rows packed across documents. Masks say what is there.
+"""Overlapping windows of a document's tokens, and (query, window) rows packed across documents, with masks.
 
-Shapes: ``P`` windows of a document, ``T`` tokens of a window, ``Q`` tokens of a query, ``R`` rows, ``W`` tokens of a row.
+Shapes: ``P`` windows of a document, ``T`` tokens of a window, ``Q`` of a query, ``R`` rows, ``W`` tokens of a row.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 
 @dataclass(frozen=True)
 class Windowing:
-    """How a document is cut: ``centre`` tokens of its own and ``overlap`` more on each side, ``most`` windows at most."""
+    """How a document is cut: ``centre`` own tokens, ``overlap`` more on each side, ``most`` windows at most."""
 
     centre: int = 50
     overlap: int = 7

@@ -66,9 +66,8 @@ def make(size: Size) -> Collection:
         for each in ids:
             documents[each] = " ".join(_document(entity, attribute, each == right, entities, size, draw))
         judged.append(Judged(f"q{number}", tuple(ids), frozenset([right])))
-    return Collection(
-        queries, documents, passages, tuple(judged[: size.train_queries]), tuple(judged[size.train_queries :])
-    )
+    train, test = judged[: size.train_queries], judged[size.train_queries :]
+    return Collection(queries, documents, passages, tuple(train), tuple(test))
 
 
 def names(count: int, draw: random.Random) -> list[str]:

@@ -14,8 +14,9 @@ from cyclealign.distill.idcm.teacher import TopWindows
 
 def scored(small):
     with torch.inference_mode():
-        (etm_NP, mask_NP), (esm_NP, _) = etm_scores(small.etm, *small.given), esm_scores(small.esm, *small.given)
-    return evaluate.Scored(small.collection.test, small.pairs, etm_NP, mask_NP, {"esm": esm_NP})
+        by_etm, mask = etm_scores(small.etm, *small.given)
+        by_esm, _ = esm_scores(small.esm, *small.given)
+    return evaluate.Scored(small.collection.test, small.pairs, by_etm, mask, {"esm": by_esm})
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])

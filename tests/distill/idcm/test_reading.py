@@ -67,7 +67,7 @@ def test_bad_lines_are_named(beir, name, text, said):
 
 
 def test_a_missing_file_is_named(beir):
-    with pytest.raises(DistillError, match="nowhere.jsonl: cannot be read"):
+    with pytest.raises(DistillError, match=r"nowhere\.jsonl: cannot be read"):
         reading.load(beir[0](corpus="nowhere.jsonl"), 0)
 
 
