@@ -207,6 +207,8 @@ def print_failures(numbers: list[int], details: list[dict[str, Any]]) -> None:
     for number, detail in zip(numbers, details, strict=True):
         for call in detail["failed_calls"]:
             table.add_row(str(number), call["purpose"], str(call["attempts"]), escape(str(call["error"])))
+        for call in detail["unreadable_replies"]:
+            table.add_row(str(number), call["purpose"], "1", escape(f"Unreadable: {call['problem']}"))
     console.print(table if table.row_count else "No judge call failed.")
 
 
@@ -229,10 +231,21 @@ def print_detail(detail: dict[str, Any]) -> None:
 def print_prompt(prompt: dict[str, Any]) -> None:
     """One prompt: its answers in the judge's order, with the policy's log-prob. Model text is printed as text."""
     console.print(f"\n> {prompt['text']}", markup=False, highlight=False)
-    verdict = prompt["rankings"].get("judge", {}).get("order", [])
+    ranked = prompt["rankings"].get("judge", {})
+    verdict = ranked.get("order", [])
     place = {candidate: number for number, candidate in enumerate(verdict, 1)}
     for candidate in sorted(prompt["candidates"], key=lambda each: place.get(each["id"], 99)):
         rank = place.get(candidate["id"], "-")
         console.print(f"  {rank}. ({candidate['mean_logprob']:.2f}) {candidate['text']}", markup=False, highlight=False)
+        for flag in candidate["flags"]:
+            console.print(f"     flagged: {flag['kind']}: {flag['excerpt']}", markup=False, highlight=False)
+        for each in ranked.get("reasons", []):
+            if each["candidate"] == candidate["id"]:
+                console.print(f"     reason: {each['reason']}", markup=False, highlight=False)
+    undecided = [pair for pair in ranked.get("preferences", []) if pair["share"] == 0.5]
+    for pair in undecided:
+        console.print(f"  undecided: {place[pair['better']]} and {place[pair['worse']]}", highlight=False)
+    if prompt["unjudged_reason"]:
+        console.print(f"  unjudged: {prompt['unjudged_reason']}", markup=False, highlight=False)
     if prompt["set_aside_reason"]:
         console.print(f"  set aside: {prompt['set_aside_reason']}", markup=False)

@@ -162,6 +162,13 @@ class TrainingSettings(Section):
     objective: Literal["rrhf", "pro", "dpo"] = Field("rrhf", title="Objective")
     target: Literal["judge", "agreement"] = Field("judge", title="Ranking to learn")
     weight: Literal["uniform", "agreement", "steadiness"] = Field("uniform", title="Weight of a prompt")
+    least_preference: float = Field(
+        0.6,
+        ge=0.5,
+        le=1,
+        title="Least preference",
+        description="Share of the verdicts that must agree on a pair for it to be learnt; ties are 0.5.",
+    )
     sft_weight: float | None = Field(
         None, ge=0, title="Weight of the SFT term", description="Empty: the paper's own (RRHF 1, PRO 0.05 (n-1)²)."
     )

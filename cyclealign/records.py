@@ -203,6 +203,15 @@ class Metric:
     unit: str = ""
 
 
+@dataclass(frozen=True)
+class Flag:
+    """A candidate whose text looks as if it were meant to sway the judge: what kind of sign, and the words."""
+
+    candidate_id: str
+    kind: str
+    excerpt: str
+
+
 Purpose = Literal["train", "held_out"]
 CallPurpose = Literal["rank", "win_rate", "accuracy"]
 

@@ -9,7 +9,6 @@ import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -66,17 +65,23 @@ class RankingTrainer(SharedStepTrainer, SFTTrainer):
         """Mean over the step's lists of weight * loss. TRL's fused head gives log-probs without (B, T, V) logits."""
         inputs = dict(inputs)
         sizes, weights_B = inputs.pop("sizes").tolist(), inputs.pop("weights")
+        flat_by_list = inputs.pop("pairs").split([size * size for size in sizes])
+        pairs = [flat.view(size, size) for flat, size in zip(flat_by_list, sizes, strict=True)]
         outputs = model(**inputs, fused_lm_head=True)
         sums_A = outputs.log_probs.sum(-1)
         lengths_A = outputs.label_mask.sum(-1)
         loss_of_list = LISTWISE[self.objective]
-        lists = zip(sums_A.split(sizes), lengths_A.split(sizes), strict=True)
-        losses_B = torch.stack([loss_of_list(sums_N, lengths_N, self.sft_weight) for sums_N, lengths_N in lists])
-        return self.mean_over_step((weights_B * losses_B).sum(), weights_B)
+        lists = zip(sums_A.split(sizes), lengths_A.split(sizes), pairs, strict=True)
+        losses = [loss_of_list(sums_N, lengths_N, self.sft_weight, pairs_NN) for sums_N, lengths_N, pairs_NN in lists]
+        return self.mean_over_step((weights_B * torch.stack(losses)).sum(), weights_B)
 
 
 class TokenisedDPOTrainer(SharedStepTrainer, DPOTrainer):
-    """TRL's DPO trainer on pairs that are token ids already.
+    """TRL's DPO trainer on pairs that are token ids already, each with the doubt that verdicts left about it.
+
+    A pair that a share s of the verdicts prefers has the loss of conservative DPO (Mitchell, 2023; label smoothing
+    1 - s): -s log sigmoid(beta d) - (1 - s) log sigmoid(-beta d) = -log sigmoid(beta d) + (1 - s) beta d. The first
+    term is TRL's; the second is added here by its gradient, so the loss that is reported stays TRL's.
 
     A pair that fills up is two equal answers: its loss is log 2 whatever the weights, and it has no gradient.
     """
@@ -97,6 +102,20 @@ class TokenisedDPOTrainer(SharedStepTrainer, DPOTrainer):
         mean = super().compute_loss(model, inputs)
         filled_up = (weights_B == 0).sum()
         return self.mean_over_step(mean * len(weights_B) - filled_up * math.log(2), weights_B)
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Tensor], return_outputs: bool) -> Any:
+        inputs = dict(inputs)
+        doubts_B = inputs.pop("doubts")
+        seen: list[Any] = []
+
+        def watched(**given: Any) -> Any:
+            seen.append(model(**given))
+            return seen[-1]
+
+        loss = super()._compute_loss(watched, inputs, return_outputs=False)
+        chosen_B, rejected_B = seen[0].log_probs.sum(1).chunk(2, dim=0)
+        doubt = self.beta * (doubts_B * (chosen_B - rejected_B)).mean()
+        return loss + doubt - doubt.detach()
 
 
 class ReportSteps(TrainerCallback):
@@ -120,15 +139,30 @@ def collate(lists: Sequence[dict[str, Any]], pad_id: int) -> dict[str, Tensor]:
         "attention_mask": pad_sequence([torch.ones_like(row) for row in inputs], batch_first=True),
         "sizes": torch.tensor([len(each["answers"]) for each in lists]),
         "weights": torch.tensor([each["weight"] for each in lists], dtype=torch.float32),
+        "pairs": torch.tensor([weight for each in lists for row in each["pairs"] for weight in row]),
     }
 
 
+def pair_weights(ranked: RankedAnswers) -> list[list[float]]:
+    """Weight of each pair, [better, worse]: 2 s - 1 for a share s of the verdicts; 1 for all, 0 for half of them."""
+    weights = [[0.0] * len(ranked.answers) for _ in ranked.answers]
+    for better, worse, share in ranked.soft_pairs():
+        weights[better][worse] = 2 * share - 1
+    return weights
+
+
 def pairs(lists: Sequence[RankedAnswers]) -> list[dict[str, Any]]:
-    """Every (better, worse) pair of every list, as token ids."""
+    """Every decided (better, worse) pair of every list as token ids, and the share of the verdicts against it."""
     return [
-        {"prompt_ids": list(each.prompt_ids), "chosen_ids": list(better), "rejected_ids": list(worse), "weight": 1.0}
+        {
+            "prompt_ids": list(each.prompt_ids),
+            "chosen_ids": list(each.answers[better]),
+            "rejected_ids": list(each.answers[worse]),
+            "weight": 1.0,
+            "doubt": 1 - share,
+        }
         for each in lists
-        for better, worse in combinations(each.answers, 2)
+        for better, worse, share in each.soft_pairs()
     ]
 
 
@@ -141,8 +175,9 @@ def filling_up(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def collate_pairs(rows: Sequence[dict[str, Any]], collator: DataCollatorForPreference) -> dict[str, Tensor]:
-    """TRL's batch of pairs, and their weights."""
-    return {**collator(list(rows)), "weights": torch.tensor([each["weight"] for each in rows])}
+    """TRL's batch of pairs, their weights and the doubts about them."""
+    weights = torch.tensor([each["weight"] for each in rows])
+    return {**collator(list(rows)), "weights": weights, "doubts": torch.tensor([each["doubt"] for each in rows])}
 
 
 def adapted(job: TrainingJob) -> PeftModel:
@@ -204,9 +239,14 @@ def ranking_trainer(job: TrainingJob, folder: Path, model: PreTrainedModel | Pef
     """A trainer for RRHF or PRO."""
     tokenizer = load_tokenizer(job.model, job.revision)
     rows = [
-        {"prompt_ids": list(each.prompt_ids), "answers": [list(ids) for ids in each.answers], "weight": each.weight}
+        {
+            "prompt_ids": list(each.prompt_ids),
+            "answers": [list(ids) for ids in each.answers],
+            "weight": each.weight,
+            "pairs": pair_weights(each),
+        }
         for each in job.lists
-        if each.weight > 0
+        if each.teaches
     ]
     trainer = RankingTrainer(
         model=model,
@@ -223,7 +263,7 @@ def ranking_trainer(job: TrainingJob, folder: Path, model: PreTrainedModel | Pef
 def dpo_trainer(job: TrainingJob, folder: Path, model: PreTrainedModel | PeftModel) -> DPOTrainer:
     """TRL's own DPO; the reference is the policy as this round found it (TRL copies the loaded adapter)."""
     tokenizer = load_tokenizer(job.model, job.revision)
-    rows = pairs([each for each in job.lists if each.weight > 0])
+    rows = pairs([each for each in job.lists if each.teaches])
     collator = DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id)
     trainer = TokenisedDPOTrainer(
         model=model,

@@ -10,7 +10,7 @@ from cyclealign.records import Adapter, Candidate, Demonstration, LabelledList, 
 from cyclealign.store import Verdict
 from flows.progress import tell
 from flows.sampling import draw
-from flows.teaching import manner_of, question_of, way_of
+from flows.teaching import flags_of, manner_of, question_of, way_of
 from flows.workshop import Job, Workshop
 
 Answers = Mapping[str, Sequence[Candidate]]
@@ -57,6 +57,7 @@ def win_rate(shop: Workshop, round_: Round, parents: Answers, news: Answers) -> 
 
     The interval is over prompts. Equal texts are a tie and cost nothing; a pair without a readable verdict is left out.
     """
+    shop.store.add_flags([flag for row in news.values() for flag in flags_of(row)])
     jobs: list[Job[tuple[str, float | None]]] = []
     for prompt in round_.plan.held_out:
         for parent, new in zip(parents[prompt.id], news[prompt.id], strict=True):

@@ -38,8 +38,9 @@ def train(shop: Workshop, round_: Round) -> str:
 
 
 def ranked_answers(shop: Workshop, round_: Round) -> tuple[training.RankedAnswers, ...]:
-    """The lists to learn from: the target's order and the weight of each prompt that has a verdict."""
-    orders = shop.store.rankings(round_.id, shop.config.training.target)
+    """The lists to learn from: the target's order, the judge's decided pairs and the weight of each judged prompt."""
+    settings = shop.config.training
+    orders, verdicts = shop.store.rankings(round_.id, settings.target), shop.store.rankings(round_.id, "judge")
     weights = {row.prompt_id: row.weight for row in shop.store.agreements(round_.id).values()}
     candidate_of: Mapping[str, Candidate] = {
         each.id: each for row in shop.store.candidates(round_.id).values() for each in row
@@ -49,6 +50,12 @@ def ranked_answers(shop: Workshop, round_: Round) -> tuple[training.RankedAnswer
             prompt_ids=tuple(shop.policy.prompt_ids(prompt)),
             answers=tuple(candidate_of[each].token_ids for each in orders[prompt.id].order),
             weight=weights[prompt.id],
+            pairs=training.decided_pairs(
+                orders[prompt.id].order,
+                verdicts[prompt.id].preferences,
+                settings.least_preference,
+                follow_order=settings.target == "agreement",
+            ),
         )
         for prompt in round_.plan.prompts
         if prompt.id in orders

@@ -1,9 +1,9 @@
 """The judge's half of a round: its rankings, where they agree with the policy's, and what it is shown next time."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from cyclealign import demonstrations, judging, ranking
+from cyclealign import demonstrations, hostile, judging, ranking
 from cyclealign.asking import Asker
 from cyclealign.clients import parameters_of
 from cyclealign.config import JudgeSettings
@@ -14,11 +14,13 @@ from cyclealign.records import (
     CallPurpose,
     Candidate,
     Demonstration,
+    Flag,
     Prompt,
     Ranking,
     Round,
     seed_from,
 )
+from cyclealign.store import Store
 from flows.overlapping import Bell
 from flows.progress import tell
 from flows.workshop import Job, Workshop
@@ -91,13 +93,12 @@ class JudgingQueue:
         self._of = len(self._round.plan.prompts) - len(self._shop.store.set_aside_prompts(self._round.id))
         self._tell()
         prompts = [prompt for prompt in self._round.plan.prompts if prompt.id in lists]
-        return (self._stored(ranking_job(self._shop, self._round, each, lists[each.id])) for each in prompts)
+        self._shop.store.add_flags([flag for row in lists.values() for flag in flags_of(row)])
+        return (self._stored(each, ranking_job(self._shop, self._round, each, lists[each.id])) for each in prompts)
 
-    def _stored(self, job: Job[Ranking | None]) -> Job[None]:
+    def _stored(self, prompt: Prompt, job: Job[judging.Outcome]) -> Job[None]:
         async def run(asker: Asker) -> None:
-            verdict = await job(asker)
-            if verdict is not None:
-                self._shop.store.add_rankings(self._round.id, [verdict])
+            store_outcome(self._shop.store, self._round, prompt, await job(asker))
             self._done += 1
             self._tell()
 
@@ -110,14 +111,30 @@ class JudgingQueue:
             tell("judge", *now)
 
 
-def ranking_job(shop: Workshop, round_: Round, prompt: Prompt, answers: Sequence[Candidate]) -> Job[Ranking | None]:
-    """The judging of one prompt's answers; its result is None where the judge gave no readable verdict."""
+def store_outcome(store: Store, round_: Round, prompt: Prompt, found: judging.Outcome) -> None:
+    """Store the ranking, or why the prompt stays unjudged; and what was wrong with replies."""
+    if found.problems:
+        store.note_problems(round_.id, dict(found.problems))
+    verdict = found.ranking(prompt.id)
+    if verdict is not None:
+        store.add_rankings(round_.id, [verdict])
+    else:
+        store.leave_unjudged(round_.id, prompt.id, found.unjudged_reason)
+
+
+def flags_of(answers: Iterable[Candidate]) -> list[Flag]:
+    """The answers that look as if they were meant to sway the judge."""
+    return [Flag(each.id, kind, words) for each in answers for kind, words in hostile.signs(each.text).items()]
+
+
+def ranking_job(shop: Workshop, round_: Round, prompt: Prompt, answers: Sequence[Candidate]) -> Job[judging.Outcome]:
+    """The judging of one prompt's answers."""
     manner = manner_of(shop, round_, round_.number, "judge")
     texts = {each.id: each.text for each in answers}
 
-    async def job(asker: Asker) -> Ranking | None:
+    async def job(asker: Asker) -> judging.Outcome:
         question = question_of(shop, manner, "rank", prompt.id, prompt.text, texts, round_.plan.demonstrations)
-        return (await judging.rank(asker, question, way_of(shop.config.judge))).ranking(prompt.id)
+        return await judging.rank(asker, question, way_of(shop.config.judge))
 
     return job
 

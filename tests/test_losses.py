@@ -113,3 +113,28 @@ def test_ranking_gradient_lifts_the_better_answer():
         sums = tensor([-6.0, -2.0], requires_grad=True)
         loss(sums, tensor([2.0, 2.0]), sft_weight=0.0).backward()
         assert sums.grad[0] < 0 < sums.grad[1]
+
+
+def test_an_even_pair_teaches_nothing_and_a_cycle_keeps_its_directions():
+    """Prevents ties from being learnt as preferences."""
+    p = torch.tensor([-3.0, -1.0, -2.0], requires_grad=True)
+    weights = torch.zeros(3, 3)
+    weights[0, 2] = 0.5
+    (gradient,) = torch.autograd.grad(rrhf_ranking(p, weights), p)
+    assert gradient.tolist() == [-0.5, 0.0, 0.5]
+    weights[0, 2], weights[2, 0] = 0.0, 1.0
+    assert rrhf_ranking(p, weights).item() == 0  # -2 is already above -3
+
+
+def test_the_sft_term_of_a_tie_at_the_top_is_shared():
+    """Prevents the answer whose id comes first from being taught as the best."""
+    sums, lengths = torch.tensor([-4.0, -2.0, -9.0]), torch.tensor([1.0, 1.0, 1.0])
+    tie = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
+    assert rrhf(sums, lengths, 1.0, tie).item() == 3.0
+    cycle = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+    assert rrhf(sums, lengths, 1.0, cycle).item() == 4.0 + 2.0 + 5.0  # the first, and two pairs
+
+
+def test_weights_of_one_are_the_papers_loss():
+    sums, lengths = torch.tensor([-4.0, -2.0, -9.0]), torch.tensor([2.0, 1.0, 3.0])
+    assert rrhf(sums, lengths, None, torch.ones(3, 3).triu(1)).item() == rrhf(sums, lengths).item()

@@ -115,7 +115,8 @@ def test_detail_tells_everything_of_a_round(store: Store) -> None:
     given = [each.id for each in answers(made, prompt(0))]
     assert [each["id"] for each in first["candidates"]] == given
     assert first["candidates"][1]["mean_logprob"] == -2.5 / 3
-    assert first["rankings"]["judge"] == {"order": given[::-1], "steadiness": 0.5}
+    verdict = first["rankings"]["judge"]
+    assert (verdict["order"], verdict["steadiness"]) == (given[::-1], 0.5)
     assert first["agreement"]["tau"] == -1.0
     assert [shown["question"] for shown in detail["demonstrations"]["in_use"]] == ["asked"]
     assert [shown["question"] for shown in detail["demonstrations"]["promoted"]] == ["asked 1"]

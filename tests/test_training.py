@@ -7,19 +7,21 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
 from safetensors.torch import load_file
 
 from cyclealign.config import PolicySettings, TrainingSettings
 from cyclealign.errors import TrainingFailed
 from cyclealign.losses import pro, rrhf
 from cyclealign.policy.transformers import TransformersPolicy
-from cyclealign.records import Adapter, Prompt
-from cyclealign.trainers import RankingTrainer, adapted, collate, fit, pairs, ranking_trainer
-from cyclealign.training import WEIGHTS, RankedAnswers, TrainingJob, train
+from cyclealign.records import Adapter, Preference, Prompt
+from cyclealign.trainers import RankingTrainer, adapted, collate, dpo_trainer, fit, pair_weights, pairs, ranking_trainer
+from cyclealign.training import WEIGHTS, RankedAnswers, TrainingJob, decided_pairs, train
 from tests.tiny import make_model
 
 TWO = Path(__file__).parents[1] / "flows" / "configs" / "accelerate-two-gpus.yaml"
 PROMPT = Prompt.of(({"role": "user", "content": "how do i bake bread"},))
+SOFT = [[0.0, 1.0, 0.5], [0.0, 0.0, 0.0], [0.0, 0.25, 0.0]]
 ANSWERS = ((8, 9, 10, 2), (11, 12, 2), (13, 14, 15, 16, 17, 2))
 
 
@@ -70,15 +72,16 @@ def test_the_trainers_loss_is_the_formula_on_the_policys_own_logprobs(folder, po
     assert isinstance(trainer, RankingTrainer)
     # Two lists of unlike sizes and weights in one batch: padding and grouping must not show.
     rows = [
-        {"prompt_ids": policy.prompt_ids(PROMPT), "answers": list(map(list, ANSWERS)), "weight": 1.0},
-        {"prompt_ids": policy.prompt_ids(PROMPT)[:4], "answers": list(map(list, ANSWERS[:2])), "weight": 0.25},
+        {"prompt_ids": policy.prompt_ids(PROMPT), "answers": list(map(list, ANSWERS)), "weight": 1.0, "pairs": SOFT},
+        {"prompt_ids": policy.prompt_ids(PROMPT)[:4], "answers": list(map(list, ANSWERS[:2])), "weight": 0.25}
+        | {"pairs": [[0.0, 1.0], [0.0, 0.0]]},
     ]
     found = trainer.compute_loss(trainer.model, collate(rows, pad_id=0))
     expected = 0.0
     for row in rows:
         sums = plain_sums(trainer.model, row["prompt_ids"], row["answers"])
         lengths = torch.tensor([float(len(ids)) for ids in row["answers"]])
-        expected += row["weight"] * loss(sums, lengths).item() / len(rows)
+        expected += row["weight"] * loss(sums, lengths, None, torch.tensor(row["pairs"])).item() / len(rows)
     assert found.item() == pytest.approx(expected, rel=1e-4)
 
 
@@ -145,10 +148,50 @@ def test_nothing_to_learn_from_is_refused(folder, policy, tmp_path):
 
 
 def test_a_job_survives_its_file(folder, policy, tmp_path):
-    work = job(folder, policy, parent="somewhere")
+    lists = (RankedAnswers((1, 2), ((3, 2), (4, 2)), 1.0, ((1, 0, 0.75),)), RankedAnswers((1,), ((3,), (4,)), 1.0))
+    work = job(folder, policy, parent="somewhere", lists=lists)
     work.save(tmp_path / "job.json")
     assert TrainingJob.load(tmp_path / "job.json") == work
     assert "seed" in json.loads((tmp_path / "job.json").read_text())
+
+
+def test_dpo_learns_less_from_a_pair_that_verdicts_doubt(folder, policy, tmp_path):
+    """Prevents the doubt from being dropped on the way: the gradient must be that of the label-smoothed formula."""
+    prompt_ids = tuple(policy.prompt_ids(PROMPT))
+    lists = (RankedAnswers(prompt_ids, ANSWERS[:2], 1.0, ((0, 1, 0.75),)),)
+    work = job(folder, policy, lists=lists, objective="dpo", dpo_beta=0.3)
+    trainer = dpo_trainer(work, tmp_path, adapted(work))
+    batch = next(iter(trainer.get_train_dataloader()))
+    name, weight = next((name, w) for name, w in trainer.model.named_parameters() if "lora_B.default" in name)
+    trainer.compute_loss(trainer.model, batch).backward()
+    found = weight.grad.clone()
+    trainer.model.zero_grad()
+    tokens = {key: batch[key] for key in ("input_ids", "attention_mask")}
+    labels = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, -100)
+    better, worse = trainer.model(**tokens, labels=labels, fused_lm_head=True).log_probs.sum(1)
+    apart = better - worse - (better - worse).detach()  # the reference is the policy as it is: the margin is 0
+    smoothed = -0.75 * F.logsigmoid(0.3 * apart) - 0.25 * F.logsigmoid(-0.3 * apart)
+    smoothed.backward()
+    assert found.abs().max() > 0
+    assert torch.allclose(found, weight.grad, rtol=1e-4, atol=1e-7), name
+
+
+def test_near_even_pairs_are_dropped_and_the_others_keep_their_share():
+    """Prevents an undecided pair from being learnt in the direction in which it happens to be written."""
+    preferences = [Preference("a", "b", 0.8, 5), Preference("c", "a", 0.6, 5), Preference("b", "c", 0.5, 4)]
+    assert decided_pairs("abc", preferences, 0.6) == ((0, 1, 0.8), (2, 0, 0.6))
+    assert decided_pairs("abc", preferences, 0.7) == ((0, 1, 0.8),)
+    assert decided_pairs("abc", preferences, 0.5) == ((0, 1, 0.8), (2, 0, 0.6))
+    assert decided_pairs("cba", preferences, 0.6, follow_order=True) == ((1, 2, 0.8), (0, 2, 0.6))
+    assert decided_pairs("abc", [], 0.6) is None
+    assert pair_weights(RankedAnswers((1,), ((2,), (3,)), 1.0, ((1, 0, 0.75),))) == [[0.0, 0.0], [0.5, 0.0]]
+
+
+def test_a_list_on_which_the_judge_is_undecided_teaches_nothing(folder, policy, tmp_path):
+    """Prevents the SFT term from learning the first of several answers that nobody preferred."""
+    lists = (RankedAnswers((1, 2), ((3, 2), (4, 2)), 1.0, ()),)
+    with pytest.raises(TrainingFailed, match="nothing to learn from"):
+        train(job(folder, policy, lists=lists), tmp_path, lambda step, of: None)
 
 
 def test_pairs_are_all_better_worse_pairs_of_the_token_ids():

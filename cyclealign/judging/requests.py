@@ -7,6 +7,7 @@ import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from cyclealign.hostile import defused
 from cyclealign.prompting import LabelledAnswer, ShownDemonstration, rank_messages, repair_text
 from cyclealign.records import CallPurpose, Demonstration, JudgeCall, Message, Template, seed_from
 
@@ -80,6 +81,7 @@ def rank_call(
     number: int,
 ) -> JudgeCall:
     """The ``number``-th request to rank ``texts`` (item id -> answer text) as answers to ``question``."""
+    texts, question = {item: defused(text) for item, text in texts.items()}, defused(question)
     seed = seed_from(manner.seed, purpose, subject_id, sorted(texts))
     draw = random.Random(seed_from(seed, "call", number))
     order = order_shown(sorted(texts), number, seed)
@@ -117,6 +119,10 @@ def repair_call(template: Template, call: JudgeCall, problem: str) -> JudgeCall:
 
 def show(demonstrations: Sequence[Demonstration], seed: int) -> tuple[list[ShownDemonstration], str]:
     """Demonstrations with labels and places shuffled, and their fence: the same all round, as a prompt cache wants."""
+    demonstrations = [
+        replace(each, question=defused(each.question), answers=tuple(map(defused, each.answers)))
+        for each in demonstrations
+    ]
     texts = [text for each in demonstrations for text in (each.question, *each.answers)]
     fence = draw_fence(texts, random.Random(seed_from(seed, "demonstrations")))
     return [_shown(each, random.Random(seed_from(seed, each.id))) for each in demonstrations], fence

@@ -71,6 +71,13 @@ class Outcome:
         return tuple(problem for each in self.heard for problem in each.problems)
 
     @property
+    def unjudged_reason(self) -> str:
+        """Why there is no ranking, for a person."""
+        said = list(dict.fromkeys(problem for _, problem in self.problems))
+        readable = f"{len(self.verdicts)} of {len(self.heard)} requests gave a readable verdict"
+        return f"{readable}. {' '.join(said[:3])}".strip()
+
+    @property
     def reasons(self) -> Reasons:
         return tuple(reason for each in self.heard for reason in each.reasons)
 

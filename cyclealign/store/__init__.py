@@ -18,6 +18,7 @@ from cyclealign.store.measurements import MeasurementMemory
 from cyclealign.store.overview import OverviewMemory
 from cyclealign.store.prompts import PromptMemory, PromptSetSize
 from cyclealign.store.rankings import RankingMemory
+from cyclealign.store.remarks import RemarkMemory
 from cyclealign.store.rounds import RoundMemory, Verdict
 
 __all__ = ["PromptSetSize", "Store", "Verdict", "database_url"]
@@ -30,6 +31,7 @@ class Store(
     CallMemory,
     BatchMemory,
     RankingMemory,
+    RemarkMemory,
     DemonstrationMemory,
     MeasurementMemory,
     HistoryMemory,

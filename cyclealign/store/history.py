@@ -15,6 +15,7 @@ from cyclealign.store.connecting import Database
 from cyclealign.store.measurements import read_metrics
 from cyclealign.store.plans import demonstration_record, read_pool, read_templates
 from cyclealign.store.rankings import read_agreements, read_rankings
+from cyclealign.store.remarks import read_flags, read_problems, read_unjudged
 from cyclealign.tables.columns import Utc
 
 Values = dict[str, Any]
@@ -39,7 +40,7 @@ class HistoryMemory(Database):
 
         Keys: ``summary`` (as in the history), ``settings``, ``seed``, ``prompts`` (each with its candidates, rankings
         and agreement), ``demonstrations`` (``in_use``, ``promoted``, ``retired``), ``templates``, ``parent_adapter``,
-        ``adapter``, ``metrics``, ``steps``, ``failed_calls``.
+        ``adapter``, ``metrics``, ``steps``, ``failed_calls``, ``unreadable_replies``.
 
         Raises:
             NoSuchExperiment: there is no such experiment or round; the message names those that there are.
@@ -108,6 +109,7 @@ def _details(session: Session, row: tables.Round) -> Values:
         "metrics": [asdict(metric) for metric in read_metrics(session, row.id).values()],
         "steps": _steps(session, row.id),
         "failed_calls": _failed_calls(session, row.id),
+        "unreadable_replies": read_problems(session, row.id),
     }
 
 
@@ -119,6 +121,7 @@ def _prompts(session: Session, round_id: int) -> list[Values]:
     candidates = _candidates(session, round_id)
     rankings = _by_prompt(read_rankings(session, round_id))
     agreements = {row.prompt_id: asdict(row) for row in read_agreements(session, round_id)}
+    unjudged = read_unjudged(session, round_id)
     found = session.execute(
         select(tables.Prompt.text, tables.RoundPrompt)
         .join(tables.RoundPrompt, tables.RoundPrompt.prompt_id == tables.Prompt.id)
@@ -133,6 +136,7 @@ def _prompts(session: Session, round_id: int) -> list[Values]:
             "set_aside_reason": drawn.set_aside_reason,
             "candidates": candidates.get(drawn.prompt_id, []),
             "rankings": rankings.get(drawn.prompt_id, {}),
+            "unjudged_reason": unjudged.get(drawn.prompt_id),
             "agreement": agreements.get(drawn.prompt_id),
         }
         for words, drawn in found
@@ -142,6 +146,7 @@ def _prompts(session: Session, round_id: int) -> list[Values]:
 def _candidates(session: Session, round_id: int) -> dict[str, list[Values]]:
     candidate = tables.Candidate
     by_prompt: dict[str, list[Values]] = {}
+    flags = read_flags(session, round_id)
     found = session.scalars(
         select(candidate).where(candidate.round_id == round_id).order_by(candidate.position, candidate.id)
     )
@@ -149,6 +154,7 @@ def _candidates(session: Session, round_id: int) -> dict[str, list[Values]]:
         values = asdict(candidate_record(row))
         del values["token_ids"]  # no reader of a history wants them, and they would be most of it
         values.update(token_count=row.token_count, mean_logprob=row.mean_logprob)
+        values["flags"] = [{"kind": each.kind, "excerpt": each.excerpt} for each in flags.get(row.id, [])]
         by_prompt.setdefault(row.prompt_id, []).append(values)
     return by_prompt
 
@@ -156,7 +162,9 @@ def _candidates(session: Session, round_id: int) -> dict[str, list[Values]]:
 def _by_prompt(rankings: Sequence[records.Ranking]) -> dict[str, Values]:
     by_prompt: dict[str, Values] = {}
     for ranking in rankings:
-        given = {"order": list(ranking.order), "steadiness": ranking.steadiness}
+        given: Values = {"order": list(ranking.order), "steadiness": ranking.steadiness}
+        given["preferences"] = [asdict(each) for each in ranking.preferences]
+        given["reasons"] = [{"candidate": candidate, "reason": reason} for candidate, reason in ranking.reasons]
         by_prompt.setdefault(ranking.prompt_id, {})[ranking.by] = given
     return by_prompt
 

@@ -1,14 +1,16 @@
 """Who ranked a round's answers how, and how far policy and judge agree."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
-from sqlalchemy import exists, select
+from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
 from cyclealign.store.connecting import Database
-from cyclealign.store.writing import Row, insert, insert_all, insert_new, require_open
+from cyclealign.store.writing import Row, in_parts, insert, insert_all, insert_new, require_open
+
+RankingKey = tuple[str, str]  # prompt id, ranker
 
 
 class RankingMemory(Database):
@@ -31,6 +33,9 @@ class RankingMemory(Database):
                 for place, candidate_id in enumerate(once[key].order, 1)
             ]
             insert_all(session, tables.RankingPlace, places)
+            insert_all(session, tables.RankingPreference, _preference_rows(new, once))
+            insert_all(session, tables.RankingReason, _reason_rows(new, once))
+            _no_longer_unjudged(session, round_id, [prompt_id for prompt_id, by in new if by == "judge"])
 
     def rankings(self, round_id: int, by: records.RankedBy) -> dict[str, records.Ranking]:
         """The rankings that ``by`` gave in this round, by prompt id, in the order of the round's prompts."""
@@ -85,7 +90,11 @@ def read_rankings(session: Session, round_id: int) -> list[records.Ranking]:
     for row, candidate_id in found:
         rows[row.id] = row
         orders.setdefault(row.id, []).append(candidate_id)
-    return [_ranking_record(row, orders[row.id]) for row in rows.values()]
+    preferences, reasons = _preferences(session, round_id), _reasons(session, round_id)
+    return [
+        _ranking_record(row, orders[row.id], preferences.get(row.id, []), reasons.get(row.id, []))
+        for row in rows.values()
+    ]
 
 
 def read_agreements(session: Session, round_id: int) -> list[records.Agreement]:
@@ -132,9 +141,72 @@ def _insert_rankings(
     return {(prompt_id, by): ranking_id for ranking_id, prompt_id, by in found}
 
 
-def _ranking_record(row: tables.Ranking, order: Sequence[str]) -> records.Ranking:
+def _preference_rows(new: Mapping[RankingKey, int], rankings: Mapping[RankingKey, records.Ranking]) -> list[Row]:
+    return [
+        {
+            "ranking_id": ranking_id,
+            "position": position,
+            "better_id": each.better,
+            "worse_id": each.worse,
+            "share": each.share,
+            "verdicts": each.verdicts,
+        }
+        for key, ranking_id in new.items()
+        for position, each in enumerate(rankings[key].preferences)
+    ]
+
+
+def _reason_rows(new: Mapping[RankingKey, int], rankings: Mapping[RankingKey, records.Ranking]) -> list[Row]:
+    return [
+        {"ranking_id": ranking_id, "position": position, "candidate_id": candidate_id, "reason": reason}
+        for key, ranking_id in new.items()
+        for position, (candidate_id, reason) in enumerate(rankings[key].reasons)
+    ]
+
+
+def _no_longer_unjudged(session: Session, round_id: int, prompt_ids: Sequence[str]) -> None:
+    table = tables.UnjudgedPrompt
+    for part in in_parts(prompt_ids):
+        session.execute(delete(table).where(table.round_id == round_id, table.prompt_id.in_(part)))
+
+
+def _preferences(session: Session, round_id: int) -> dict[int, list[records.Preference]]:
+    table = tables.RankingPreference
+    found = session.scalars(
+        select(table)
+        .join(tables.Ranking, tables.Ranking.id == table.ranking_id)
+        .where(tables.Ranking.round_id == round_id)
+        .order_by(table.ranking_id, table.position)
+    )
+    by_ranking: dict[int, list[records.Preference]] = {}
+    for row in found:
+        made = records.Preference(row.better_id, row.worse_id, row.share, row.verdicts)
+        by_ranking.setdefault(row.ranking_id, []).append(made)
+    return by_ranking
+
+
+def _reasons(session: Session, round_id: int) -> dict[int, list[tuple[str, str]]]:
+    table = tables.RankingReason
+    found = session.scalars(
+        select(table)
+        .join(tables.Ranking, tables.Ranking.id == table.ranking_id)
+        .where(tables.Ranking.round_id == round_id)
+        .order_by(table.ranking_id, table.position)
+    )
+    by_ranking: dict[int, list[tuple[str, str]]] = {}
+    for row in found:
+        by_ranking.setdefault(row.ranking_id, []).append((row.candidate_id, row.reason))
+    return by_ranking
+
+
+def _ranking_record(
+    row: tables.Ranking,
+    order: Sequence[str],
+    preferences: Sequence[records.Preference],
+    reasons: Sequence[tuple[str, str]],
+) -> records.Ranking:
     by = cast(records.RankedBy, row.ranked_by)  # the table takes no other
-    return records.Ranking(row.prompt_id, by, tuple(order), row.steadiness)
+    return records.Ranking(row.prompt_id, by, tuple(order), row.steadiness, tuple(preferences), tuple(reasons))
 
 
 def _agreement_row(round_id: int, row: records.Agreement) -> Row:

@@ -6,6 +6,14 @@ counts only while that round's verdict is ``accepted``: so one UPDATE of one row
 
 from cyclealign.tables.columns import Base
 from cyclealign.tables.distillations import DistillationMeasure, DistillationRun, DistillationStep
+from cyclealign.tables.judgements import (
+    CandidateFlag,
+    JudgeEndpoint,
+    RankingPreference,
+    RankingReason,
+    ReplyProblem,
+    UnjudgedPrompt,
+)
 from cyclealign.tables.material import (
     Demonstration,
     DemonstrationPromotion,
@@ -33,6 +41,7 @@ __all__ = [
     "Agreement",
     "Base",
     "Candidate",
+    "CandidateFlag",
     "Demonstration",
     "DemonstrationPromotion",
     "DemonstrationRetirement",
@@ -42,6 +51,7 @@ __all__ = [
     "Experiment",
     "JudgeBatch",
     "JudgeCall",
+    "JudgeEndpoint",
     "LabelledList",
     "Metric",
     "Prompt",
@@ -49,10 +59,14 @@ __all__ = [
     "PromptSetMember",
     "Ranking",
     "RankingPlace",
+    "RankingPreference",
+    "RankingReason",
+    "ReplyProblem",
     "Round",
     "RoundDemonstration",
     "RoundPrompt",
     "RoundStep",
     "RoundTemplate",
     "Template",
+    "UnjudgedPrompt",
 ]

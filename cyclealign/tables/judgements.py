@@ -1,0 +1,70 @@
+"""What the judge's rankings rest on, and what was odd about replies and answers."""
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from cyclealign.tables.columns import Base, Id, RoundPart
+
+
+class RankingPreference(Base):
+    """One compared pair of a ranking: this share of the verdicts, 0.5 or more, placed ``better`` above ``worse``."""
+
+    __tablename__ = "ranking_preference"
+    __table_args__ = (CheckConstraint("share >= 0.5 AND share <= 1", name="share"),)
+    ranking_id: Mapped[int] = mapped_column(ForeignKey("ranking.id"), primary_key=True)
+    better_id: Mapped[str] = mapped_column(ForeignKey("candidate.id"), primary_key=True)
+    worse_id: Mapped[str] = mapped_column(ForeignKey("candidate.id"), primary_key=True)
+    position: Mapped[int]
+    share: Mapped[float]
+    verdicts: Mapped[int]
+
+
+class RankingReason(Base):
+    """What the judge said of one answer, if it was asked for reasons."""
+
+    __tablename__ = "ranking_reason"
+    ranking_id: Mapped[int] = mapped_column(ForeignKey("ranking.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    candidate_id: Mapped[str] = mapped_column(ForeignKey("candidate.id"))
+    reason: Mapped[str]
+
+
+class UnjudgedPrompt(Base):
+    """A prompt on which the judge gave no verdict, and why; the row goes when a later try succeeds."""
+
+    __tablename__ = "unjudged_prompt"
+    __table_args__ = (
+        ForeignKeyConstraint(["round_id", "prompt_id"], ["round_prompt.round_id", "round_prompt.prompt_id"]),
+    )
+    round_id: Mapped[RoundPart]
+    prompt_id: Mapped[Id]
+    reason: Mapped[str]
+
+
+class ReplyProblem(Base):
+    """Why the reply to a call could not be read."""
+
+    __tablename__ = "reply_problem"
+    judge_call_id: Mapped[int] = mapped_column(ForeignKey("judge_call.id"), primary_key=True)
+    problem: Mapped[str]
+
+
+class CandidateFlag(Base):
+    """An answer that looks as if it were meant to sway the judge: what kind, and the place."""
+
+    __tablename__ = "candidate_flag"
+    candidate_id: Mapped[str] = mapped_column(ForeignKey("candidate.id"), primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    excerpt: Mapped[str]
+
+
+class JudgeEndpoint(Base):
+    """What an endpoint was found to support; ``id`` is a hash of its address and model."""
+
+    __tablename__ = "judge_endpoint"
+    id: Mapped[Id]
+    model: Mapped[str]
+    json_schema: Mapped[bool]
+    found_at: Mapped[datetime]
