@@ -12,7 +12,6 @@ from pathlib import Path
 
 import jinja2
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, UndefinedError, meta, nodes
-from jinja2 import Template as CompiledTemplate
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from cyclealign.errors import BadTemplate
@@ -117,12 +116,6 @@ def repair_text(template: Template, problem: str, labels: Sequence[str]) -> str:
     if text := _rendered(template, (REPAIR,), variables).get(REPAIR):
         return text
     return environment().from_string(PLAIN_REPAIR).render(variables)
-
-
-@lru_cache(maxsize=16)
-def _compiled(text: str) -> CompiledTemplate:
-    """A round renders one template thousands of times."""
-    return environment().from_string(text)
 
 
 def _rendered(template: Template, blocks: Sequence[str], variables: Mapping[str, object]) -> dict[str, str]:
