@@ -13,6 +13,9 @@
     │   ├── ExperimentBusy   another run holds the experiment's lease
     │   └── LeaseLost        this run's lease ran out and another run took the round
     ├── PolicyError          the white-box model is missing, or its answers cannot be used
+    │   ├── EngineFailed     vLLM did not start, or ended and could not be started again
+    │   ├── EngineRefused    vLLM refuses a request
+    │   └── WrongWeights     vLLM does not answer with the adapter that it was given
     ├── JudgeError
     │   ├── JudgeUnavailable the judge cannot be reached, or refuses the key: no call can succeed
     │   ├── BudgetReached    the next call might cost more than the budget leaves
@@ -69,6 +72,18 @@ class LeaseLost(StoreError):
 
 class PolicyError(CycleAlignError):
     """The white-box model is missing, or its answers cannot be used."""
+
+
+class EngineFailed(PolicyError):
+    """vLLM did not start, or ended and could not be started again."""
+
+
+class EngineRefused(PolicyError):
+    """vLLM refuses a request."""
+
+
+class WrongWeights(PolicyError):
+    """vLLM does not answer with the adapter that it was given, or it cannot be told whether it does."""
 
 
 class JudgeError(CycleAlignError):

@@ -24,6 +24,8 @@ from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from cyclealign.batching import SharedSteps, part_of_mean
 from cyclealign.losses import LISTWISE
+from cyclealign.policy.measuring import from_folders, measured, probe_rows
+from cyclealign.policy.probing import Logprobs, Probe, Rows
 from cyclealign.policy.transformers import load_model, load_tokenizer
 from cyclealign.processes import end_with_input, end_with_parent
 from cyclealign.training import OnStep, RankedAnswers, TrainingJob
@@ -182,7 +184,7 @@ def collate_pairs(rows: Sequence[dict[str, Any]], collator: DataCollatorForPrefe
 
 def adapted(job: TrainingJob) -> PeftModel:
     """The base model with the parent's adapter, trainable, or with a new one."""
-    base = load_model(job.model, job.revision, where="cpu")
+    base = load_model(job.model, job.revision, where="cpu", own_code=job.own_code)
     base.config.use_cache = False
     if job.parent:
         return PeftModel.from_pretrained(base, job.parent, is_trainable=True)
@@ -237,7 +239,7 @@ def is_first() -> bool:
 
 def ranking_trainer(job: TrainingJob, folder: Path, model: PreTrainedModel | PeftModel) -> SFTTrainer:
     """A trainer for RRHF or PRO."""
-    tokenizer = load_tokenizer(job.model, job.revision)
+    tokenizer = load_tokenizer(job.model, job.revision, job.own_code)
     rows = [
         {
             "prompt_ids": list(each.prompt_ids),
@@ -262,7 +264,7 @@ def ranking_trainer(job: TrainingJob, folder: Path, model: PreTrainedModel | Pef
 
 def dpo_trainer(job: TrainingJob, folder: Path, model: PreTrainedModel | PeftModel) -> DPOTrainer:
     """TRL's own DPO; the reference is the policy as this round found it (TRL copies the loaded adapter)."""
-    tokenizer = load_tokenizer(job.model, job.revision)
+    tokenizer = load_tokenizer(job.model, job.revision, job.own_code)
     rows = pairs([each for each in job.lists if each.teaches])
     collator = DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id)
     trainer = TokenisedDPOTrainer(
@@ -284,18 +286,38 @@ def fit(job: TrainingJob, folder: Path, on_step: OnStep) -> float:
     trainer = make(job, folder, model)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(ReportSteps(on_step))
+    rows = probe_rows([(*each.prompt_ids, *each.answers[0]) for each in job.lists], model)
+    parent = () if is_spread(trainer) else measured(unwrapped(trainer), rows)
     result = trainer.train()
     save_adapter(trainer, folder)
+    if is_first():
+        probe_of(trainer, job, folder, rows, parent).save(folder)
     return float(result.training_loss)
+
+
+def probe_of(trainer: Trainer, job: TrainingJob, folder: Path, rows: Rows, parent: Logprobs) -> Probe:
+    """What tells the adapter from its parent: by the model in memory, or by folders where no process has it all."""
+    if is_spread(trainer):
+        return from_folders(job.model, job.revision, job.own_code, folder, job.parent, rows)
+    model = unwrapped(trainer)
+    return Probe(rows, measured(model, rows), parent, base=measured(model, rows, adapted=False))
+
+
+def is_spread(trainer: Trainer) -> bool:
+    """Whether each process holds a part of the weights only."""
+    return bool(trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled)
+
+
+def unwrapped(trainer: Trainer) -> Any:
+    """The model itself."""
+    return trainer.accelerator.unwrap_model(trainer.model)
 
 
 def save_adapter(trainer: Trainer, folder: Path) -> None:
     """Save the trained adapter once; where the weights are spread over processes, all of them help to collect it."""
-    spread = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
-    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if spread else None
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if is_spread(trainer) else None
     if is_first():
-        unwrapped = trainer.accelerator.unwrap_model(trainer.model)
-        unwrapped.save_pretrained(
+        unwrapped(trainer).save_pretrained(
             str(folder), selected_adapters=["default"], safe_serialization=True, state_dict=weights
         )
 

@@ -78,6 +78,7 @@ class TrainingJob:
     settings: TrainingSettings
     lists: tuple[RankedAnswers, ...]
     seed: int
+    own_code: bool = False  # the model's own code may run
 
     def save(self, path: Path) -> None:
         values = {**asdict(self), "settings": self.settings.model_dump()}

@@ -100,6 +100,21 @@ app.command("distill")(distill)
 
 
 @app.command()
+def doctor(
+    config: Annotated[Path | None, typer.Argument(help="A TOML file; the demo's where absent.")] = None,
+) -> None:
+    """Say what a config needs and this machine lacks."""
+    from flows.doctor import examine
+
+    findings = examine(load_config(config or CONFIGS / "demo.toml"))
+    for each in findings:
+        mark = "[bold red]missing[/]" if each.missing else "[green]fine[/]"
+        console.print(f"{mark}  {each.what}: {escape(each.says)}", highlight=False)
+    if any(each.missing for each in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
 def up(port: Annotated[int, typer.Option(help="Of the Prefect UI.")] = 4200) -> None:
     """Start the Prefect UI, a worker and the deployments, on this machine only."""
     from flows.launch import up as start

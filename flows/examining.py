@@ -89,13 +89,16 @@ def duel(
 def drift(shop: Workshop, round_: Round, news: Answers) -> list[Metric]:
     """How far the policy has moved from its base, and the length of its answers."""
     shop.use(None)
+    texts = {prompt.id: shop.policy.prompt_ids(prompt) for prompt in round_.plan.held_out}
     made = [each for row in news.values() for each in row if each.token_ids]
-    sums = []
-    for number, prompt in enumerate(round_.plan.held_out):
-        tell("score under the base model", number, len(round_.plan.held_out))
-        rows = [each.token_ids for each in news[prompt.id] if each.token_ids]
-        sums += shop.policy.logprob_sums(prompt, rows) if rows else []
-    tell("score under the base model", len(round_.plan.held_out), len(round_.plan.held_out))
+    sums: list[float] = []
+    size, what = shop.config.policy.batch_prompts * shop.config.evaluation.answers, "score under the base model"
+    for start in range(0, len(made), size):
+        tell(what, start, len(made))
+        part = made[start : start + size]
+        scored = shop.policy.token_logprobs([[*texts[each.prompt_id], *each.token_ids] for each in part])
+        sums += [sum(row[-len(each.token_ids) :]) for each, row in zip(part, scored, strict=True)]
+    tell(what, len(made), len(made))
     return [evaluation.drift(made, sums), evaluation.length(made)]
 
 

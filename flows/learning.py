@@ -25,7 +25,9 @@ def train(shop: Workshop, round_: Round) -> str:
         settings=shop.config.training,
         lists=ranked_answers(shop, round_),
         seed=seed_from(round_.plan.seed, round_.number, "train"),
+        own_code=shop.config.policy.own_code,
     )
+    shop.policy.rest()
     with appearing_folder(folder) as unfinished:
         loss = training.train(job, unfinished, lambda step, of: tell("train", step, of))
     weights_hash = hash_of_file(folder / training.WEIGHTS)

@@ -36,8 +36,10 @@ def generate(shop: Workshop, round_: Round, bell: Bell) -> int:
             bell.ring()
         bell.go_on()
 
-    answers = shop.config.policy.answers
-    draw(shop, round_, "generate", round_.plan.prompts, answers, origin, round_.parent, batch_done)
+    policy = shop.config.policy
+    draw(
+        shop, round_, "generate", round_.plan.prompts, policy.answers, origin, round_.parent, batch_done, policy.top_up
+    )
     refuse_cut(shop, made)
     if not usable:
         raise PolicyError(
@@ -66,34 +68,67 @@ def draw(
     origin: Sequence[object],
     adapter: Adapter | None,
     batch_done: Callable[[Answers], None] = lambda batch: None,
+    top_up: int = 0,
 ) -> dict[str, list[Candidate]]:
     """``count`` answers to each prompt, by prompt id: stored ones as they are, missing ones drawn now.
 
-    ``batch_done`` is told of each batch once it is stored.
+    ``batch_done`` is told of each batch once it is stored. Prompts of a batch whose answers are not all distinct are
+    asked for ``count`` more, at most ``top_up`` times.
 
-    Batches are cut from the whole list, whatever is missing of it, and each has its own seed: a resumed run draws
-    exactly what an undisturbed one would have drawn.
+    Batches are cut from the whole list, whatever is missing of it, each has its own seed, and is stored at once: a
+    resumed run draws exactly what an undisturbed one would have drawn.
     """
-    ids = {prompt.id: [candidate_id(prompt, origin, adapter, place) for place in range(count)] for prompt in prompts}
+    places = range(count * (1 + top_up))
+    ids = {prompt.id: [candidate_id(prompt, origin, adapter, place) for place in places] for prompt in prompts}
     stored = shop.store.candidates_by_id([each for row in ids.values() for each in row])
     size, done = shop.config.policy.batch_prompts, 0
     for start in range(0, len(prompts), size):
         batch = prompts[start : start + size]
         tell(what, done, len(prompts))
-        if any(each not in stored for prompt in batch for each in ids[prompt.id]):
+        if any(each not in stored for prompt in batch for each in ids[prompt.id][:count]):
             shop.use(adapter)
-            answers = shop.policy.answer(batch, count, seed_from(*origin, "batch", start, size))
-            made = [
-                candidate
-                for prompt, row in zip(batch, answers, strict=True)
-                for candidate in as_candidates(prompt, row, origin, adapter)
-            ]
-            shop.store.add_candidates(round_.id, made)
+            seed = seed_from(*origin, "batch", start, size)
+            made = draw_batch(shop, batch, count, origin, adapter, seed, top_up)
+            shop.store.add_candidates(round_.id, made, sampling_of(shop, adapter, seed))
             stored.update({candidate.id: candidate for candidate in made})
         done += len(batch)
-        batch_done({prompt.id: [stored[each] for each in ids[prompt.id]] for prompt in batch})
+        batch_done({prompt.id: [stored[each] for each in ids[prompt.id] if each in stored] for prompt in batch})
     tell(what, done, len(prompts))
-    return {prompt_id: [stored[each] for each in row] for prompt_id, row in ids.items()}
+    return {prompt_id: [stored[each] for each in row if each in stored] for prompt_id, row in ids.items()}
+
+
+def draw_batch(
+    shop: Workshop,
+    prompts: Sequence[Prompt],
+    count: int,
+    origin: Sequence[object],
+    adapter: Adapter | None,
+    seed: int,
+    top_up: int,
+) -> list[Candidate]:
+    """``count`` answers to each prompt, and as many more where some are equal; all that is drawn is kept."""
+    made: dict[str, list[Candidate]] = {prompt.id: [] for prompt in prompts}
+    for turn in range(1 + top_up):
+        lacking = [prompt for prompt in prompts if len(distinct(made[prompt.id])) < count]
+        if not lacking:
+            break
+        answers = shop.policy.answer(lacking, count, seed_from(seed, turn) if turn else seed)
+        for prompt, row in zip(lacking, answers, strict=True):
+            made[prompt.id] += as_candidates(prompt, row, origin, adapter, first=turn * count)
+    return [candidate for row in made.values() for candidate in row]
+
+
+def sampling_of(shop: Workshop, adapter: Adapter | None, seed: int) -> dict[str, object]:
+    """How a batch of answers was drawn, and by which weights, for the history."""
+    policy = shop.config.policy
+    return {
+        **shop.policy.manner,
+        "adapter_hash": adapter.content_hash if adapter else None,
+        "temperature": policy.temperature,
+        "top_p": policy.top_p,
+        "max_new_tokens": policy.max_new_tokens,
+        "seed": seed,
+    }
 
 
 def refuse_cut(shop: Workshop, answers: Sequence[Candidate]) -> None:

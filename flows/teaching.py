@@ -140,10 +140,13 @@ def ranking_job(shop: Workshop, round_: Round, prompt: Prompt, answers: Sequence
 
 
 def rankable(shop: Workshop, round_: Round, prompt_ids: Sequence[str] | None = None) -> dict[str, list[Candidate]]:
-    """The distinct answers of each prompt (or of those named) that was not set aside and has at least two of them."""
+    """The distinct answers of each prompt (or of those named) that was not set aside and has at least two of them.
+
+    Of more than policy.answers the first: equal answers are drawn again by whole draws.
+    """
     aside = shop.store.set_aside_prompts(round_.id)
     rows = {
-        prompt_id: distinct(row)
+        prompt_id: distinct(row)[: shop.config.policy.answers]
         for prompt_id, row in shop.store.candidates(round_.id, prompt_ids).items()
         if prompt_id not in aside
     }

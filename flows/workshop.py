@@ -19,7 +19,7 @@ from cyclealign.training import WEIGHTS
 from flows.calling import judge_of
 from flows.leases import this_owner, this_run
 from flows.overlapping import Bell, as_they_come
-from flows.progress import tell
+from flows.progress import announce, tell
 
 T = TypeVar("T")
 # What may change while a round is open: none of it changes what the judge is asked.
@@ -77,11 +77,20 @@ class Workshop:
 
     @cached_property
     def policy(self) -> Policy:
-        from cyclealign.policy.transformers import TransformersPolicy
-
-        policy = TransformersPolicy(self.config.policy, self.model_folder)
+        policy = self._served_policy() if self.config.policy.kind == "vllm" else self._policy_here()
         self.stack.callback(policy.close)
         return policy
+
+    def _policy_here(self) -> Policy:
+        from cyclealign.policy.transformers import TransformersPolicy
+
+        return TransformersPolicy(self.config.policy, self.model_folder)
+
+    def _served_policy(self) -> Policy:
+        from cyclealign.policy.vllm import VllmPolicy
+
+        config = self.config
+        return VllmPolicy(config.policy, config.engine, self.model_folder, config.training.lora_rank, announce)
 
     @cached_property
     def judge_address(self) -> str | None:
@@ -153,7 +162,8 @@ def open_workshop(config: ExperimentConfig) -> Iterator[Workshop]:
 
 
 def as_opened(config: ExperimentConfig, round_: Round) -> ExperimentConfig:
-    """The settings that the round was opened with; how to reach the judge, how fast, and the budget are today's."""
+    """The settings that the round was opened with; reach, pace and budget are today's."""
     opened = ExperimentConfig.model_validate(round_.plan.settings)
     reach = {name: getattr(config.judge, name) for name in REACH}
-    return opened.model_copy(update={"judge": opened.judge.model_copy(update=reach), "budget": config.budget})
+    today = {"judge": opened.judge.model_copy(update=reach), "engine": config.engine, "budget": config.budget}
+    return opened.model_copy(update=today)

@@ -8,7 +8,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from cyclealign.config import PolicySettings
-from cyclealign.errors import PolicyError
+from cyclealign.errors import PolicyError, WrongWeights
 from cyclealign.policy import Answer, as_candidates, candidate_id, distinct
 from cyclealign.policy.transformers import TransformersPolicy
 from cyclealign.records import Adapter, Prompt
@@ -127,7 +127,7 @@ def test_weights_that_are_not_safetensors_are_refused(tmp_path):
     weights = make_model(tmp_path) / "model.safetensors"
     weights.unlink()
     torch.save({}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(PolicyError, match="cannot be loaded"):
+    with pytest.raises(PolicyError, match=r"holds no \*\.safetensors, only pytorch_model\.bin"):
         TransformersPolicy(PolicySettings(), str(tmp_path))
 
 
@@ -153,3 +153,16 @@ def test_empty_and_equal_answers_are_not_ranked():
     """Prevents a judge from being asked, and paid, to order two copies of one text."""
     made = as_candidates(PROMPTS[0], [sample("a"), sample(" a"), sample("  "), sample("b")], ["o"], None)
     assert [each.position for each in distinct(made)] == [0, 3]
+
+
+def test_answers_of_another_adapter_do_not_become_candidates():
+    """Prevents answers of stale weights from entering the history under the round's adapter."""
+    with pytest.raises(WrongWeights):
+        as_candidates(PROMPTS[0], [sample("a")], ["o"], Adapter("a", "", "hash-a", None))
+
+
+def test_each_token_has_the_logprob_that_the_sums_are_made_of(policy):
+    ids = policy.prompt_ids(PROMPTS[0])
+    (row,) = policy.token_logprobs([[*ids, 5, 6, 2]])
+    assert len(row) == len(ids) + 2
+    assert policy.logprob_sums(PROMPTS[0], [[5, 6, 2]]) == pytest.approx([sum(row[-3:])], abs=1e-4)

@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 from cyclealign.config import PolicySettings, TrainingSettings
 from cyclealign.errors import TrainingFailed
 from cyclealign.losses import pro, rrhf
+from cyclealign.policy.measuring import from_folders
+from cyclealign.policy.probing import Probe
 from cyclealign.policy.transformers import TransformersPolicy
 from cyclealign.records import Adapter, Preference, Prompt
 from cyclealign.trainers import RankingTrainer, adapted, collate, dpo_trainer, fit, pair_weights, pairs, ranking_trainer
@@ -198,3 +200,24 @@ def test_pairs_are_all_better_worse_pairs_of_the_token_ids():
     """Prevents DPO from training on text that was tokenised differently from what was sampled."""
     made = pairs([RankedAnswers((1,), ((5,), (6,), (7,)), 1.0)])
     assert [(each["chosen_ids"], each["rejected_ids"]) for each in made] == [([5], [6]), ([5], [7]), ([6], [7])]
+
+
+@pytest.mark.parametrize("objective", ["rrhf", "dpo"])
+def test_training_leaves_a_probe_that_the_saved_adapter_answers_to(folder, policy, tmp_path, objective):
+    """Prevents an attestation against wrong weights: those before the last step, of the reference, or of the base."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for made, parent in ((first, None), (second, str(first))):
+        made.mkdir()
+        train(job(folder, policy, parent=parent, objective=objective, epochs=2), made, lambda step, of: None)
+    probe = Probe.load(second)
+    for expected, of in ((probe.own, second), (probe.parent, first), (probe.base, None)):
+        policy.use(Adapter(str(of), str(of), "", None) if of else None)
+        found = [each for row in policy.token_logprobs(probe.rows) for each in row]
+        assert found == pytest.approx(expected, abs=1e-4)
+    policy.use(None)
+    assert max(abs(a - b) for a, b in zip(probe.own, probe.parent, strict=True)) > 1e-3
+    # What is measured where the trained model is spread over processes.
+    again = from_folders(folder, None, False, second, str(first), probe.rows)
+    assert again.own == pytest.approx(probe.own, abs=1e-4)
+    assert again.parent == pytest.approx(probe.parent, abs=1e-4)
+    assert again.base == pytest.approx(probe.base, abs=1e-4)

@@ -4,17 +4,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from cyclealign.errors import WrongWeights
 from cyclealign.records import Adapter, Candidate, Prompt, content_id
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a policy returns for one sample; the fields are those of `Candidate`."""
+    """What a policy returns for one sample; the fields are those of `Candidate`.
+
+    ``adapter_hash`` is the content hash of the adapter that answered; None is the base model.
+    """
 
     text: str
     token_ids: tuple[int, ...]
     logprob_sum: float
     finish_reason: Literal["stop", "length"]
+    adapter_hash: str | None = None
 
 
 class Policy(Protocol):
@@ -23,6 +28,11 @@ class Policy(Protocol):
     @property
     def context_tokens(self) -> int:
         """Longest prompt plus answer, in tokens."""
+        ...
+
+    @property
+    def manner(self) -> dict[str, object]:
+        """What answers, for the history: engine and version, and how well its weights were attested."""
         ...
 
     def prompt_ids(self, prompt: Prompt) -> list[int]:
@@ -41,6 +51,14 @@ class Policy(Protocol):
         """Sum of log P(token | prompt, tokens before) in nats for answers given as token ids."""
         ...
 
+    def token_logprobs(self, rows: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Log P(token | tokens before) in nats of every token but the first, for each row of token ids."""
+        ...
+
+    def rest(self) -> None:
+        """Training is about to start: give the accelerator's memory up until something is asked again."""
+        ...
+
     def close(self) -> None:
         """Give the memory back."""
         ...
@@ -57,9 +75,16 @@ def candidate_id(prompt: Prompt, origin: Sequence[object], adapter: Adapter | No
 
 
 def as_candidates(
-    prompt: Prompt, answers: Sequence[Answer], origin: Sequence[object], adapter: Adapter | None
+    prompt: Prompt, answers: Sequence[Answer], origin: Sequence[object], adapter: Adapter | None, first: int = 0
 ) -> list[Candidate]:
-    """Samples as rows of the history."""
+    """Samples as rows of the history, at the positions from ``first`` on.
+
+    Raises:
+        WrongWeights: another adapter than ``adapter`` answered.
+    """
+    expected = adapter.content_hash if adapter else None
+    if any(answer.adapter_hash != expected for answer in answers):
+        raise WrongWeights("Answers came from another adapter than the round's. They were thrown away; run again.")
     return [
         Candidate(
             id=candidate_id(prompt, origin, adapter, position),
@@ -71,7 +96,7 @@ def as_candidates(
             finish_reason=answer.finish_reason,
             adapter_id=adapter.id if adapter else None,
         )
-        for position, answer in enumerate(answers)
+        for position, answer in enumerate(answers, first)
     ]
 
 

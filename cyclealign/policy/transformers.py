@@ -1,6 +1,5 @@
 """The portable policy: transformers and PEFT in this process. For a CPU, small models, and as a check on vLLM."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -9,13 +8,23 @@ from typing import Any
 import torch
 from peft import PeftModel
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers import __version__ as transformers_version
 from transformers import logging as transformers_logging
+from transformers.pytorch_utils import Conv1D
 
 from cyclealign.chat import prompt_ids
 from cyclealign.config import PolicySettings
 from cyclealign.errors import PolicyError
 from cyclealign.policy import Answer
+from cyclealign.policy.safety import refuse_unsafe
 from cyclealign.records import Adapter, Prompt
 
 # Loading is a matter of a moment or is told by a line of ours; bars of its own would tear the terminal's.
@@ -27,15 +36,17 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def load_tokenizer(model: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+def load_tokenizer(model: str, revision: str | None = None, own_code: bool = False) -> PreTrainedTokenizerBase:
     """Load a tokenizer from a folder or the hub, padding on the left as generation needs.
+
+    ``own_code``: code that comes with the model may run.
 
     Raises:
         PolicyError: there is none, naming what to do.
     """
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            model, revision=revision, trust_remote_code=False
+            model, revision=revision, trust_remote_code=own_code
         )
     except (OSError, ValueError) as error:
         raise PolicyError(_not_loaded("tokenizer", model, error)) from error
@@ -45,18 +56,18 @@ def load_tokenizer(model: str, revision: str | None = None) -> PreTrainedTokeniz
     return tokenizer
 
 
-def load_model(model: str, revision: str | None, where: str) -> PreTrainedModel:
+def load_model(model: str, revision: str | None, where: str, own_code: bool = False) -> PreTrainedModel:
     """Load a causal language model from safetensors only; in float32 unless this machine has an accelerator.
 
     Raises:
         PolicyError: the folder or id is missing, holds no safetensors, or wants code of its own to run.
     """
-    _refuse_remote_code(Path(model))
+    refuse_unsafe(model, revision, own_code)
     try:
         loaded: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             model,
             revision=revision,
-            trust_remote_code=False,
+            trust_remote_code=own_code,
             use_safetensors=True,
             dtype=torch.float32 if device() == "cpu" else "auto",
         )
@@ -65,10 +76,18 @@ def load_model(model: str, revision: str | None, where: str) -> PreTrainedModel:
     return loaded.to(where).eval()  # type: ignore[arg-type]
 
 
-def _refuse_remote_code(folder: Path) -> None:
-    config = folder / "config.json"
-    if config.is_file() and "auto_map" in json.loads(config.read_text(encoding="utf-8")):
-        raise PolicyError(f"{config} names code of its own (auto_map). Models that run their own code are refused.")
+def adaptable_layers(model: str, revision: str | None, own_code: bool = False) -> tuple[str, ...]:
+    """The names of the layers that an adapter for "all-linear" changes: every linear one but the output head.
+
+    Read off the model's structure; no weights are loaded.
+    """
+    config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=own_code)
+    with torch.device("meta"):
+        skeleton = AutoModelForCausalLM.from_config(config, trust_remote_code=own_code)
+    head = skeleton.get_output_embeddings()
+    kinds = (torch.nn.Linear, Conv1D)
+    layers = (name for name, layer in skeleton.named_modules() if isinstance(layer, kinds) and layer is not head)
+    return tuple(sorted({name.rpartition(".")[2] for name in layers}))
 
 
 def _not_loaded(what: str, model: str, error: Exception) -> str:
@@ -86,14 +105,19 @@ class TransformersPolicy:
 
     def __init__(self, settings: PolicySettings, model: str) -> None:
         self._settings = settings
-        self._tokenizer = load_tokenizer(model, settings.revision)
-        self._base = load_model(model, settings.revision, device())
+        own_code = settings.own_code
+        self._tokenizer = load_tokenizer(model, settings.revision, own_code)
+        self._base = load_model(model, settings.revision, device(), own_code)
         self._model: PreTrainedModel | PeftModel = self._base
         self._adapter: Adapter | None = None
 
     @property
     def context_tokens(self) -> int:
         return int(self._base.config.max_position_embeddings)
+
+    @property
+    def manner(self) -> dict[str, object]:
+        return {"engine": f"transformers {transformers_version}"}
 
     def prompt_ids(self, prompt: Prompt) -> list[int]:
         return prompt_ids(self._tokenizer, prompt.messages)
@@ -159,7 +183,8 @@ class TransformersPolicy:
         length = ends[0] + 1 if ends else len(ids)
         text = self._tokenizer.decode(ids[:length], skip_special_tokens=True)
         logprob_sum = float(logprobs_T[:length].double().sum())
-        return Answer(str(text).strip(), tuple(ids[:length]), logprob_sum, "stop" if ends else "length")
+        maker = self._adapter.content_hash if self._adapter else None
+        return Answer(str(text).strip(), tuple(ids[:length]), logprob_sum, "stop" if ends else "length", maker)
 
     def logprob_sums(self, prompt: Prompt, answers: Sequence[Sequence[int]]) -> list[float]:
         start = self.prompt_ids(prompt)
@@ -171,6 +196,13 @@ class TransformersPolicy:
         logprobs_BT = logits_BTV.log_softmax(-1).gather(-1, targets_BT.unsqueeze(-1)).squeeze(-1).cpu()
         return [float(row_T[-len(ids) :].double().sum()) for row_T, ids in zip(logprobs_BT, answers, strict=True)]
 
+    def token_logprobs(self, rows: Sequence[Sequence[int]]) -> list[list[float]]:
+        with self._active() as model:
+            return [token_logprobs(model, row) for row in rows]
+
+    def rest(self) -> None:
+        """Nothing: the model lies in this process, which trains too where it is small enough for that."""
+
     def _padded(self, rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:
         padded = self._tokenizer.pad({"input_ids": [list(row) for row in rows]}, return_tensors="pt")
         return {name: padded[name].to(self._base.device) for name in ("input_ids", "attention_mask")}
@@ -179,6 +211,15 @@ class TransformersPolicy:
         del self._model, self._base
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def token_logprobs(model: Any, row: Sequence[int]) -> list[float]:
+    """Log P of every token of the row but the first, in nats, under a loaded model (with or without an adapter)."""
+    ids_T = torch.tensor(list(row), device=model.device)
+    with torch.inference_mode():
+        logits_TV = model(input_ids=ids_T[None], attention_mask=torch.ones_like(ids_T)[None]).logits[0, :-1].float()
+    found: list[float] = logits_TV.log_softmax(-1).gather(-1, ids_T[1:, None])[:, 0].tolist()
+    return found
 
 
 def _sampled_logprobs(logits: Sequence[Tensor], answers_BT: Tensor) -> Tensor:
