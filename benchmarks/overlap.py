@@ -1,0 +1,180 @@
+"""How long a round generates and judges, one after the other and at once.
+
+``python -m benchmarks.overlap [--json]``: at three balances the policy is a stand-in that sleeps a fixed time a batch,
+and the simulated judge, in a process of its own, answers after a fixed latency. In a fourth case the demo's real policy
+generates. What runs are the steps of `align` without Prefect; each run starts with an empty database. Medians of five.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from cyclealign.config import ExperimentConfig, checked
+from cyclealign.demo.judge import SimulatedJudge
+from cyclealign.files import home
+from cyclealign.policy import Answer
+from cyclealign.records import Adapter, Prompt, Round, seed_from
+from cyclealign.store import Store
+from flows.leases import LEASE_SECONDS
+from flows.opening import plan_round
+from flows.overlapping import Bell, Beside
+from flows.sampling import generate
+from flows.teaching import judge
+from flows.workshop import Workshop
+
+ROOT = Path(__file__).parents[1]
+PROMPTS, BATCH, ORDERS, CONCURRENCY = 48, 4, 2, 8
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured; ``batch_seconds`` None stands for the demo's real policy."""
+
+    name: str
+    batch_seconds: float | None
+    judge_latency_seconds: float
+
+
+# 12 batches, and 12 rounds of 8 calls: a batch takes as long as the judging of one where these two numbers are equal.
+CASES = (
+    Case("generation slower", 0.3, 0.15),
+    Case("even", 0.3, 0.3),
+    Case("judging slower", 0.15, 0.3),
+    Case("real tiny policy", None, 0.2),
+)
+
+
+class FixedTimePolicy:
+    """A stand-in that generates nothing: it sleeps, and returns made-up answers."""
+
+    context_tokens = 10_000
+
+    def __init__(self, batch_seconds: float) -> None:
+        self._batch_seconds = batch_seconds
+
+    def prompt_ids(self, prompt: Prompt) -> list[int]:
+        return [1]
+
+    def use(self, adapter: Adapter | None) -> None:
+        pass
+
+    def answer(self, prompts: Sequence[Prompt], count: int, seed: int) -> list[list[Answer]]:
+        time.sleep(self._batch_seconds)
+        return [[self._answer(prompt, place, seed) for place in range(count)] for prompt in prompts]
+
+    def _answer(self, prompt: Prompt, place: int, seed: int) -> Answer:
+        words = [f"word{seed_from(prompt.id, place, seed, number) % 500}" for number in range(20)]
+        return Answer(" ".join(words), tuple(range(20)), -30.0, "stop")
+
+    def logprob_sums(self, prompt: Prompt, answers: Sequence[Sequence[int]]) -> list[float]:
+        return [-1.0] * len(answers)
+
+    def close(self) -> None:
+        pass
+
+
+def config_of(case: Case, base_url: str) -> ExperimentConfig:
+    """The settings of one round on the demo world's prompts."""
+    real = case.batch_seconds is None
+    return checked(
+        {
+            "experiment": "overlap",
+            "templates": str(ROOT / "prompts"),
+            "prompts": {"set_name": "demo", "per_round": PROMPTS, "held_out": 1},
+            "policy": {
+                "model": demo_model() if real else "stand-in",
+                "batch_prompts": BATCH,
+                "max_new_tokens": 56,
+                "most_cut": 1.0,
+            },
+            "judge": {"kind": "simulated", "base_url": base_url, "orders": ORDERS, "concurrency": CONCURRENCY},
+        },
+        "benchmark",
+    )
+
+
+def demo_model() -> str:
+    """The demo's policy; trained on first use."""
+    from cyclealign.demo.policy import demo_policy
+
+    return str(demo_policy(home() / "models", lambda done, of: None))
+
+
+def in_a_round(case: Case, base_url: str, work: Callable[[Workshop, Round], Any]) -> Any:
+    """What ``work`` returns for a new round in a database of its own."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        store = stack.enter_context(Store.open(f"sqlite:///{folder}/memory.db"))
+        shop = Workshop(config_of(case, base_url), store, stack)
+        if case.batch_seconds is not None:
+            shop.__dict__["policy"] = FixedTimePolicy(case.batch_seconds)
+        round_ = store.open_round(plan_round(shop), shop.owner, LEASE_SECONDS)
+        return work(shop, round_)
+
+
+def one_after_the_other(shop: Workshop, round_: Round) -> tuple[float, float]:
+    """Seconds of generation and of judging."""
+    started = time.monotonic()
+    generate(shop, round_, Bell())
+    generated = time.monotonic()
+    assert judge(shop, round_, Bell.after_the_last()) == PROMPTS
+    return generated - started, time.monotonic() - generated
+
+
+def at_once(shop: Workshop, round_: Round) -> float:
+    """Seconds of both."""
+    started = time.monotonic()
+    with Beside(lambda bell: judge(shop, round_, bell)) as judging:
+        generate(shop, round_, judging.bell)
+        assert judging.result() == PROMPTS
+    return time.monotonic() - started
+
+
+def measure(case: Case, runs: int) -> dict[str, object]:
+    """The figures of one case, medians over the runs."""
+    with SimulatedJudge(faults=[f"slow:{case.judge_latency_seconds}"]) as served:
+        in_a_round(case, served.base_url, one_after_the_other)  # what is loaded once counts for nobody
+        alone = [in_a_round(case, served.base_url, one_after_the_other) for _ in range(runs)]
+        together = [in_a_round(case, served.base_url, at_once) for _ in range(runs)]
+    slower = median(max(pair) for pair in alone)
+    return {
+        "case": case.name,
+        "policy": "the demo's" if case.batch_seconds is None else f"stand-in: sleeps {case.batch_seconds} s a batch",
+        "judge": f"simulated, {case.judge_latency_seconds} s a call, {CONCURRENCY} calls at once",
+        "prompts": PROMPTS,
+        "generate_seconds": round(median(pair[0] for pair in alone), 3),
+        "judge_seconds": round(median(pair[1] for pair in alone), 3),
+        "sequential_seconds": round(median(sum(pair) for pair in alone), 3),
+        "overlapped_seconds": round(median(together), 3),
+        "slower_stage_seconds": round(slower, 3),
+        "ratio_to_slower_stage": round(median(together) / slower, 3),
+        "ratio_to_sequential": round(median(together) / median(sum(pair) for pair in alone), 3),
+        "overlapped_runs": [round(each, 3) for each in together],
+    }
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--runs", type=int, default=5)
+    given = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as `cyclealign demo` sets it
+    found = [measure(case, given.runs) for case in CASES]
+    if given.json:
+        print(json.dumps(found, indent=2))
+        return
+    for each in found:
+        times = {name: each[name] for name in ("sequential_seconds", "overlapped_seconds", "slower_stage_seconds")}
+        print(each["case"], times, "ratio to the slower:", each["ratio_to_slower_stage"])
+
+
+if __name__ == "__main__":
+    main()
