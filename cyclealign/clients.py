@@ -17,7 +17,7 @@ import openai
 from openai import AsyncOpenAI, DefaultAioHttpClient
 
 from cyclealign.config import JudgeSettings
-from cyclealign.errors import JudgeBusy, JudgeCallFailed, JudgeFaltered, JudgeUnavailable
+from cyclealign.errors import JudgeBusy, JudgeCallFailed, JudgeFaltered, JudgeUnavailable, RequestRefused
 from cyclealign.prices import Price
 from cyclealign.records import JudgeCall, Reply
 
@@ -124,7 +124,7 @@ class JudgeClient:
             return JudgeBusy(text, wait_asked_for(error.response.headers, time.time()))
         if status in (408, 409, 425) or status >= 500:
             return JudgeFaltered(text)
-        return JudgeCallFailed(text)
+        return RequestRefused(text) if status in (400, 422) else JudgeCallFailed(text)
 
     def _unreachable(self) -> str:
         return f"The judge at {self._address} does not answer. Start it, or correct judge.base_url; then run again."
@@ -150,7 +150,8 @@ class JudgeClient:
 
 def body_of(call: JudgeCall) -> dict[str, Any]:
     """The body of the request."""
-    return {"model": call.model, "messages": list(call.messages), **dict(call.parameters)}
+    given = {} if call.reply_format is None else {"response_format": dict(call.reply_format)}
+    return {"model": call.model, "messages": list(call.messages), **dict(call.parameters), **given}
 
 
 def completion_in(content: bytes) -> Mapping[str, Any] | None:

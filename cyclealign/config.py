@@ -159,6 +159,11 @@ class JudgeSettings(Section):
     )
     group: int = Field(4, ge=3, le=8, title="Group", description="Tournament: answers that meet in one call.")
     stages: int = Field(4, ge=2, le=12, title="Stages", description="Tournament: calls that each answer is in.")
+    structured: bool = Field(
+        True,
+        title="Replies by schema",
+        description="Hold replies to a JSON schema if the endpoint takes one; that is found out at the first call.",
+    )
     reasons: bool = Field(
         False, title="Ask for reasons", description="A short reason for each answer, kept in the history."
     )

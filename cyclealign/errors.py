@@ -20,6 +20,7 @@
     │   ├── JudgeUnavailable the judge cannot be reached, or refuses the key: no call can succeed
     │   ├── BudgetReached    the next call might cost more than the budget leaves
     │   ├── JudgeCallFailed  one call failed; its prompt stays unjudged
+    │   │   ├── RequestRefused   ... because the endpoint will not have the request as it is
     │   │   ├── JudgeFaltered    ... this time: asking again may help
     │   │   └── JudgeBusy        ... because too much is asked at once: asking again later helps
     │   └── UnreadableReply  one reply is not a ranking of the labels that were given
@@ -104,6 +105,10 @@ class JudgeCallFailed(JudgeError):
     def __init__(self, message: str, paid: Reply | None = None) -> None:
         super().__init__(message)
         self.paid = paid
+
+
+class RequestRefused(JudgeCallFailed):
+    """The endpoint will not have the request as it is."""
 
 
 class JudgeFaltered(JudgeCallFailed):

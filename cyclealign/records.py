@@ -5,6 +5,7 @@ Nothing here computes a result, reads a file or imports a heavy library.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypedDict
@@ -250,6 +251,8 @@ class JudgeCall:
     """One request to the judge, whole: what it was shown, under which labels, and the hash that names the request.
 
     ``shown`` holds (label, item id) pairs in the order in which the judge saw them; verdicts are matched by label.
+    ``reply_format`` is what the endpoint is to hold the reply to. It is how a question is put, not what is asked, and
+    so no part of the key: an endpoint that takes none answers the same question.
     """
 
     purpose: CallPurpose
@@ -259,6 +262,7 @@ class JudgeCall:
     messages: Messages
     shown: tuple[tuple[str, str], ...]
     parameters: tuple[tuple[str, float | int | str], ...] = ()
+    reply_format: Mapping[str, object] | None = None
 
     @cached_property
     def key(self) -> str:

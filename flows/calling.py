@@ -17,6 +17,7 @@ from cyclealign.prices import Price, price_of
 from cyclealign.recording import Recorder
 from cyclealign.records import JudgeCall, Outcome, Reply, Round
 from cyclealign.store import Store
+from cyclealign.structured import Structured
 from flows.keys import api_key
 from flows.pace import pace_of
 
@@ -52,20 +53,31 @@ async def judge_of(shop: "Workshop", round_: Round) -> AsyncIterator[Asker]:
 
 def when_wanted(shop: "Workshop", price: Price, tools: AsyncExitStack) -> Complete:
     """A client that is made at the first call: a round whose replies are all stored needs no judge, and no key."""
-    client: JudgeClient | None = None
+    ready: Complete | None = None
     making = asyncio.Lock()
 
     async def complete(call: JudgeCall) -> Reply:
-        nonlocal client
-        if client is None:
+        nonlocal ready
+        if ready is None:
             async with making:
-                if client is None:
+                if ready is None:
                     key = await asyncio.to_thread(api_key, shop.config.judge)
                     made = JudgeClient(shop.config.judge, shop.judge_address, key, price)
-                    client = await tools.enter_async_context(made)
-        return await client.complete(call)
+                    ready = by_schema(shop, (await tools.enter_async_context(made)).complete)
+        return await ready(call)
 
     return complete
+
+
+def by_schema(shop: "Workshop", complete: Complete) -> Complete:
+    """The same, with replies held to a JSON schema if the settings want it and the endpoint takes it."""
+    judge, store, address = shop.config.judge, shop.store, shop.judge_address or ""
+    if not judge.structured:
+        return complete
+    if judge.kind == "simulated" and not judge.base_url:
+        address = "simulated"  # its port is another one each time
+    known = store.takes_json_schema(address, judge.model)
+    return Structured(complete, known, lambda taken: store.note_json_schema(address, judge.model, taken), judge.reasons)
 
 
 class Memory:

@@ -96,9 +96,9 @@ class JudgingQueue:
         self._shop.store.add_flags([flag for row in lists.values() for flag in flags_of(row)])
         return (self._stored(each, ranking_job(self._shop, self._round, each, lists[each.id])) for each in prompts)
 
-    def _stored(self, prompt: Prompt, job: Job[judging.Outcome]) -> Job[None]:
+    def _stored(self, prompt: Prompt, job: Job[judging.Judgement]) -> Job[None]:
         async def run(asker: Asker) -> None:
-            store_outcome(self._shop.store, self._round, prompt, await job(asker))
+            store_judgement(self._shop.store, self._round, prompt, await job(asker))
             self._done += 1
             self._tell()
 
@@ -111,7 +111,7 @@ class JudgingQueue:
             tell("judge", *now)
 
 
-def store_outcome(store: Store, round_: Round, prompt: Prompt, found: judging.Outcome) -> None:
+def store_judgement(store: Store, round_: Round, prompt: Prompt, found: judging.Judgement) -> None:
     """Store the ranking, or why the prompt stays unjudged; and what was wrong with replies."""
     if found.problems:
         store.note_problems(round_.id, dict(found.problems))
@@ -127,12 +127,12 @@ def flags_of(answers: Iterable[Candidate]) -> list[Flag]:
     return [Flag(each.id, kind, words) for each in answers for kind, words in hostile.signs(each.text).items()]
 
 
-def ranking_job(shop: Workshop, round_: Round, prompt: Prompt, answers: Sequence[Candidate]) -> Job[judging.Outcome]:
+def ranking_job(shop: Workshop, round_: Round, prompt: Prompt, answers: Sequence[Candidate]) -> Job[judging.Judgement]:
     """The judging of one prompt's answers."""
     manner = manner_of(shop, round_, round_.number, "judge")
     texts = {each.id: each.text for each in answers}
 
-    async def job(asker: Asker) -> judging.Outcome:
+    async def job(asker: Asker) -> judging.Judgement:
         question = question_of(shop, manner, "rank", prompt.id, prompt.text, texts, round_.plan.demonstrations)
         return await judging.rank(asker, question, way_of(shop.config.judge))
 

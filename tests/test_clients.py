@@ -8,7 +8,7 @@ import pytest
 
 from cyclealign.clients import JudgeClient, parameters_of, wait_asked_for
 from cyclealign.config import JudgeSettings
-from cyclealign.errors import JudgeBusy, JudgeCallFailed, JudgeFaltered, JudgeUnavailable
+from cyclealign.errors import JudgeBusy, JudgeCallFailed, JudgeFaltered, JudgeUnavailable, RequestRefused
 from cyclealign.judging import Manner, rank_call
 from cyclealign.prices import price_of
 from cyclealign.prompting import load_template
@@ -60,7 +60,7 @@ def test_what_no_retry_can_mend_stops_the_run(status, words):
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(500, JudgeFaltered), (502, JudgeFaltered), (429, JudgeBusy), (400, JudgeCallFailed)]
+    ("status", "kind"), [(500, JudgeFaltered), (502, JudgeFaltered), (429, JudgeBusy), (400, RequestRefused)]
 )
 def test_each_fault_says_whether_asking_again_may_help(status, kind):
     """Prevents a passing fault from costing a verdict, and a lasting one from being retried."""

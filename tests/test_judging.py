@@ -23,13 +23,13 @@ DEMONSTRATIONS = [
 ]
 
 
-def manner(seed=1):
+def manner(seed=1, reasons=False):
     template = load_template(Path(__file__).parent.parent / "prompts", "rank")
-    return judging.Manner(template, "fake", (("temperature", 0.0),), seed)
+    return judging.Manner(template, "fake", (("temperature", 0.0),), seed, reasons)
 
 
-def call(number=0, seed=1, texts=TEXTS):
-    return judging.rank_call(manner(seed), "rank", PROMPT.id, PROMPT.text, texts, DEMONSTRATIONS, number)
+def call(number=0, seed=1, texts=TEXTS, reasons=False):
+    return judging.rank_call(manner(seed, reasons), "rank", PROMPT.id, PROMPT.text, texts, DEMONSTRATIONS, number)
 
 
 def reply(text):

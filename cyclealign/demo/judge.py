@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import IO
 
 from cyclealign.demo.judge_faults import Fault
-from cyclealign.demo.judge_mind import DEFAULT_NOISE, Manner
+from cyclealign.demo.judge_mind import DEFAULT_NOISE, Manner, SchemaSupport
 from cyclealign.errors import BadConfig, JudgeUnavailable
 
 KEY_VARIABLE = "SIMULATED_JUDGE_KEY"
@@ -36,6 +36,7 @@ class SimulatedJudge:
         faults: simulated faults, as on the command line (``status:500:every:3``).
         key: the API key that it asks for; None lets everyone in.
         port: 0 takes a free one.
+        json_schema: whether it takes a ``response_format`` ("take") or refuses it ("refuse").
 
     Raises (on entering):
         JudgeUnavailable: the process ended before it listened, for example because the port is taken.
@@ -48,8 +49,10 @@ class SimulatedJudge:
         faults: Sequence[str] = (),
         key: str | None = None,
         port: int = 0,
+        json_schema: SchemaSupport = "take",
     ) -> None:
         self._arguments = ["--position-bias", str(position_bias), "--port", str(port), "--parent", str(os.getpid())]
+        self._arguments += ["--json-schema", json_schema]
         self._arguments += ["--log", str(log)] if log else []
         self._arguments += [part for fault in faults for part in ("--fault", fault)]
         self._key = key
@@ -108,7 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if given.parent is not None:
         threading.Thread(target=_end_with, args=(given.parent,), daemon=True).start()
-    _serve(listening, Manner(given.position_bias, given.noise), faults, given.log, given.ready_file)
+    manner = Manner(given.position_bias, given.noise)
+    _serve(listening, manner, faults, given.log, given.ready_file, given.json_schema)
     return 0
 
 
@@ -132,20 +136,26 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--noise", type=float, default=DEFAULT_NOISE, help="deviation of its whims, in nats")
     parser.add_argument("--ready-file", type=Path, help="written with the address once it listens")
     parser.add_argument("--log", type=Path, help="gets one JSON line for each ranking given")
+    parser.add_argument("--json-schema", choices=["take", "refuse"], default="take", help="replies held to a schema")
     parser.add_argument("--fault", action="append", default=[], help="a simulated fault, e.g. status:500:every:3")
     parser.add_argument("--parent", type=int, help="end when this process, the parent, has ended")
     return parser
 
 
 def _serve(
-    listening: socket.socket, manner: Manner, faults: tuple[Fault, ...], log: Path | None, ready_file: Path | None
+    listening: socket.socket,
+    manner: Manner,
+    faults: tuple[Fault, ...],
+    log: Path | None,
+    ready_file: Path | None,
+    json_schema: SchemaSupport,
 ) -> None:
     # Imported here so that those who only start the child process do not load a web server.
     import uvicorn
 
     from cyclealign.demo.judge_server import Settings, make_app
 
-    app = make_app(Settings(manner, faults, os.environ.get(KEY_VARIABLE) or None, log))
+    app = make_app(Settings(manner, faults, os.environ.get(KEY_VARIABLE) or None, log, json_schema))
     port = listening.getsockname()[1]
     ready = json.dumps({"base_url": f"http://{HOST}:{port}/v1", "port": port})
     print(ready, flush=True)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from cyclealign.demo.judge_reading import Block, read_blocks
 
 NOTHING_TO_RANK = "I found no question with answers to rank in this message."
 DEFAULT_NOISE = 0.15
+SchemaSupport = Literal["take", "refuse"]  # of a response_format
+REASONS = '{"reasons":'  # how the request for reasons looks in prompts/rank.jinja
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,10 @@ def judge(messages: Sequence[str], manner: Manner) -> Verdict:
         return Verdict(NOTHING_TO_RANK)
     shown = tuple((block.question, tuple(block.ranked_answers)) for block in blocks if block.ranked_answers)
     ranking = _ranked(last[-1], _learned(shown), manner, _seed(messages))
-    return Verdict(json.dumps({"ranking": list(ranking)}), ranking, len(shown))
+    said: dict[str, object] = {}
+    if any(REASONS in message for message in messages[:-1]):
+        said["reasons"] = {label: f"Number {place} of {len(ranking)}." for place, label in enumerate(ranking, 1)}
+    return Verdict(json.dumps({**said, "ranking": list(ranking)}), ranking, len(shown))
 
 
 @lru_cache(maxsize=64)

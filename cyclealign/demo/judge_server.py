@@ -15,19 +15,23 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from cyclealign.demo.judge_faults import GARBAGE, Fault
-from cyclealign.demo.judge_mind import Manner, Verdict, count_tokens, judge
+from cyclealign.demo.judge_mind import Manner, SchemaSupport, Verdict, count_tokens, judge
 
 MODEL = "simulated-judge"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How the server answers; ``key`` None lets everyone in, ``log`` gets one JSON line for each ranking given."""
+    """How the server answers; ``key`` None lets everyone in, ``log`` gets one JSON line for each ranking given.
+
+    ``json_schema``: whether a ``response_format`` is taken (its labels must be those of the request) or refused.
+    """
 
     manner: Manner = field(default_factory=Manner)
     faults: tuple[Fault, ...] = ()
     key: str | None = None
     log: Path | None = None
+    json_schema: SchemaSupport = "take"
 
 
 def make_app(settings: Settings) -> FastAPI:
@@ -67,9 +71,25 @@ async def _complete(body: bytes, number: int, settings: Settings) -> JSONRespons
     except (ValueError, KeyError, TypeError, AttributeError):
         return _error(400, "invalid_request_error", "Send JSON with 'model' and 'messages' of role and content.")
     verdict = judge(texts, settings.manner)
+    if complaint := _complaint(asked.get("response_format"), verdict, settings.json_schema):
+        return _error(400, "invalid_request_error", complaint)
     if settings.log is not None and verdict.ranking:
         _note(settings.log, asked, verdict)
     return JSONResponse(_completion(_spoilt(verdict, frozenset(struck)), model, texts, number))
+
+
+def _complaint(wanted: Any, verdict: Verdict, support: SchemaSupport) -> str:
+    """What is wrong with the ``response_format``, if anything is."""
+    if wanted is None:
+        return ""
+    if support == "refuse":
+        return "'response_format' of type 'json_schema' is not supported by this model."
+    try:
+        labels = wanted["json_schema"]["schema"]["properties"]["ranking"]["items"]["enum"]
+    except (KeyError, TypeError):
+        return "'response_format' holds no schema of a ranking."
+    same = sorted(map(str, labels)) == sorted(verdict.ranking)
+    return "" if same or not verdict.ranking else "The schema names other labels than the request."
 
 
 def _text(message: Mapping[str, Any]) -> str:

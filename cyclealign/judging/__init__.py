@@ -2,12 +2,12 @@
 
 from cyclealign.judging.requests import Manner, Question, draw_fence, draw_labels, rank_call, show
 from cyclealign.judging.verdicts import Heard, hear, verdict
-from cyclealign.judging.ways import Outcome, Way, calls_wanted, rank
+from cyclealign.judging.ways import Judgement, Way, calls_wanted, rank
 
 __all__ = [
     "Heard",
     "Manner",
-    "Outcome",
+    "Judgement",
     "Question",
     "Way",
     "calls_wanted",

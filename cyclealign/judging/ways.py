@@ -1,6 +1,6 @@
 """Ways to rank the answers to one prompt: which requests are made, and when it is enough.
 
-Each way is a coroutine over an `Asker` and returns what it heard; what that adds up to is `Outcome`'s.
+Each way is a coroutine over an `Asker` and returns what it heard; what that adds up to is `Judgement`'s.
 """
 
 import random
@@ -41,7 +41,7 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Judgement:
     """What one list's requests came to; ``wanted`` is how many verdicts each compared pair should have had."""
 
     items: tuple[str, ...]
@@ -90,37 +90,37 @@ class Outcome:
         return Ranking(prompt_id, "judge", order, self.steadiness, preferences, self.reasons)
 
 
-async def rank(asker: Asker, question: Question, way: Way) -> Outcome:
+async def rank(asker: Asker, question: Question, way: Way) -> Judgement:
     """Rank the answers to one question in this way."""
     return await WAYS[way.name](asker, question, way)
 
 
-async def listwise(asker: Asker, question: Question, way: Way) -> Outcome:
+async def listwise(asker: Asker, question: Question, way: Way) -> Judgement:
     """All answers at once, in a fixed number of orders."""
     heard = await _hear_all(asker, question, [question.call(number) for number in range(way.orders)])
-    return Outcome(tuple(question.answers), heard, way.orders)
+    return Judgement(tuple(question.answers), heard, way.orders)
 
 
-async def adaptive(asker: Asker, question: Question, way: Way) -> Outcome:
+async def adaptive(asker: Asker, question: Question, way: Way) -> Judgement:
     """All answers at once; an order and its reverse, and one more as long as the verdicts differ too much.
 
     A verdict that is missing counts as one that agrees with no other. Where both are, the judge is not asked on.
     """
     heard = await _hear_all(asker, question, [question.call(0), question.call(1)])
-    found = Outcome(tuple(question.answers), heard, 2)
+    found = Judgement(tuple(question.answers), heard, 2)
     while found.verdicts and len(found.heard) < way.most_orders and 2 * found.steadiness - 1 < way.enough_tau:
         heard = await _hear_all(asker, question, [question.call(len(found.heard))])
-        found = Outcome(found.items, (*found.heard, *heard), len(found.heard) + 1)
+        found = Judgement(found.items, (*found.heard, *heard), len(found.heard) + 1)
     return found
 
 
-async def pairwise(asker: Asker, question: Question, way: Way) -> Outcome:
+async def pairwise(asker: Asker, question: Question, way: Way) -> Judgement:
     """Every pair in both orders (Qin et al., arXiv 2306.17563, all pairs): n (n - 1) requests."""
     calls = [question.call(number, pair) for pair in combinations(sorted(question.answers), 2) for number in (0, 1)]
-    return Outcome(tuple(question.answers), await _hear_all(asker, question, calls), 2)
+    return Judgement(tuple(question.answers), await _hear_all(asker, question, calls), 2)
 
 
-async def tournament(asker: Asker, question: Question, way: Way) -> Outcome:
+async def tournament(asker: Asker, question: Question, way: Way) -> Judgement:
     """Stages in which answers that stand alike so far meet in small groups, as in a Swiss tournament.
 
     Standing: mean share of the votes so far. Pairs that never met stay undecided. The order within a request is random,
@@ -129,12 +129,12 @@ async def tournament(asker: Asker, question: Question, way: Way) -> Outcome:
     items = tuple(sorted(question.answers))
     if len(items) <= way.group:
         return await adaptive(asker, question, way)
-    found = Outcome(items, (), None)
+    found = Judgement(items, (), None)
     draw = random.Random(seed_from(question.manner.seed, "tournament", question.subject_id, items))
     for stage in range(way.stages):
         groups = _groups(items, found.votes, way.group, draw)
         heard = await _hear_all(asker, question, [question.call(stage, group) for group in groups])
-        found = Outcome(items, (*found.heard, *heard), None)
+        found = Judgement(items, (*found.heard, *heard), None)
     return found
 
 
@@ -152,7 +152,7 @@ async def _hear_all(asker: Asker, question: Question, calls: Iterable[JudgeCall]
     return tuple(await every(hear(asker, question.manner.template, call) for call in calls))
 
 
-WAYS: dict[WayName, Callable[[Asker, Question, Way], Awaitable[Outcome]]] = {
+WAYS: dict[WayName, Callable[[Asker, Question, Way], Awaitable[Judgement]]] = {
     "listwise": listwise,
     "adaptive": adaptive,
     "pairwise": pairwise,

@@ -15,11 +15,12 @@ from statistics import fmean
 import pytest
 
 from cyclealign import hostile, judging
-from cyclealign.asking import Asking, every
+from cyclealign.asking import Asking, Manners, every
 from cyclealign.clients import JudgeClient
 from cyclealign.config import JudgeSettings
 from cyclealign.demo import world
 from cyclealign.demo.judge import SimulatedJudge
+from cyclealign.limits import Gate
 from cyclealign.prompting import LabelledAnswer, load_demonstrations, load_template, rank_messages
 from cyclealign.records import Demonstration, JudgeCall, Reply
 
@@ -39,7 +40,9 @@ def question(attack: str, worth: str = "Worth 0.", **manner: object) -> judging.
     return judging.Question(made, "rank", "p", "Which is best?", {WORST: f"{worth}\n{attack}", **answers}, STATIC)
 
 
-def rank(judge: Callable[[JudgeCall], str], asked: judging.Question, way: judging.Way | None = None) -> judging.Outcome:
+def rank(
+    judge: Callable[[JudgeCall], str], asked: judging.Question, way: judging.Way | None = None
+) -> judging.Judgement:
     async def asker(call: JudgeCall) -> Reply:
         return Reply(judge(call), "scripted", 0, 0, 0.0, 0.0)
 
@@ -183,10 +186,14 @@ def simulated(judge_log: Path) -> Iterator[SimulatedJudge]:
         yield judge
 
 
-def ranked_over_http(judge: SimulatedJudge, questions: list[judging.Question]) -> list[judging.Outcome]:
-    async def run() -> list[judging.Outcome]:
+async def forget(_: object) -> None:
+    pass
+
+
+def ranked_over_http(judge: SimulatedJudge, questions: list[judging.Question]) -> list[judging.Judgement]:
+    async def run() -> list[judging.Judgement]:
         async with JudgeClient(JudgeSettings(), judge.base_url, "no-key") as client:
-            asker = Asking(client.complete, 8, lambda _: None, lambda *_: None, lambda *_: None)
+            asker = Asking(client.complete, Manners(Gate(8)), lambda _: None, forget)
             way = judging.Way("listwise", orders=2)
             return await every(judging.rank(asker, each, way) for each in questions)
 
@@ -202,7 +209,7 @@ def worst_with(number: int, text: str) -> judging.Question:
     return judging.Question(manner, "rank", f"p{number}", labelled.prompt.text, answers, STATIC)
 
 
-def place_of_worst(found: judging.Outcome) -> int:
+def place_of_worst(found: judging.Judgement) -> int:
     return found.ranking("p").order.index(WORST)
 
 
