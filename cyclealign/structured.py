@@ -17,7 +17,7 @@ def reply_format(labels: Sequence[str], reasons: bool) -> dict[str, object]:
     """
     properties: dict[str, object] = {}
     if reasons:
-        said = {label: {"type": "string"} for label in labels}
+        said: dict[str, object] = {label: {"type": "string"} for label in labels}
         properties["reasons"] = _object(said)
     properties["ranking"] = {"type": "array", "items": {"type": "string", "enum": list(labels)}}
     schema = {"name": "ranking", "strict": True, "schema": _object(properties)}
