@@ -63,6 +63,7 @@ JOBS = {
     entry.name: entry
     for entry in (
         Entry("pld"),
+        Entry("quantidce"),
         Entry("leaf", needs=("scipy", "sentence_transformers")),
         Entry("idcm", needs=("scipy", "ir_measures", "bm25s")),
     )

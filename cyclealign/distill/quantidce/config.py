@@ -1,0 +1,108 @@
+"""Settings of QuantiDCE. Loads no heavy library."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from cyclealign.config import Section
+from cyclealign.distill.settings import JobConfig
+
+Pretraining = Literal["mlr", "pairs", "none"]
+Tuning = Literal["kd", "plain", "none"]
+
+
+class DataSettings(Section):
+    """Dialogues with responses of graded coherence, and few human scores."""
+
+    levels: str = Field(
+        "made",
+        title="Levels",
+        description="JSON lines in the format of DailyDialog++ (context, positive_responses, "
+        "adversarial_negative_responses, random_negative_responses), or `made`: a small world made on the spot.",
+    )
+    scored: str = Field(
+        "made", title="Scored responses", description="JSON lines with context, response and score (1 to 5)."
+    )
+    tests: dict[str, str] = Field(
+        {"same topics": "made", "other topics": "made"},
+        title="Test sets",
+        description="Name and file of each, in the format of the scored responses. Nothing is trained on them.",
+    )
+    contexts: int = Field(240, ge=2, title="Contexts", description="Of the levels, at most; one in ten is held out.")
+    responses: int = Field(5, ge=1, title="Responses a level", description="Of each context, at most.")
+
+
+class EncoderSettings(Section):
+    """The encoder under the scoring head."""
+
+    model: str = Field(
+        "tiny", title="Model", description="A local folder, a Hugging Face id, or `tiny`: fresh weights."
+    )
+    layers: int | None = Field(None, ge=1, title="Layers", description="The first ones only. Empty: all.")
+    sizes: dict[str, Any] = Field({}, title="Sizes", description="Of `tiny`: keys of BERT's configuration.")
+    max_tokens: int = Field(128, ge=8, title="Longest pair", description="In tokens; a context loses its beginning.")
+    head: tuple[int, int] = Field((384, 192), title="Head", description="Sizes of its two hidden layers.")
+
+
+class PretrainingSettings(Section):
+    """The first stage, on levels."""
+
+    separation: float = Field(0.3, gt=0, title="Separation", description="Least distance of neighbouring levels.")
+    compactness: float = Field(0.1, ge=0, title="Compactness", description="Largest mean distance within a level.")
+    epochs: int = Field(5, ge=1, title="Epochs")
+    contexts_per_step: int = Field(3, ge=1, title="Contexts a step")
+    learning_rate: float = Field(2e-5, gt=0, title="Learning rate")
+    warm_up: float = Field(0.1, ge=0, lt=1, title="Warm-up", description="Share of the steps.")
+
+
+class TuningSettings(Section):
+    """The second stage, on human scores."""
+
+    epochs: int = Field(20, ge=1, title="Epochs")
+    batch: int = Field(10, ge=1, title="Batch")
+    learning_rate: float = Field(5e-6, gt=0, title="Learning rate")
+    warm_up: float = Field(0.2, ge=0, lt=1, title="Warm-up", description="Share of the steps.")
+    kd_weight: float = Field(5.0, ge=0, title="Weight of the distillation", description="Against the first stage.")
+
+
+class ArmSettings(Section):
+    """One way through the two stages."""
+
+    name: str = Field(title="Name")
+    pretraining: Pretraining = Field(
+        title="First stage",
+        description="`mlr`: multi-level ranking; `pairs`: logistic loss on pairs of levels; `none`.",
+    )
+    tuning: Tuning = Field(title="Second stage", description="`kd`: with distillation; `plain`: without; `none`.")
+
+
+ARMS = (
+    ArmSettings(name="MLR + KD", pretraining="mlr", tuning="kd"),
+    ArmSettings(name="MLR + scores", pretraining="mlr", tuning="plain"),
+    ArmSettings(name="MLR only", pretraining="mlr", tuning="none"),
+    ArmSettings(name="scores only", pretraining="none", tuning="plain"),
+    ArmSettings(name="pairs + scores", pretraining="pairs", tuning="plain"),
+)
+
+
+class Config(JobConfig):
+    """Train a metric of coherence, and compare ways of training it."""
+
+    data: Annotated[DataSettings, Field(title="Data")] = DataSettings()
+    encoder: Annotated[EncoderSettings, Field(title="Encoder")] = EncoderSettings()
+    pretraining: Annotated[PretrainingSettings, Field(title="First stage")] = PretrainingSettings()
+    tuning: Annotated[TuningSettings, Field(title="Second stage")] = TuningSettings()
+    runs: int = Field(3, ge=1, title="Runs", description="Of each arm; those of one run share their start.")
+    arms: tuple[ArmSettings, ...] = Field(
+        ARMS, min_length=1, title="Arms", description="The first one's metric is kept."
+    )
+
+    @model_validator(mode="after")
+    def _arms_have_names_of_their_own(self) -> Self:
+        names = [arm.name for arm in self.arms]
+        if len(set(names)) < len(names):
+            raise ValueError(f"arms: each needs a name of its own: {', '.join(names)}.")
+        made = [self.data.levels, self.data.scored, *self.data.tests.values()]
+        if 0 < made.count("made") < len(made):
+            raise ValueError("data: either all parts are `made`, or each names a file.")
+        return self

@@ -1,0 +1,152 @@
+"""The metric: an encoder over (context, response), and a head that gives a coherence in (0, 1)."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from torch import Tensor, nn
+from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers.utils import logging as transformers_logging
+
+from cyclealign.distill.quantidce import world
+from cyclealign.distill.quantidce.config import EncoderSettings
+from cyclealign.distill.quantidce.data import Scored
+from cyclealign.errors import DistillError
+
+transformers_logging.disable_progress_bar()
+
+HEAD, SETTINGS = "head.safetensors", "metric.json"
+SPECIAL = PAD, UNK, CLS, SEP = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
+# From fresh weights in a minute: one layer, larger first weights than BERT's own, no dropout.
+TINY = {
+    "hidden_size": 96,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 6,
+    "intermediate_size": 128,
+    "initializer_range": 0.1,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}
+
+
+class Scores(NamedTuple):
+    """What the metric finds for B pairs: logits and coherence (B,), hidden states and attention maps by layer."""
+
+    logits: Tensor
+    coherence: Tensor
+    hidden: tuple[Tensor, ...]
+    attention: tuple[Tensor, ...]
+
+
+class Metric(nn.Module):
+    """Linear(H, a), ELU, Linear(a, b), ELU, Linear(b, 1), sigmoid, over the encoder's pooled output (paper, sec. 3)."""
+
+    def __init__(self, encoder: Any, tokenizer: Any, max_tokens: int, head: tuple[int, int]) -> None:
+        super().__init__()
+        self.encoder, self.tokenizer, self.max_tokens = encoder, tokenizer, max_tokens
+        first, second = head
+        size = encoder.config.hidden_size
+        self.head = nn.Sequential(
+            nn.Linear(size, first), nn.ELU(), nn.Linear(first, second), nn.ELU(), nn.Linear(second, 1)
+        )
+
+    def encode(self, pairs: Sequence[Scored]) -> Any:
+        """Token ids of the pairs, padded; a context that is too long loses its beginning."""
+        contexts, responses = [" ".join(each.context) for each in pairs], [each.response for each in pairs]
+        return self.tokenizer(
+            contexts,
+            responses,
+            truncation="only_first",
+            max_length=self.max_tokens,
+            padding=True,
+            return_tensors="pt",
+        )
+
+    def forward(self, tokens: Any, with_states: bool = False) -> Scores:
+        """The scores of encoded pairs; hidden states and attention maps on demand."""
+        found = self.encoder(**tokens, output_hidden_states=with_states, output_attentions=with_states)
+        pooled = getattr(found, "pooler_output", None)
+        pooled_BH = found.last_hidden_state[:, 0] if pooled is None else pooled
+        logits_B = self.head(pooled_BH).squeeze(-1)
+        hidden, attention = (found.hidden_states, found.attentions) if with_states else ((), ())
+        return Scores(logits_B, logits_B.sigmoid(), hidden, attention)
+
+    def save(self, folder: Path) -> None:
+        """Write encoder, tokenizer and head, all as safetensors and JSON."""
+        self.encoder.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        save_file(self.head.state_dict(), folder / HEAD)
+        sizes = [self.head[0].out_features, self.head[2].out_features]
+        (folder / SETTINGS).write_text(json.dumps({"max_tokens": self.max_tokens, "head": sizes}))
+
+
+def fresh(settings: EncoderSettings, seed: int) -> Metric:
+    """A metric with a fresh head, over the encoder that the settings name.
+
+    Raises:
+        DistillError: the encoder cannot be loaded.
+    """
+    torch.manual_seed(seed)
+    if settings.model == "tiny":
+        tokenizer = tiny_tokenizer()
+        config = BertConfig(vocab_size=len(tokenizer), **{**TINY, **settings.sizes})
+        config._attn_implementation = "eager"
+        encoder: Any = BertModel(config)
+    else:
+        encoder, tokenizer = pretrained(settings.model)
+    if settings.layers is not None:
+        encoder.encoder.layer = encoder.encoder.layer[: settings.layers]
+        encoder.config.num_hidden_layers = len(encoder.encoder.layer)
+    return Metric(encoder, tokenizer, settings.max_tokens, settings.head)
+
+
+def pretrained(model: str) -> tuple[Any, Any]:
+    """An encoder and its tokenizer from a folder or the hub. Only eager attention returns its maps."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model, truncation_side="left")
+        return AutoModel.from_pretrained(model, attn_implementation="eager", use_safetensors=True), tokenizer
+    except (OSError, ValueError) as error:
+        raise DistillError(f"The encoder '{model}' cannot be loaded: {error}") from error
+
+
+def load(folder: Path) -> Metric:
+    """A metric from its folder.
+
+    Raises:
+        DistillError: the folder holds none.
+    """
+    try:
+        settings = json.loads((folder / SETTINGS).read_text())
+        encoder, tokenizer = pretrained(str(folder))
+        metric = Metric(encoder, tokenizer, settings["max_tokens"], tuple(settings["head"]))
+        metric.head.load_state_dict(load_file(folder / HEAD))
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise DistillError(f"{folder} holds no coherence metric that can be read: {error}") from error
+    return metric.eval()
+
+
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    """A tokenizer of the made world's words, with BERT's special tokens."""
+    words = [*SPECIAL, *world.vocabulary()]
+    ids = {word: number for number, word in enumerate(words)}
+    made = Tokenizer(models.WordLevel(ids, unk_token=UNK))
+    made.normalizer = normalizers.Lowercase()
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.post_processor = processors.TemplateProcessing(
+        single=f"{CLS} $A {SEP}",
+        pair=f"{CLS} $A {SEP} $B:1 {SEP}:1",
+        special_tokens=[(CLS, ids[CLS]), (SEP, ids[SEP])],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        pad_token=PAD,
+        unk_token=UNK,
+        cls_token=CLS,
+        sep_token=SEP,
+        truncation_side="left",
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    )

@@ -1,0 +1,96 @@
+"""QuantiDCE as a Prefect flow: first stages once a run, the arms' second stages from them, one examination of all."""
+
+from pathlib import Path
+
+import numpy as np
+from prefect import flow
+
+from cyclealign.config import load_settings
+from cyclealign.distill.outcome import Measure
+from cyclealign.distill.quantidce import data, evaluate, predict, student, teacher
+from cyclealign.distill.quantidce.config import ArmSettings, Config, Pretraining
+from cyclealign.distill.quantidce.data import Dialogues
+from cyclealign.files import appearing_folder, hash_of_file
+from flows.distilling import Job, opened
+
+# The form in the UI is filled from this instance: the demo's settings, which work at once on any machine.
+FORM = load_settings(Path(__file__).parent / "configs" / "quantidce-demo.toml", Config)
+
+
+@flow(name="quantidce", flow_run_name="quantidce-seed-{config.seed}", persist_result=False, validate_parameters=True)
+def quantidce(config: Config = FORM) -> int:
+    """Train a metric of dialogue coherence by multi-level ranking and few human scores, beside other ways.
+
+    Args:
+        config: The dialogues, the encoder, the two stages and the arms.
+
+    Returns:
+        The id of the run in the history.
+    """
+    with opened("quantidce", config, inputs_of(config)) as job:
+        if job.finished:
+            return job.id
+        dialogues = job.step("data", data.load, config.data, config.seed)
+        runs = range(config.runs)
+        folders = {arm.name: [metric_of(job, config, dialogues, arm, run) for run in runs] for arm in config.arms}
+        measures = job.step("examine", examine, config, dialogues, folders)
+        job.student(folders[config.arms[0].name][0])
+        return job.report(measures)
+
+
+def inputs_of(config: Config) -> dict[str, str]:
+    """The hashes of the files that the config names, as far as they are there; a missing one is found by its reader."""
+    paths = {"levels": config.data.levels, "scored": config.data.scored, **config.data.tests}
+    return {name: hash_of_file(Path(path)) for name, path in paths.items() if Path(path).is_file()}
+
+
+def metric_of(job: Job, config: Config, dialogues: Dialogues, arm: ArmSettings, run: int) -> Path:
+    """The folder of an arm's metric; arms with the same first stage go on from the same one."""
+    before = job.step(f"first stage {arm.pretraining}", first_stage, job, config, dialogues, arm.pretraining, run)
+    if arm.tuning == "none":
+        return before
+    final = job.folder / f"{arm.pretraining}-{arm.tuning}-{run}"
+
+    def tune() -> None:
+        metric = student.load(before)
+        tell = job.tells(f"scores {arm.name}")
+        teacher.tune(metric, dialogues.scored, config.tuning, arm.tuning == "kd", seed_of(config, run), tell)
+        with appearing_folder(final) as made:
+            metric.save(made)
+
+    if not final.exists():
+        job.step(f"second stage {arm.name}", tune)
+    return final
+
+
+def first_stage(job: Job, config: Config, dialogues: Dialogues, kind: Pretraining, run: int) -> Path:
+    """The folder of a metric after its first stage, trained unless it is there."""
+    final = job.folder / f"{kind}-{run}"
+    if not final.exists():
+        seed = seed_of(config, run)
+        metric = student.fresh(config.encoder, seed)
+        if kind != "none":
+            tell = job.tells(f"levels by {kind}")
+            teacher.pretrain(metric, dialogues.graded, kind, config.pretraining, seed, tell)
+        with appearing_folder(final) as made:
+            metric.save(made)
+    return final
+
+
+def seed_of(config: Config, run: int) -> int:
+    """One seed a run, the same for all arms."""
+    return config.seed * 1000 + run
+
+
+def examine(config: Config, dialogues: Dialogues, folders: dict[str, list[Path]]) -> list[Measure]:
+    """Agreement with people on every test set, then the levels that each arm gives held-out contexts."""
+    metrics = {name: [student.load(folder) for folder in row] for name, row in folders.items()}
+    measures = []
+    for test, pairs in dialogues.tests.items():
+        found = {name: [predict.scores(metric, pairs) for metric in row] for name, row in metrics.items()}
+        measures += evaluate.agreement(test, found, np.array([each.score for each in pairs]))
+    graded = [pair for row in dialogues.held_out for pair in teacher.flat(row)]
+    for name, row in metrics.items():
+        found_levels = np.mean([predict.scores(metric, graded) for metric in row], axis=0)
+        measures += evaluate.levels(name, dialogues.held_out, found_levels)
+    return measures
