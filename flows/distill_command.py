@@ -14,19 +14,29 @@ from cyclealign.config import checked_settings
 from cyclealign.distill.settings import JobConfig
 from cyclealign.errors import BadConfig
 from cyclealign.files import home
+from flows import scoring
 from flows.jobs import JOBS, Entry, job_named
 
 
 def distill(
     job: Annotated[str, typer.Argument(help=f"One of: {', '.join(JOBS)}.")],
-    config: Annotated[Path | None, typer.Argument(help="A TOML file; examples in flows/configs/.")] = None,
+    config: Annotated[
+        Path | None, typer.Argument(help="A TOML file; examples in flows/configs/. Or `score`, with quantidce.")
+    ] = None,
+    file: Annotated[Path | None, typer.Argument(help="Of `quantidce score`: the dialogues, JSON lines.")] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Everything made on the spot, in a minute or so.")] = False,
     seed: Annotated[int | None, typer.Option(help="Another seed is another run.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Train again what is finished.")] = False,
+    model: Annotated[Path | None, typer.Option(help="Of `quantidce score`: another metric's folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the run for programs.")] = False,
 ) -> None:
     """Distil a teacher into a student; the same command goes on after a crash, and finds what is finished."""
     entry = job_named(job)
+    if entry.name == scoring.JOB and config == Path("score"):
+        scoring.score(file, model, as_json)
+        return
+    if file is not None or model is not None:
+        raise BadConfig("A second file and --model belong to `cyclealign distill quantidce score FILE`.")
     if (config is None) != demo:
         raise BadConfig(
             f"Give a config or --demo, one of the two: `cyclealign distill {entry.name} CONFIG.toml`, "
