@@ -1,0 +1,149 @@
+"""Settings of the Margin-MSE job. Defaults are the paper's where they are certain (docs/methods.md). Loads no torch."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from cyclealign.config import Section
+from cyclealign.distill.settings import JobConfig
+
+LossName = Literal["margin_mse", "pointwise_mse", "weighted_ranknet", "ranknet"]
+
+
+class WorldSettings(Section):
+    """Size of the text world that the demo makes on the spot."""
+
+    passages: int = Field(1_200, ge=100, title="Passages")
+    train_queries: int = Field(500, ge=10, title="Training queries")
+    test_queries: int = Field(120, ge=10, title="Test queries")
+    teacher_noise: float = Field(0.5, ge=0, title="Noise of the simulated teacher", description="Standard deviation.")
+
+
+class DataSettings(Section):
+    """Passages, queries and relevance judgements."""
+
+    source: str = Field(
+        "demo",
+        title="Source",
+        description="`demo`, a folder in BEIR's format (corpus.jsonl, queries.jsonl, qrels/<split>.tsv), or a Hugging "
+        "Face data set of that layout such as BeIR/scifact.",
+    )
+    train_split: str = Field("train", title="Training split")
+    validation_split: str | None = Field(None, title="Validation split", description="For early stopping.")
+    test_split: str = Field("test", title="Test split")
+    candidates: int = Field(1_000, ge=2, title="Candidates per query", description="BM25's best, to be re-ranked.")
+    negatives: int = Field(16, ge=1, title="Negatives per positive", description="Drawn from the candidates.")
+    most_triples: int = Field(2_000_000, ge=1, title="Training triples at most")
+    world: Annotated[WorldSettings, Field(title="Demo world")] = WorldSettings()
+
+
+class TeacherSettings(Section):
+    """Whose scores are taught."""
+
+    kind: Literal["simulated", "cross_encoders", "trained", "scores"] = Field(
+        "simulated",
+        title="Kind",
+        description="`simulated`: the demo world's truth with noise. `cross_encoders`: the mean raw score of ready "
+        "models. `trained`: the same, each trained first with RankNet on the judgements. `scores`: a published file.",
+    )
+    models: tuple[str, ...] = Field((), title="Cross-encoders", description="Local folders or Hugging Face ids.")
+    scores: str | None = Field(
+        None, title="Score file", description="Tab-separated: pos_score, neg_score, query_id, pos_id, neg_id."
+    )
+    batch: int = Field(128, ge=1, title="Pairs per batch")
+    part: int = Field(50_000, ge=1, title="Pairs per part", description="A stopped labelling loses one part at most.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.kind in ("cross_encoders", "trained") and not self.models:
+            raise ValueError(f"teacher.models is empty: kind '{self.kind}' needs at least one model.")
+        if self.kind == "scores" and not self.scores:
+            raise ValueError("teacher.scores is missing: kind 'scores' reads the scores from that file.")
+        return self
+
+
+class StudentSettings(Section):
+    """The ranker that learns."""
+
+    kind: Literal["dot", "colbert", "prett", "tk", "cat"] = Field(
+        "dot",
+        title="Kind",
+        description="`dot`: bi-encoder with dot product. `colbert`: late interaction. `prett`: split layers. `tk`: "
+        "Transformer kernel model. `cat`: cross-encoder.",
+    )
+    model: str = Field(
+        "distilbert/distilbert-base-uncased",
+        title="Encoder",
+        description="A local folder, a Hugging Face id, or `demo`; not used by `tk`.",
+    )
+    layers: int | None = Field(None, ge=1, title="Layers kept", description="The first so many; empty: all.")
+    pooling: Literal["cls", "mean"] = Field("cls", title="Pooling of a bi-encoder")
+    query_tokens: int = Field(30, ge=2, title="Longest query", description="In tokens.")
+    passage_tokens: int = Field(200, ge=4, title="Longest passage", description="In tokens.")
+    query_masks: int = Field(8, ge=0, title="Mask tokens after a query", description="`colbert` only.")
+    token_size: int = Field(768, ge=1, title="Size of a token vector", description="`colbert` only.")
+    split: int = Field(3, ge=1, title="Layers before the join", description="`prett` only.")
+    embeddings: str | None = Field(
+        None,
+        title="Word vectors",
+        description="`tk` only: a text file, a word and its numbers a line. Empty: learned from nothing.",
+    )
+    embedding_size: int = Field(300, ge=2, title="Size of a word vector", description="`tk` without a file.")
+
+
+class TrainingSettings(Section):
+    """How a student learns."""
+
+    arms: tuple[LossName, ...] = Field(
+        ("margin_mse", "ranknet"), min_length=1, title="Losses", description="One student is trained with each."
+    )
+    offsets: tuple[float, ...] = Field(
+        (),
+        title="Offset sweep",
+        description="For each standard deviation, the teacher's scores get a random offset per query and the losses "
+        "below are trained anew.",
+    )
+    offset_arms: tuple[LossName, ...] = Field(("margin_mse", "pointwise_mse"), title="Losses of the sweep")
+    batch: int = Field(32, ge=1, title="Triples per step")
+    learning_rate: float = Field(7e-6, gt=0, title="Learning rate")
+    kernel_learning_rate: float = Field(1e-4, gt=0, title="Learning rate of TK's kernels")
+    epochs: float = Field(1.0, gt=0, title="Epochs")
+    warmup: float = Field(0.0, ge=0, lt=1, title="Share of warm-up steps")
+    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", title="Precision", description="The paper's is fp16.")
+    validate_every: int = Field(0, ge=0, title="Validate every", description="Steps; 0: never. The paper's is 4000.")
+    patience: int = Field(30, ge=1, title="Patience", description="Validations without a better nDCG@10.")
+    save_every: int = Field(0, ge=0, title="Save every", description="Steps, so that a stopped run goes on; 0: never.")
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        for name in ("arms", "offset_arms", "offsets"):
+            if len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise ValueError(f"training.{name} names something twice.")
+        return self
+
+
+class EvaluationSettings(Section):
+    """What is measured on the test split."""
+
+    cutoff: int = Field(10, ge=1, title="Cut-off", description="Of nDCG and MRR.")
+    recall: int = Field(1_000, ge=1, title="Cut-off of recall", description="Of dense retrieval (`dot`).")
+    relevant_from: int = Field(1, ge=1, title="Relevant from grade", description="For MRR and recall.")
+    dense: bool = Field(True, title="Dense retrieval", description="Over all passages, for bi-encoders.")
+
+
+class Config(JobConfig):
+    """One run of the job."""
+
+    data: Annotated[DataSettings, Field(title="Data")] = DataSettings()
+    teacher: Annotated[TeacherSettings, Field(title="Teacher")] = TeacherSettings()
+    student: Annotated[StudentSettings, Field(title="Student")] = StudentSettings()
+    training: Annotated[TrainingSettings, Field(title="Training")] = TrainingSettings()
+    evaluation: Annotated[EvaluationSettings, Field(title="Evaluation")] = EvaluationSettings()
+
+    @model_validator(mode="after")
+    def _the_world_has_its_own_teacher(self) -> Self:
+        if self.teacher.kind == "simulated" and self.data.source != "demo":
+            raise ValueError("teacher.kind 'simulated' exists in the demo world only: name cross-encoders or a file.")
+        if self.training.validate_every and not self.data.validation_split:
+            raise ValueError("training.validate_every needs data.validation_split.")
+        return self

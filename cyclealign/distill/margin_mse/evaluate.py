@@ -1,0 +1,56 @@
+"""Rankings -> nDCG, MRR and recall per query (ir-measures, trec_eval's definitions), and measures with intervals."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from cyclealign.distill.intervals import bootstrap_mean, paired_difference
+from cyclealign.distill.margin_mse.candidates import Run
+from cyclealign.distill.margin_mse.config import EvaluationSettings
+from cyclealign.distill.margin_mse.data import Qrels
+from cyclealign.distill.outcome import Measure
+
+PerQuery = Mapping[str, Sequence[float]]
+
+
+def per_query(run: Run, qrels: Qrels, settings: EvaluationSettings, recall: bool = False) -> dict[str, list[float]]:
+    """Name of a measure -> one value for each query of ``qrels``, in the order of their ids.
+
+    A query without a ranking, or without a relevant passage in it, has 0.
+    """
+    from ir_measures import RR, R, iter_calc, nDCG
+
+    measures = {
+        f"nDCG@{settings.cutoff}": nDCG @ settings.cutoff,
+        f"MRR@{settings.cutoff}": RR(rel=settings.relevant_from) @ settings.cutoff,
+    }
+    if recall:
+        measures[f"recall@{settings.recall}"] = R(rel=settings.relevant_from) @ settings.recall
+    names = {str(measure): name for name, measure in measures.items()}
+    ids = sorted(qrels)
+    found = {name: dict.fromkeys(ids, 0.0) for name in measures}
+    plain = {query_id: dict(grades) for query_id, grades in qrels.items()}
+    for each in iter_calc(list(measures.values()), plain, {key: run[key] for key in ids if run.get(key)}):
+        found[names[str(each.measure)]][each.query_id] = float(each.value)
+    return {name: [values[query_id] for query_id in ids] for name, values in found.items()}
+
+
+def measures_of(arm: str, values: PerQuery, task: str = "", seed: int = 0) -> list[Measure]:
+    """The mean of each measure over queries, with its bootstrap interval."""
+    return [
+        Measure(arm, f"{task}{name}", *bootstrap_mean(row, seed), items=len(row)) for name, row in values.items()
+    ]
+
+
+def differences(arms: Mapping[str, PerQuery], better: str, name: str, seed: int = 0) -> list[Measure]:
+    """How much higher ``better`` is than each other arm, query by query, with the paired bootstrap interval."""
+    return [
+        Measure(f"{better} - {arm}", name, *paired_difference(arms[better][name], values[name], seed), len(values[name]))
+        for arm, values in arms.items()
+        if arm != better and better in arms
+    ]
+
+
+def mean(values: Sequence[float]) -> float:
+    """The plain mean, for validation."""
+    return float(np.mean(values))

@@ -1,0 +1,36 @@
+"""A trained student at work: re-ranking of candidates, and dense retrieval over all passages (faiss)."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from cyclealign.distill.margin_mse.candidates import Run
+from cyclealign.distill.margin_mse.data import Candidates, Collection
+from cyclealign.distill.margin_mse.students import Student
+from cyclealign.distill.margin_mse.students.dot import BiEncoderStudent
+
+
+def rerank(student: Student, collection: Collection, queries: Mapping[str, str], candidates: Candidates) -> Run:
+    """Query id -> passage id -> the student's score, for the candidates of each query."""
+    pairs = [(query_id, each) for query_id in queries for each in candidates.get(query_id, ())]
+    scores = student.score([(queries[query_id], collection.passages[each]) for query_id, each in pairs])
+    run: Run = {query_id: {} for query_id in queries}
+    for (query_id, passage_id), score in zip(pairs, scores, strict=True):
+        run[query_id][passage_id] = float(score)
+    return run
+
+
+def retrieve(student: BiEncoderStudent, collection: Collection, queries: Mapping[str, str], count: int) -> Run:
+    """The ``count`` passages of the whole collection with the largest dot product (exact search)."""
+    import faiss
+
+    ids = list(collection.passages)
+    vectors_PD = student.passage_vectors(list(collection.passages.values()))
+    index = faiss.IndexFlatIP(vectors_PD.shape[1])
+    index.add(np.ascontiguousarray(vectors_PD, dtype=np.float32))
+    queries_QD = np.ascontiguousarray(student.query_vectors(list(queries.values())), dtype=np.float32)
+    scores_QK, places_QK = index.search(queries_QD, min(count, len(ids)))
+    return {
+        query_id: {ids[place]: float(score) for place, score in zip(places, scores, strict=True)}
+        for query_id, places, scores in zip(queries, places_QK.tolist(), scores_QK, strict=True)
+    }

@@ -1,0 +1,87 @@
+"""Split layers (PreTTR without its compression module): the first layers read query and passage apart.
+
+What those layers make of a passage depends on the passage alone and can be kept; the join and the other layers run per
+pair. Positions of a passage start at the longest query's length, not at the given query's, so that this holds.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoModel, AutoTokenizer
+from transformers.masking_utils import create_bidirectional_mask
+
+from cyclealign.distill.margin_mse.config import StudentSettings
+from cyclealign.distill.margin_mse.students import Features, Student, encoder_parts, layers_of
+from cyclealign.errors import DistillError
+
+HEAD = "head.safetensors"
+
+
+class SplitStudent(Student):
+    """score(q, p) = w . CLS of the joined sequence; the passage's own [CLS] is dropped at the join."""
+
+    def __init__(self, settings: StudentSettings, encoder: Any, tokenizer: Any) -> None:
+        super().__init__(settings)
+        self.encoder, self.tokenizer = encoder, tokenizer
+        self.head = nn.Linear(encoder.config.hidden_size, 1, bias=False)
+        if settings.split > len(layers_of(encoder)):
+            raise DistillError(f"student.split = {settings.split}: the encoder has {len(layers_of(encoder))} layers.")
+        longest = settings.query_tokens + settings.passage_tokens
+        if longest > encoder.config.max_position_embeddings:
+            raise DistillError(
+                f"student.query_tokens + passage_tokens = {longest}, but the encoder knows "
+                f"{encoder.config.max_position_embeddings} positions."
+            )
+
+    @classmethod
+    def build(cls, settings: StudentSettings, texts: Sequence[str]) -> Self:
+        return cls(settings, *encoder_parts(settings))
+
+    @classmethod
+    def load(cls, settings: StudentSettings, folder: Path) -> Self:
+        encoder = AutoModel.from_pretrained(folder, use_safetensors=True)
+        student = cls(settings, encoder, AutoTokenizer.from_pretrained(folder))
+        student.head.load_state_dict(load_file(folder / HEAD))
+        return student
+
+    def save(self, folder: Path) -> None:
+        self.encoder.save_pretrained(folder, safe_serialization=True)
+        self.tokenizer.save_pretrained(folder)
+        save_file(self.head.state_dict(), folder / HEAD)
+
+    def prepare(self, queries: Sequence[str], passages: Sequence[str]) -> Features:
+        return {
+            "queries": self._tokens(queries, self.settings.query_tokens),
+            "passages": self._tokens(passages, self.settings.passage_tokens),
+        }
+
+    def _tokens(self, texts: Sequence[str], longest: int) -> Features:
+        found = self.tokenizer(list(texts), truncation=True, max_length=longest, padding=True, return_tensors="pt")
+        return {"input_ids": found["input_ids"], "attention_mask": found["attention_mask"]}
+
+    def first_layers(self, features: Features, start: int) -> Tensor:
+        """Hidden states after the split, shape (texts, tokens, D), of texts whose positions begin at ``start``."""
+        ids_BT = features["input_ids"]
+        positions_1T = torch.arange(start, start + ids_BT.shape[1], device=ids_BT.device).unsqueeze(0)
+        hidden_BTD = self.encoder.embeddings(input_ids=ids_BT, position_ids=positions_1T)
+        return self._run(hidden_BTD, features["attention_mask"], slice(None, self.settings.split))
+
+    def _run(self, hidden_BTD: Tensor, mask_BT: Tensor, which: slice) -> Tensor:
+        mask = create_bidirectional_mask(self.encoder.config, inputs_embeds=hidden_BTD, attention_mask=mask_BT)
+        for layer in layers_of(self.encoder)[which]:
+            hidden_BTD = layer(hidden_BTD, mask)
+        return hidden_BTD
+
+    def forward(self, features: Features) -> Tensor:
+        queries_BQD = self.first_layers(features["queries"], 0)
+        passages_MPD = self.first_layers(features["passages"], self.settings.query_tokens)
+        each = len(passages_MPD) // len(queries_BQD)
+        joined_MTD = torch.cat([queries_BQD.repeat_interleave(each, 0), passages_MPD[:, 1:]], 1)
+        queries_MQ = features["queries"]["attention_mask"].repeat_interleave(each, 0)
+        mask_MT = torch.cat([queries_MQ, features["passages"]["attention_mask"][:, 1:]], 1)
+        last_MTD = self._run(joined_MTD, mask_MT, slice(self.settings.split, None))
+        return self.head(last_MTD[:, 0]).view(-1, each)  # type: ignore[no-any-return]

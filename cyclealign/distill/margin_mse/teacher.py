@@ -1,0 +1,148 @@
+"""Teachers: scores of (query, passage) pairs, made once and kept; or read from a published file."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cyclealign.distill.labels import in_parts, labelled_in_parts
+from cyclealign.distill.margin_mse.candidates import Run
+from cyclealign.distill.margin_mse.config import Config
+from cyclealign.distill.margin_mse.data import Collection, Triple
+from cyclealign.distill.margin_mse.fit import Lesson, Tell
+from cyclealign.distill.margin_mse.students.cat import cross_encoder
+from cyclealign.errors import DistillError
+from cyclealign.files import hash_of_file, hash_of_folder
+
+Pair = tuple[str, str]
+Scorer = Callable[[Sequence[Pair]], NDArray[np.float64]]
+
+# The simulated teacher's scores span about what a cross-encoder's do (the paper's figure: margins of about twelve).
+SIMULATED_RANGE = 8.0
+
+
+def simulated(collection: Collection, noise: float, seed: int) -> Scorer:
+    """The demo world's truth with normal noise; a pair has the same noise whenever it is asked for."""
+
+    def noise_of(pair: Pair) -> float:
+        digest = hashlib.sha256(json.dumps([seed, *pair]).encode()).digest()
+        return float(np.random.default_rng(int.from_bytes(digest[:8], "big")).normal())
+
+    def score(pairs: Sequence[Pair]) -> NDArray[np.float64]:
+        return np.array([SIMULATED_RANGE * collection.gold(*pair) + noise * noise_of(pair) for pair in pairs])
+
+    return score
+
+
+def ensemble(models: Sequence[str], collection: Collection, config: Config) -> Scorer:
+    """The mean of the raw scores of cross-encoders, without rescaling (the paper's T2); of one model, its own (T1).
+
+    Raises:
+        DistillError: a model cannot be loaded.
+    """
+    longest = config.student.query_tokens + config.student.passage_tokens
+    loaded = [cross_encoder(each, longest) for each in models]
+
+    def score(pairs: Sequence[Pair]) -> NDArray[np.float64]:
+        texts = [(collection.queries[query], collection.passages[passage]) for query, passage in pairs]
+        rows = [
+            model.predict(texts, batch_size=config.teacher.batch, show_progress_bar=False, activation_fn=torch.nn.Identity())
+            for model in loaded
+        ]
+        return np.mean(np.asarray(rows, dtype=np.float64), axis=0)
+
+    return score
+
+
+def label_pairs(
+    score: Scorer, pairs: Sequence[Pair], made_of: Mapping[str, object], folder: Path, size: int, tell: Tell
+) -> dict[Pair, float]:
+    """The teacher's score of each pair, computed once and kept part by part."""
+    digest = hashlib.sha256(json.dumps(list(pairs)).encode()).hexdigest()
+    found = labelled_in_parts(
+        folder,
+        {**made_of, "pairs": digest},
+        in_parts(len(pairs), size),
+        lambda part: {"scores": score([pairs[number] for number in part])},
+        tell,
+    )
+    return dict(zip(pairs, found["scores"].astype(np.float64).tolist(), strict=True)) if pairs else {}
+
+
+def made_of(config: Config, collection: Collection, models: Sequence[str]) -> dict[str, object]:
+    """All that the teacher's scores depend on, besides the pairs."""
+    texts = hashlib.sha256(json.dumps([dict(collection.passages), dict(collection.queries)]).encode()).hexdigest()
+    told: dict[str, object] = {"teacher": config.teacher.kind, "texts": texts}
+    if config.teacher.kind == "simulated":
+        return {**told, "noise": config.data.world.teacher_noise, "seed": config.seed}
+    longest = [config.student.query_tokens, config.student.passage_tokens]
+    return {**told, "models": [identity(each) for each in models], "longest": longest}
+
+
+def identity(model: str) -> str:
+    """What names a model's weights: the hash of a local folder, or the id on the hub."""
+    return hash_of_folder(Path(model)) if Path(model).is_dir() else model
+
+
+def lesson_of(triples: Sequence[Triple], scores: Mapping[Pair, float]) -> Lesson:
+    """Triples with the scores of their two pairs."""
+    rows = [[scores[query, positive], scores[query, negative]] for query, positive, negative in triples]
+    return Lesson(triples, np.array(rows, dtype=np.float64))
+
+
+def run_of(scores: Mapping[Pair, float]) -> Run:
+    """The teacher's own ranking of the pairs that it scored."""
+    run: Run = {}
+    for (query_id, passage_id), score in scores.items():
+        run.setdefault(query_id, {})[passage_id] = score
+    return run
+
+
+def read_scores(path: Path, collection: Collection, most: int) -> Lesson:
+    """Triples and scores of a published file: pos_score, neg_score, query_id, pos_id, neg_id between tabs.
+
+    Raises:
+        DistillError: it cannot be read, a row has another form, or an id is not in the collection.
+    """
+    triples: list[Triple] = []
+    scores: list[tuple[float, float]] = []
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if len(triples) == most:
+                    break
+                triple, pair = _row(line.rstrip("\n"), f"{path}, line {number}", collection)
+                triples.append(triple)
+                scores.append(pair)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DistillError(f"{path}: cannot be read as UTF-8 text ({error}).") from error
+    if not triples:
+        raise DistillError(f"{path}: there is no score in it.")
+    return Lesson(triples, np.array(scores))
+
+
+def _row(line: str, where: str, collection: Collection) -> tuple[Triple, tuple[float, float]]:
+    try:
+        positive_score, negative_score, query, positive, negative = line.split("\t")
+        scores = float(positive_score), float(negative_score)
+        if not np.isfinite(scores).all():
+            raise ValueError("a score is not a finite number")
+    except ValueError as error:
+        raise DistillError(
+            f"{where}: want pos_score, neg_score, query_id, pos_id, neg_id between tabs ({error})."
+        ) from error
+    missing = [each for each in (positive, negative) if each not in collection.passages]
+    if query not in collection.queries or missing:
+        raise DistillError(f"{where}: '{(missing or [query])[0]}' is not among the passages and queries of data.source.")
+    return (query, positive, negative), scores
+
+
+def write_scores(path: Path, lesson: Lesson) -> None:
+    """Write the file that `read_scores` reads."""
+    rows = zip(lesson.triples, lesson.scores_T2.tolist(), strict=True)
+    lines = [f"{scores[0]!r}\t{scores[1]!r}\t" + "\t".join(triple) for triple, scores in rows]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,159 @@
+"""Students of all kinds: one interface, scores that depend on their own pair only, folders that load again."""
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer
+
+from cyclealign.distill.margin_mse.student import KINDS, build_student, load_student, save_student
+from cyclealign.errors import DistillError
+from tests.distill.margin_mse.conftest import PASSAGES, QUERIES
+
+PAIRS = [(query, passage) for query in QUERIES.values() for passage in PASSAGES.values()]
+
+
+@pytest.fixture(params=KINDS)
+def student(request, student_settings):
+    return build_student(student_settings(request.param), list(PASSAGES.values()), seed=0)
+
+
+def test_a_score_does_not_depend_on_its_neighbours(student):
+    """Prevents padding that leaks into scores: alone, in a batch with longer texts, and beside another passage."""
+    alone = np.concatenate([student.score([pair]) for pair in PAIRS])
+    together = student.score(PAIRS, batch=5)
+    assert together == pytest.approx(alone, abs=2e-5)
+    features = student.prepare(list(QUERIES.values()), list(PASSAGES.values()) * 3)
+    assert student(features).detach().numpy().ravel() == pytest.approx(alone, abs=2e-5)
+
+
+def test_a_saved_student_scores_the_same(student, tmp_path):
+    """Prevents a part that is not saved: a head, the kernels, the pooling, the cut of the layers."""
+    with torch.no_grad():
+        for weights in student.parameters():
+            weights.add_(0.01)
+    save_student(student, tmp_path / "student")
+    loaded = load_student(tmp_path / "student")
+    assert loaded.settings == student.settings
+    assert loaded.score(PAIRS) == pytest.approx(student.score(PAIRS), abs=2e-5)
+    assert not list((tmp_path / "student").rglob("*.bin"))
+
+
+def test_every_kind_can_learn_one_triple(student):
+    """Prevents a part without a gradient."""
+    optimizer = torch.optim.Adam(student.rate_groups(1e-3, 1e-2))
+    features = student.prepare([QUERIES["q1"]], [PASSAGES["p4"], PASSAGES["p1"]])
+    before = None
+    for _ in range(30):
+        scores = student(features)
+        loss = (scores[0, 0] - scores[0, 1] - 3).square()
+        before = before or loss.item()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < before / 4
+
+
+def test_the_same_seed_gives_the_same_student(student_settings):
+    for kind in ("prett", "tk", "cat"):
+        first, second, other = (
+            build_student(student_settings(kind), list(PASSAGES.values()), seed).score(PAIRS) for seed in (0, 0, 1)
+        )
+        assert (first == second).all()
+        assert (first != other).any()
+
+
+def test_a_bi_encoder_loads_in_sentence_transformers(student_settings, tmp_path):
+    """Prevents a folder of our own kind: similarity, pooling and the two lengths must come with it."""
+    student = build_student(student_settings("dot", query_tokens=4, passage_tokens=6), [], seed=0)
+    save_student(student, tmp_path / "student")
+    loaded = SentenceTransformer(str(tmp_path / "student"), device="cpu")
+    scores = loaded.similarity(loaded.encode_query(list(QUERIES.values())), loaded.encode_document(list(PASSAGES.values())))
+    assert loaded.similarity_fn_name == "dot"
+    assert scores.numpy().ravel() == pytest.approx(student.score(PAIRS), abs=1e-4)
+    long = "bird " * 30
+    assert loaded.preprocess([long], task="query")["input_ids"].shape[1] == 4
+    assert loaded.preprocess([long], task="document")["input_ids"].shape[1] == 6
+
+
+def test_a_dot_product_is_not_a_cosine(student_settings):
+    """Prevents the commonest mistake: a normalised student cannot reach a margin of twelve."""
+    student = build_student(student_settings("dot"), [], seed=0)
+    norms = np.linalg.norm(student.passage_vectors(list(PASSAGES.values())), axis=1)
+    assert (abs(norms - 1) > 0.5).all()
+
+
+def test_late_interaction_is_a_sum_of_best_matches(student_settings, tmp_path):
+    """By hand from the token vectors; padding never wins, mask tokens count; the folder loads in the library."""
+    student = build_student(student_settings("colbert"), [], seed=0)
+    save_student(student, tmp_path / "student")
+    loaded = MultiVectorEncoder(str(tmp_path / "student"), device="cpu")
+    query = loaded.encode_query(QUERIES["q1"])
+    passage = loaded.encode_document(PASSAGES["p2"])
+    assert query.shape == (8 + 3, 6)
+    assert not torch.allclose(query.norm(dim=1), torch.ones(len(query)))
+    expected = (query @ passage.T).max(dim=1).values.sum().item()
+    assert student.score([(QUERIES["q1"], PASSAGES["p2"])])[0] == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_cross_encoder_is_the_librarys_raw_score(student_settings, tmp_path):
+    """Prevents a sigmoid between teacher and student: margins of probabilities are below one."""
+    student = build_student(student_settings("cat"), [], seed=0)
+    save_student(student, tmp_path / "student")
+    loaded = CrossEncoder(str(tmp_path / "student"), device="cpu")
+    raw = loaded.predict(PAIRS, activation_fn=torch.nn.Identity())
+    assert student.score(PAIRS) == pytest.approx(raw, abs=1e-5)
+
+
+def test_a_split_students_passage_half_does_not_know_the_query(student_settings):
+    """Prevents split layers whose passage part could not be computed beforehand; and the join must matter."""
+    student = build_student(student_settings("prett"), [], seed=0).eval()
+    with torch.no_grad():
+        short, long = (student.prepare([query], [PASSAGES["p1"]]) for query in (QUERIES["q1"], QUERIES["q3"]))
+        first, second = (student.first_layers(each["passages"], 8) for each in (short, long))
+        assert torch.equal(first, second)
+        assert student(short).item() != pytest.approx(student(long).item(), abs=1e-6)
+
+
+def test_a_split_student_without_split_layers_is_the_encoder(student_settings):
+    """Prevents masks or positions of our own: all layers apart, the encoder's own states come out, query side."""
+    student = build_student(student_settings("prett", split=2), [], seed=0).eval()
+    features = student.prepare(list(QUERIES.values()), list(QUERIES.values()))
+    with torch.no_grad():
+        own = student.first_layers(features["queries"], 0)
+        expected = student.encoder(**features["queries"]).last_hidden_state
+    real = features["queries"]["attention_mask"].bool()
+    assert torch.allclose(own[real], expected[real], atol=1e-5)
+
+
+def test_tk_reads_word_vectors_from_a_file(student_settings, tmp_path):
+    path = tmp_path / "vectors.txt"
+    path.write_text("cat 1 0 0 0\nbird 0 1 0 0\nzebra 9 9 9 9\n", encoding="utf-8")
+    student = build_student(student_settings("tk", embeddings=str(path)), list(PASSAGES.values()), seed=0)
+    assert student.words == ["cat", "bird"]
+    assert student.embedding.weight[student.numbers["cat"]].tolist() == [1, 0, 0, 0]
+    path.write_text("cat 1 0 0 0\nbird 0 1\n", encoding="utf-8")
+    with pytest.raises(DistillError, match="line 2"):
+        build_student(student_settings("tk", embeddings=str(path)), list(PASSAGES.values()), seed=0)
+
+
+def test_tks_kernels_count_softly(student_settings):
+    """Golden value: one query word, two passage words with cosines 1 and 0.5; kernels at 1 and 0.5 count one each."""
+    student = build_student(student_settings("tk"), list(PASSAGES.values()), seed=0)
+    with torch.no_grad():
+        student.sum.weight.fill_(0)
+        student.sum.weight[0, 0] = 1  # the kernel at 1 alone: log(exp(0) + exp(-0.5^2 / 0.02))
+        score = student.pooled(torch.tensor([[[1.0, 0.5, 0.9]]]), torch.ones(1, 1), torch.tensor([[1, 1, 0]]))
+    assert score.item() == pytest.approx(float(np.log(1 + np.exp(-12.5))), abs=1e-6)
+
+
+def test_what_cannot_be_built_is_said(student_settings, tmp_path):
+    with pytest.raises(DistillError, match="cannot be loaded"):
+        build_student(student_settings("dot", model=str(tmp_path / "nowhere")), [], seed=0)
+    with pytest.raises(DistillError, match="layers"):
+        build_student(student_settings("dot", layers=9), [], seed=0)
+    with pytest.raises(DistillError, match="split"):
+        build_student(student_settings("prett", split=9), [], seed=0)
+    with pytest.raises(DistillError, match="positions"):
+        build_student(student_settings("prett", passage_tokens=600), [], seed=0)
+    with pytest.raises(DistillError, match="no student"):
+        load_student(tmp_path)
