@@ -66,6 +66,7 @@ JOBS = {
         Entry("quantidce"),
         Entry("leaf", needs=("scipy", "sentence_transformers")),
         Entry("idcm", needs=("scipy", "ir_measures", "bm25s")),
+        Entry("margin-mse", needs=("scipy", "sentence_transformers", "bm25s", "ir_measures", "faiss")),
     )
 }
 

@@ -15,7 +15,7 @@ def write_tiny_encoder(folder: Path, texts: Sequence[str], seed: int, layers: in
     """An untrained encoder for words between spaces; the same texts and seed give the same weights."""
     words = list(dict.fromkeys(word for text in texts for word in text.split()))
     vocabulary = {word: number for number, word in enumerate([*MARKS, *words])}
-    core = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    core = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))  # noqa: S106
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     ends = [("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])]
     core.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", ends)

@@ -1,5 +1,6 @@
 """Settings of the Margin-MSE job. Defaults are the paper's where they are certain (docs/methods.md). Loads no torch."""
 
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -8,6 +9,18 @@ from cyclealign.config import Section
 from cyclealign.distill.settings import JobConfig
 
 LossName = Literal["margin_mse", "pointwise_mse", "weighted_ranknet", "ranknet"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One student to train: with which loss, and what offset per query (standard deviation) the teacher is given."""
+
+    loss: LossName
+    offset: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return f"{self.loss}, offset {self.offset:g}" if self.offset else self.loss
 
 
 class WorldSettings(Section):
@@ -147,3 +160,10 @@ class Config(JobConfig):
         if self.training.validate_every and not self.data.validation_split:
             raise ValueError("training.validate_every needs data.validation_split.")
         return self
+
+    @property
+    def arms(self) -> list[Arm]:
+        """The students: one for each loss, then those of the offset sweep."""
+        training = self.training
+        swept = [Arm(loss, offset) for offset in training.offsets for loss in training.offset_arms]
+        return list(dict.fromkeys([*(Arm(loss) for loss in training.arms), *swept]))

@@ -121,7 +121,9 @@ def split_queries(collection: Collection, split: str) -> dict[str, str]:
     return {each: collection.queries[each] for each in sorted(collection.qrels[split]) if each in collection.queries}
 
 
-def draw_triples(collection: Collection, split: str, candidates: Candidates, data: DataSettings, seed: int) -> list[Triple]:
+def draw_triples(
+    collection: Collection, split: str, candidates: Candidates, data: DataSettings, seed: int
+) -> list[Triple]:
     """(query, positive, negative) ids: each judged positive with negatives from the query's candidates.
 
     As in the paper's data, a negative is a candidate that nobody judged relevant, which does not mean that it is not.
@@ -139,7 +141,9 @@ def draw_triples(collection: Collection, split: str, candidates: Candidates, dat
                 chosen = draw.sample(others, min(data.negatives, len(others)))
                 triples += [(query_id, positive, negative) for negative in chosen]
     if not triples:
-        raise DistillError(f"The split '{split}' gives no training triple: no judged passage with a candidate beside it.")
+        raise DistillError(
+            f"The split '{split}' gives no training triple: no judged passage with a candidate beside it."
+        )
     draw.shuffle(triples)
     return triples[: data.most_triples]
 

@@ -1,16 +1,20 @@
 """Rankings -> nDCG, MRR and recall per query (ir-measures, trec_eval's definitions), and measures with intervals."""
 
 from collections.abc import Mapping, Sequence
-
-import numpy as np
+from statistics import fmean
 
 from cyclealign.distill.intervals import bootstrap_mean, paired_difference
 from cyclealign.distill.margin_mse.candidates import Run
-from cyclealign.distill.margin_mse.config import EvaluationSettings
+from cyclealign.distill.margin_mse.config import Arm, EvaluationSettings
 from cyclealign.distill.margin_mse.data import Qrels
-from cyclealign.distill.outcome import Measure
+from cyclealign.distill.outcome import Curve, Measure
 
 PerQuery = Mapping[str, Sequence[float]]
+
+
+def ndcg(settings: EvaluationSettings) -> str:
+    """The name of the main measure."""
+    return f"nDCG@{settings.cutoff}"
 
 
 def per_query(run: Run, qrels: Qrels, settings: EvaluationSettings, recall: bool = False) -> dict[str, list[float]]:
@@ -21,7 +25,7 @@ def per_query(run: Run, qrels: Qrels, settings: EvaluationSettings, recall: bool
     from ir_measures import RR, R, iter_calc, nDCG
 
     measures = {
-        f"nDCG@{settings.cutoff}": nDCG @ settings.cutoff,
+        ndcg(settings): nDCG @ settings.cutoff,
         f"MRR@{settings.cutoff}": RR(rel=settings.relevant_from) @ settings.cutoff,
     }
     if recall:
@@ -37,20 +41,25 @@ def per_query(run: Run, qrels: Qrels, settings: EvaluationSettings, recall: bool
 
 def measures_of(arm: str, values: PerQuery, task: str = "", seed: int = 0) -> list[Measure]:
     """The mean of each measure over queries, with its bootstrap interval."""
-    return [
-        Measure(arm, f"{task}{name}", *bootstrap_mean(row, seed), items=len(row)) for name, row in values.items()
-    ]
+    return [Measure(arm, f"{task}{name}", *bootstrap_mean(row, seed), items=len(row)) for name, row in values.items()]
 
 
 def differences(arms: Mapping[str, PerQuery], better: str, name: str, seed: int = 0) -> list[Measure]:
     """How much higher ``better`` is than each other arm, query by query, with the paired bootstrap interval."""
     return [
-        Measure(f"{better} - {arm}", name, *paired_difference(arms[better][name], values[name], seed), len(values[name]))
+        Measure(
+            f"{better} - {arm}", name, *paired_difference(arms[better][name], values[name], seed), len(values[name])
+        )
         for arm, values in arms.items()
         if arm != better and better in arms
     ]
 
 
-def mean(values: Sequence[float]) -> float:
-    """The plain mean, for validation."""
-    return float(np.mean(values))
+def sweep_curves(arms: Mapping[Arm, PerQuery], name: str) -> list[Curve]:
+    """The mean of a measure over the offset of the teacher's scores, one line a loss that was swept."""
+    curves = []
+    for loss in dict.fromkeys(arm.loss for arm in arms if arm.offset):
+        points = sorted((arm.offset, fmean(values[name])) for arm, values in arms.items() if arm.loss == loss)
+        x, y = zip(*points, strict=True)
+        curves.append(Curve(loss, f"{name} by offset", "standard deviation of the teacher's offset per query", x, y))
+    return curves

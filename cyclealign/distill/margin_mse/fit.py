@@ -9,7 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    EarlyStoppingCallback,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainingArguments,
+)
 from transformers.trainer_utils import get_last_checkpoint
 
 from cyclealign.distill.margin_mse.config import TrainingSettings
@@ -137,6 +144,8 @@ class _Teller(TrainerCallback):
 class _Trainer(Trainer):
     """The Trainer with the loss of a triple, and the ranking of the validation queries as its evaluation."""
 
+    optimizer: torch.optim.Optimizer | None
+    control: TrainerControl
     loss_name: str
     settings: TrainingSettings
     validate: Validate | None

@@ -41,7 +41,7 @@ def build_student(settings: StudentSettings, texts: Sequence[str], seed: int) ->
 
 
 def save_student(student: Student, folder: Path) -> None:
-    """Write a folder that `load_student` reads; those of `dot`, `colbert` and `cat` load in sentence-transformers too."""
+    """Write a folder that `load_student` reads; `dot`, `colbert` and `cat` load in sentence-transformers too."""
     with appearing_folder(folder) as made:
         student.save(made)
         (made / SETTINGS_FILE).write_text(student.settings.model_dump_json(indent=2) + "\n", encoding="utf-8")

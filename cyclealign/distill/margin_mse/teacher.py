@@ -50,7 +50,9 @@ def ensemble(models: Sequence[str], collection: Collection, config: Config) -> S
     def score(pairs: Sequence[Pair]) -> NDArray[np.float64]:
         texts = [(collection.queries[query], collection.passages[passage]) for query, passage in pairs]
         rows = [
-            model.predict(texts, batch_size=config.teacher.batch, show_progress_bar=False, activation_fn=torch.nn.Identity())
+            model.predict(
+                texts, batch_size=config.teacher.batch, show_progress_bar=False, activation_fn=torch.nn.Identity()
+            )
             for model in loaded
         ]
         return np.mean(np.asarray(rows, dtype=np.float64), axis=0)
@@ -137,7 +139,9 @@ def _row(line: str, where: str, collection: Collection) -> tuple[Triple, tuple[f
         ) from error
     missing = [each for each in (positive, negative) if each not in collection.passages]
     if query not in collection.queries or missing:
-        raise DistillError(f"{where}: '{(missing or [query])[0]}' is not among the passages and queries of data.source.")
+        raise DistillError(
+            f"{where}: '{(missing or [query])[0]}' is not among the passages and queries of data.source."
+        )
     return (query, positive, negative), scores
 
 
@@ -146,3 +150,15 @@ def write_scores(path: Path, lesson: Lesson) -> None:
     rows = zip(lesson.triples, lesson.scores_T2.tolist(), strict=True)
     lines = [f"{scores[0]!r}\t{scores[1]!r}\t" + "\t".join(triple) for triple, scores in rows]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def unlabelled(triples: Sequence[Triple]) -> Lesson:
+    """Triples for a loss that asks no teacher."""
+    return Lesson(triples, np.zeros((len(triples), 2)))
+
+
+def named_files(config: Config) -> dict[str, str]:
+    """The content hashes of the local files and folders that the settings name: other content is another run."""
+    names = [config.data.source, config.student.model, config.teacher.scores, config.student.embeddings]
+    paths = [Path(each) for each in [*names, *config.teacher.models] if each]
+    return {str(path): hash_of_folder(path) if path.is_dir() else hash_of_file(path) for path in paths if path.exists()}

@@ -76,7 +76,7 @@ def test_bm25_ranks_by_shared_rare_words(collection):
 
 def test_a_judged_positive_is_never_a_negative(collection):
     """Prevents a triple that teaches against the judgements; and the same seed draws the same triples."""
-    candidates = dict.fromkeys(collection.queries, ["p1", "p2", "p3", "p4"])
+    candidates = {query_id: ["p1", "p2", "p3", "p4"] for query_id in collection.queries}
     data = DataSettings(negatives=2)
     triples = draw_triples(collection, "train", candidates, data, 0)
     assert len(triples) == 4

@@ -9,8 +9,7 @@ from torch import tensor
 from cyclealign.distill.margin_mse.loss import LOSSES, margin_mse, pointwise_mse, ranknet, weighted_ranknet
 
 GOLDEN = [
-    tensor(row, dtype=torch.float64)
-    for row in ([2, 1, 0.5, 3], [1.5, 1.2, -0.5, 0], [9, 7.5, 8, 6], [-3.0, 5, 7, 2])
+    tensor(row, dtype=torch.float64) for row in ([2, 1, 0.5, 3], [1.5, 1.2, -0.5, 0], [9, 7.5, 8, 6], [-3.0, 5, 7, 2])
 ]
 numbers = st.lists(st.floats(-20, 20), min_size=4, max_size=4).map(lambda row: tensor(row, dtype=torch.float64))
 

@@ -67,7 +67,9 @@ def test_a_bi_encoder_loads_in_sentence_transformers(student_settings, tmp_path)
     student = build_student(student_settings("dot", query_tokens=4, passage_tokens=6), [], seed=0)
     save_student(student, tmp_path / "student")
     loaded = SentenceTransformer(str(tmp_path / "student"), device="cpu")
-    scores = loaded.similarity(loaded.encode_query(list(QUERIES.values())), loaded.encode_document(list(PASSAGES.values())))
+    scores = loaded.similarity(
+        loaded.encode_query(list(QUERIES.values())), loaded.encode_document(list(PASSAGES.values()))
+    )
     assert loaded.similarity_fn_name == "dot"
     assert scores.numpy().ravel() == pytest.approx(student.score(PAIRS), abs=1e-4)
     long = "bird " * 30

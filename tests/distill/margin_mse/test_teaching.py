@@ -192,7 +192,7 @@ def test_differences_are_paired():
 def test_dense_retrieval_is_exact(student_settings, collection):
     """Prevents an approximate or cosine index: faiss agrees with scoring every pair."""
     student = build_student(student_settings("dot"), [], seed=0)
-    everything = dict.fromkeys(QUERIES, list(PASSAGES))
+    everything = {query_id: list(PASSAGES) for query_id in QUERIES}
     whole = rerank(student, collection, QUERIES, everything)
     found = retrieve(student, collection, QUERIES, 2)
     for query_id, scores in found.items():

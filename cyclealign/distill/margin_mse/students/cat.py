@@ -1,4 +1,4 @@
-"""The cross-encoder: query and passage in one sequence, [CLS] to one score (BERT_CAT). Teacher, or a smaller student."""
+"""The cross-encoder: query and passage in one sequence, [CLS] to one score (BERT_CAT). Teacher or student."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,0 +1,161 @@
+"""Margin-MSE as a Prefect flow: label once, fit a student for each loss, examine all with one evaluator."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import fmean
+
+from prefect import flow
+
+from cyclealign.config import load_settings
+from cyclealign.distill.margin_mse import data, evaluate, predict, teacher
+from cyclealign.distill.margin_mse.backbone import write_tiny_encoder
+from cyclealign.distill.margin_mse.candidates import Run, bm25, candidate_ids
+from cyclealign.distill.margin_mse.config import Arm, Config, StudentSettings
+from cyclealign.distill.margin_mse.fit import Lesson, fit, with_offsets
+from cyclealign.distill.margin_mse.student import build_student, load_student, save_student
+from cyclealign.distill.margin_mse.students import Student
+from cyclealign.distill.margin_mse.students.dot import BiEncoderStudent
+from cyclealign.distill.outcome import Measure
+from cyclealign.files import appearing_folder
+from flows.distilling import Job, opened
+
+# The form in the UI is filled from this instance: the demo's settings, which work at once on any machine.
+FORM = load_settings(Path(__file__).parent / "configs" / "margin-mse-demo.toml", Config)
+
+
+@flow(name="margin-mse", flow_run_name="margin-mse-seed-{config.seed}", persist_result=False, validate_parameters=True)
+def margin_mse(config: Config = FORM) -> int:
+    """Distil a cross-encoder's score margins into a faster ranker, beside other losses.
+
+    Args:
+        config: The collection, the teacher, the student and the losses.
+
+    Returns:
+        The id of the run in the history.
+    """
+    with opened("margin_mse", config, teacher.named_files(config)) as job:
+        if job.finished:
+            return job.id
+        collection = job.step("data", data.load_collection, config)
+        found = job.step("candidates", first_stage, config, collection)
+        lesson, teachers = job.step("label", label, job, config, collection, found)
+        students = {
+            arm: job.step(f"fit {arm.name}", fitted, job, config, collection, found, lesson, arm) for arm in config.arms
+        }
+        runs = {"BM25": found, **({"teacher": teachers} if teachers else {})}
+        return job.step("examine", examine, job, config, collection, runs, students)
+
+
+def first_stage(config: Config, collection: data.Collection) -> Run:
+    """BM25's candidates of all queries that the run needs."""
+    splits = [config.data.test_split, config.data.validation_split]
+    splits += [config.data.train_split] if config.teacher.kind != "scores" else []
+    queries = {key: text for each in splits if each for key, text in data.split_queries(collection, each).items()}
+    return bm25(collection.passages, queries, config.data.candidates)
+
+
+def label(job: Job, config: Config, collection: data.Collection, found: Run) -> tuple[Lesson, Run]:
+    """The teacher's scores of the training triples and of the test candidates; a score file has the former only."""
+    if config.teacher.scores is not None and config.teacher.kind == "scores":
+        return teacher.read_scores(Path(config.teacher.scores), collection, config.data.most_triples), {}
+    kept = candidate_ids(found)
+    triples = data.draw_triples(collection, config.data.train_split, kept, config.data, config.seed)
+    models = tuple(teachers_trained(job, config, collection, triples))
+    score = (
+        teacher.ensemble(models, collection, config)
+        if models
+        else teacher.simulated(collection, config.data.world.teacher_noise, config.seed)
+    )
+    made_of = teacher.made_of(config, collection, models)
+    told = [
+        teacher.label_pairs(score, pairs, made_of, job.labels, config.teacher.part, job.tells(f"label {split} pairs"))
+        for split, pairs in (
+            ("training", data.pairs_of(triples)),
+            (
+                "test",
+                [(query, each) for query in collection.qrels[config.data.test_split] for each in kept.get(query, ())],
+            ),
+        )
+    ]
+    return teacher.lesson_of(triples, told[0]), teacher.run_of(told[1])
+
+
+def teachers_trained(job: Job, config: Config, collection: data.Collection, triples: list[data.Triple]) -> list[str]:
+    """The cross-encoders of the settings; where they are to be trained, each by RankNet on the judgements."""
+    if config.teacher.kind != "trained":
+        return list(config.teacher.models)
+    folders = []
+    for number, model in enumerate(config.teacher.models):
+        folder = job.folder / f"teacher-{number}"
+        if not folder.exists():
+            settings = config.student.model_copy(update={"kind": "cat", "model": model, "layers": None})
+            student = build_student(usable(job, settings, collection), [], config.seed + number)
+            lesson = teacher.unlabelled(triples)
+            tells = job.tells(f"train teacher {number + 1}")
+            steps = job.folder / f"teacher-{number}-steps"
+            fit(student, lesson, collection, "ranknet", config.training, config.seed + number, steps, tells)
+            save_student(student, folder)
+        folders.append(str(folder))
+    return folders
+
+
+def usable(job: Job, settings: StudentSettings, collection: data.Collection) -> StudentSettings:
+    """The settings with the demo's encoder, made on the spot, in the place of its name."""
+    if settings.model != "demo":
+        return settings
+    folder = job.folder / "encoder"
+    if not folder.exists():
+        texts = [*collection.passages.values(), *collection.queries.values()]
+        with appearing_folder(folder) as made:
+            write_tiny_encoder(made, texts, 0)
+    return settings.model_copy(update={"model": str(folder)})
+
+
+def fitted(job: Job, config: Config, collection: data.Collection, found: Run, lesson: Lesson, arm: Arm) -> Path:
+    """Train one student; the folder that it lies in. All start from the same weights and see the same triples."""
+    folder, steps = job.folder / arm.name.replace(", ", "-").replace(" ", "-"), job.folder / f"steps-{arm.name}"
+    if not folder.exists():
+        student = build_student(
+            usable(job, config.student, collection), list(collection.passages.values()), config.seed
+        )
+        moved = with_offsets(lesson, arm.offset, config.seed)
+        tells = job.tells(f"fit {arm.name}")
+
+        def validate(at: Student) -> float:
+            split = config.data.validation_split or config.data.test_split
+            run = predict.rerank(at, collection, data.split_queries(collection, split), candidate_ids(found))
+            values = evaluate.per_query(run, collection.qrels[split], config.evaluation)
+            return fmean(values[evaluate.ndcg(config.evaluation)])
+
+        fit(student, moved, collection, arm.loss, config.training, config.seed, steps, tells, validate)
+        save_student(student, folder)
+        shutil.rmtree(steps, ignore_errors=True)
+    if arm == config.arms[0]:
+        job.student(folder)
+    return folder
+
+
+def examine(
+    job: Job, config: Config, collection: data.Collection, runs: Mapping[str, Run], students: Mapping[Arm, Path]
+) -> int:
+    """Rank the test queries with everything, measure, and report."""
+    split = config.data.test_split
+    queries, kept = data.split_queries(collection, split), candidate_ids(runs["BM25"])
+    values = {name: evaluate.per_query(run, collection.qrels[split], config.evaluation) for name, run in runs.items()}
+    dense: list[Measure] = []
+    for number, (arm, folder) in enumerate(students.items()):
+        job.tells("rank the test queries")(number, len(students))
+        student = load_student(folder)
+        run = predict.rerank(student, collection, queries, kept)
+        values[arm.name] = evaluate.per_query(run, collection.qrels[split], config.evaluation)
+        if config.evaluation.dense and isinstance(student, BiEncoderStudent) and not arm.offset:
+            far = predict.retrieve(student, collection, queries, config.evaluation.recall)
+            found = evaluate.per_query(far, collection.qrels[split], config.evaluation, recall=True)
+            dense += evaluate.measures_of(arm.name, found, "dense ")
+    job.tells("rank the test queries")(len(students), len(students))
+    ndcg, first = evaluate.ndcg(config.evaluation), config.arms[0].name
+    measures = [each for name, found in values.items() for each in evaluate.measures_of(name, found)]
+    measures += [*dense, *evaluate.differences(values, first, ndcg)]
+    swept = {arm: values[arm.name] for arm in students}
+    return job.report(measures, evaluate.sweep_curves(swept, ndcg))

@@ -1,0 +1,128 @@
+"""Margin-MSE as a flow: the demo's path with tiny settings, and the path of real collections and cross-encoders."""
+
+import pytest
+
+from cyclealign.config import checked_settings
+from cyclealign.distill.margin_mse.backbone import write_tiny_encoder
+from cyclealign.distill.margin_mse.config import Config
+from cyclealign.distill.margin_mse.data import load_collection
+from cyclealign.distill.margin_mse.student import load_student
+from cyclealign.distill.margin_mse.students.dot import BiEncoderStudent
+from cyclealign.store import Store
+from tests.distill.margin_mse.conftest import PASSAGES, QUERIES
+from tests.distill.margin_mse.test_data import write_beir
+
+TINY = {
+    "data": {
+        "candidates": 20,
+        "negatives": 2,
+        "world": {"passages": 120, "train_queries": 12, "test_queries": 10},
+    },
+    "student": {"model": "demo", "pooling": "mean", "query_tokens": 8, "passage_tokens": 16},
+    "training": {"arms": ["margin_mse", "ranknet"], "offsets": [5.0], "offset_arms": ["margin_mse"], "batch": 8},
+    "evaluation": {"recall": 20},
+}
+
+
+@pytest.fixture
+def run(tmp_path, prefect_server, monkeypatch):
+    """Run the flow with some settings; the row of its run in the store."""
+    monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+
+    def made(settings):
+        from flows.margin_mse import margin_mse
+
+        run_id = margin_mse(checked_settings(settings, "test", Config))
+        with Store.open() as store:
+            return next(each for each in store.distillations("margin-mse") if each["id"] == run_id)
+
+    return made
+
+
+def value(row, arm, name):
+    """The measure of an arm."""
+    (found,) = [each for each in row["measures"] if (each["arm"], each["name"]) == (arm, name)]
+    return found
+
+
+def test_a_run_measures_all_arms_and_goes_on_after_a_kill(run, monkeypatch):
+    """Prevents a kill from costing the students that were trained, and a report without its control arms."""
+    import flows.margin_mse as module
+
+    trained = []
+    fit = module.fit
+
+    def killed_once(*arguments, **more):
+        trained.append(arguments[3])
+        if trained == ["margin_mse", "ranknet"]:
+            raise KeyboardInterrupt
+        return fit(*arguments, **more)
+
+    monkeypatch.setattr(module, "fit", killed_once)
+    with pytest.raises(KeyboardInterrupt):
+        run(TINY)
+    row = run(TINY)
+    assert trained == ["margin_mse", "ranknet", "ranknet", "margin_mse"]
+    arms = ["BM25", "teacher", "margin_mse", "ranknet", "margin_mse, offset 5"]
+    assert [each["arm"] for each in row["measures"] if each["name"] == "nDCG@10"][:5] == arms
+    assert value(row, "teacher", "nDCG@10")["value"] > value(row, "BM25", "nDCG@10")["value"]
+    assert 0 < value(row, "margin_mse", "dense recall@20")["value"] <= 1
+    assert value(row, "margin_mse - ranknet", "nDCG@10")["items"] == 10
+    flat = value(row, "margin_mse - margin_mse, offset 5", "nDCG@10")
+    assert flat["value"] == pytest.approx(0, abs=0.05)
+    assert {each["step"] for each in row["steps"]} >= {"label", "fit margin_mse", "examine"}
+    assert isinstance(load_student(row["student_path"]), BiEncoderStudent)
+
+
+def test_real_collections_and_cross_encoders(run, tmp_path):
+    """Prevents the path of the paper from rotting: BEIR files, two teachers trained by RankNet, a ColBERT student."""
+    encoder = tmp_path / "encoder"
+    write_tiny_encoder(encoder, [*PASSAGES.values(), *QUERIES.values()], seed=1)
+    settings = {
+        "data": {"source": str(write_beir(tmp_path)), "candidates": 4, "negatives": 2},
+        "teacher": {"kind": "trained", "models": [str(encoder), str(encoder)], "part": 3},
+        "student": {"kind": "colbert", "model": str(encoder), "query_tokens": 8, "passage_tokens": 12},
+        "training": {"arms": ["margin_mse"], "batch": 2, "learning_rate": 1e-3},
+    }
+    row = run(settings)
+    assert 0 < value(row, "margin_mse", "nDCG@10")["value"] <= 1
+    assert 0 < value(row, "teacher", "nDCG@10")["value"] <= 1
+
+
+def test_a_published_score_file_teaches_without_a_teacher(run, tmp_path):
+    folder = write_beir(tmp_path)
+    (tmp_path / "scores.tsv").write_text("6\t-3\tq1\tp1\tp2\n4\t-1\tq2\tp2\tp3\n", encoding="utf-8")
+    settings = {
+        "data": {"source": str(folder), "candidates": 4},
+        "teacher": {"kind": "scores", "scores": str(tmp_path / "scores.tsv")},
+        "student": {"kind": "tk", "embedding_size": 12},
+        "training": {"arms": ["margin_mse"], "batch": 2, "learning_rate": 1e-3},
+    }
+    first = run(settings)
+    assert {each["arm"] for each in first["measures"]} == {"BM25", "margin_mse"}
+    assert run(settings)["id"] == first["id"]
+    with (tmp_path / "scores.tsv").open("a") as file:
+        file.write("2\t1\tq1\tp1\tp3\n")
+    assert run(settings)["id"] != first["id"]  # prevents old figures from standing for a changed file
+
+
+def test_settings_that_contradict_are_refused():
+    from cyclealign.errors import BadConfig
+
+    for settings, said in (
+        ({"data": {"source": "folder"}}, "simulated"),
+        ({"teacher": {"kind": "cross_encoders"}}, "at least one model"),
+        ({"teacher": {"kind": "scores"}}, "teacher.scores is missing"),
+        ({"training": {"validate_every": 5}}, "validation_split"),
+        ({"training": {"arms": ["ranknet", "ranknet"]}}, "twice"),
+    ):
+        with pytest.raises(BadConfig, match=said):
+            checked_settings(settings, "test", Config)
+
+
+def test_the_demo_world_is_the_forms_default():
+    from flows.margin_mse import FORM
+
+    assert FORM.data.source == FORM.student.model == "demo"
+    assert len(load_collection(FORM).passages) == FORM.data.world.passages
