@@ -1,10 +1,13 @@
 """Margin-MSE on SciFact: one student per loss, re-ranking BM25's best 100 and searching all abstracts.
 
 Run as ``python -m benchmarks.margin_mse --json``. The student is a dot-product bi-encoder, the first layers of
-all-MiniLM-L6-v2. No pretrained cross-encoder is at hand, and a core needs most of an hour to score all pairs with one;
-the teacher is an ensemble of two rankers that are: a weighted sum of BM25 and of the cosine of the whole
-all-MiniLM-L6-v2, its two weights fitted by RankNet on the training claims. It reaches the students through a score
-file in the published format.
+all-MiniLM-L6-v2: by default none, that is its word and position vectors and their norm, so that a core can train it.
+
+No pretrained cross-encoder is at hand, and a core needs most of an hour to score all pairs with one. The teacher is an
+ensemble of two rankers: a weighted sum of BM25 and of the cosine of the whole all-MiniLM-L6-v2, the two weights fitted
+by RankNet on the training claims. It reaches the students through a score file in the published format, scaled so that
+its margins spread as those of the untrained student do: the weights of the sum have no unit of their own, and a few
+hundred steps are too few to grow a student's range as well.
 """
 
 import argparse
@@ -98,6 +101,16 @@ def fitted_weights(collection: Collection, found: Mapping[Pair, tuple[float, flo
     return np.asarray(model.coef_[0], dtype=np.float64)
 
 
+def scaled(lesson: Lesson, collection: Collection, student: BiEncoderStudent) -> Lesson:
+    """The lesson with the standard deviation of its margins made that of the student's own margins."""
+    texts = [
+        (collection.queries[query], [collection.passages[each] for each in both]) for query, *both in lesson.triples
+    ]
+    pairs = [(query, passage) for query, both in texts for passage in both]
+    own = -np.diff(student.score(pairs).reshape(-1, 2))
+    return Lesson(lesson.triples, lesson.scores_T2 * (own.std() / np.diff(lesson.scores_T2).std()))
+
+
 def rank_all(student: BiEncoderStudent, collection: Collection, kept: candidates.Run) -> tuple[Any, Any]:
     """(re-ranking of the candidates, dense retrieval) of the test claims; every abstract is encoded once."""
     queries = split_queries(collection, "test")
@@ -138,6 +151,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         path = Path(folder) / "scores.tsv"
         teacher.write_scores(path, teacher.lesson_of(triples, scores))
         lesson = teacher.read_scores(path, collection, len(triples))
+    lesson = scaled(lesson, collection, trained(given, encoder, collection, lesson, None))
     qrels = collection.qrels["test"]
     kept = {query: bm25[query] for query in qrels}
     cosine = {query: {each: found[query, each][1] for each in row} for query, row in kept.items()}
@@ -176,7 +190,7 @@ def trained(
     student = build_student(student_settings(encoder, given.layers, given.tokens), [], given.seed)
     assert isinstance(student, BiEncoderStudent)
     if loss is not None:
-        settings = TrainingSettings(batch=16, learning_rate=given.rate, epochs=given.epochs, warmup=0.1)
+        settings = TrainingSettings(batch=64, learning_rate=given.rate, epochs=given.epochs, warmup=0.1)
         with tempfile.TemporaryDirectory() as folder:
             fit(student, lesson, collection, loss, settings, given.seed, Path(folder))
     return student
@@ -218,11 +232,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=scifact.HERE, help="the folder of SciFact")
     parser.add_argument("--encoder", type=Path, help="a folder with all-MiniLM-L6-v2")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--layers", type=int, default=2)
-    parser.add_argument("--tokens", type=int, default=80, help="of an abstract, for the student")
-    parser.add_argument("--negatives", type=int, default=2, help="for each cited paper")
-    parser.add_argument("--epochs", type=float, default=1)
-    parser.add_argument("--rate", type=float, default=1e-4)
+    parser.add_argument("--layers", type=int, default=0)
+    parser.add_argument("--tokens", type=int, default=128, help="of an abstract, for the student")
+    parser.add_argument("--negatives", type=int, default=8, help="for each cited paper")
+    parser.add_argument("--epochs", type=float, default=2)
+    parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--offset", type=float, default=0, help="also with such an offset per query of the teacher")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()

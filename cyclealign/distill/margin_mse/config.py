@@ -89,7 +89,7 @@ class StudentSettings(Section):
         title="Encoder",
         description="A local folder, a Hugging Face id, or `demo`; not used by `tk`.",
     )
-    layers: int | None = Field(None, ge=1, title="Layers kept", description="The first so many; empty: all.")
+    layers: int | None = Field(None, ge=0, title="Layers kept", description="The first so many; empty: all.")
     pooling: Literal["cls", "mean"] = Field("cls", title="Pooling of a bi-encoder")
     query_tokens: int = Field(30, ge=2, title="Longest query", description="In tokens.")
     passage_tokens: int = Field(200, ge=4, title="Longest passage", description="In tokens.")
