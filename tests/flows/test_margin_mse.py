@@ -1,5 +1,7 @@
 """Margin-MSE as a flow: the demo's path with tiny settings, and the path of real collections and cross-encoders."""
 
+from pathlib import Path
+
 import pytest
 
 from cyclealign.config import checked_settings
@@ -72,15 +74,16 @@ def test_a_run_measures_all_arms_and_goes_on_after_a_kill(run, monkeypatch):
     flat = value(row, "margin_mse - margin_mse, offset 5", "nDCG@10")
     assert flat["value"] == pytest.approx(0, abs=0.05)
     assert {each["step"] for each in row["steps"]} >= {"label", "fit margin_mse", "examine"}
-    assert isinstance(load_student(row["student_path"]), BiEncoderStudent)
+    assert isinstance(load_student(Path(row["student_path"])), BiEncoderStudent)
 
 
 def test_real_collections_and_cross_encoders(run, tmp_path):
     """Prevents the path of the paper from rotting: BEIR files, two teachers trained by RankNet, a ColBERT student."""
     encoder = tmp_path / "encoder"
     write_tiny_encoder(encoder, [*PASSAGES.values(), *QUERIES.values()], seed=1)
+    asked = {**QUERIES, "q1": "cat under tree", "q2": "young bird"}
     settings = {
-        "data": {"source": str(write_beir(tmp_path)), "candidates": 4, "negatives": 2},
+        "data": {"source": str(write_beir(tmp_path, queries=asked)), "candidates": 4, "negatives": 2},
         "teacher": {"kind": "trained", "models": [str(encoder), str(encoder)], "part": 3},
         "student": {"kind": "colbert", "model": str(encoder), "query_tokens": 8, "passage_tokens": 12},
         "training": {"arms": ["margin_mse"], "batch": 2, "learning_rate": 1e-3},
@@ -100,7 +103,7 @@ def test_a_published_score_file_teaches_without_a_teacher(run, tmp_path):
         "training": {"arms": ["margin_mse"], "batch": 2, "learning_rate": 1e-3},
     }
     first = run(settings)
-    assert {each["arm"] for each in first["measures"]} == {"BM25", "margin_mse"}
+    assert {each["arm"] for each in first["measures"]} == {"BM25", "margin_mse", "margin_mse - BM25"}
     assert run(settings)["id"] == first["id"]
     with (tmp_path / "scores.tsv").open("a") as file:
         file.write("2\t1\tq1\tp1\tp3\n")

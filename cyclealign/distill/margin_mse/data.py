@@ -54,6 +54,13 @@ def load_collection(config: Config) -> Collection:
     return collection
 
 
+def files_of(data: DataSettings) -> list[Path]:
+    """The files that a folder in BEIR's format is read from."""
+    splits = [data.train_split, data.test_split, *([data.validation_split] if data.validation_split else [])]
+    names = ["corpus.jsonl", "queries.jsonl", *(f"qrels/{split}.tsv" for split in splits)]
+    return [Path(data.source) / name for name in names]
+
+
 def _texts(source: str, name: str) -> Iterator[Mapping[str, Any]]:
     """Rows of BEIR's ``corpus`` or ``queries``."""
     if not Path(source).is_dir():

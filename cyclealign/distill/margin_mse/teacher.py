@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cyclealign.distill.labels import in_parts, labelled_in_parts
 from cyclealign.distill.margin_mse.candidates import Run
 from cyclealign.distill.margin_mse.config import Config
-from cyclealign.distill.margin_mse.data import Collection, Triple
+from cyclealign.distill.margin_mse.data import Collection, Triple, files_of
 from cyclealign.distill.margin_mse.fit import Lesson, Tell
 from cyclealign.distill.margin_mse.students.cat import cross_encoder
 from cyclealign.errors import DistillError
@@ -159,6 +159,6 @@ def unlabelled(triples: Sequence[Triple]) -> Lesson:
 
 def named_files(config: Config) -> dict[str, str]:
     """The content hashes of the local files and folders that the settings name: other content is another run."""
-    names = [config.data.source, config.student.model, config.teacher.scores, config.student.embeddings]
-    paths = [Path(each) for each in [*names, *config.teacher.models] if each]
+    names = [config.student.model, config.teacher.scores, config.student.embeddings, *config.teacher.models]
+    paths = [*files_of(config.data), *(Path(each) for each in names if each)]
     return {str(path): hash_of_folder(path) if path.is_dir() else hash_of_file(path) for path in paths if path.exists()}
