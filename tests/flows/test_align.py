@@ -20,6 +20,9 @@ def detail(number=1):
         return store.round_detail("bench", number)
 
 
+ROUND_1 = ("history", "bench", "--round", "1")
+
+
 def test_two_rounds_use_fresh_prompts_and_go_on_from_the_accepted_adapter(bench):
     """Prevents a second round that is silently empty, or starts from the base model again."""
     bench.set("acceptance", least_win_rate=0.0)
@@ -234,6 +237,34 @@ def test_a_judge_that_fails_now_and_then(bench):
     assert len(unjudged) == 2
     assert all(each["agreement"] is None for each in unjudged)
     assert len(row["failed_calls"]) == 2
+    assert "unjudged: 0 of 1 requests gave a readable verdict. The call failed." in bench.command(*ROUND_1)[1]
+
+
+def test_replies_that_need_a_repair_are_put_right_and_told_of(bench):
+    """Prevents a slip in a reply from losing a verdict, and a repair from going unseen; ties stay undecided."""
+
+    def slips(answers):
+        return " = ".join(label for label, _ in answers) if repaired() else "They are all fine."
+
+    def repaired():
+        return "could not be used" in bench.judge.bodies[-1]["messages"][-1]["content"]
+
+    bench.judge.script = slips
+    bench.set("judge", concurrency=1)
+    bench.set("training", objective="pro")
+    code, output = bench.run()
+    assert code == 1
+    assert "training.least_preference" in output
+    row = detail()
+    assert all("judge" in each["rankings"] for each in row["prompts"] if each["purpose"] == "train")
+    assert {each["problem"][:17] for each in row["unreadable_replies"]} == {"The reply holds n"}
+    assert {pair["share"] for each in row["prompts"] for pair in preferences(each)} == {0.5}
+    assert "undecided: 1 and 2" in bench.command(*ROUND_1)[1]
+    assert "Unreadable: The reply holds no" in bench.command("history", "bench", "--failures")[1]
+
+
+def preferences(prompt):
+    return prompt["rankings"].get("judge", {}).get("preferences", [])
 
 
 def test_a_prompt_longer_than_the_context(bench):

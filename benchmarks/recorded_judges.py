@@ -1,0 +1,117 @@
+"""Five real judges, replayed: 24,696 recorded verdicts on LLMBar's pairs in both orders, through the judging code.
+
+Zeng et al., arXiv 2310.07641. An asker answers from the records; everything else is what a round runs.
+"""
+
+import gzip
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from cyclealign import judging
+from cyclealign.prompting import load_template
+from cyclealign.records import JudgeCall, Reply
+
+TEMPLATE = load_template(Path(__file__).parents[1] / "prompts", "rank")
+FIRST, SECOND = "output_1", "output_2"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One judge's winners on one pair, asked with one prompt: by the place that the first output had (0 or 1)."""
+
+    pair: str
+    label: str
+    judge: str
+    prompt: str
+    winners: tuple[str | None, str | None]
+
+    async def asker(self, call: JudgeCall) -> Reply | None:
+        """The recorded verdict for the order that the call shows; prose where the judge gave none."""
+        label_of = {item: label for label, item in call.shown}
+        winner = self.winners[[item for _, item in call.shown].index(FIRST)]
+        if winner is None:
+            return Reply("I cannot choose.", self.judge, 0, 0, 0.0, 0.0)
+        other = SECOND if winner == FIRST else FIRST
+        return Reply(json.dumps({"ranking": [label_of[winner], label_of[other]]}), self.judge, 0, 0, 0.0, 0.0)
+
+
+def read(folder: Path) -> list[Recorded]:
+    """The records of `judge_verdicts.jsonl.gz`."""
+    name = {"1": FIRST, "2": SECOND, None: None}
+    with gzip.open(folder / "judge_verdicts.jsonl.gz", "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    return [
+        Recorded(
+            f"{row['subset']}/{row['idx']}",
+            name[str(row["label"])] or "",
+            row["judge"],
+            row["prompt"],
+            (name[row["winner_orig_order"]], name[row["winner_swapped_order"]]),
+        )
+        for row in rows
+    ]
+
+
+async def measure(records: Sequence[Recorded]) -> list[dict[str, Any]]:
+    """By judge: one order, both orders, and both orders of all its prompts together; then all judges together."""
+    found = []
+    by_judge = sorted(records, key=lambda each: (each.judge, each.pair))
+    for judge, mine in groupby(by_judge, key=lambda each: each.judge):
+        found.append({"judge": judge, **await _of_judge(list(mine))})
+    together = sorted(records, key=lambda each: each.pair)
+    pooled = [await _pooled(list(group)) for _, group in groupby(together, key=lambda each: each.pair)]
+    return [*found, {"judge": "all together", "consensus": _figures(pooled)}]
+
+
+async def _of_judge(records: Sequence[Recorded]) -> dict[str, Any]:
+    single = [(each.label, await _asked(each, 1)) for each in records]
+    both = [(each.label, await _asked(each, 2)) for each in records]
+    pooled = [await _pooled(list(group)) for _, group in groupby(records, key=lambda each: each.pair)]
+    complete = [each.winners for each in records if None not in each.winners]
+    return {
+        "records": len(records),
+        "flips": fmean(first != second for first, second in complete),
+        "one_order": _figures(single),
+        "both_orders": _figures(both),
+        "consensus": _figures(pooled),
+    }
+
+
+async def _asked(record: Recorded, orders: int) -> judging.Judgement:
+    manner = judging.Manner(TEMPLATE, record.judge, (), seed=1)
+    question = judging.Question(manner, "accuracy", record.pair, "Which?", {FIRST: "the first", SECOND: "the second"})
+    return await judging.rank(record.asker, question, judging.Way("listwise", orders=orders))
+
+
+async def _pooled(records: Sequence[Recorded]) -> tuple[str, judging.Judgement]:
+    """The verdicts of several prompts, or judges, on one pair as one judgement."""
+    heard = [heard for each in records for heard in (await _asked(each, 2)).heard]
+    return records[0].label, judging.Judgement((FIRST, SECOND), tuple(heard), None)
+
+
+def _figures(judgements: Iterable[tuple[str, judging.Judgement]]) -> Mapping[str, float]:
+    """Accuracy with an undecided pair as one half; the share that is decided, and the accuracy on that.
+
+    Pairs without any readable verdict are left out and counted as ``unjudged``.
+    """
+    scores, unjudged = [], 0
+    for label, judgement in judgements:
+        ranking = judgement.ranking("pair")
+        if ranking is None:
+            unjudged += 1
+            continue
+        (preference,) = ranking.preferences
+        scores.append(0.5 if preference.share == 0.5 else float(preference.better == label))
+    decided = [score for score in scores if score != 0.5]
+    return {
+        "accuracy": fmean(scores),
+        "decided": len(decided) / len(scores),
+        "accuracy_on_decided": fmean(decided),
+        "unjudged": unjudged,
+        "pairs": len(scores),
+    }
