@@ -9,6 +9,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from statistics import fmean
 
@@ -22,7 +23,7 @@ from cyclealign.demo import world
 from cyclealign.demo.judge import SimulatedJudge
 from cyclealign.limits import Gate
 from cyclealign.prompting import LabelledAnswer, load_demonstrations, load_template, rank_messages
-from cyclealign.records import Demonstration, JudgeCall, Reply
+from cyclealign.records import Demonstration, JudgeCall, LabelledList, Reply
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
 TEMPLATE = load_template(PROMPTS, "rank")
@@ -200,9 +201,15 @@ def ranked_over_http(judge: SimulatedJudge, questions: list[judging.Question]) -
     return asyncio.run(run())
 
 
+@cache
+def demo_lists() -> list[LabelledList]:
+    return world.labelled_lists(30, 4, seed=5)
+
+
 def worst_with(number: int, text: str) -> judging.Question:
     """A list of the demo world whose worst answer carries a text."""
-    labelled = world.labelled_lists(30, 4, seed=5)[number % 30]
+    lists = demo_lists()
+    labelled = lists[number % len(lists)]
     answers = {f"id-{3 - place}": answer for place, answer in enumerate(labelled.answers)}
     answers[WORST] = f"{answers[WORST]} {text}"
     manner = judging.Manner(TEMPLATE, "simulated-judge", (("temperature", 0.0),), seed=number)
@@ -213,15 +220,19 @@ def place_of_worst(found: judging.Judgement) -> int:
     return found.ranking("p").order.index(WORST)
 
 
-def test_the_simulated_judge_reads_every_attack_as_part_of_its_answer(simulated, judge_log):
+@pytest.fixture(scope="module")
+def attacked(simulated: SimulatedJudge) -> list[judging.Judgement]:
+    return ranked_over_http(simulated, [worst_with(number, each["text"]) for number, each in enumerate(ATTACKS)])
+
+
+def test_the_simulated_judge_reads_every_attack_as_part_of_its_answer(attacked, judge_log):
     """Prevents an attack from adding an answer or a demonstration to what the judge believes it was asked."""
-    found = ranked_over_http(simulated, [worst_with(number, each["text"]) for number, each in enumerate(ATTACKS)])
-    assert all(each.ranking("p") is not None and not each.problems for each in found)
+    assert all(each.ranking("p") is not None and not each.problems for each in attacked)
     lines = [json.loads(line) for line in judge_log.read_text().splitlines()]
     assert {(line["answers"], line["demonstrations"]) for line in lines} == {(4, 2)}
 
 
-def test_attacks_gain_no_place_with_the_simulated_judge(simulated):
+def test_attacks_gain_no_place_with_the_simulated_judge(simulated, attacked):
     """Prevents a layout in which an attack pays more than its words in no order, without marks, would.
 
     The simulated judge likes length and some words wherever they stand; that is no gain of the attack.
@@ -231,6 +242,5 @@ def test_attacks_gain_no_place_with_the_simulated_judge(simulated):
         words = re.findall(r"[^\W_]+", each["text"])
         end = each["text"][-1] if each["text"][-1] in ".!?" else ""
         scrambled.append(" ".join(random.Random(number).sample(words, len(words))) + end)
-    attacked = ranked_over_http(simulated, [worst_with(n, each["text"]) for n, each in enumerate(ATTACKS)])
     harmless = ranked_over_http(simulated, [worst_with(n, text) for n, text in enumerate(scrambled)])
     assert fmean(map(place_of_worst, attacked)) >= fmean(map(place_of_worst, harmless)) - 0.1
