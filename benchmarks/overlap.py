@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, ClassVar
 
 from cyclealign.config import ExperimentConfig, checked
 from cyclealign.demo.judge import SimulatedJudge
@@ -56,6 +56,7 @@ class FixedTimePolicy:
     """A stand-in that generates nothing: it sleeps, and returns made-up answers."""
 
     context_tokens = 10_000
+    manner: ClassVar[dict[str, object]] = {}
 
     def __init__(self, batch_seconds: float) -> None:
         self._batch_seconds = batch_seconds

@@ -18,12 +18,13 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 OBJECTIVES = ("rrhf", "pro", "dpo")
 
-# Unlike numbers and lengths of answers, unlike weights; 7 lists in steps of 4: the last step has 3 for two processes.
+# Unlike numbers and lengths of answers, unlike weights and doubts; 7 lists in steps of 4: the last step has 3 for two processes.
 LISTS = tuple(
     RankedAnswers(
         prompt_ids=tuple(range(3, 6 + number)),
         answers=tuple(tuple(range(8 + place, 12 + 2 * place + number % 3)) for place in range(2 + number % 3)),
         weight=(1.0, 0.25, 0.6)[number % 3],
+        pairs=(None, None, ((0, 1, 0.75), (0, 3, 0.9)))[number % 3],
     )
     for number in range(7)
 )
