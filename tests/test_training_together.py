@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 OBJECTIVES = ("rrhf", "pro", "dpo")
 
-# Unlike numbers and lengths of answers, unlike weights and doubts; 7 lists in steps of 4: the last step has 3 for two processes.
+# Unlike numbers of answers, lengths, weights and doubts; 7 lists in steps of 4: the last step has 3 for two processes.
 LISTS = tuple(
     RankedAnswers(
         prompt_ids=tuple(range(3, 6 + number)),
