@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
+from rich.table import Table
 
 from cyclealign.cli import app, console, print_rounds
 from cyclealign.config import ExperimentConfig, checked, load_config
@@ -94,6 +95,33 @@ def demo(
     run_align(config, as_json)
     if not as_json:
         console.print(NEXT_STEPS.format(experiment=config.experiment, program=program()))
+
+
+@app.command()
+def estimate(
+    config: Annotated[Path, typer.Argument(help="A TOML file, as for `cyclealign run`.")],
+    sample: Annotated[int, typer.Option(min=0, help="Prompts that the policy answers; 0: it is not loaded.")] = 16,
+    rounds: Annotated[int | None, typer.Option(help="So many rounds.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Foretell the judge's calls, tokens and money. Nothing is spent: the judge is not asked."""
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    settings = load_config(config)
+    if rounds is not None:
+        settings = settings.model_copy(update={"rounds": rounds, "until": None})
+    from flows.estimating import estimate as foresee
+    from flows.estimating import estimate_rows
+
+    found = foresee(settings, sample)
+    if as_json:
+        print(json.dumps(estimate_rows(found), indent=2))
+        return
+    table = Table("round", "for", "calls", "tokens", "USD", title=f"Foreseen for '{settings.experiment}'")
+    for row in estimate_rows(found):
+        table.add_row(
+            str(row["round"]), str(row["purpose"]), f"{row['calls']:,}", f"{row['tokens']:,}", f"{row['usd']:.4f}"
+        )
+    console.print(table)
 
 
 app.command("distill")(distill)

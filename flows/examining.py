@@ -123,13 +123,18 @@ def judge_accuracy(shop: Workshop, round_: Round) -> list[Metric]:
     The requests do not depend on the round's number, so only those that show new demonstrations cost anything anew.
     """
     labelled = shop.store.labelled(shop.config.prompts.set_name)[: shop.config.evaluation.labelled_lists]
+    arms = accuracy_arms(round_)
+    return [accuracy_of(shop, round_, name, labelled, shown) for name, shown in arms.items()] if labelled else []
+
+
+def accuracy_arms(round_: Round) -> dict[str, list[Demonstration]]:
+    """The demonstrations that the judge may be shown, by the name of the metric."""
     pool = round_.plan.demonstrations
-    arms = {
+    return {
         "judge_accuracy_none": [],
         "judge_accuracy_static": [each for each in pool if each.kind == "static"],
         "judge_accuracy": list(pool),
     }
-    return [accuracy_of(shop, round_, name, labelled, shown) for name, shown in arms.items()] if labelled else []
 
 
 def accuracy_of(

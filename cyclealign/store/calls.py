@@ -63,6 +63,18 @@ class CallMemory(Database):
             calls, tokens, usd = session.execute(mine).one()
             return records.Spending(int(calls), int(tokens), float(usd))
 
+    def prompt_tokens_seen(self, model: str, most: int = 200) -> list[tuple[int, int]]:
+        """(characters sent, prompt tokens counted) of the newest requests that this model answered at once."""
+        call = tables.JudgeCall
+        found = (
+            select(call.messages, call.prompt_tokens)
+            .where(call.model == model, call.status == "answered", call.attempts == 1, call.prompt_tokens > 0)
+            .order_by(call.id.desc())
+            .limit(most)
+        )
+        with self.reading() as session:
+            return [(sum(len(each["content"]) for each in sent), tokens) for sent, tokens in session.execute(found)]
+
     def record_calls(self, round_id: int, outcomes: Sequence[records.Outcome]) -> None:
         """Record what became of calls (different ones), all or none.
 

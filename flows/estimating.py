@@ -1,0 +1,231 @@
+"""What rounds will cost, before anything is spent: the very jobs of a round, put to an imagined judge.
+
+The prompts, templates, demonstrations and labelled lists are those that the run will use. What is not there yet is
+stood in for: the answers by a sample of the policy's (or by filler of a guessed length), later rounds' demonstrations by
+sampled lists, the verdicts by imagined ones. No judge is asked, and nothing is written but the demo's own prompts.
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from cyclealign.asking import Asker, every
+from cyclealign.budget import characters_of, longest_reply
+from cyclealign.config import ExperimentConfig
+from cyclealign.policy import Answer, as_candidates, distinct
+from cyclealign.prices import Price
+from cyclealign.records import (
+    Adapter,
+    CallPurpose,
+    Candidate,
+    Demonstration,
+    JudgeCall,
+    Prompt,
+    Reply,
+    Round,
+    RoundPlan,
+    Spending,
+    seed_from,
+)
+from flows.calling import known_price
+from flows.examining import accuracy_arms, accuracy_on, duel
+from flows.opening import plan_round
+from flows.progress import tell
+from flows.teaching import ranking_job
+from flows.workshop import Job, Workshop, as_opened, open_workshop
+
+CHARACTERS_PER_TOKEN = 4.0  # of English prose, by the tokenizers in use
+JSON_CHARACTERS_PER_TOKEN = 2.5
+FORMAT_TOKENS = 8  # that the chat format adds to two messages
+FILLER_SHARE = 0.6  # of policy.max_new_tokens, where the policy is not asked
+IMAGINED_NOISE = 0.5  # of the imagined judge, against differences of up to 1
+
+
+@dataclass
+class Estimate:
+    """What is foreseen, by round and purpose of the calls."""
+
+    price: Price
+    rows: dict[tuple[int, CallPurpose], Spending] = field(default_factory=dict)
+
+    def add(self, number: int, call: JudgeCall, prompt_tokens: int, completion_tokens: int) -> None:
+        """Count one call."""
+        cost = Spending(1, prompt_tokens + completion_tokens, self.price.of(prompt_tokens, completion_tokens))
+        key = (number, call.purpose)
+        self.rows[key] = self.rows.get(key, Spending()) + cost
+
+    @property
+    def total(self) -> Spending:
+        """All of it."""
+        return sum(self.rows.values(), Spending())
+
+
+@dataclass(frozen=True)
+class Counting:
+    """How many tokens a request and a reply have."""
+
+    prompt: Callable[[JudgeCall], int]
+    reply: Callable[[str], int]
+
+    @classmethod
+    def of(cls, shop: Workshop) -> "Counting":
+        """By the simulated judge's own rule; as this model counted earlier requests; or as English usually counts."""
+        if shop.config.judge.kind == "simulated":
+            from cyclealign.demo.judge_mind import count_tokens
+
+            return cls(lambda call: sum(count_tokens(each["content"]) for each in call.messages), count_tokens)
+        seen = shop.store.prompt_tokens_seen(shop.config.judge.model)
+        if seen:
+            ratio = sum(tokens for _, tokens in seen) / max(1, sum(characters for characters, _ in seen))
+            return cls(lambda call: round(characters_of(call) * ratio), count_json)
+        return cls(lambda call: round(characters_of(call) / CHARACTERS_PER_TOKEN) + FORMAT_TOKENS, count_json)
+
+
+def count_json(text: str) -> int:
+    """Tokens of a short JSON reply: labels and signs make short ones."""
+    return max(1, round(len(text) / JSON_CHARACTERS_PER_TOKEN))
+
+
+class Filler:
+    """Stands in for a policy that is not loaded: every prompt fits, and answers have a guessed length."""
+
+    context_tokens = 1 << 30
+
+    def __init__(self, max_new_tokens: int) -> None:
+        self._words = max(1, round(max_new_tokens * FILLER_SHARE * CHARACTERS_PER_TOKEN / 5))
+
+    def prompt_ids(self, prompt: Prompt) -> list[int]:
+        """Nothing is known of its tokens."""
+        return []
+
+    def use(self, adapter: Adapter | None) -> None:
+        """It knows no adapters."""
+
+    def answer(self, prompts: Sequence[Prompt], count: int, seed: int) -> list[list[Answer]]:
+        """Words of five characters with the blank; no two answers alike."""
+        texts = [" ".join([f"{number:04d}", *["word"] * (self._words - 1)]) for number in range(count)]
+        return [[Answer(text, (0,), 0.0, "stop") for text in texts] for _ in prompts]
+
+    def logprob_sums(self, prompt: Prompt, answers: Sequence[Sequence[int]]) -> list[float]:
+        """It has no distribution."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """It holds nothing."""
+
+
+def estimate(config: ExperimentConfig, sample: int) -> Estimate:
+    """Foresee the rounds that a run of this config would go through.
+
+    Args:
+        sample: so many prompts are answered by the policy, to see how long its answers are; 0: it is not loaded.
+    """
+    with open_workshop(config) as shop:
+        if sample == 0:
+            shop.__dict__["policy"] = Filler(config.policy.max_new_tokens)  # before it is made at its first use
+        round_ = shop.store.open_round_of(config.experiment)
+        if round_ is not None:
+            shop.config = as_opened(config, round_)
+        else:
+            done = shop.store.rounds(config.experiment)
+            round_ = Round(0, config.experiment, len(done) + 1, plan_round(shop), None)
+        count = rounds_to_go(shop, config)
+        found = Estimate(known_price(shop.config))
+        return asyncio.run(foresee(shop, round_, sampled(shop, round_.plan, sample or 1), count, found))
+
+
+def rounds_to_go(shop: Workshop, config: ExperimentConfig) -> int:
+    """How many rounds the run would finish."""
+    if config.until is None:
+        return config.rounds
+    finished = sum(row["verdict"] is not None for row in shop.store.rounds(config.experiment))
+    return max(0, min(config.rounds, config.until - finished))
+
+
+def sampled(shop: Workshop, plan: RoundPlan, count: int) -> list[list[str]]:
+    """The texts of the policy's answers to some prompts."""
+    settings, prompts = shop.config.policy, plan.prompts[:count]
+    rows: list[list[str]] = []
+    for start in range(0, len(prompts), settings.batch_prompts):
+        tell("answer some prompts", start, len(prompts))
+        batch = prompts[start : start + settings.batch_prompts]
+        answers = shop.policy.answer(batch, settings.answers, seed_from("estimate", plan.seed, start))
+        rows += [[each.text for each in row] for row in answers]
+    tell("answer some prompts", len(prompts), len(prompts))
+    return rows
+
+
+async def foresee(shop: Workshop, first: Round, samples: list[list[str]], count: int, found: Estimate) -> Estimate:
+    """Put the jobs of ``count`` rounds to the imagined judge."""
+    known = shop.store.answered_keys(first.experiment)
+    asked, counting = set(known), Counting.of(shop)
+    for number in range(first.number, first.number + count):
+        plan = replace(first.plan, demonstrations=pool_of(shop, first, samples, number))
+        round_ = replace(first, number=number, plan=plan)
+        asker = imagined(found, number, asked, counting)
+        await every(job(asker) for job in jobs_of(shop, round_, samples))
+    return found
+
+
+def jobs_of(shop: Workshop, round_: Round, samples: list[list[str]]) -> list[Job[object]]:
+    """All that a round asks its judge."""
+    jobs: list[Job[object]] = []
+    for place, prompt in enumerate(round_.plan.prompts):
+        answers = distinct(stand_ins(prompt, samples[place % len(samples)], "train", round_.number))
+        if len(answers) >= 2:
+            jobs.append(ranking_job(shop, round_, prompt, answers))
+    for place, prompt in enumerate(round_.plan.held_out):
+        for other in range(shop.config.evaluation.answers):
+            row = samples[(place + other) % len(samples)]
+            parent, new = stand_ins(prompt, [row[0], row[-1]], "held out", round_.number, other)
+            jobs.append(duel(shop, round_, prompt, parent, new))
+    labelled = shop.store.labelled(shop.config.prompts.set_name)[: shop.config.evaluation.labelled_lists]
+    for pool in accuracy_arms(round_).values():
+        jobs += [accuracy_on(shop, round_, each, pool) for each in labelled]
+    return jobs
+
+
+def stand_ins(prompt: Prompt, texts: Sequence[str], *origin: object) -> list[Candidate]:
+    """Candidates with sampled texts; their ids differ from those of the run, so their requests do, too."""
+    answers = [Answer(text, (0,), 0.0, "stop") for text in texts]
+    return as_candidates(prompt, answers, ["estimate", *origin], None)
+
+
+def pool_of(shop: Workshop, first: Round, samples: list[list[str]], number: int) -> tuple[Demonstration, ...]:
+    """The demonstrations of a later round: what the first one knows, and what the rounds between may have taught."""
+    taught = []
+    for earlier in range(first.number, number):
+        for place in range(shop.config.demonstrations.dynamic):
+            prompt = first.plan.prompts[(earlier * 31 + place) % len(first.plan.prompts)]
+            texts = tuple(dict.fromkeys(text for text in samples[(earlier + place) % len(samples)] if text.strip()))
+            if len(texts) >= 2:
+                taught.append(Demonstration.of(prompt.text, texts, "dynamic", promoted_round=earlier))
+    return (*first.plan.demonstrations, *taught)
+
+
+def imagined(found: Estimate, number: int, asked: set[str], counting: Counting) -> Asker:
+    """A judge that counts what it is asked for the first time, and ranks by a whim for each text and request."""
+
+    async def asker(call: JudgeCall) -> Reply:
+        draw = random.Random(call.key)
+        whim = {item: random.Random(item).random() + draw.gauss(0, IMAGINED_NOISE) for _, item in call.shown}
+        labels = [label for label, item in sorted(call.shown, key=lambda pair: whim[pair[1]])]
+        text = json.dumps({"ranking": labels})
+        if call.key not in asked:
+            asked.add(call.key)
+            found.add(number, call, counting.prompt(call), min(longest_reply(call), counting.reply(text)))
+        return Reply(text, "imagined", 0, 0, 0.0, 0.0)
+
+    return asker
+
+
+def estimate_rows(found: Estimate) -> list[dict[str, str | int | float]]:
+    """The estimate as rows, the total last."""
+    rows = [(str(number), str(purpose), cost) for (number, purpose), cost in sorted(found.rows.items())]
+    rows.append(("all", "all", found.total))
+    return [
+        {"round": number, "purpose": purpose, "calls": cost.calls, "tokens": cost.tokens, "usd": round(cost.usd, 6)}
+        for number, purpose, cost in rows
+    ]
