@@ -7,7 +7,8 @@ import asyncio
 import email.utils
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -39,7 +40,7 @@ class JudgeClient:
     """
 
     def __init__(self, settings: JudgeSettings, base_url: str | None, api_key: str, price: Price | None = None) -> None:
-        self._settings, self._api_key, self._price = settings, api_key, price or Price()
+        self._settings, self._api_key, self.price = settings, api_key, price or Price()
         # Without a number of its own, aiohttp's is 100.
         limits = httpx2.Limits(max_connections=settings.concurrency, keepalive_expiry=KEEPALIVE_SECONDS)
         self._client = AsyncOpenAI(
@@ -69,16 +70,23 @@ class JudgeClient:
             JudgeCallFailed: this call failed, and would again.
         """
         started = time.monotonic()
+        # The library's timeout bounds each wait for a piece of the reply; this one the whole of it.
+        async with self.speaking() as api, asyncio.timeout(self._settings.timeout_seconds):
+            response = await api.post("/chat/completions", cast_to=httpx2.Response, body=body_of(call))
+        return self.read(response.content, time.monotonic() - started)
+
+    @asynccontextmanager
+    async def speaking(self) -> AsyncIterator[AsyncOpenAI]:
+        """The library's client, and its errors by our names.
+
+        `from None`: the texts of the library's errors may quote the key, and a traceback would show them.
+        """
         try:
-            # The library's timeout bounds each wait for a piece of the reply; this one the whole of it.
-            async with asyncio.timeout(self._settings.timeout_seconds):
-                response = await self._client.post("/chat/completions", cast_to=httpx2.Response, body=body_of(call))
+            yield self._client
         except openai.APIStatusError as error:
             raise self._refusal(error) from None
         except (openai.OpenAIError, httpx2.HTTPError, OSError) as error:  # TimeoutError is an OSError
             raise self._no_reply(error) from None
-        # `from None`: the texts of the library's errors may quote the key, and a traceback would show them.
-        return self.read(response.content, time.monotonic() - started)
 
     def read(self, content: bytes, seconds: float, share: float = 1.0) -> Reply:
         """The reply in the body of a response; ``share`` of the price was paid for it.
@@ -89,13 +97,13 @@ class JudgeClient:
         """
         body = completion_in(content)
         if body is None:
-            raise JudgeFaltered(f"The reply is no chat completion: {self._clean(content.decode(errors='replace'))}")
+            raise JudgeFaltered(f"The reply is no chat completion: {self.clean(content.decode(errors='replace'))}")
         usage, message = usage_of(body), message_of(body)
-        text, model = message.get("content"), self._clean(str(body.get("model", "")))
-        usd = self._price.of(*usage) * share
+        text, model = message.get("content"), self.clean(str(body.get("model", "")))
+        usd = self.price.of(*usage) * share
         reply = Reply(self._redacted(text) if isinstance(text, str) else "", model, *usage[:2], usd, seconds, usage[2])
         if message.get("refusal"):
-            raise JudgeCallFailed(f"The judge refuses: {self._clean(str(message['refusal']))}", reply)
+            raise JudgeCallFailed(f"The judge refuses: {self.clean(str(message['refusal']))}", reply)
         if not reply.text.strip():
             raise JudgeFaltered("The reply is empty.", reply)
         if len(reply.text) > MOST_REPLY_CHARACTERS:
@@ -113,7 +121,7 @@ class JudgeClient:
 
     def _refusal(self, error: openai.APIStatusError) -> Exception:
         """The error for a status other than 200."""
-        status, text = error.status_code, self._clean(f"Status {error.status_code}: {error.message}")
+        status, text = error.status_code, self.clean(f"Status {error.status_code}: {error.message}")
         if status in (401, 403, 404):
             return JudgeUnavailable(self._refused(status))
         if error.code in ("insufficient_quota", "billing_hard_limit_reached") or status == 402:
@@ -139,7 +147,7 @@ class JudgeClient:
             "Set that variable to a valid key; then run again."
         )
 
-    def _clean(self, text: str) -> str:
+    def clean(self, text: str) -> str:
         """A text of the provider, short and without the key: fit for an error message."""
         return " ".join(self._redacted(text).split())[:MOST_ERROR_CHARACTERS]
 

@@ -186,6 +186,13 @@ class JudgeSettings(Section):
     patience_seconds: float = Field(
         600.0, gt=0, title="Patience", description="For so long a judge may say that it is busy; then the run stops."
     )
+    delivery: Literal["direct", "batch"] = Field(
+        "direct", title="Delivery", description="`batch`: the provider's batch API, cheaper, replies within a day."
+    )
+    batch_gather_seconds: float = Field(
+        5.0, gt=0, title="Gathering", description="A batch is submitted once no call has come for so long."
+    )
+    batch_poll_seconds: float = Field(30.0, gt=0, title="Polling", description="Seconds between looks at a batch.")
     share_replies: bool = Field(
         False, title="Share replies", description="The same request is not asked again even by another experiment."
     )

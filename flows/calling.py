@@ -2,20 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cyclealign.asking import Asker, Asking, Manners
 from cyclealign.budget import Budget, Expectation
+from cyclealign.bulk import MOST_CALLS, Bulk
 from cyclealign.clients import Complete, JudgeClient
 from cyclealign.config import ExperimentConfig, JudgeSettings
 from cyclealign.errors import BadConfig
 from cyclealign.limits import Gate
 from cyclealign.prices import Price, price_of
 from cyclealign.recording import Recorder
-from cyclealign.records import JudgeCall, Outcome, Reply, Round
+from cyclealign.records import Batch, JudgeCall, Outcome, Reply, Round
 from cyclealign.store import Store
 from cyclealign.structured import Structured
 from flows.keys import api_key
@@ -40,30 +41,36 @@ async def judge_of(shop: "Workshop", round_: Round) -> AsyncIterator[Asker]:
         await tools.enter_async_context(recorder)
         memory = Memory(store, round_, judge.share_replies)
         manners = Manners(
-            gate=Gate(judge.concurrency),
+            gate=Gate(calls_at_once(judge)),
             pace=pace_of(judge),
             retries=judge.retries,
             backoff_seconds=judge.backoff_seconds,
             patience_seconds=judge.patience_seconds,
-            expectation=Expectation(price),
+            expectation=Expectation(price, price.batch if judge.delivery == "batch" else 1.0),
             budget=budget_of(shop.config, store, round_),
         )
-        yield Asking(when_wanted(shop, price, tools), manners, memory.recall, recorder.record)
+        yield Asking(when_wanted(shop, round_, price, tools), manners, memory.recall, recorder.record)
 
 
-def when_wanted(shop: "Workshop", price: Price, tools: AsyncExitStack) -> Complete:
+def when_wanted(shop: "Workshop", round_: Round, price: Price, tools: AsyncExitStack) -> Complete:
     """A client that is made at the first call: a round whose replies are all stored needs no judge, and no key."""
+    judge = shop.config.judge
     ready: Complete | None = None
     making = asyncio.Lock()
+
+    async def make() -> Complete:
+        key = await asyncio.to_thread(api_key, judge)
+        client = await tools.enter_async_context(JudgeClient(judge, shop.judge_address, key, price))
+        if judge.delivery == "direct":
+            return by_schema(shop, client.complete)
+        bulk = Bulk(client, RoundLedger(shop.store, round_), judge.batch_gather_seconds, judge.batch_poll_seconds)
+        return by_schema(shop, (await tools.enter_async_context(bulk)).complete)
 
     async def complete(call: JudgeCall) -> Reply:
         nonlocal ready
         if ready is None:
             async with making:
-                if ready is None:
-                    key = await asyncio.to_thread(api_key, shop.config.judge)
-                    made = JudgeClient(shop.config.judge, shop.judge_address, key, price)
-                    ready = by_schema(shop, (await tools.enter_async_context(made)).complete)
+                ready = ready or await make()
         return await ready(call)
 
     return complete
@@ -77,7 +84,30 @@ def by_schema(shop: "Workshop", complete: Complete) -> Complete:
     if judge.kind == "simulated" and not judge.base_url:
         address = "simulated"  # its port is another one each time
     known = store.takes_json_schema(address, judge.model)
+    if known is None and judge.delivery == "batch":
+        return complete  # to find it out would take a batch of one call
     return Structured(complete, known, lambda taken: store.note_json_schema(address, judge.model, taken), judge.reasons)
+
+
+class RoundLedger:
+    """The batches of a round's experiment, in the database."""
+
+    def __init__(self, store: Store, round_: Round) -> None:
+        self._store, self._round = store, round_
+        self.name, self.end = store.name_batch, store.end_batch
+
+    def begin(self, token: str, keys: Sequence[str]) -> None:
+        """These calls are about to be submitted."""
+        self._store.begin_batch(self._round.id, token, keys)
+
+    def open(self) -> list[Batch]:
+        """What has begun and not ended."""
+        return self._store.open_batches(self._round.experiment)
+
+
+def calls_at_once(judge: JudgeSettings) -> int:
+    """How many calls may be under way; those in a batch do not hurry anybody."""
+    return judge.concurrency if judge.delivery == "direct" else MOST_CALLS
 
 
 class Memory:

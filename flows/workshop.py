@@ -16,7 +16,7 @@ from cyclealign.policy import Policy
 from cyclealign.records import Adapter, Round
 from cyclealign.store import Store
 from cyclealign.training import WEIGHTS
-from flows.calling import judge_of
+from flows.calling import calls_at_once, judge_of
 from flows.leases import this_owner, this_run
 from flows.overlapping import Bell, as_they_come
 from flows.progress import announce, tell
@@ -34,6 +34,9 @@ REACH = (
     "retries",
     "backoff_seconds",
     "patience_seconds",
+    "delivery",
+    "batch_gather_seconds",
+    "batch_poll_seconds",
     "share_replies",
     "prices",
     "usd_per_million_prompt_tokens",
@@ -128,7 +131,7 @@ class Workshop:
 
         async def run() -> list[T]:
             async with judge_of(self, round_) as asker:
-                return await as_they_come(asker, look, bell, self.config.judge.concurrency)
+                return await as_they_come(asker, look, bell, calls_at_once(self.config.judge))
 
         return bell.run(run)
 

@@ -1,0 +1,67 @@
+"""What rounds will cost is foretold from what they will ask, and foretelling costs nothing."""
+
+import json
+
+import pytest
+
+from cyclealign.store import Store
+
+
+def foreseen(bench, *options):
+    code, output = bench.command("estimate", str(bench.write()), "--json", *options)
+    assert code == 0, output
+    rows = json.loads(output[output.index("[") :])
+    return {(row["round"], row["purpose"]): row for row in rows}
+
+
+def spent(bench):
+    with Store.open() as store, store.engine.connect() as connection:
+        found = connection.exec_driver_sql(
+            "SELECT round, purpose, sum(answered_calls), sum(prompt_tokens + completion_tokens) FROM judge_spending "
+            "GROUP BY round, purpose"
+        )
+        return {(str(number), purpose): (calls, tokens) for number, purpose, calls, tokens in found}
+
+
+def test_the_estimate_is_within_a_tenth_of_what_the_run_then_uses(bench):
+    """Prevents a bill that nobody saw coming. Only how many held-out answers will change is a guess."""
+    bench.settings["judge"].clear()
+    bench.set("judge", kind="simulated", usd_per_million_prompt_tokens=1.0, usd_per_million_completion_tokens=2.0)
+    bench.set("demonstrations", dynamic=0)
+    before = foreseen(bench)
+    code, output = bench.run()
+    assert code == 0, output
+    for key, (calls, tokens) in spent(bench).items():
+        if key[1] != "win_rate":
+            assert before[key]["calls"] == calls
+            assert before[key]["tokens"] == pytest.approx(tokens, rel=0.1)
+            assert before[key]["usd"] == pytest.approx(tokens / 1e6, rel=0.15)
+    assert ("1", "rank") in before
+    after = foreseen(bench)
+    assert ("2", "accuracy") not in after, "the same lists in the same words are asked once per experiment"
+
+
+@pytest.mark.parametrize("options", [(), ("--sample", "0")])
+def test_foretelling_asks_no_judge_and_needs_no_key(bench, monkeypatch, options):
+    """Prevents an estimate that is part of the bill."""
+    monkeypatch.delenv("TEST_JUDGE_KEY")
+    bench.set("judge", usd_per_million_prompt_tokens=1.0)
+    total = foreseen(bench, "--rounds", "2", *options)["all", "all"]
+    assert sum(bench.judge.asked.values()) == 0
+    assert bench.rounds() == []
+    assert total["calls"] >= 2 * 4 * 2
+    assert total["usd"] == pytest.approx(total["tokens"] / 1e6, rel=0.15)
+
+
+def test_more_orders_cost_more(bench):
+    few = foreseen(bench)["1", "rank"]["calls"]
+    bench.set("judge", orders=4)
+    assert foreseen(bench)["1", "rank"]["calls"] == 2 * few
+
+
+def test_a_model_without_a_price_is_no_surprise(bench):
+    """Prevents a budget of money that counts nothing."""
+    bench.set("budget", usd=1.0)
+    code, output = bench.command("estimate", str(bench.write()))
+    assert code == 1
+    assert "nobody knows what 'local' costs" in output
