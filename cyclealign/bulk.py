@@ -16,7 +16,7 @@ import openai
 from openai import AsyncOpenAI
 
 from cyclealign.clients import JudgeClient, body_of
-from cyclealign.errors import JudgeCallFailed, JudgeFaltered
+from cyclealign.errors import JudgeCallFailed, JudgeFaltered, RequestRefused
 from cyclealign.records import Batch, JudgeCall, Reply
 
 TOKEN_NAME = "cyclealign"  # noqa: S105 - the name of a field, not a secret
@@ -225,7 +225,7 @@ def result_of(client: JudgeClient, line: Mapping[str, Any]) -> Result:
     response = line.get("response")
     status = response.get("status_code") if isinstance(response, dict) else None
     if status != 200 or not isinstance(response, dict):
-        kind = JudgeCallFailed if status in (400, 413, 422) else JudgeFaltered
+        kind = RequestRefused if status in (400, 413, 422) else JudgeFaltered
         return kind(client.clean(f"Status {status} in the batch: {line.get('error') or response}"))
     try:
         return client.read(json.dumps(response.get("body")).encode(), 0.0, client.price.batch)
