@@ -1,4 +1,4 @@
-"""`cyclealign doctor`: what a config needs and this machine has, or lacks; nothing is started or changed."""
+"""`cyclealign doctor`: what a config needs and this machine has, or lacks; the database is made if it is not there."""
 
 import os
 import shutil
