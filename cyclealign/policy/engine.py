@@ -24,6 +24,8 @@ HERE = Path(__file__).parent
 GONE_SECONDS = 10.0
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 LOADED_AT_ONCE = 2
+# A prefill in chunks ends the engine of vLLM 0.32 where a request has a seed: a CPU's generator cannot be set back.
+CPU_FLAGS = ("--enforce-eager", "--no-enable-chunked-prefill")
 # What a run's safety rests on is not for engine.flags to change.
 OURS = (
     "model",
@@ -112,7 +114,7 @@ class ManagedEngine:
         chosen = ["--dtype", precision(settings), "--enable-lora", "--disable-uvicorn-access-log"]
         chosen += ["--max-loras", str(LOADED_AT_ONCE), "--max-cpu-loras", str(LOADED_AT_ONCE)]
         chosen += ["--enable-sleep-mode"] if rest_of(settings).startswith("level") else []
-        chosen += [] if on_gpu() else ["--enforce-eager"]
+        chosen += [] if on_gpu() else list(CPU_FLAGS)
         chosen += ["--max-model-len", str(settings.context)] if settings.context else []
         chosen += ["--gpu-memory-utilization", str(settings.gpu_memory)] if settings.gpu_memory else []
         chosen += ["--revision", served.revision, "--tokenizer-revision", served.revision] if served.revision else []

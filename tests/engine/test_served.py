@@ -12,7 +12,7 @@ from cyclealign.config import EngineSettings
 from cyclealign.errors import EngineFailed, EngineRefused, WrongWeights
 from cyclealign.policy.probing import PROBE_FILE
 from cyclealign.policy.vllm import VllmPolicy
-from cyclealign.records import Adapter
+from cyclealign.records import Adapter, Prompt
 from tests.engine.conftest import PROMPTS
 from tests.launched import until
 
@@ -53,6 +53,19 @@ def test_the_same_seed_gives_the_same_answers_and_no_two_prompts_draw_alike(poli
     assert first == policy.answer(PROMPTS[:2], 4, seed=11)
     assert first != policy.answer(PROMPTS[:2], 4, seed=12)
     assert len({answer.text for row in first for answer in row}) > 4
+
+
+def test_many_long_prompts_at_once(policy):
+    """Prevents the end of the engine where prompts do not fit one step together: vLLM on a CPU, with seeds."""
+    long = [
+        Prompt.of(({"role": "user", "content": f"{number} " + "how can I bake bread at home " * 22},))
+        for number in range(24)
+    ]
+    assert sum(len(policy.prompt_ids(prompt)) for prompt in long) > 2_048
+    policy.use(None)
+    life = policy.serving.life
+    assert [len(row) for row in policy.answer(long, 4, seed=8)] == [4] * 24
+    assert policy.serving.life == life
 
 
 def test_each_adapter_scores_as_its_twin_does_token_by_token(policy, twin, adapters):
