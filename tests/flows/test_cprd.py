@@ -3,6 +3,8 @@
 import json
 import sys
 
+import pytest
+
 TINY = """
 runs = 1
 arms = ["none", "cprd"]
@@ -33,7 +35,8 @@ def test_the_job_leaves_a_student_and_its_figures(tmp_path, prefect_server, monk
     found = []
     for _ in range(2):
         capsys.readouterr()
-        main()
+        with pytest.raises(SystemExit, match="0"):
+            main()
         found.append(json.loads(capsys.readouterr().out))
     assert found[0]["id"] == found[1]["id"]
     assert {each["arm"] for each in found[0]["measures"]} == {"none", "cprd"}
