@@ -40,23 +40,36 @@ def unbeaten(weights_NN: Tensor) -> Tensor:
     return best_N
 
 
-def plackett_luce(scores_BN: Tensor, weights_BN: Tensor | None = None, mask_BN: Tensor | None = None) -> Tensor:
-    """Weighted Plackett-Luce negative log-likelihood of the given order, one value a list, shape (B,).
-
-    L = sum_k w_k * (logsumexp_{i >= k} s_i - s_k). With weights 1 it is PRO's ranking term (without reward
-    temperature) and ListMLE; with a teacher's softmax as weights it is PLD; with weights 1 up to the last valid
-    negative it is CPRD.
+def plackett_luce_terms(scores_BN: Tensor, mask_BN: Tensor | None = None) -> Tensor:
+    """Plackett-Luce negative log-likelihood of the given order, place by place: logsumexp_{i >= k} s_i - s_k.
 
     Args:
-        scores_BN: shape (..., N), best first.
-        weights_BN: weight of each position, same shape; 1 where absent.
+        scores_BN: shape (..., N), best first; divided by the temperature, where the method has one.
         mask_BN: True where there is an answer; padding must be at the end.
+
+    Returns:
+        One value a place, shape (..., N); 0 where there is no answer, and at the last one.
     """
     if mask_BN is None:
         mask_BN = torch.ones_like(scores_BN, dtype=torch.bool)
     filled_BN = scores_BN.masked_fill(~mask_BN, MASKED)
     rest_BN = filled_BN.flip(-1).logcumsumexp(-1).flip(-1)
-    terms_BN = torch.where(mask_BN, rest_BN - filled_BN, torch.zeros_like(filled_BN))
+    return torch.where(mask_BN, rest_BN - filled_BN, torch.zeros_like(filled_BN))
+
+
+def plackett_luce(scores_BN: Tensor, weights_BN: Tensor | None = None, mask_BN: Tensor | None = None) -> Tensor:
+    """Weighted Plackett-Luce negative log-likelihood of the given order, one value a list, shape (...).
+
+    L = sum_k w_k * (logsumexp_{i >= k} s_i - s_k). With weights 1 it is PRO's ranking term (without reward
+    temperature) and ListMLE; with a teacher's softmax as weights it is PLD; with weight 1 for valid negatives, 0 for
+    the others, it is CPRD: what has weight 0 asks nothing for itself, yet stands among those to be beaten.
+
+    Args:
+        scores_BN: shape (..., N), best first.
+        weights_BN: weight of each place, same shape; 1 where absent.
+        mask_BN: True where there is an answer; padding must be at the end.
+    """
+    terms_BN = plackett_luce_terms(scores_BN, mask_BN)
     return (terms_BN if weights_BN is None else weights_BN * terms_BN).sum(-1)
 
 

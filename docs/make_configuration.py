@@ -1,5 +1,9 @@
-"""Writes docs/configuration.md from the settings themselves: ``python docs/make_configuration.py``."""
+"""Writes docs/configuration.md, and a page for each distillation job, from the settings themselves.
 
+``python docs/make_configuration.py``
+"""
+
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -7,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from cyclealign.config import ExperimentConfig
+from flows.jobs import JOBS
 
 HEAD = """# Settings
 
@@ -14,22 +19,48 @@ A TOML file for `cyclealign run`, and the form of `align` in the Prefect UI, tak
 error. Nothing here is a secret: `judge.api_key_variable` is the *name* of an environment variable. The file is made by
 `python docs/make_configuration.py`.
 """
+JOB_HEAD = """# Settings of the job {name}
+
+{about}
+
+A TOML file for `cyclealign distill {name}`, and the form of `{name}` in the Prefect UI, take these settings. An unknown
+key is an error. The file is made by `python docs/make_configuration.py`.
+"""
 
 
-def page() -> str:
+def pages() -> dict[str, str]:
+    """Every page by its name under docs/."""
+    made = {"configuration.md": page(ExperimentConfig, HEAD, "Experiment")}
+    for name, entry in JOBS.items():
+        model = entry.config_model()
+        head = JOB_HEAD.format(name=name, about=(model.__doc__ or "").strip())
+        made[f"configuration-{name}.md"] = page(model, head, "Top")
+    return made
+
+
+def page(model: type[BaseModel], head: str, top: str) -> str:
     """The whole page."""
-    top = {name: field for name, field in ExperimentConfig.model_fields.items() if not is_section(field)}
-    parts = [HEAD, "## Experiment\n", table(top)]
-    for name, field in ExperimentConfig.model_fields.items():
-        if is_section(field):
-            section: Any = field.annotation
-            parts += [f"\n## [{name}]\n", f"{section.__doc__}\n", table(section.model_fields)]
+    fields = {name: field for name, field in model.model_fields.items() if section(field) is None}
+    parts = [head, f"## {top}\n", table(fields)]
+    for name, inner in sections(model):
+        parts += [f"\n## {name}\n", f"{inner.__doc__}\n", table(inner.model_fields)]
     return "\n".join(parts) + "\n"
 
 
-def is_section(field: FieldInfo) -> bool:
-    """Whether a field is a table of its own in the TOML file."""
-    return isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+def sections(model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
+    """The tables of the TOML file, by their headings; a list of tables has doubled brackets."""
+    for name, field in model.model_fields.items():
+        inner = section(field)
+        if inner is not None:
+            yield (f"[[{name}]]" if get_origin(field.annotation) is tuple else f"[{name}]"), inner
+
+
+def section(field: FieldInfo) -> type[BaseModel] | None:
+    """The settings of a field that is a table of its own in the TOML file, or a list of tables."""
+    kind: Any = field.annotation
+    if get_origin(kind) is tuple:
+        kind = get_args(kind)[0]
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
 def table(fields: dict[str, FieldInfo]) -> str:
@@ -40,9 +71,9 @@ def table(fields: dict[str, FieldInfo]) -> str:
 
 def default(field: FieldInfo) -> str:
     """The default value as TOML would have it; a dash where a setting is empty."""
-    return (
-        "-" if field.default is None else f"`{str(field.default).lower() if field.default is True else field.default}`"
-    )
+    if field.is_required() or field.default is None or field.default in ((), {}, ({},)):
+        return "-"
+    return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
 
 
 def meaning(field: FieldInfo) -> str:
@@ -54,4 +85,5 @@ def meaning(field: FieldInfo) -> str:
 
 
 if __name__ == "__main__":
-    Path(__file__).with_name("configuration.md").write_text(page(), encoding="utf-8")
+    for name, text in pages().items():
+        Path(__file__).with_name(name).write_text(text, encoding="utf-8")

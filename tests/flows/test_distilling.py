@@ -70,7 +70,7 @@ def test_the_same_config_finds_its_run_and_another_does_not(command, tiny, tmp_p
     assert hash_of_folder(Path(first["student_path"])) == first["student_hash"]
     assert Path(first["report"]).read_text().count("| pld |") == 1
     assert Path(first["report"]).with_suffix(".svg").read_bytes().startswith(b"<?xml")
-    assert {each["step"] for each in first["steps"]} >= {"data", "label", "fit ce", "fit pld"}
+    assert {each["step"] for each in first["steps"]} >= {"data", "label", "arm ce", "arm pld"}
 
     found = json.loads(command("distill", "pld", str(tiny), "--json")[1])
     assert found == first

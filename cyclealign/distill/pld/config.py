@@ -7,25 +7,76 @@ from pydantic import Field, model_validator
 from cyclealign.config import Section
 from cyclealign.distill.settings import JobConfig
 
-Loss = Literal["ce", "pld"]
+LossName = Literal["ce", "kd", "dist", "dkd", "listmle", "pld"]
+# The keywords that each loss takes; `learning_rate` and `weight_decay` may be tried with every one.
+KEYWORDS: dict[str, set[str]] = {
+    "ce": set(),
+    "kd": {"alpha", "tau"},
+    "dist": {"ce", "inter", "intra", "tau"},
+    "dkd": {"ce", "alpha", "beta", "tau"},
+    "listmle": set(),
+    "pld": {"tau"},
+}
+OF_THE_OPTIMIZER = {"learning_rate", "weight_decay"}
 
 
 class DataSettings(Section):
-    """What is classified."""
+    """What is classified, and how it is split."""
 
-    source: Literal["drawn"] = Field("drawn", title="Source", description="`drawn`: strokes drawn on the spot.")
+    source: Literal["drawn", "images", "texts", "hub_images", "hub_texts"] = Field(
+        "drawn",
+        title="Source",
+        description="`drawn`: strokes drawn on the spot. `images`: folders or .zip files with a folder of images for "
+        'each class, or .npz files with x and y. `texts`: .jsonl files of {"text", "label"}. `hub_...`: a Hugging Face '
+        "data set.",
+    )
+    paths: tuple[str, ...] = Field((), title="Paths", description="Of `images` and `texts`; `name:split` of `hub_...`.")
+    input_column: str = Field("image", title="Column of the inputs", description="Of a Hugging Face data set.")
+    label_column: str = Field("label", title="Column of the labels", description="Of a Hugging Face data set.")
+    side: int = Field(28, ge=8, title="Side of an image", description="In pixels; images are made square.")
+    colour: bool = Field(False, title="Colour", description="Three channels in place of one.")
+    inverted: bool = Field(False, title="Inverted", description="For dark ink on white paper.")
     classes: int = Field(40, ge=2, title="Classes", description="Of the drawn world.")
-    train_per_class: int = Field(20, ge=1, title="Training items a class")
-    valid_per_class: int = Field(8, ge=1, title="Validation items a class", description="For choosing settings only.")
-    test_per_class: int = Field(12, ge=1, title="Test items a class")
+    train_per_class: int | None = Field(
+        None, ge=1, title="Training items a class", description="Empty: all that are left (`drawn`: 20)."
+    )
+    valid_per_class: int = Field(4, ge=1, title="Validation items a class", description="For choosing settings only.")
+    test_per_class: int = Field(8, ge=1, title="Test items a class")
+    views: int = Field(
+        1,
+        ge=1,
+        title="Views",
+        description="Of each training image: turned, shifted and scaled at random. The teacher labels each, once.",
+    )
+
+    @model_validator(mode="after")
+    def _says_where(self) -> Self:
+        if (self.source == "drawn") == bool(self.paths):
+            raise ValueError("data.paths belongs to every source but 'drawn', which has none.")
+        if self.views > 1 and self.texts:
+            raise ValueError("data.views must be 1 for texts: only images are turned and shifted.")
+        return self
+
+    @property
+    def texts(self) -> bool:
+        return self.source in ("texts", "hub_texts")
 
 
 class ModelSettings(Section):
-    """A classifier that starts from fresh weights."""
+    """A classifier, and how it is trained."""
 
-    family: str = Field("resnet", title="Family", description="A model type of transformers: resnet, vit ...")
+    model: str | None = Field(
+        None,
+        title="Model",
+        description="A local folder or a Hugging Face id (timm/... where timm is installed). Empty: fresh weights.",
+    )
+    revision: str | None = Field(None, title="Revision", description="A commit of the Hugging Face model.")
+    family: str = Field(
+        "resnet", title="Family", description="Of fresh weights: a model type of transformers (resnet, vit, bert ...)."
+    )
     sizes: dict[str, Any] = Field({}, title="Sizes", description="Keys of that family's configuration.")
-    epochs: int = Field(10, ge=0, title="Epochs")
+    tokenizer: str | None = Field(None, title="Tokenizer", description="Of fresh weights for texts: a folder or id.")
+    epochs: int = Field(10, ge=0, title="Epochs", description="0: the model is used as it is.")
     learning_rate: float = Field(2e-3, gt=0, title="Learning rate", description="Falls to zero along a cosine.")
     weight_decay: float = Field(0.05, ge=0, title="Weight decay", description="Of AdamW.")
     batch: int = Field(128, ge=2, title="Batch", description="Items a step.")
@@ -34,21 +85,35 @@ class ModelSettings(Section):
 class ArmSettings(Section):
     """One way to train the student, with the settings that are tried on the validation items."""
 
-    loss: Loss = Field(title="Loss")
+    loss: LossName = Field(title="Loss")
     tries: tuple[dict[str, float], ...] = Field(
-        ({},), min_length=1, title="Settings to try", description="Keywords of the loss, and `learning_rate`."
+        ({},), min_length=1, title="Settings to try", description="Keywords of the loss, learning_rate, weight_decay."
     )
+
+    @model_validator(mode="after")
+    def _keywords_are_known(self) -> Self:
+        known = KEYWORDS[self.loss] | OF_THE_OPTIMIZER
+        unknown = sorted({name for words in self.tries for name in words} - known)
+        if unknown:
+            raise ValueError(f"arms.tries of '{self.loss}': unknown {', '.join(unknown)}; known: {sorted(known)}.")
+        return self
 
 
 class Config(JobConfig):
-    """Distil a teacher's order of the classes into a student."""
+    """Distil a classifier by PLD, beside other losses with as many settings tried for each."""
 
     data: Annotated[DataSettings, Field(title="Data")] = DataSettings()
     teacher: Annotated[ModelSettings, Field(title="Teacher")] = ModelSettings()
     student: Annotated[ModelSettings, Field(title="Student")] = ModelSettings()
     runs: int = Field(3, ge=1, title="Runs", description="Students of each arm; those of one run share their start.")
+    tuning_runs: int = Field(
+        1,
+        ge=1,
+        title="Tuning runs",
+        description="Students for each setting that is tried; other starts than the runs'.",
+    )
     arms: tuple[ArmSettings, ...] = Field(
-        (ArmSettings(loss="ce"), ArmSettings(loss="pld", tries=({"tau": 1.0},))), min_length=1, title="Arms"
+        (ArmSettings(loss="ce"), ArmSettings(loss="kd"), ArmSettings(loss="pld")), min_length=1, title="Arms"
     )
 
     @model_validator(mode="after")
@@ -57,7 +122,13 @@ class Config(JobConfig):
         if len(counts) < len(self.arms):
             raise ValueError("arms: each loss may have one arm only.")
         if len(set(counts.values())) > 1:
-            raise ValueError(
-                f"arms: every arm must try as many settings as the others, for a fair comparison: {counts}."
-            )
+            raise ValueError(f"arms: each must try as many settings as the others, to be compared fairly: {counts}.")
+        return self
+
+    @model_validator(mode="after")
+    def _student_learns(self) -> Self:
+        if self.student.epochs == 0:
+            raise ValueError("student.epochs must be at least 1.")
+        if self.teacher.epochs == 0 and self.teacher.model is None:
+            raise ValueError("teacher.epochs = 0 needs a teacher that is trained: set teacher.model.")
         return self

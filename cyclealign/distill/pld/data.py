@@ -1,72 +1,108 @@
-"""Items to classify: small drawings made on the spot."""
+"""Items to classify, split so that no item is in two splits, and the views of the training images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
-from cyclealign.distill.pld.config import DataSettings
+from cyclealign.distill.pld import drawing, reading
+from cyclealign.distill.pld.config import Config, DataSettings
+from cyclealign.errors import DistillError
+from cyclealign.files import hash_of_file, hash_of_folder
 
-SIDE = 28
-STROKES = 3
-VARIANTS = 5  # classes that differ from one another in one stroke: the teacher has something to tell
-INK_POINTS = 14
+DRAWN_TO_TRAIN = 20
+# Standard deviations of a view's turn and scale, and of its shift as a share of half the side.
+TURN, SHIFT = 0.1, 0.07
 
 
 @dataclass(frozen=True)
 class Items:
-    """Items of one split: images of shape (items, height, width) in 0..255, and the number of each one's class."""
+    """Inputs (images: uint8, shape (items, side, side, channels); or texts) and the number of each one's class."""
 
-    images: NDArray[np.uint8]
+    inputs: NDArray[Any]
     labels: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Three splits that share no item, and the names of the classes."""
+    """Three splits that share no item. ``train`` holds its views one after the other, ``views`` times its items."""
 
     train: Items
     valid: Items
     test: Items
     classes: tuple[str, ...]
+    views: int
+
+    def named(self) -> dict[str, Items]:
+        return {"train": self.train, "valid": self.valid, "test": self.test}
 
 
 def load(settings: DataSettings, seed: int) -> Splits:
-    """The splits that the settings describe; the same seed gives the same ones."""
-    generator = np.random.default_rng([seed, 1])
-    shapes = class_shapes(settings.classes, generator)
-    counts = (settings.train_per_class, settings.valid_per_class, settings.test_per_class)
-    train, valid, test = (drawn(shapes, count, generator) for count in counts)
-    return Splits(train, valid, test, tuple(f"drawing {number}" for number in range(settings.classes)))
+    """The splits that the settings describe; the same seed gives the same ones.
+
+    Raises:
+        DistillError: the data cannot be read, or a class has too few items.
+    """
+    inputs, labels, classes = everything(settings, seed)
+    places = split(labels, classes, settings, np.random.default_rng([seed, 2]))
+    train, valid, test = (Items(inputs[chosen], labels[chosen]) for chosen in places)
+    if settings.views > 1:
+        images = views(train.inputs, settings.views, seed)
+        train = Items(images, np.tile(train.labels, settings.views))
+    return Splits(train, valid, test, classes, settings.views)
 
 
-def class_shapes(classes: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    """Control points of each class's strokes in the unit square, shape (classes, strokes, 3, 2)."""
-    families = generator.uniform(0.1, 0.9, size=(-(-classes // VARIANTS), STROKES, 3, 2))
-    shapes = families.repeat(VARIANTS, axis=0)[:classes]
-    for number in range(classes):
-        shapes[number, number % STROKES] += generator.normal(0, 0.16, size=(3, 2))
-    return shapes
+def everything(settings: DataSettings, seed: int) -> tuple[NDArray[Any], NDArray[np.int64], tuple[str, ...]]:
+    """All inputs, their labels, and the names of the classes, sorted."""
+    if settings.source == "drawn":
+        each = (settings.train_per_class or DRAWN_TO_TRAIN) + settings.valid_per_class + settings.test_per_class
+        images, labels = drawing.world(settings.classes, each, seed)
+        return images, labels, tuple(f"drawing {number}" for number in range(settings.classes))
+    inputs, names = reading.read(settings)
+    classes = tuple(sorted(set(names)))
+    numbers = {name: number for number, name in enumerate(classes)}
+    return inputs, np.array([numbers[name] for name in names], dtype=np.int64), classes
 
 
-def drawn(shapes: NDArray[np.float64], per_class: int, generator: np.random.Generator) -> Items:
-    """Drawings of every class, each with a hand of its own: jitter, slant, size, place and ink."""
-    labels = np.arange(len(shapes)).repeat(per_class)
-    images = np.stack([drawing(shapes[label], generator) for label in labels])
-    return Items(images, labels.astype(np.int64))
+def split(
+    labels: NDArray[np.int64], classes: Sequence[str], settings: DataSettings, generator: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Places of the training, validation and test items: of every class as many as the settings say."""
+    test, valid = settings.test_per_class, settings.valid_per_class
+    train: list[NDArray[np.int64]] = []
+    held: tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]] = ([], [])
+    for number, name in enumerate(classes):
+        mine = generator.permutation(np.flatnonzero(labels == number))
+        rest = mine[test + valid :]
+        if len(rest) < (settings.train_per_class or 1):
+            wanted = f"{settings.train_per_class or 1} + {valid} + {test}"
+            raise DistillError(f"The class '{name}' has {len(mine)} items; the settings ask for {wanted} of each.")
+        train.append(rest[: settings.train_per_class])
+        held[0].append(mine[test : test + valid])
+        held[1].append(mine[:test])
+    return np.concatenate(train), np.concatenate(held[0]), np.concatenate(held[1])
 
 
-def drawing(strokes: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.uint8]:
-    """One drawing: quadratic Bezier strokes under a random affine map, with noise."""
-    points = strokes + generator.normal(0, 0.05, size=strokes.shape)
-    along = np.linspace(0, 1, INK_POINTS)[:, None]
-    start, bend, end = points[:, None, 0], points[:, None, 1], points[:, None, 2]
-    ink = (start * (1 - along) ** 2 + 2 * bend * along * (1 - along) + end * along**2).reshape(-1, 2)
-    turned = np.eye(2) + generator.normal(0, 0.12, size=(2, 2))
-    ink = (ink - 0.5) @ turned + 0.5 + generator.normal(0, 0.05, size=2)
-    grid = (np.arange(SIDE) + 0.5) / SIDE
-    width = generator.uniform(0.025, 0.04)
-    near_y = np.exp(-((grid[:, None] - ink[:, 1]) ** 2) / (2 * width**2))
-    near_x = np.exp(-((grid[:, None] - ink[:, 0]) ** 2) / (2 * width**2))
-    image = (near_y[:, None, :] * near_x[None, :, :]).max(axis=-1) + generator.normal(0, 0.12, size=(SIDE, SIDE))
-    return (image.clip(0, 1) * 255).astype(np.uint8)
+def views(images: NDArray[np.uint8], count: int, seed: int) -> NDArray[np.uint8]:
+    """The images, then ``count - 1`` times all of them turned, sheared, scaled and shifted at random."""
+    generator = torch.Generator().manual_seed(seed)
+    given = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+    made = [images]
+    for _ in range(count - 1):
+        maps = torch.eye(2, 3) + torch.randn(len(images), 2, 3, generator=generator) * torch.tensor([TURN, TURN, SHIFT])
+        grid = functional.affine_grid(maps, list(given.shape), align_corners=False)
+        moved = functional.grid_sample(given, grid, align_corners=False, padding_mode="border")
+        made.append(moved.round().byte().permute(0, 2, 3, 1).numpy())
+    return np.concatenate(made)
+
+
+def hashes(config: Config) -> dict[str, str]:
+    """Content hashes of the local files that the settings name: other content is other work."""
+    named = [*config.data.paths, *(model.model or "" for model in (config.teacher, config.student))]
+    paths = {name: Path(name) for name in named if name and Path(name).exists()}
+    return {name: hash_of_folder(path) if path.is_dir() else hash_of_file(path) for name, path in paths.items()}

@@ -1,19 +1,19 @@
 """Logits of a classifier."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cyclealign.distill.pld.teacher import pixels
+from cyclealign.distill.pld.classifier import Classifier
+from cyclealign.distill.pld.data import Items
 
 BATCH = 256
 
 
 @torch.no_grad()
-def logits(model: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Logits of images of shape (items, height, width); shape (items, classes)."""
-    model.eval()
-    parts = torch.from_numpy(images).split(BATCH)
-    return torch.cat([model(pixel_values=pixels(part)).logits for part in parts]).numpy()
+def logits(classifier: Classifier, items: Items) -> NDArray[np.float32]:
+    """Logits of the items, shape (items, classes)."""
+    classifier.model.eval()
+    parts = [items.inputs[start : start + BATCH] for start in range(0, len(items.labels), BATCH)]
+    found: NDArray[np.float32] = torch.cat([classifier(part) for part in parts]).float().numpy()
+    return found

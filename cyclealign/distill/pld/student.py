@@ -2,52 +2,69 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
+from cyclealign.distill.pld.classifier import Classifier
 from cyclealign.distill.pld.config import ModelSettings
-from cyclealign.distill.pld.data import Items
+from cyclealign.distill.pld.data import Splits
 from cyclealign.distill.pld.loss import LOSSES
-from cyclealign.distill.pld.teacher import pixels
+from cyclealign.errors import DistillError
 
 
 def fit(
-    model: Any,
-    items: Items,
-    teacher_logits: Tensor,
+    classifier: Classifier,
+    splits: Splits,
+    teacher_logits: NDArray[np.float32],
     loss: str,
     settings: ModelSettings,
     given: Mapping[str, float],
     seed: int,
     tell: Callable[[int, int], None] = lambda done, of: None,
-) -> Any:
-    """Train in place with AdamW and a cosine to zero; ``given`` holds keywords of the loss, and `learning_rate`.
+) -> None:
+    """Train in place with AdamW and a cosine to zero. Each epoch shows one view of every item, in turn.
 
     Args:
-        teacher_logits: shape (items, classes), in the items' order.
-        seed: of the order of the items.
+        teacher_logits: of the training items and all their views, shape (views * items, classes).
+        given: keywords of the loss; also ``learning_rate`` and ``weight_decay``, in place of the settings'.
+        seed: of the order of the items, and of dropout.
+
+    Raises:
+        DistillError: the loss became infinite.
     """
     words = dict(given)
     rate = words.pop("learning_rate", settings.learning_rate)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=settings.weight_decay)
-    images, labels = torch.from_numpy(items.images), torch.from_numpy(items.labels)
-    steps_an_epoch = max(1, len(labels) // settings.batch)
-    steps = settings.epochs * steps_an_epoch
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 + 0.5 * math.cos(math.pi * step / steps))
+    decay = words.pop("weight_decay", settings.weight_decay)
+    optimizer = torch.optim.AdamW(classifier.model.parameters(), lr=rate, weight_decay=decay)
+    items = len(splits.train.labels) // splits.views
+    steps_an_epoch = -(-items // settings.batch)
+    schedule = cosine(optimizer, settings.epochs * steps_an_epoch)
+    labels, logits = torch.from_numpy(splits.train.labels), torch.from_numpy(teacher_logits)
+    torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    model.train()
+    classifier.model.train()
     for epoch in range(settings.epochs):
         tell(epoch, settings.epochs)
-        order = torch.randperm(len(labels), generator=generator)
-        for step in range(steps_an_epoch):
-            chosen = order[step * settings.batch : (step + 1) * settings.batch]
-            logits_BC = model(pixel_values=pixels(images[chosen])).logits
-            value = LOSSES[loss](logits_BC, teacher_logits[chosen], labels[chosen], **words)
+        order = torch.randperm(items, generator=generator) + items * (epoch % splits.views)
+        # Parts of equal size: a last part of one item would break batch norm.
+        for chosen in order.tensor_split(steps_an_epoch):
+            value = LOSSES[loss](
+                classifier(splits.train.inputs[chosen.numpy()]), logits[chosen], labels[chosen], **words
+            )
+            if not value.isfinite():
+                raise DistillError(
+                    f"The loss of '{loss}' became {value.item()} with {dict(given)}: lower learning_rate."
+                )
             optimizer.zero_grad()
             value.backward()
             optimizer.step()
             schedule.step()
     tell(settings.epochs, settings.epochs)
-    return model.eval()
+    classifier.model.eval()
+
+
+def cosine(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
+    """The learning rate falls to zero along half a cosine."""
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 + 0.5 * math.cos(math.pi * step / steps))

@@ -1,0 +1,87 @@
+"""PLD on handwritten characters: Omniglot, 242 classes, beside CE, KD, DIST, DKD and ListMLE.
+
+``python -m benchmarks.pld [--json] [--home FOLDER]`` runs the job that `cyclealign distill pld` runs, in a home folder
+of its own (kept with ``--home``; what is there is not computed again). Every arm tries three settings on the validation
+items; then five students of each arm, which share start and batches across arms, are measured on the test items.
+Exits with 1 if PLD is not above CE and KD with 95 % confidence. DIST and DKD are reported, and gate nothing.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+CONFIG = ROOT / "benchmarks" / "pld.toml"
+DATA = ROOT.parent / "shared" / "data" / "omniglot_small"
+GATED = ("ce", "kd")
+
+
+def measure(home: Path, data: Path, runs: int) -> dict[str, Any]:
+    """The finished run, with the settings that each arm chose."""
+    os.environ.update(CYCLEALIGN_HOME=str(home), OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1")
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    from rich.console import Console
+
+    from cyclealign.config import load_settings
+    from cyclealign.distill.pld.config import Config
+    from cyclealign.store import Store
+    from flows.at_hand import prefect_at_hand
+    from flows.terminal import live_progress
+
+    config = load_settings(CONFIG, Config)
+    paths = tuple(str(path) for path in sorted(data.glob("*.zip")))
+    config = config.model_copy(update={"data": config.data.model_copy(update={"paths": paths}), "runs": runs})
+    with live_progress(Console(stderr=True)), prefect_at_hand("flows.pld"):
+        from flows.pld import pld
+
+        run_id = pld(config)
+    with Store.open() as store:
+        (run,) = [each for each in store.distillations("pld") if each["id"] == run_id]
+    chosen = {row["arm"]: int(row["value"]) for row in run["measures"] if row["name"] == "chosen try"}
+    settings = {arm.loss: dict(arm.tries[chosen[arm.loss] - 1]) for arm in config.arms}
+    return {**run, "chosen": settings, "gates": gates(run["measures"])}
+
+
+def gates(measures: Sequence[Mapping[str, Any]]) -> dict[str, bool]:
+    """Whether PLD is above the arms that it has to be above: the whole interval of the paired difference."""
+    above = {row["arm"]: row for row in measures if row["name"] == "PLD above it"}
+    return {f"PLD above {arm}": bool(above[arm]["low"] > 0) for arm in GATED}
+
+
+def as_markdown(run: Mapping[str, Any]) -> str:
+    """The table of docs/methods.md."""
+    from cyclealign.distill.outcome import Measure
+    from cyclealign.distill.report import markdown_table, measure_table
+
+    wanted = ("top-1", "PLD above it", "top-5")
+    measures = [Measure(**row) for row in run["measures"] if row["name"] in wanted]
+    words = {arm: ", ".join(f"{key} {value:g}" for key, value in given.items()) for arm, given in run["chosen"].items()}
+    rows = [{**row, "chosen": words.get(row["arm"], "-")} for row in measure_table(measures)]
+    return markdown_table(rows)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--home", type=Path, help="Keep the run here.")
+    parser.add_argument("--data", type=Path, default=DATA, help="The folder of Omniglot's .zip files.")
+    given = parser.parse_args()
+    if not list(given.data.glob("*.zip")):
+        reason = f"skipped: no .zip files of Omniglot in {given.data} (name the folder with --data)"
+        print(json.dumps({"skipped": reason}) if given.json else reason)
+        return
+    home = given.home or Path(tempfile.mkdtemp(prefix="cyclealign-pld-"))
+    found = measure(home.absolute(), given.data.absolute(), given.runs)
+    print(json.dumps(found, indent=2) if given.json else as_markdown(found))
+    sys.exit(0 if all(found["gates"].values()) else 1)
+
+
+if __name__ == "__main__":
+    main()

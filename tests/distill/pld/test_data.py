@@ -1,0 +1,136 @@
+"""Reading and splitting: no item in two splits, classes by name, clear refusals."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cyclealign.distill.pld import data, drawing
+from cyclealign.distill.pld.config import DataSettings
+from cyclealign.errors import DistillError
+
+OMNIGLOT = Path(__file__).parents[4] / "shared" / "data" / "omniglot_small"
+
+
+def picture(value: int, size=(40, 30)) -> bytes:
+    file = io.BytesIO()
+    Image.new("L", size, value).save(file, format="PNG")
+    return file.getvalue()
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Two classes of four images each, every image of one grey of its own."""
+    for number in range(8):
+        path = tmp_path / "images" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture(10 + number))
+    return tmp_path / "images"
+
+
+def settings(*paths: object, **more: object) -> DataSettings:
+    given = {"source": "images", "side": 8, "valid_per_class": 1, "test_per_class": 1, **more}
+    return DataSettings(paths=tuple(map(str, paths)), **given)
+
+
+def greys(items: data.Items) -> set[int]:
+    return set(items.inputs[:, 4, 4, 0].tolist())
+
+
+def test_splits_share_nothing_and_labels_stay_with_their_images(folder):
+    """Prevents a test item from being trained on, and labels from slipping."""
+    splits = data.load(settings(folder), seed=0)
+    found = [greys(each) for each in (splits.train, splits.valid, splits.test)]
+    assert [len(each) for each in found] == [4, 2, 2]
+    assert set().union(*found) == set(range(10, 18))
+    assert splits.classes == ("a", "b")
+    for items in splits.named().values():
+        assert [(grey - 10) % 2 for grey in items.inputs[:, 4, 4, 0]] == items.labels.tolist()
+
+
+def test_a_zip_file_reads_as_its_folder_and_doubles_count_once(folder, tmp_path):
+    """Prevents a class that two archives hold from becoming two, or its images from being in two splits."""
+    for name in ("one.zip", "two.zip"):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for path in folder.rglob("*.png"):
+                archive.write(path, Path(name.removesuffix(".zip")) / path.relative_to(folder))
+    plain = data.load(settings(folder), seed=0)
+    packed = data.load(settings(tmp_path / "one.zip", tmp_path / "two.zip"), seed=0)
+    assert packed.classes == plain.classes
+    assert np.array_equal(packed.train.inputs, plain.train.inputs)
+
+
+def test_arrays_and_inverted_ink(tmp_path):
+    x = np.stack([np.full((9, 9), grey, dtype=np.uint8) for grey in range(8)])
+    np.savez(tmp_path / "some.npz", x=x, y=np.arange(8) % 2)
+    splits = data.load(settings(tmp_path / "some.npz", inverted=True), seed=3)
+    assert set().union(*(greys(each) for each in splits.named().values())) == set(range(248, 256))
+
+
+def test_views_keep_the_first_and_move_the_others(folder):
+    images, _ = drawing.world(3, 2, seed=0)
+    moved = data.views(images, 3, seed=0)
+    assert moved.shape == (18, 28, 28, 1)
+    assert np.array_equal(moved[:6], images)
+    assert not np.array_equal(moved[6:12], images)
+    assert not np.array_equal(moved[6:12], moved[12:])
+    assert np.array_equal(moved, data.views(images, 3, seed=0))
+    alike = np.corrcoef(moved[6].ravel().astype(float), images[0].ravel().astype(float))[0, 1]
+    other = np.corrcoef(moved[6].ravel().astype(float), images[2].ravel().astype(float))[0, 1]
+    assert alike > other
+
+
+def test_views_double_the_labels(folder):
+    splits = data.load(settings(folder, views=3), seed=0)
+    assert splits.train.labels.tolist() == splits.train.labels[:4].tolist() * 3
+    assert len(splits.train.inputs) == 12
+
+
+def test_texts(tmp_path):
+    path = tmp_path / "texts.jsonl"
+    path.write_text("\n".join(json.dumps({"text": f"text {n}", "label": "xy"[n % 2]}) for n in range(6)))
+    splits = data.load(settings(path, source="texts"), seed=0)
+    assert len(splits.train.inputs) == len(splits.test.inputs) == 2
+    assert splits.classes == ("x", "y")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"test_per_class": 4}, r"class 'a' has 4 items; the settings ask for 1 \+ 1 \+ 4"),
+        ({"train_per_class": 3}, "3 +"),
+    ],
+)
+def test_too_few_items_are_told_by_class(folder, more, message):
+    with pytest.raises(DistillError, match=message):
+        data.load(settings(folder, **more), seed=0)
+
+
+def test_what_cannot_be_read_is_named(tmp_path):
+    broken = tmp_path / "images" / "a" / "broken.png"
+    broken.parent.mkdir(parents=True)
+    broken.write_bytes(b"no image")
+    (tmp_path / "bad.jsonl").write_text('{"text": "no label"}')
+    (tmp_path / "bad.npz").write_bytes(b"none")
+    with pytest.raises(DistillError, match=r"broken\.png: cannot be read as an image"):
+        data.load(settings(tmp_path / "images"), 0)
+    with pytest.raises(DistillError, match=r"bad\.jsonl, line 1: expected"):
+        data.load(settings(tmp_path / "bad.jsonl", source="texts"), 0)
+    with pytest.raises(DistillError, match=r"bad\.npz: no \.npz file with arrays x and y"):
+        data.load(settings(tmp_path / "bad.npz"), 0)
+    with pytest.raises(DistillError, match=r"absent: no folder and no \.zip"):
+        data.load(settings(tmp_path / "absent"), 0)
+
+
+@pytest.mark.skipif(not OMNIGLOT.is_dir(), reason="needs ../shared/data/omniglot_small")
+def test_omniglot_has_each_character_once():
+    """Greek and Latin are in both archives: 136 + 156 folders are 242 characters."""
+    splits = data.load(
+        settings(*sorted(OMNIGLOT.glob("*.zip")), side=28, inverted=True, valid_per_class=4, test_per_class=8), 0
+    )
+    assert len(splits.classes) == 242
+    assert len(splits.train.labels) == 242 * 8
