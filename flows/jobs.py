@@ -64,6 +64,7 @@ JOBS = {
     for entry in (
         Entry("pld"),
         Entry("quantidce"),
+        Entry("cprd"),
         Entry("leaf", needs=("scipy", "sentence_transformers")),
         Entry("idcm", needs=("scipy", "ir_measures", "bm25s")),
         Entry("margin-mse", needs=("scipy", "sentence_transformers", "bm25s", "ir_measures", "faiss")),

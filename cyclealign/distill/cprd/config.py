@@ -1,0 +1,81 @@
+"""Settings of CPRD. Loads no heavy library."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cyclealign.config import Section
+from cyclealign.distill.settings import JobConfig
+
+Loss = Literal["none", "kl all", "kl hard", "rank all", "untruncated", "cprd"]
+
+
+class DataSettings(Section):
+    """Images with captions."""
+
+    source: str = Field(
+        "drawn",
+        title="Source",
+        description="`drawn`: shapes drawn on the spot, or a folder with captions.jsonl: file, text, and keywords "
+        "(optional) a line.",
+    )
+    train: int = Field(600, ge=2, title="Training pairs", description="At most.")
+    test: int = Field(200, ge=2, title="Test pairs", description="At most.")
+    side: int = Field(32, ge=8, title="Side of an image", description="In pixels; images are scaled to it.")
+    most_words: int = Field(16, ge=2, title="Longest caption", description="In tokens.")
+
+
+class StudentSettings(Section):
+    """The dual encoder."""
+
+    model: str = Field(
+        "tiny",
+        title="Model",
+        description="`tiny`: a small ViT and BERT with fresh weights; or a local folder or Hugging Face id of a CLIP "
+        "or vision-text dual encoder.",
+    )
+    layers: int = Field(2, ge=1, title="Layers", description="Of `tiny`.")
+    size: int = Field(96, ge=8, multiple_of=8, title="Hidden size", description="Of `tiny`.")
+    epochs: int = Field(20, ge=1, title="Epochs")
+    batch: int = Field(64, ge=4, title="Batch", description="Pairs a step.")
+    learning_rate: float = Field(1e-3, gt=0, title="Learning rate", description="Falls to zero along a cosine.")
+
+
+class TeacherSettings(Section):
+    """The cross-encoder, or its scores."""
+
+    model: str = Field(
+        "simulated",
+        title="Model",
+        description="`simulated`: the true overlap of image and text, with noise, through a steep sigmoid; a local "
+        "folder or Hugging Face id of a ViLT for image-text retrieval; or a .npy file of match probabilities "
+        "(training images x training texts).",
+    )
+    steepness: float = Field(12.0, gt=0, title="Steepness", description="Of the simulated teacher.")
+    noise: float = Field(0.08, ge=0, title="Noise", description="Of the simulated teacher, on the overlap.")
+
+
+class DistillationSettings(Section):
+    """What is learnt from the teacher's order."""
+
+    hard: int = Field(16, ge=2, title="Hard negatives", description="K: the ones nearest to the student.")
+    threshold: float = Field(0.1, ge=0, le=1, title="Least match", description="Below it a negative is not valid.")
+    weight: float = Field(0.3, ge=0, title="Weight", description="Lambda, of every arm alike.")
+    temperature: float = Field(0.07, gt=0, title="Temperature", description="Of the similarities, in all losses.")
+    queue: int = Field(256, ge=0, title="Queue", description="Pairs of earlier steps that are negatives too.")
+
+
+class Config(JobConfig):
+    """Distil a cross-encoder's order of hard negatives into a dual encoder."""
+
+    data: Annotated[DataSettings, Field(title="Data")] = DataSettings()
+    teacher: Annotated[TeacherSettings, Field(title="Teacher")] = TeacherSettings()
+    student: Annotated[StudentSettings, Field(title="Student")] = StudentSettings()
+    distillation: Annotated[DistillationSettings, Field(title="Distillation")] = DistillationSettings()
+    runs: int = Field(2, ge=1, title="Runs", description="Students of each arm; those of one run share their start.")
+    arms: tuple[Loss, ...] = Field(
+        ("none", "kl all", "kl hard", "rank all", "untruncated", "cprd"),
+        min_length=1,
+        title="Arms",
+        description="What is added to the contrastive loss.",
+    )

@@ -1,0 +1,125 @@
+"""Data, teacher, student and figures of CPRD."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import ViltConfig, ViltForImageAndTextRetrieval
+
+from cyclealign.distill.cprd import data, evaluate, predict, student, teacher
+from cyclealign.distill.cprd.config import DataSettings, DistillationSettings, StudentSettings, TeacherSettings
+from cyclealign.errors import DistillError
+
+SMALL = DataSettings(train=24, test=8, side=16)
+TINY = StudentSettings(layers=1, size=16, epochs=1, batch=8)
+K = DistillationSettings(hard=4, queue=8)
+
+
+@pytest.fixture(scope="module")
+def splits():
+    return data.load(SMALL, seed=0)
+
+
+def silent(done, of):
+    pass
+
+
+def fitted(arm, splits, seed=0):
+    made = student.fresh(TINY, splits.train, 16, seed)
+    scores = teacher.simulated(splits.train, TeacherSettings(), 0)
+    return student.fit(made, splits.train, scores, arm, TINY, K, seed, silent)
+
+
+def test_no_scene_is_in_both_splits(splits):
+    """Prevents retrieval of what was trained on."""
+    assert not set(splits.train.texts) & set(splits.test.texts)
+    assert len(splits.test) == 8
+
+
+def test_the_truth_is_graded_and_highest_for_the_own_text(splits):
+    truth = splits.test.overlap()
+    assert (truth.diagonal() == 1).all()
+    assert len(np.unique(truth)) > 3
+    assert np.allclose(truth, truth.T)
+
+
+def test_the_simulated_teacher_piles_up_at_both_ends(splits):
+    """Prevents a teacher so mild that KL and ranking would be told the same."""
+    scores = teacher.simulated(splits.train, TeacherSettings(), 0)
+    assert ((scores < 0.1) | (scores > 0.9)).mean() > 0.6
+    assert scores.diagonal().min() > 0.9
+
+
+@pytest.mark.parametrize("arm", ["none", "kl all", "kl hard", "rank all", "untruncated", "cprd"])
+def test_every_arm_trains_from_the_same_start_to_its_own_end(splits, arm, tmp_path):
+    """Prevents an arm that silently does nothing of its own, and a student that is lost on the way to its user."""
+    made = fitted(arm, splits)
+    similarities = predict.similarities(made, splits.test)
+    assert np.isfinite(similarities).all()
+    if arm != "none":
+        assert not np.allclose(similarities, predict.similarities(fitted("none", splits), splits.test))
+    made.save(tmp_path / "student")
+    assert np.allclose(
+        predict.similarities(student.load(str(tmp_path / "student"), 16), splits.test), similarities, atol=1e-6
+    )
+    assert not list((tmp_path / "student").glob("*.bin"))
+
+
+def test_the_queue_keeps_the_newest_and_no_gradient():
+    queue = student.Queue(3)
+    for step in range(3):
+        queue.push(torch.tensor([2 * step, 2 * step + 1]), torch.full((2, 4), float(step), requires_grad=True))
+    assert queue.numbers.tolist() == [4, 5, 2]
+    assert not queue.features.requires_grad
+
+
+def test_a_real_cross_encoder_scores_all_pairs(splits, tmp_path):
+    """Prevents loading code that nobody ever ran: a ViLT made here, saved, and loaded as a user's would be."""
+    tokenizer = student.word_tokenizer(splits.train.texts)
+    config = ViltConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        image_size=16, patch_size=8, max_image_length=-1, max_position_embeddings=16,
+    )  # fmt: skip
+    ViltForImageAndTextRetrieval(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    scores = teacher.CrossEncoder(str(tmp_path)).rows(splits.test, range(2, 5))["scores"]
+    assert scores.shape == (3, 8)
+    assert ((scores > 0) & (scores < 1)).all()
+
+
+def test_scores_from_a_file_are_checked(tmp_path):
+    np.save(tmp_path / "scores.npy", np.full((3, 3), 1.5))
+    with pytest.raises(DistillError, match="match probabilities"):
+        teacher.from_file(tmp_path / "scores.npy", 3)
+
+
+def test_a_folder_is_read_and_a_wrong_line_named(tmp_path):
+    """Prevents a caption without its image, or half a folder, from being trained on."""
+    rows = [{"file": f"{n}.png", "text": f"thing {n}", "keywords": ["a", "b"]} for n in range(6)]
+    for row in rows:
+        Image.new("RGBA", (20, 20), (255, 0, 0, 0)).save(tmp_path / row["file"])
+    captions = tmp_path / "captions.jsonl"
+    captions.write_text("\n".join(map(json.dumps, rows)))
+    settings = DataSettings(source=str(tmp_path), train=10, test=2, side=8)
+    splits = data.load(settings, 0)
+    assert (len(splits.train), len(splits.test)) == (4, 2)
+    assert (splits.train.images == 255).all()  # transparent ground is white
+    captions.write_text('{"file": "0.png"}')
+    with pytest.raises(DistillError, match=r"captions\.jsonl:1"):
+        data.load(settings, 0)
+    captions.write_text("\n".join(map(json.dumps, [*rows[:5], {"file": "none.png", "text": "x"}])))
+    with pytest.raises(DistillError, match=r"none\.png"):
+        data.load(settings, 0)
+
+
+def test_figures_of_a_perfect_and_a_reversed_order():
+    """Prevents a figure that counts the own text as a graded neighbour, or ties as finds."""
+    truth = np.array([[1.0, 0.6, 0.1], [0.6, 1.0, 0.3], [0.1, 0.3, 1.0]])
+    best, worst = evaluate.figures(truth, truth), evaluate.figures(-truth, truth)
+    assert best["recall@1"] == 1
+    assert (best["graded (Spearman)"], worst["graded (Spearman)"]) == (pytest.approx(1), pytest.approx(-1))
+    assert best["graded (nDCG@10)"] == pytest.approx(1)
+    assert worst["graded (nDCG@10)"] < 1
+    assert worst["recall@1"] == 0
