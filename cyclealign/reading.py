@@ -28,6 +28,7 @@ def read_ranking(reply: str, labels: Sequence[str]) -> Tiers:
         UnreadableReply: there is no ranking, there are several different ones, or it is not a permutation of
             ``labels``; the message says what is wrong, in words fit for the judge.
     """
+    reply = _without_thoughts(reply)
     if len(reply) > LONGEST_READ:
         raise UnreadableReply(f"The reply is {len(reply):,} characters long. Reply with the ranking alone.")
     stated = set(_stated(reply, labels))
@@ -48,6 +49,16 @@ def read_reasons(reply: str, labels: Sequence[str]) -> dict[str, str]:
         if name == "reasons" and isinstance(value, dict):
             found.update({label: said for label, said in value.items() if label in labels and isinstance(said, str)})
     return found
+
+
+def _without_thoughts(reply: str) -> str:
+    """The reply after the thoughts that a reasoning model opens it with: what is weighed there is no verdict yet."""
+    if not re.match(r"\s*<think(ing)?>", reply):
+        return reply
+    before, end, after = reply.partition("</think")
+    if not end:
+        raise UnreadableReply("The reply ends before its ranking. Think less.")
+    return after.partition(">")[2]
 
 
 def _check(ranking: Tiers, labels: Sequence[str]) -> None:
