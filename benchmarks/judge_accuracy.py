@@ -153,7 +153,7 @@ def oasst(data: Path) -> Iterator[List]:
 
 async def run(data: Path, quick: bool) -> dict[str, Any]:
     """Every figure of the ways' table in docs/judging.md."""
-    sizes = {4: 4, 8: 2} if quick else {4: 60, 8: 24}
+    sizes = {4: 4, 8: 2} if quick else {4: 60, 8: 20}
     found: dict[str, Any] = {"demo": [], "recorded": [], "lists": [], "left_out": []}
     for answers, count in sizes.items():
         lists = demo_lists(count, answers)

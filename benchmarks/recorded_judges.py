@@ -5,7 +5,7 @@ Zeng et al., arXiv 2310.07641. An asker answers from the records; everything els
 
 import gzip
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -57,41 +57,44 @@ def read(folder: Path) -> list[Recorded]:
     ]
 
 
+Judged = tuple[Recorded, judging.Judgement]  # a record, and both orders of it
+
+
 async def measure(records: Sequence[Recorded]) -> list[dict[str, Any]]:
     """By judge: one order, both orders, and both orders of all its prompts together; then all judges together."""
-    found = []
-    by_judge = sorted(records, key=lambda each: (each.judge, each.pair))
-    for judge, mine in groupby(by_judge, key=lambda each: each.judge):
-        found.append({"judge": judge, **await _of_judge(list(mine))})
-    together = sorted(records, key=lambda each: each.pair)
-    pooled = [await _pooled(list(group)) for _, group in groupby(together, key=lambda each: each.pair)]
-    return [*found, {"judge": "all together", "consensus": _figures(pooled)}]
+    asked = [(each, await _asked(each)) for each in records]
+    by_judge = sorted(asked, key=lambda each: each[0].judge)
+    found = [_of_judge(judge, list(mine)) for judge, mine in groupby(by_judge, key=lambda each: each[0].judge)]
+    return [*found, {"judge": "all together", "consensus": _figures(_pooled(asked))}]
 
 
-async def _of_judge(records: Sequence[Recorded]) -> dict[str, Any]:
-    single = [(each.label, await _asked(each, 1)) for each in records]
-    both = [(each.label, await _asked(each, 2)) for each in records]
-    pooled = [await _pooled(list(group)) for _, group in groupby(records, key=lambda each: each.pair)]
-    complete = [each.winners for each in records if None not in each.winners]
+def _of_judge(judge: str, asked: Sequence[Judged]) -> dict[str, Any]:
+    complete = [each.winners for each, _ in asked if None not in each.winners]
     return {
-        "records": len(records),
+        "judge": judge,
+        "records": len(asked),
         "flips": fmean(first != second for first, second in complete),
-        "one_order": _figures(single),
-        "both_orders": _figures(both),
-        "consensus": _figures(pooled),
+        "one_order": _figures((each.label, _part(both.heard[:1])) for each, both in asked),
+        "both_orders": _figures((each.label, both) for each, both in asked),
+        "consensus": _figures(_pooled(asked)),
     }
 
 
-async def _asked(record: Recorded, orders: int) -> judging.Judgement:
+async def _asked(record: Recorded) -> judging.Judgement:
     manner = judging.Manner(TEMPLATE, record.judge, (), seed=1)
     question = judging.Question(manner, "accuracy", record.pair, "Which?", {FIRST: "the first", SECOND: "the second"})
-    return await judging.rank(record.asker, question, judging.Way("listwise", orders=orders))
+    return await judging.rank(record.asker, question, judging.Way("listwise", orders=2))
 
 
-async def _pooled(records: Sequence[Recorded]) -> tuple[str, judging.Judgement]:
-    """The verdicts of several prompts, or judges, on one pair as one judgement."""
-    heard = [heard for each in records for heard in (await _asked(each, 2)).heard]
-    return records[0].label, judging.Judgement((FIRST, SECOND), tuple(heard), None)
+def _pooled(asked: Sequence[Judged]) -> Iterator[tuple[str, judging.Judgement]]:
+    """The verdicts of several prompts, or judges, on one pair as one judgement; with its label."""
+    for _, group in groupby(sorted(asked, key=lambda each: each[0].pair), key=lambda each: each[0].pair):
+        together = list(group)
+        yield together[0][0].label, _part(tuple(heard for _, both in together for heard in both.heard))
+
+
+def _part(heard: Sequence[judging.Heard]) -> judging.Judgement:
+    return judging.Judgement((FIRST, SECOND), tuple(heard), None)
 
 
 def _figures(judgements: Iterable[tuple[str, judging.Judgement]]) -> Mapping[str, float]:

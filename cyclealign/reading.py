@@ -55,7 +55,7 @@ def _without_thoughts(reply: str) -> str:
     """The reply after the thoughts that a reasoning model opens it with: what is weighed there is no verdict yet."""
     if not re.match(r"\s*<think(ing)?>", reply):
         return reply
-    before, end, after = reply.partition("</think")
+    _, end, after = reply.partition("</think")
     if not end:
         raise UnreadableReply("The reply ends before its ranking. Think less.")
     return after.partition(">")[2]
