@@ -55,12 +55,12 @@ class Metric(nn.Module):
         )
 
     def encode(self, pairs: Sequence[Scored]) -> Any:
-        """Token ids of the pairs, padded; a context that is too long loses its beginning."""
+        """Token ids of the pairs, padded; what is too long of a pair, first of its longer part, loses its beginning."""
         contexts, responses = [" ".join(each.context) for each in pairs], [each.response for each in pairs]
         return self.tokenizer(
             contexts,
             responses,
-            truncation="only_first",
+            truncation="longest_first",
             max_length=self.max_tokens,
             padding=True,
             return_tensors="pt",

@@ -45,6 +45,8 @@ def test_a_long_context_loses_its_beginning(dialogues):
     assert len(words) == 48
     assert "soup" in words[: words.index("[SEP]")]
     assert words[-2] == "wait"
+    both = Scored(("the hedge " * 60,), "the soup " * 60)
+    assert made.encode([both])["input_ids"].shape == (1, 48)
 
 
 def test_both_stages_change_the_metric_and_distillation_holds_it(dialogues):
