@@ -121,6 +121,9 @@ def test_the_reason_is_the_root_error_in_vllms_words():
     assert reason_in(LOG) == "ValueError: To serve at least one request, 3 GiB are needed."
     assert reason_in("one\ntwo\n[supervisor] The command ended with status 1.\n") == "one\ntwo"
     assert reason_in("") == "it said nothing"
+    assert reason_in("x.ValidationError: 1 error\n  Value error, no sleep here.\nmore") == (
+        "x.ValidationError: 1 error Value error, no sleep here."
+    )
 
 
 def asked(headers):

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from cyclealign.config import EngineSettings
@@ -72,7 +73,7 @@ def precision(settings: EngineSettings) -> str:
 
 
 def rest_of(settings: EngineSettings) -> str:
-    """What the engine does while training runs; a CPU has no sleep mode."""
+    """What the engine does while training runs; a CPU has no sleep mode, and where one is asked for it only pauses."""
     if settings.rest == "auto":
         return "level_1" if on_gpu() else "stop"
     return settings.rest
@@ -113,7 +114,7 @@ class ManagedEngine:
         rank = next((rank for rank in LORA_RANKS if rank >= served.lora_rank), LORA_RANKS[-1])
         chosen = ["--dtype", precision(settings), "--enable-lora", "--disable-uvicorn-access-log"]
         chosen += ["--max-loras", str(LOADED_AT_ONCE), "--max-cpu-loras", str(LOADED_AT_ONCE)]
-        chosen += ["--enable-sleep-mode"] if rest_of(settings).startswith("level") else []
+        chosen += ["--enable-sleep-mode"] if on_gpu() and rest_of(settings).startswith("level") else []
         chosen += [] if on_gpu() else list(CPU_FLAGS)
         chosen += ["--max-model-len", str(settings.context)] if settings.context else []
         chosen += ["--gpu-memory-utilization", str(settings.gpu_memory)] if settings.gpu_memory else []
@@ -201,14 +202,18 @@ class ManagedEngine:
 
 
 def reason_in(log: str) -> str:
-    """The root error of a vLLM log: the first line of the form ``SomeError: words``, else its last lines."""
+    """The root error of a vLLM log: the first line of the form ``SomeError: words``, else its last lines.
+
+    A line of details, indented, goes with it: pydantic says there what is wrong.
+    """
     lines = [
         re.sub(r"^\(\w+ pid=\d+\)\s*((ERROR|INFO|WARNING) [\d-]+ [\d:]+ \[[^\]]*\] ?)?", "", line)
         for line in log.splitlines()
     ]
-    for line in lines:
+    for line, after in pairwise([*lines, ""]):
         if re.match(r"(\w+\.)*\w*(Error|Exception)\b.*: \S", line.strip()) and "Warning" not in line:
-            return line.strip()[:1000]
+            details = after.strip() if after.startswith("  ") else ""
+            return f"{line.strip()} {details}".strip()[:1000]
     told = [line for line in lines if line.strip() and "[supervisor]" not in line]
     return "\n".join(told[-5:]) or "it said nothing"
 
