@@ -1,6 +1,7 @@
 """ETM and ESM as folders: the encoder and its tokenizer as transformers saves them, the rest as safetensors."""
 
 import json
+from inspect import signature
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import MODEL_MAPPING, AutoConfig, AutoModel, AutoTokenizer
 
 from cyclealign.distill.idcm import tiny
 from cyclealign.distill.idcm.config import ETMSettings
@@ -53,7 +54,7 @@ def fresh_etm(settings: ETMSettings, source: str, seed: int) -> tuple[ETM, Any]:
         names = [name for name in ("num_hidden_layers", "n_layers") if name in config.to_dict()]
         if settings.layers is not None:
             _at_most(config, names, settings.layers, source)
-        encoder = AutoModel.from_pretrained(source, config=config, revision=settings.revision)
+        encoder = _encoder(source, config, settings.revision)
         tokenizer = AutoTokenizer.from_pretrained(source, revision=settings.revision)
     except (OSError, ValueError) as error:
         raise DistillError(f"etm.model: '{source}' cannot be loaded as an encoder: {error}") from error
@@ -68,6 +69,16 @@ def _at_most(config: Any, names: list[str], layers: int, source: str) -> None:
             f"etm.layers = {layers} is more than the layers of {source}, or it does not say how many it has"
         )
     setattr(config, names[0], layers)
+
+
+def _encoder(source: str | Path, config: Any, revision: str | None = None) -> Any:
+    """The encoder without the pooling layer that some kinds have: nothing reads it, and where the weights lack it, it
+    would be drawn at random.
+    """
+    kind = MODEL_MAPPING.get(type(config), None)
+    has_pooling = isinstance(kind, type) and "add_pooling_layer" in signature(kind).parameters
+    bare = {"add_pooling_layer": False} if has_pooling else {}
+    return AutoModel.from_pretrained(source, config=config, revision=revision, **bare)
 
 
 def fresh_esm(etm: ETM, small: bool, seed: int) -> ESM:
@@ -87,7 +98,7 @@ def save_etm(folder: Path, etm: ETM, tokenizer: Any) -> None:
 def load_etm(folder: Path) -> tuple[ETM, Any]:
     """An ETM and its tokenizer."""
     rest = load_file(folder / HEAD)
-    etm = ETM(AutoModel.from_pretrained(folder), len(rest["aggregate.weights_L"]))
+    etm = ETM(_encoder(folder, AutoConfig.from_pretrained(folder)), len(rest["aggregate.weights_L"]))
     etm.load_state_dict(rest, strict=False)
     return etm.eval(), AutoTokenizer.from_pretrained(folder)
 
