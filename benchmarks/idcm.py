@@ -33,19 +33,19 @@ MADE = """
 [data]
 source = "made"
 [data.world]
-passages = 6000
-train_queries = 48
+passages = 4000
+train_queries = 150
 test_queries = 60
 candidates = 8
 [etm]
 model = "tiny"
-passages = { steps = 360, batch = 16, learning_rate = 1e-3 }
-documents = { steps = 24, batch = 4, learning_rate = 1e-4 }
+passages = { steps = 250, batch = 16, learning_rate = 1e-3 }
+documents = { steps = 12, batch = 4, learning_rate = 1e-4 }
 top_learning_rate = 1e-2
 [esm]
 losses = ["ndcg2", "mse"]
-negatives = 2
-training = { steps = 120, batch = 8, learning_rate = 2e-3 }
+negatives = 1
+training = { steps = 150, batch = 8, learning_rate = 3e-3 }
 """
 
 COVID = """
