@@ -125,12 +125,16 @@ def _tiers(value: list[object], labels: Sequence[str]) -> Tiers:
 def _label(value: object, labels: Sequence[str]) -> str:
     """The label that a text names: itself, or the only one in it (``"Answer K7"``)."""
     text = str(value).strip(_AROUND)
+    if text in labels:
+        return text
     inside = [label for label in labels if re.search(rf"(?<!\w){re.escape(label)}(?!\w)", text)]
     return inside[0] if len(inside) == 1 else text
 
 
 def _chains(reply: str, labels: Sequence[str]) -> Iterable[Tiers]:
     """Every ``K7 > M3 = X9``: best first, ties by ``=``."""
+    if not any(sign in reply for sign in (">", "≻", "=", "&gt;")):
+        return  # most replies: the patterns below are of these labels alone, and take longer to make than to use
     one = rf"[\[(\"'`*]*(?<!\w)(?:{'|'.join(map(re.escape, labels))})(?!\w)[\])\"'`*]*"
     for match in re.finditer(rf"{one}(?:[ \t]*(?:>|≻|=)[ \t]*{one})+", reply.replace("&gt;", ">")):
         tiers = re.split(r">|≻", match.group())
@@ -139,6 +143,8 @@ def _chains(reply: str, labels: Sequence[str]) -> Iterable[Tiers]:
 
 def _numbered(reply: str, labels: Sequence[str]) -> Iterable[Tiers]:
     """A list whose lines are numbered from 1 on, each with a label at its beginning."""
+    if len(reply.splitlines()) < len(labels):
+        return
     label = rf"(?:answer\s+)?[\[(\"'`*]*(?P<label>{'|'.join(map(re.escape, labels))})(?!\w)(?P<rest>.*)"
     line = re.compile(rf"^[ \t>*_#-]*(?P<number>\d{{1,2}})[ \t]*[.):][ \t*_]*{label}$", re.MULTILINE | re.IGNORECASE)
     lines = list(line.finditer(reply))
