@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, Dialect, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -21,7 +21,12 @@ def now() -> datetime:
 
 def insert(session: Session, table: type[tables.Base]) -> postgresql.Insert:
     """An INSERT that can say ON CONFLICT, in the words of the database at hand."""
-    if session.get_bind().dialect.name == "sqlite":
+    return insert_for(session.get_bind().dialect, table)
+
+
+def insert_for(dialect: Dialect, table: type[tables.Base]) -> postgresql.Insert:
+    """The same, in the words of this kind of database."""
+    if dialect.name == "sqlite":
         return cast(postgresql.Insert, sqlite.insert(table))
     return postgresql.insert(table)
 
