@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from cyclealign.records import Agreement, Metric
+from cyclealign.records import Agreement, Metric, Outcome, Spending
 from cyclealign.store import Store
 from tests.store_values import adapter_for, answers, call, opened, prompt, prompts, ranked, reply
 
@@ -97,6 +97,19 @@ def test_a_later_reply_answers_a_failed_call_and_all_money_is_counted(store: Sto
     assert store.round_detail("trial", 1)["failed_calls"] == []
     (summary,) = store.history("trial")
     assert (summary["judge_calls"], summary["judge_tokens"], summary["cost_usd"]) == (1, 220, 0.75)
+
+
+def test_spending_is_that_of_the_experiment_or_of_one_round(store: Store) -> None:
+    """A budget of each round would count what earlier rounds spent, or forget failed requests."""
+    first = opened(store)
+    store.record_calls(first.id, [Outcome(call(0), reply(0.5), None, 2), Outcome(call(1), None, "status 500", 3)])
+    store.close_round(first.id, "me", "rolled_back", "")
+    second = opened(store)
+    store.record_calls(second.id, [Outcome(call(2), reply(0.25)), Outcome(call(1), reply(0.25))])
+    assert store.spent("trial", second.id) == Spending(5, 220, 0.5)
+    assert store.spent("trial") == Spending(7, 330, 1.0)
+    assert store.spent("other") == Spending()
+    assert store.answered_keys("trial") == {call(number).key for number in (0, 1, 2)}
 
 
 def test_an_answered_call_is_never_overwritten(store: Store) -> None:

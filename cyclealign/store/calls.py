@@ -118,7 +118,8 @@ def _compiled(dialect: Dialect, columns: tuple[str, ...]) -> Compiled:
     statement = made.on_conflict_do_update(
         index_elements=[old.experiment_id, old.key], set_={**changed, **spent}, where=old.status == "failed"
     )
-    return statement.compile(dialect=dialect, column_keys=list(columns))
+    # inline: PostgreSQL would else be asked for the ids of the rows, which it gives for one row at a time only.
+    return statement.inline().compile(dialect=dialect, column_keys=list(columns))
 
 
 def _outcome_row(round_id: int, outcome: records.Outcome) -> dict[str, Any]:

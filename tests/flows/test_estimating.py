@@ -53,12 +53,6 @@ def test_foretelling_asks_no_judge_and_needs_no_key(bench, monkeypatch, options)
     assert total["usd"] == pytest.approx(total["tokens"] / 1e6, rel=0.15)
 
 
-def test_more_orders_cost_more(bench):
-    few = foreseen(bench)["1", "rank"]["calls"]
-    bench.set("judge", orders=4)
-    assert foreseen(bench)["1", "rank"]["calls"] == 2 * few
-
-
 def test_a_model_without_a_price_is_no_surprise(bench):
     """Prevents a budget of money that counts nothing."""
     bench.set("budget", usd=1.0)

@@ -11,6 +11,7 @@ from cyclealign.clients import parameters_of
 from cyclealign.config import ExperimentConfig, JudgeSettings
 from cyclealign.errors import JudgeUnavailable
 from cyclealign.prompting import load_template
+from cyclealign.records import Spending
 from flows.workshop import Workshop
 from tests.faulty_judge import FAULTS, FaultyJudge
 from tests.local_judge import most_words_first
@@ -127,3 +128,18 @@ def test_a_provider_that_limits_its_rate_is_obeyed_and_all_is_judged(store, key)
     with FaultyJudge(0.5, 3, ("429 with a time", "429")) as judge:
         found = rank_all(store, made, config_for(judge, retries=0))
     assert [each.ranking("x").order for each in found] == [best_first(number) for number in range(LISTS)]
+
+
+def test_replies_are_shared_between_experiments_only_where_that_is_wanted(store, key):
+    """Prevents a request that is paid for by each experiment, and one's money from being told as another's."""
+    template = load_template(PROMPTS, "rank")
+    first, other, third = (opened(store, templates=[template], experiment=name) for name in ("one", "other", "third"))
+    with FaultyJudge(0.0, 0) as judge:
+        rank_all(store, first, config_for(judge))
+        found = rank_all(store, other, config_for(judge, share_replies=True))
+        assert max(judge.served.values()) == 1
+        rank_all(store, third, config_for(judge))
+        assert min(judge.served.values()) == 2
+    assert [each.ranking("x").order for each in found] == [best_first(number) for number in range(LISTS)]
+    assert store.spent("other") == Spending()
+    assert len(store.answered_keys("other")) == LISTS * 2
