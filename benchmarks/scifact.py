@@ -15,13 +15,16 @@ SENTENCE_BREAK = re.compile(r"""['"]\s*\n\s*['"]""")
 def read(folder: Path) -> Collection:
     """All abstracts, with the splits `train` (809 claims, 919 cited papers) and `test` (300 claims, 339 positives)."""
     passages = {row["doc_id"]: f"{row['title']} {_abstract(row['abstract'])}" for row in _rows(folder, "corpus_train")}
-    queries, train = {}, {}
+    queries: dict[str, str] = {}
+    train: dict[str, dict[str, int]] = {}
     for row in _rows(folder, "claims_train"):
         queries[row["id"]] = row["claim"]
         cited = re.findall(r"\d+", row["cited_doc_ids"])
         train.setdefault(row["id"], {}).update(dict.fromkeys(cited, 1))
     with gzip.open(folder / "topics.beir-v1.0.0-scifact.test.tsv.gz", "rt", encoding="utf-8") as lines:
-        queries.update(tuple(line.rstrip("\n").split("\t")) for line in lines)
+        for line in lines:
+            query_id, _, claim = line.rstrip("\n").partition("\t")
+            queries[query_id] = claim
     return Collection(passages, queries, {"train": train, "test": _test(folder)})
 
 
