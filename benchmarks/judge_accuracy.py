@@ -33,6 +33,7 @@ BIASES = (0.0, 0.3, 1.0, 2.0)
 WAYS = {
     "listwise, 1 order": judging.Way("listwise", orders=1),
     "listwise, 2 orders": judging.Way("listwise", orders=2),
+    "listwise, 4 orders": judging.Way("listwise", orders=4),
     "listwise, 5 orders": judging.Way("listwise", orders=5),
     "adaptive": judging.Way("adaptive"),
     "pairwise": judging.Way("pairwise"),

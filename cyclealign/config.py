@@ -149,7 +149,9 @@ class JudgeSettings(Section):
     orders: int = Field(
         2, ge=1, le=5, title="Orders per prompt", description="Listwise: each shows the answers shuffled anew."
     )
-    most_orders: int = Field(5, ge=2, le=5, title="Most orders", description="Adaptive: at most so many.")
+    most_orders: int = Field(
+        4, ge=2, le=6, title="Most orders", description="Adaptive: at most so many; an even number is best."
+    )
     enough_tau: float = Field(
         0.6,
         ge=-1,

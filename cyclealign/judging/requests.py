@@ -62,13 +62,13 @@ def draw_fence(texts: Sequence[str], draw: random.Random) -> str:
 
 
 def order_shown(items: Sequence[str], number: int, seed: int) -> tuple[str, ...]:
-    """The order in which ``items`` are shown the ``number``-th time: random, then its reverse, then random anew.
+    """The order in which ``items`` are shown the ``number``-th time: random, then its reverse, then random anew ...
 
     An order and its reverse cancel a preference for places to first order (Tang et al., arXiv 2310.07712).
     """
     shuffled = list(items)
-    random.Random(seed_from(seed, "order", number - number % 2 if number < 2 else number)).shuffle(shuffled)
-    return tuple(reversed(shuffled)) if number == 1 else tuple(shuffled)
+    random.Random(seed_from(seed, "order", number - number % 2)).shuffle(shuffled)
+    return tuple(reversed(shuffled)) if number % 2 else tuple(shuffled)
 
 
 def rank_call(

@@ -24,9 +24,9 @@ WayName = Literal["listwise", "adaptive", "pairwise", "tournament"]
 class Way:
     """A way to rank and its settings.
 
-    - ``listwise``: all answers in one request, in ``orders`` orders: a random one, its reverse, then random ones.
-    - ``adaptive``: as listwise with two orders; more, up to ``most_orders``, while the mean Kendall tau of the verdicts
-      is below ``enough_tau``.
+    - ``listwise``: all answers in one request, in ``orders`` orders: a random one, its reverse, another one ...
+    - ``adaptive``: as listwise with two orders; another order and its reverse, up to ``most_orders`` in all, while the
+      mean Kendall tau of the verdicts is below ``enough_tau``.
     - ``pairwise``: every pair, in both orders.
     - ``tournament``: ``stages`` stages; in each, answers that stand alike meet in groups of up to ``group``. Lists no
       longer than a group are ranked as in ``adaptive``.
@@ -34,7 +34,7 @@ class Way:
 
     name: WayName = "listwise"
     orders: int = 2
-    most_orders: int = 5
+    most_orders: int = 4
     enough_tau: float = 0.6
     group: int = 4
     stages: int = 4
@@ -102,15 +102,18 @@ async def listwise(asker: Asker, question: Question, way: Way) -> Judgement:
 
 
 async def adaptive(asker: Asker, question: Question, way: Way) -> Judgement:
-    """All answers at once; an order and its reverse, and one more as long as the verdicts differ too much.
+    """All answers at once; an order and its reverse, and two more as long as the verdicts differ too much.
+
+    Orders come in pairs, since one without its reverse would bring a liking for places back in.
 
     A verdict that is missing counts as one that agrees with no other. Where both are, the judge is not asked on.
     """
     heard = await _hear_all(asker, question, [question.call(0), question.call(1)])
     found = Judgement(tuple(question.answers), heard, 2)
     while found.verdicts and len(found.heard) < way.most_orders and 2 * found.steadiness - 1 < way.enough_tau:
-        heard = await _hear_all(asker, question, [question.call(len(found.heard))])
-        found = Judgement(found.items, (*found.heard, *heard), len(found.heard) + 1)
+        numbers = range(len(found.heard), min(len(found.heard) + 2, way.most_orders))
+        heard = await _hear_all(asker, question, [question.call(number) for number in numbers])
+        found = Judgement(found.items, (*found.heard, *heard), numbers.stop)
     return found
 
 
