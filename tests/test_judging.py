@@ -57,7 +57,7 @@ def test_every_second_order_is_the_reverse_of_the_one_before():
     """Prevents a judge's liking for the first place from deciding: an order and its reverse cancel it."""
     shown = [[item for _, item in call(number).shown] for number in range(6)]
     assert shown[0::2] == [order[::-1] for order in shown[1::2]]
-    assert shown[0] != shown[2]
+    assert len({tuple(order) for order in shown}) >= 4
 
 
 def test_answers_are_shown_in_many_orders():
