@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cyclealign import judging
+from cyclealign.judging.requests import order_shown
 from cyclealign.prompting import load_template
 from cyclealign.ranking import kendall_tau
 from cyclealign.records import Demonstration, Prompt, Reply
@@ -57,7 +58,14 @@ def test_every_second_order_is_the_reverse_of_the_one_before():
     """Prevents a judge's liking for the first place from deciding: an order and its reverse cancel it."""
     shown = [[item for _, item in call(number).shown] for number in range(6)]
     assert shown[0::2] == [order[::-1] for order in shown[1::2]]
-    assert len({tuple(order) for order in shown}) >= 4
+    assert len({tuple(order) for order in shown}) == 6
+
+
+@pytest.mark.parametrize(("count", "different"), [(1, 1), (2, 2), (3, 6), (4, 12)])
+def test_no_order_is_shown_twice_as_long_as_there_are_others(count, different):
+    """Prevents a paid request that shows nothing new, and a short list from being shuffled for ever."""
+    for seed in range(40):
+        assert len({order_shown([*"abcd"[:count]], number, seed) for number in range(12)}) == different
 
 
 def test_answers_are_shown_in_many_orders():

@@ -6,6 +6,7 @@ So a resumed run asks the very same requests, and a stored reply serves; a reque
 import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import factorial
 
 from cyclealign.hostile import defused
 from cyclealign.prompting import LabelledAnswer, ShownDemonstration, rank_messages, repair_text
@@ -64,11 +65,17 @@ def draw_fence(texts: Sequence[str], draw: random.Random) -> str:
 def order_shown(items: Sequence[str], number: int, seed: int) -> tuple[str, ...]:
     """The order in which ``items`` are shown the ``number``-th time: random, then its reverse, then random anew ...
 
-    An order and its reverse cancel a preference for places to first order (Tang et al., arXiv 2310.07712).
+    An order and its reverse cancel a preference for places to first order (Tang et al., arXiv 2310.07712). No pair of
+    orders comes twice as long as there are others.
     """
-    shuffled = list(items)
-    random.Random(seed_from(seed, "order", number - number % 2)).shuffle(shuffled)
-    return tuple(reversed(shuffled)) if number % 2 else tuple(shuffled)
+    seen: list[tuple[str, ...]] = []
+    for pair in range(number // 2 + 1):
+        draw = random.Random(seed_from(seed, "order", 2 * pair))
+        order = tuple(draw.sample(items, len(items)))
+        while order in seen and len(seen) < factorial(len(items)):
+            order = tuple(draw.sample(items, len(items)))
+        seen += [order, order[::-1]]
+    return seen[number]
 
 
 def rank_call(
