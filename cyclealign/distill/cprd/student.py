@@ -20,11 +20,14 @@ from transformers import (
     VisionTextDualEncoderModel,
     ViTConfig,
 )
+from transformers.utils import logging as transformers_logging
 
 from cyclealign.distill.cprd.config import DistillationSettings, StudentSettings
 from cyclealign.distill.cprd.data import Pairs
 from cyclealign.distill.cprd.loss import contrastive, divergence, hardest, ranking
 from cyclealign.errors import DistillError
+
+transformers_logging.disable_progress_bar()
 
 SPECIAL = PAD, UNK, CLS, SEP = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
 PATCHES_A_SIDE = 4
