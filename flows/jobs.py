@@ -65,7 +65,7 @@ JOBS = {
         Entry("pld"),
         Entry("quantidce"),
         Entry("cprd"),
-        Entry("leaf", needs=("scipy", "sentence_transformers")),
+        Entry("leaf", needs=("scipy", "sentence_transformers", "ir_measures", "faiss")),
         Entry("idcm", needs=("scipy", "ir_measures", "bm25s")),
         Entry("margin-mse", needs=("scipy", "sentence_transformers", "bm25s", "ir_measures", "faiss")),
     )

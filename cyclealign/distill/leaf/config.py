@@ -70,6 +70,9 @@ class StudentSettings(Section):
         title="Start of the Dense layer",
         description="`least_squares`: the best linear map from the untrained backbone. For short runs.",
     )
+    dropout: bool = Field(
+        True, title="Dropout", description="As the backbone has it. Off: each step sees the whole student."
+    )
     train_word_vectors: bool = Field(
         True, title="Train the word vectors", description="Off: they stay as they are, which makes a step cheaper."
     )

@@ -51,20 +51,24 @@ def cut_name(arm: str, dims: int) -> str:
 
 
 def ndcg(arm: Arm, relevant: Relevant, cut: int = CUT) -> PerQuery:
-    """nDCG at ``cut`` of each query, by exact search; gain 1 for a relevant document, discount 1 / log2(rank + 1).
+    """nDCG at ``cut`` of each query, by exact search (faiss), as trec_eval defines it (ir-measures).
 
     Args:
         relevant: for each query the indices of its relevant documents, at least one.
     """
-    from sentence_transformers.util import dot_score, semantic_search
+    import faiss
+    from ir_measures import iter_calc, nDCG
 
-    found = semantic_search(arm.queries_QD, arm.documents_ND, top_k=cut, score_function=dot_score)  # type: ignore[arg-type]
-    gains = 1 / np.log2(np.arange(2, cut + 2))
-    values = []
-    for hits, wanted in zip(found, relevant, strict=True):
-        gained = sum(gain for gain, hit in zip(gains, hits, strict=False) if hit["corpus_id"] in wanted)
-        values.append(gained / gains[: len(wanted)].sum())
-    return np.asarray(values)
+    index = faiss.IndexFlatIP(arm.dims)
+    index.add(np.ascontiguousarray(arm.documents_ND))
+    scores_QK, found_QK = index.search(np.ascontiguousarray(arm.queries_QD), min(cut, len(arm.documents_ND)))
+    run = {
+        str(query): {str(document): float(score) for document, score in zip(documents, scores, strict=True)}
+        for query, (documents, scores) in enumerate(zip(found_QK, scores_QK, strict=True))
+    }
+    qrels = {str(query): {str(document): 1 for document in wanted} for query, wanted in enumerate(relevant)}
+    values = {each.query_id: float(each.value) for each in iter_calc([nDCG @ cut], qrels, run)}
+    return np.asarray([values[str(query)] for query in range(len(relevant))])
 
 
 def misaligned(arm: Arm, seed: int) -> Arm:

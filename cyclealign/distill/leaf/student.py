@@ -38,6 +38,8 @@ def new_student(
         torch.manual_seed(seed % 2**63)  # for the Dense layer's first weights
         transformer = load_backbone(backbone, settings)
         transformer.auto_model.get_input_embeddings().requires_grad_(settings.train_word_vectors)
+        if not settings.dropout:
+            without_dropout(transformer)
         width = transformer.get_embedding_dimension()
         modules: list[nn.Module] = [
             transformer,
@@ -49,6 +51,13 @@ def new_student(
     similarity = "cosine" if unit else "dot"
     prompts = {"query": query_prompt, "document": ""}
     return SentenceTransformer(modules=modules, prompts=prompts, similarity_fn_name=similarity, device=device())
+
+
+def without_dropout(backbone: nn.Module) -> None:
+    """Let every training step see the whole network."""
+    for module in backbone.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
 
 
 def load_backbone(backbone: str, settings: StudentSettings) -> Transformer:
@@ -162,7 +171,9 @@ def asymmetric(
         dims = len(axes_DD)
         branch.append(Dense(dims, dims, bias=False, activation_function=nn.Identity(), init_weight=turn_DD))
     router = Router.for_query_document(list(student), branch, default_route=None, allow_empty_key=False)  # type: ignore[arg-type]
-    prompts = {"query": student.prompts["query"], "document": str(teacher.prompts.get("document") or "")}
+    # The names, in this order, under which the library looks for what stands before documents.
+    named = next((name for name in ("document", "passage", "corpus") if name in teacher.prompts), "")
+    prompts = {"query": student.prompts["query"], "document": str(teacher.prompts.get(named) or "")}
     similarity = student.similarity_fn_name
     return SentenceTransformer(modules=[router], prompts=prompts, similarity_fn_name=similarity, device=device())
 

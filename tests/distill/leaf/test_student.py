@@ -57,6 +57,15 @@ def test_the_asymmetric_model_loads_again_with_both_branches(backbone, teacher, 
     assert {path.suffix for path in (tmp_path / "model").rglob("*.*")} <= {".json", ".safetensors", ".md"}
 
 
+def test_the_teachers_own_document_prompt_goes_into_the_asymmetric_model(backbone, teacher, tmp_path):
+    """Prevents documents from being embedded without the words that the labels were made with."""
+    teacher.prompts = {"query": "", "passage": "? "}
+    student.save(student.asymmetric(new(backbone), teacher, None), tmp_path / "model")
+    loaded = load_model(str(tmp_path / "model"))
+    assert np.allclose(loaded.encode_document(TEXTS), teacher.encode_document(TEXTS), atol=1e-5)
+    assert np.allclose(teacher.encode_document("word"), teacher.encode("? word"), atol=1e-6)
+
+
 def test_the_instruction_stands_before_queries_only(backbone, teacher_folder):
     from cyclealign.distill.leaf.config import TeacherSettings
 
@@ -78,6 +87,25 @@ def test_layers_are_cut_and_never_made_up(teacher_folder, backbone):
         new("absent/model")
     with pytest.raises(DistillError, match="No embedding model"):
         load_model("absent/model")
+
+
+def test_without_dropout_training_sees_the_whole_student(teacher_folder, tmp_path):
+    """Prevents a switch that reaches the hidden layers but not the attention."""
+    import json
+    import shutil
+
+    shutil.copytree(teacher_folder, tmp_path / "dropping")
+    path = tmp_path / "dropping" / "config.json"
+    dropping = {"hidden_dropout_prob": 0.5, "attention_probs_dropout_prob": 0.5}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **dropping}))
+
+    def twice(**settings):
+        made = new(tmp_path / "dropping", **settings).train()
+        features = made.preprocess(TEXTS[:4])
+        return [made(dict(features))["sentence_embedding"] for _ in range(2)]
+
+    assert torch.equal(*twice(dropout=False))
+    assert not torch.equal(*twice())
 
 
 def test_the_least_squares_start_finds_a_linear_teacher(backbone):
