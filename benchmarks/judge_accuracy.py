@@ -15,7 +15,7 @@ import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, groupby
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -182,30 +182,48 @@ async def run(data: Path, quick: bool) -> dict[str, Any]:
 
 def as_markdown(found: Mapping[str, Any]) -> str:
     """The tables of docs/judging.md."""
-    rows = [
-        "| answers | way | position bias | calls | tokens | accuracy | decided pairs | accuracy on them | steadiness |"
-    ]
-    rows.append("|---" * 9 + "|")
-    for each in found["demo"]:
-        head = f"| {each['answers']} | {each['way']} | {each['position_bias']} | {each['calls']:.1f} "
-        cost = f"| {each['tokens']:,.0f} | {each['accuracy']:.3f} | {each['decided']:.2f} "
-        rows.append(f"{head}{cost}| {_number(each['accuracy_on_decided'])} | {each['steadiness']:.2f} |")
-    rows += [
-        "",
-        "| judge | flips | one order | both orders | decided | accuracy on them | all its prompts |",
-        "|---" * 7 + "|",
-    ]
+    return "\n\n".join("\n".join(rows) for rows in (_demo(found), _recorded(found), _lists(found), found["left_out"]))
+
+
+def _demo(found: Mapping[str, Any]) -> list[str]:
+    """A row a way; accuracy at every position bias, and the decided pairs at the demo's bias and at the largest."""
+    biases = sorted({each["position_bias"] for each in found["demo"]})
+    shown = [bias for bias in (0.3, 2.0) if bias in biases]
+    heads = ["answers", "way", *[f"calls at {bias}" for bias in shown], *[f"tokens at {bias}" for bias in shown[:1]]]
+    heads += [f"accuracy at {bias}" for bias in biases] + [f"decided at {bias} (accuracy)" for bias in shown]
+    rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for (answers, way), group in groupby(found["demo"], key=lambda each: (each["answers"], each["way"])):
+        at = {each["position_bias"]: each for each in group}
+        cells = [str(answers), way, *[f"{at[bias]['calls']:.1f}" for bias in shown]]
+        cells += [f"{at[bias]['tokens']:,.0f}" for bias in shown[:1]] + [
+            _number(at[bias]["accuracy"]) for bias in biases
+        ]
+        cells += [f"{at[bias]['decided']:.2f} ({_number(at[bias]['accuracy_on_decided'])})" for bias in shown]
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
+
+
+def _recorded(found: Mapping[str, Any]) -> list[str]:
+    heads = (
+        "judge | records | flips | one order | both orders | decided | accuracy on them | all its prompts, both orders"
+    )
+    rows = [f"| {heads} |", "|---" * 8 + "|"]
     for each in found["recorded"]:
         one, both = each.get("one_order", {}), each.get("both_orders", {})
         figures = (each.get("flips"), one.get("accuracy"), both.get("accuracy"), both.get("decided"))
         more = (both.get("accuracy_on_decided"), each["consensus"]["accuracy"])
-        rows.append(f"| {each['judge']} | {' | '.join(map(_number, (*figures, *more)))} |")
-    rows += ["", "| lists | way | calls | tokens | tau | steadiness |", "|---" * 6 + "|"]
+        count = f"{each['records']:,}" if "records" in each else ""
+        rows.append(f"| {each['judge']} | {count} | {' | '.join(map(_number, (*figures, *more)))} |")
+    return rows
+
+
+def _lists(found: Mapping[str, Any]) -> list[str]:
+    rows = ["| lists | way | calls | tokens | tau | steadiness |", "|---" * 6 + "|"]
     for each in found["lists"]:
         tau = f"{each['tau']:.3f} [{each['tau_low']:.3f}, {each['tau_high']:.3f}]"
         head = f"| {each['source']} ({each['lists']}) | {each['way']} | {each['calls']:.1f} | {each['tokens']:,.0f} "
         rows.append(f"{head}| {tau} | {each['steadiness']:.2f} |")
-    return "\n".join([*rows, *found["left_out"]])
+    return rows
 
 
 def _number(value: float | None) -> str:
