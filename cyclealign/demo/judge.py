@@ -37,6 +37,7 @@ class SimulatedJudge:
         key: the API key that it asks for; None lets everyone in.
         port: 0 takes a free one.
         json_schema: whether it takes a ``response_format`` ("take") or refuses it ("refuse").
+        noise: deviation of its whims, in nats.
 
     Raises (on entering):
         JudgeUnavailable: the process ended before it listened, for example because the port is taken.
@@ -50,9 +51,10 @@ class SimulatedJudge:
         key: str | None = None,
         port: int = 0,
         json_schema: SchemaSupport = "take",
+        noise: float = DEFAULT_NOISE,
     ) -> None:
         self._arguments = ["--position-bias", str(position_bias), "--port", str(port), "--parent", str(os.getpid())]
-        self._arguments += ["--json-schema", json_schema]
+        self._arguments += ["--json-schema", json_schema, "--noise", str(noise)]
         self._arguments += ["--log", str(log)] if log else []
         self._arguments += [part for fault in faults for part in ("--fault", fault)]
         self._key = key

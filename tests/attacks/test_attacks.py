@@ -6,20 +6,19 @@ simulated judge over HTTP, a gullible judge that obeys whatever escapes its deli
 
 import asyncio
 import json
-import random
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from statistics import fmean
 
+import numpy as np
 import pytest
 
 from cyclealign import hostile, judging
 from cyclealign.asking import Asking, Manners, every
 from cyclealign.clients import JudgeClient
 from cyclealign.config import JudgeSettings
-from cyclealign.demo import world
+from cyclealign.demo import judge_learning, world
 from cyclealign.demo.judge import SimulatedJudge
 from cyclealign.limits import Gate
 from cyclealign.prompting import LabelledAnswer, load_demonstrations, load_template, rank_messages
@@ -183,7 +182,7 @@ def judge_log(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def simulated(judge_log: Path) -> Iterator[SimulatedJudge]:
-    with SimulatedJudge(log=judge_log) as judge:
+    with SimulatedJudge(log=judge_log, noise=0.0) as judge:
         yield judge
 
 
@@ -216,10 +215,6 @@ def worst_with(number: int, text: str) -> judging.Question:
     return judging.Question(manner, "rank", f"p{number}", labelled.prompt.text, answers, STATIC)
 
 
-def place_of_worst(found: judging.Judgement) -> int:
-    return found.ranking("p").order.index(WORST)
-
-
 @pytest.fixture(scope="module")
 def attacked(simulated: SimulatedJudge) -> list[judging.Judgement]:
     return ranked_over_http(simulated, [worst_with(number, each["text"]) for number, each in enumerate(ATTACKS)])
@@ -232,15 +227,20 @@ def test_the_simulated_judge_reads_every_attack_as_part_of_its_answer(attacked, 
     assert {(line["answers"], line["demonstrations"]) for line in lines} == {(4, 2)}
 
 
-def test_attacks_gain_no_place_with_the_simulated_judge(simulated, attacked):
-    """Prevents a layout in which an attack pays more than its words in no order, without marks, would.
+def on_its_own_merits(number: int, text: str) -> tuple[str, ...]:
+    """The order by the worth that the simulated judge sees in each answer by itself, without any request around it."""
+    asked = worst_with(number, text)
+    weights = judge_learning.learn([(each.question, each.answers) for each in STATIC])
+    items = list(asked.answers)
+    worth = judge_learning.scores(weights, asked.text, [hostile.defused(asked.answers[item]) for item in items])
+    return tuple(items[place] for place in np.argsort(-worth, kind="stable"))
 
-    The simulated judge likes length and some words wherever they stand; that is no gain of the attack.
+
+def test_attacks_gain_no_place_with_the_simulated_judge(attacked):
+    """Prevents an attack from changing anything but the text of its own answer: no place above its merits.
+
+    The simulated judge likes length and some words wherever they stand; that is its taste, and no gain of an attack.
     """
-    scrambled = []
-    for number, each in enumerate(ATTACKS):
-        words = re.findall(r"[^\W_]+", each["text"])
-        end = each["text"][-1] if each["text"][-1] in ".!?" else ""
-        scrambled.append(" ".join(random.Random(number).sample(words, len(words))) + end)
-    harmless = ranked_over_http(simulated, [worst_with(n, text) for n, text in enumerate(scrambled)])
-    assert fmean(map(place_of_worst, attacked)) >= fmean(map(place_of_worst, harmless)) - 0.1
+    for number, (each, found) in enumerate(zip(ATTACKS, attacked, strict=True)):
+        assert found.ranking("p").order == on_its_own_merits(number, each["text"]), each["name"]
+        assert found.steadiness == 1
