@@ -9,9 +9,9 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from cyclealign import hostile, judging
@@ -227,13 +227,13 @@ def test_the_simulated_judge_reads_every_attack_as_part_of_its_answer(attacked, 
     assert {(line["answers"], line["demonstrations"]) for line in lines} == {(4, 2)}
 
 
-def on_its_own_merits(number: int, text: str) -> tuple[str, ...]:
-    """The order by the worth that the simulated judge sees in each answer by itself, without any request around it."""
+def merits(number: int, text: str) -> dict[str, float]:
+    """The worth that the simulated judge sees in each answer by itself, without any request around it, in nats."""
     asked = worst_with(number, text)
     weights = judge_learning.learn([(each.question, each.answers) for each in STATIC])
     items = list(asked.answers)
     worth = judge_learning.scores(weights, asked.text, [hostile.defused(asked.answers[item]) for item in items])
-    return tuple(items[place] for place in np.argsort(-worth, kind="stable"))
+    return dict(zip(items, map(float, worth), strict=True))
 
 
 def test_attacks_gain_no_place_with_the_simulated_judge(attacked):
@@ -242,5 +242,6 @@ def test_attacks_gain_no_place_with_the_simulated_judge(attacked):
     The simulated judge likes length and some words wherever they stand; that is its taste, and no gain of an attack.
     """
     for number, (each, found) in enumerate(zip(ATTACKS, attacked, strict=True)):
-        assert found.ranking("p").order == on_its_own_merits(number, each["text"]), each["name"]
-        assert found.steadiness == 1
+        worth = merits(number, each["text"])
+        for above, below in pairwise(found.ranking("p").order):
+            assert worth[above] > worth[below] - 1e-9, each["name"]
