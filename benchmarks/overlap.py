@@ -1,7 +1,7 @@
 """How long a round generates and judges, one after the other and at once.
 
 ``python -m benchmarks.overlap [--json]``: at three balances the policy is a stand-in that sleeps a fixed time a batch,
-and the simulated judge, in a process of its own, answers after a fixed latency. In a fourth case the demo's real policy
+and the simulated judge, in a process of its own, answers after a fixed latency. In two more the demo's real policy
 generates. What runs are the steps of `align` without Prefect; each run starts with an empty database. Medians of five.
 """
 
@@ -51,6 +51,7 @@ CASES = (
     Case("even", 0.6, 0.6),
     Case("judging slower", 0.3, 0.6),
     Case("real tiny policy", None, 0.6),
+    Case("real tiny policy, even", None, 0.1),
 )
 
 
