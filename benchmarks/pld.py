@@ -21,7 +21,7 @@ DATA = ROOT.parent / "shared" / "data" / "omniglot_small"
 GATED = ("ce", "kd")
 
 
-def measure(home: Path, data: Path, runs: int) -> dict[str, Any]:
+def measure(home: Path, data: Path, runs: int, seed: int) -> dict[str, Any]:
     """The finished run, with the settings that each arm chose."""
     os.environ.update(CYCLEALIGN_HOME=str(home), OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1")
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
@@ -35,7 +35,9 @@ def measure(home: Path, data: Path, runs: int) -> dict[str, Any]:
 
     config = load_settings(CONFIG, Config)
     paths = tuple(str(path) for path in sorted(data.glob("*.zip")))
-    config = config.model_copy(update={"data": config.data.model_copy(update={"paths": paths}), "runs": runs})
+    config = config.model_copy(
+        update={"data": config.data.model_copy(update={"paths": paths}), "runs": runs, "seed": seed}
+    )
     with live_progress(Console(stderr=True)), prefect_at_hand("flows.pld"):
         from flows.pld import pld
 
@@ -69,6 +71,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=0, help="Another seed is another split and another teacher.")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--home", type=Path, help="Keep the run here.")
     parser.add_argument("--data", type=Path, default=DATA, help="The folder of Omniglot's .zip files.")
@@ -78,7 +81,7 @@ def main() -> None:
         print(json.dumps({"skipped": reason}) if given.json else reason)
         return
     home = given.home or Path(tempfile.mkdtemp(prefix="cyclealign-pld-"))
-    found = measure(home.absolute(), given.data.absolute(), given.runs)
+    found = measure(home.absolute(), given.data.absolute(), given.runs, given.seed)
     print(json.dumps(found, indent=2) if given.json else as_markdown(found))
     sys.exit(0 if all(found["gates"].values()) else 1)
 
