@@ -218,6 +218,8 @@ def print_detail(detail: dict[str, Any]) -> None:
     console.rule(f"{summary['experiment']}, round {summary['number']}: {summary['verdict'] or 'open'}")
     for template in detail["templates"]:
         console.print(f"template {template['name']}: version {template['hash'][:12]}")
+    for about, words in detail["notes"].items():
+        console.print(f"{about}: {words}", markup=False, highlight=False)
     shown = detail["demonstrations"]
     console.print(f"demonstrations: {len(shown['in_use'])} in the pool, {len(shown['promoted'])} promoted")
     for metric in detail["metrics"]:

@@ -78,3 +78,13 @@ def test_what_an_endpoint_supports_is_remembered_without_its_address(store: Stor
     assert store.takes_json_schema("http://user:secret@host/v1", "other") is None
     store.note_json_schema("http://user:secret@host/v1", "m", True)
     assert store.takes_json_schema("http://user:secret@host/v1", "m") is True
+
+
+def test_the_last_note_about_a_thing_counts_and_outlives_the_round(store: Store) -> None:
+    """Prevents the history from giving a reason that no longer holds, or none for a round that was refused."""
+    made = opened(store)
+    store.note(made.id, "health", "not asked yet")
+    store.close_round(made.id, "me", "rolled_back", "refused")
+    store.note(made.id, "health", "the judge prefers an empty answer")
+    assert store.round_detail("trial", 1)["notes"] == {"health": "the judge prefers an empty answer"}
+    assert store.rounds("trial")[0]["notes"] == {"health": "the judge prefers an empty answer"}

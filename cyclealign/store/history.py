@@ -15,7 +15,7 @@ from cyclealign.store.connecting import Database
 from cyclealign.store.measurements import read_metrics
 from cyclealign.store.plans import demonstration_record, read_pool, read_templates
 from cyclealign.store.rankings import read_agreements, read_rankings
-from cyclealign.store.remarks import read_flags, read_problems, read_unjudged
+from cyclealign.store.remarks import read_flags, read_notes, read_problems, read_unjudged
 from cyclealign.tables.columns import Utc
 
 Values = dict[str, Any]
@@ -39,8 +39,8 @@ class HistoryMemory(Database):
         """All that is known of a round.
 
         Keys: ``summary`` (as in the history), ``settings``, ``seed``, ``prompts`` (each with its candidates, rankings
-        and agreement), ``demonstrations`` (``in_use``, ``promoted``, ``retired``), ``templates``, ``parent_adapter``,
-        ``adapter``, ``metrics``, ``steps``, ``failed_calls``, ``unreadable_replies``.
+        and agreement), ``demonstrations`` (``in_use``, ``promoted``, ``retired``), ``templates``, ``notes``,
+        ``parent_adapter``, ``adapter``, ``metrics``, ``steps``, ``failed_calls``, ``unreadable_replies``.
 
         Raises:
             NoSuchExperiment: there is no such experiment or round; the message names those that there are.
@@ -104,6 +104,7 @@ def _details(session: Session, row: tables.Round) -> Values:
             "retired": _retired(session, row.id),
         },
         "templates": [{"hash": used.hash, **asdict(used)} for used in read_templates(session, row.id)],
+        "notes": read_notes(session, row.id),
         "parent_adapter": row.parent_adapter_id,
         "adapter": None if adapter is None else _columns(adapter),
         "metrics": [asdict(metric) for metric in read_metrics(session, row.id).values()],

@@ -8,6 +8,7 @@ from cyclealign import tables
 from cyclealign.store.connecting import Database
 from cyclealign.store.history import summaries
 from cyclealign.store.measurements import read_metrics
+from cyclealign.store.remarks import read_notes
 
 
 class OverviewMemory(Database):
@@ -19,7 +20,7 @@ class OverviewMemory(Database):
             return list(session.scalars(select(tables.Experiment.name).order_by(tables.Experiment.id)))
 
     def rounds(self, experiment: str) -> list[dict[str, Any]]:
-        """The rows of ``round_summary`` of one experiment, each with ``metrics`` (name -> Metric); none if unknown."""
+        """The rows of ``round_summary`` of one experiment, with ``metrics`` (name -> Metric) and ``notes``; or none."""
         with self.reading() as session:
             found = session.execute(
                 select(tables.Round.number, tables.Round.id)
@@ -28,7 +29,14 @@ class OverviewMemory(Database):
             )
             ids = {number: round_id for number, round_id in found}  # noqa: C416 - dict() would ask a Result for keys
             rows = summaries(session, experiment)
-            return [{**row, "metrics": read_metrics(session, ids[row["number"]])} for row in rows]
+            return [
+                {
+                    **row,
+                    "metrics": read_metrics(session, ids[row["number"]]),
+                    "notes": read_notes(session, ids[row["number"]]),
+                }
+                for row in rows
+            ]
 
     def base_model_of(self, experiment: str) -> str | None:
         """The base model that the experiment's first round was opened with."""

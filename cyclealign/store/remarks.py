@@ -49,6 +49,15 @@ class RemarkMemory(Database):
             rows = [{"candidate_id": each.candidate_id, "kind": each.kind, "excerpt": each.excerpt} for each in flags]
             insert_new(session, tables.CandidateFlag, rows, tables.CandidateFlag.candidate_id)
 
+    def note(self, round_id: int, about: str, words: str) -> None:
+        """Tell readers of the history something about the round; an earlier note about the same is replaced."""
+        with self.writing() as session:
+            row = {"round_id": round_id, "about": about, "words": words}
+            statement = insert(session, tables.RoundNote).values(row)
+            session.execute(
+                statement.on_conflict_do_update(index_elements=["round_id", "about"], set_={"words": words})
+            )
+
     def takes_json_schema(self, address: str, model: str) -> bool | None:
         """Whether the endpoint was found to take a JSON schema for its replies; None: nobody has tried."""
         with self.reading() as session:
@@ -69,6 +78,13 @@ def read_unjudged(session: Session, round_id: int) -> dict[str, str]:
     table = tables.UnjudgedPrompt
     found = session.execute(select(table.prompt_id, table.reason).where(table.round_id == round_id))
     return {row.prompt_id: row.reason for row in found}
+
+
+def read_notes(session: Session, round_id: int) -> dict[str, str]:
+    """The notes on the round by what they are about."""
+    table = tables.RoundNote
+    found = session.execute(select(table.about, table.words).where(table.round_id == round_id).order_by(table.about))
+    return {row.about: row.words for row in found}
 
 
 def read_flags(session: Session, round_id: int) -> dict[str, list[records.Flag]]:

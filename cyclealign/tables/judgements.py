@@ -1,11 +1,12 @@
 """What the judge's rankings rest on, and what was odd about replies and answers."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cyclealign.tables.columns import Base, Id, RoundPart
+from cyclealign.tables.columns import Base, Id, Key, RoundPart, of_the_round, one_of
 
 
 class RankingPreference(Base):
@@ -68,3 +69,46 @@ class JudgeEndpoint(Base):
     model: Mapped[str]
     json_schema: Mapped[bool]
     found_at: Mapped[datetime]
+
+
+class Review(Base):
+    """A list that a person was asked to rank, and why. ``verdict``: its candidates, best first, once there is one."""
+
+    __tablename__ = "review"
+    __table_args__ = (
+        of_the_round(),
+        one_of("status", "waiting", "answered", "skipped"),
+        CheckConstraint("(status = 'answered') = (verdict IS NOT NULL)", name="answered_means_verdict"),
+    )
+    round_id: Mapped[RoundPart]
+    prompt_id: Mapped[Id]
+    position: Mapped[int]
+    why: Mapped[str]
+    status: Mapped[str]
+    verdict: Mapped[list[Any] | None]
+    asked_at: Mapped[datetime]
+    answered_at: Mapped[datetime | None]
+
+
+class Rejudgement(Base):
+    """A stored round put to another judge, template or set of demonstrations, and how its verdicts differed.
+
+    ``flips`` is the share of ``pairs`` that came out the other way; the cost is what was paid for it.
+    """
+
+    __tablename__ = "rejudgement"
+    id: Mapped[Key]
+    round_id: Mapped[int] = mapped_column(ForeignKey("round.id"), index=True)
+    model: Mapped[str]
+    template_hash: Mapped[str] = mapped_column(ForeignKey("template.hash"))
+    demonstrations: Mapped[str]
+    lists: Mapped[int]
+    pairs: Mapped[int]
+    flips: Mapped[float]
+    tau: Mapped[float]
+    tau_low: Mapped[float]
+    tau_high: Mapped[float]
+    calls: Mapped[int]
+    tokens: Mapped[int]
+    cost_usd: Mapped[float]
+    made_at: Mapped[datetime]

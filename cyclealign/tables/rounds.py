@@ -121,3 +121,12 @@ class RoundStep(Base):
     step: Mapped[Id]
     seconds: Mapped[float]
     runs: Mapped[int]
+
+
+class RoundNote(Base):
+    """What a reader of the history should know about a round, one note for each thing that it is about."""
+
+    __tablename__ = "round_note"
+    round_id: Mapped[RoundPart]
+    about: Mapped[Id]
+    words: Mapped[str]
