@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,10 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cyclealign import judging, prompting, sources
+from cyclealign import judging, prompting, reviewing, sources
 from cyclealign.distill.outcome import Measure
 from cyclealign.distill.report import cell, measure_table
 from cyclealign.errors import BadConfig, BadTemplate
+from cyclealign.hostile import plain_text
 from cyclealign.records import Messages, Template
 from cyclealign.report import round_table
 from cyclealign.store import Store
@@ -152,13 +154,19 @@ def show_detail(store: Store, experiment: str | None, number: int | None, as_jso
     if experiment is None:
         raise BadConfig("Name the experiment: `cyclealign history EXPERIMENT --round N`.")
     numbers = [number] if number is not None else [row["number"] for row in store.history(experiment)]
-    details = [store.round_detail(experiment, each) for each in numbers]
+    details = [with_people(store.round_detail(experiment, each)) for each in numbers]
     if as_json:
         print(json.dumps(details if number is None else details[0], indent=2, default=str))
     elif failures:
         print_failures(numbers, details)
     else:
         print_detail(details[0])
+
+
+def with_people(detail: dict[str, Any]) -> dict[str, Any]:
+    """The same with the metrics that rest on people's verdicts: they may come after the round, so none is stored."""
+    found = [asdict(each) for each in reviewing.against_people(detail["prompts"])]
+    return {**detail, "metrics": [*detail["metrics"], *found]}
 
 
 def show_jobs(store: Store, job: str | None, as_json: bool) -> None:
@@ -206,9 +214,10 @@ def print_failures(numbers: list[int], details: list[dict[str, Any]]) -> None:
     table = Table("round", "purpose", "attempts", "error")
     for number, detail in zip(numbers, details, strict=True):
         for call in detail["failed_calls"]:
-            table.add_row(str(number), call["purpose"], str(call["attempts"]), escape(str(call["error"])))
+            table.add_row(str(number), call["purpose"], str(call["attempts"]), escape(plain_text(str(call["error"]))))
         for call in detail["unreadable_replies"]:
-            table.add_row(str(number), call["purpose"], "1", escape(f"Unreadable: {call['problem']}"))
+            words = plain_text(f"Unreadable: {call['problem']}")
+            table.add_row(str(number), call["purpose"], "1", escape(words))
     console.print(table if table.row_count else "No judge call failed.")
 
 
@@ -219,12 +228,12 @@ def print_detail(detail: dict[str, Any]) -> None:
     for template in detail["templates"]:
         console.print(f"template {template['name']}: version {template['hash'][:12]}")
     for about, words in detail["notes"].items():
-        console.print(f"{about}: {words}", markup=False, highlight=False)
+        console.print(f"{about}: {plain_text(words)}", markup=False, highlight=False)
     shown = detail["demonstrations"]
     console.print(f"demonstrations: {len(shown['in_use'])} in the pool, {len(shown['promoted'])} promoted")
     for metric in detail["metrics"]:
         span = "" if metric["low"] is None else f"  [{metric['low']:.3f}, {metric['high']:.3f}]"
-        console.print(f"{metric['name']}: {metric['value']:.3f}{span} {metric['unit']}", highlight=False)
+        console.print(f"{metric['name']}: {metric['value']:.3f}{span} {metric['unit']}", markup=False, highlight=False)
     for prompt in detail["prompts"]:
         if prompt["purpose"] == "train":
             print_prompt(prompt)
@@ -232,22 +241,25 @@ def print_detail(detail: dict[str, Any]) -> None:
 
 def print_prompt(prompt: dict[str, Any]) -> None:
     """One prompt: its answers in the judge's order, with the policy's log-prob. Model text is printed as text."""
-    console.print(f"\n> {prompt['text']}", markup=False, highlight=False)
+    console.print(f"\n> {plain_text(prompt['text'])}", markup=False, highlight=False)
     ranked = prompt["rankings"].get("judge", {})
     verdict = ranked.get("order", [])
     place = {candidate: number for number, candidate in enumerate(verdict, 1)}
     for candidate in sorted(prompt["candidates"], key=lambda each: place.get(each["id"], 99)):
         rank = place.get(candidate["id"], "-")
-        console.print(f"  {rank}. ({candidate['mean_logprob']:.2f}) {candidate['text']}", markup=False, highlight=False)
+        words = plain_text(candidate["text"])
+        console.print(f"  {rank}. ({candidate['mean_logprob']:.2f}) {words}", markup=False, highlight=False)
         for flag in candidate["flags"]:
             console.print(f"     flagged: {flag['kind']}: {flag['excerpt']}", markup=False, highlight=False)
         for each in ranked.get("reasons", []):
             if each["candidate"] == candidate["id"]:
-                console.print(f"     reason: {each['reason']}", markup=False, highlight=False)
+                console.print(f"     reason: {plain_text(each['reason'])}", markup=False, highlight=False)
     undecided = [pair for pair in ranked.get("preferences", []) if pair["share"] == 0.5]
     for pair in undecided:
         console.print(f"  undecided: {place[pair['better']]} and {place[pair['worse']]}", highlight=False)
     if prompt["unjudged_reason"]:
-        console.print(f"  unjudged: {prompt['unjudged_reason']}", markup=False, highlight=False)
+        console.print(f"  unjudged: {plain_text(prompt['unjudged_reason'])}", markup=False, highlight=False)
     if prompt["set_aside_reason"]:
         console.print(f"  set aside: {prompt['set_aside_reason']}", markup=False)
+    if prompt["review"]:
+        console.print(f"  {reviewing.said_of(prompt['review'], place)}", markup=False, highlight=False)

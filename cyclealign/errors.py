@@ -6,6 +6,7 @@
     ├── BadConfig            a setting is unknown, missing or contradicts another
     ├── BadPrompts           a file of prompts cannot be imported
     ├── BadTemplate          a template in prompts/ cannot be used
+    ├── BadOrder             what a person typed does not rank each answer of a list once
     ├── StoreError
     │   ├── NewerDatabase    the database was written by a newer cyclealign
     │   ├── NoSuchExperiment the history holds no experiment or round of that name
@@ -45,6 +46,10 @@ class BadPrompts(CycleAlignError):
 
 class BadTemplate(CycleAlignError):
     """A template or a demonstration file in prompts/ cannot be used."""
+
+
+class BadOrder(CycleAlignError):
+    """What a person typed does not rank each answer of a list once."""
 
 
 class StoreError(CycleAlignError):

@@ -94,6 +94,16 @@ def signs(text: str) -> dict[str, str]:
 _LOOKED_FOR = {"role token": ROLE_TOKEN, "hidden characters": HIDDEN}
 
 
+def plain_text(text: str) -> str:
+    """The text as a person is shown it: what would steer a terminal, or hide words from the eye, stands as its code."""
+    lines = text.replace("\r\n", "\n")
+    return _UNSEEN.sub(lambda match: f"\\u{ord(match.group()):04x}", lines)
+
+
+# Beside what hides text: a bare return, the C1 controls (U+009B begins a sequence as ESC [ does), lone surrogates.
+_UNSEEN = re.compile(f"{HIDDEN.pattern}|[\r\x80-\x9f\u2028\u2029\ud800-\udfff]")
+
+
 def _excerpt(words: str) -> str:
     """One line of visible characters."""
     shown = HIDDEN.sub(lambda match: f"\\u{ord(match.group()):04x}", " ".join(words.split()))

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Literal, TypedDict
 
@@ -60,7 +61,10 @@ class Prompt:
 
 @dataclass(frozen=True)
 class LabelledList:
-    """Answers to one prompt in an order that people (or a stated gold rule) gave; best first. Never trained on."""
+    """Answers to one prompt in an order that people (or a stated gold rule) gave; best first.
+
+    Never trained on, unless ``source`` is ``"review"``: those lists measure the judge only, and by themselves.
+    """
 
     prompt: Prompt
     answers: tuple[str, ...]
@@ -326,3 +330,31 @@ class Agreement:
     chance: float
     tau: float
     weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A list worth a person's time, and why, in words that the person and the history are shown."""
+
+    prompt_id: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Review:
+    """A list of a round that people were asked to rank.
+
+    ``answers`` maps the ids of the judged candidates to their texts; ``verdict`` holds those ids, best first, once a
+    person has ranked them, and ``learnt`` says that the round was trained on it.
+    """
+
+    round_id: int
+    experiment: str
+    number: int
+    prompt: Prompt
+    answers: Mapping[str, str]
+    why: str
+    status: Literal["waiting", "answered", "skipped"]
+    verdict: tuple[str, ...] | None
+    learnt: bool
+    asked_at: datetime

@@ -16,6 +16,7 @@ from cyclealign.cli import app, console, print_rounds
 from cyclealign.config import ExperimentConfig, checked, load_config
 from cyclealign.errors import CycleAlignError
 from cyclealign.files import home
+from cyclealign.review_command import review
 from flows.distill_command import distill
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -124,6 +125,7 @@ def estimate(
     console.print(table)
 
 
+app.command("review")(review)
 app.command("distill")(distill)
 
 

@@ -19,6 +19,7 @@ from cyclealign.store.overview import OverviewMemory
 from cyclealign.store.prompts import PromptMemory, PromptSetSize
 from cyclealign.store.rankings import RankingMemory
 from cyclealign.store.remarks import RemarkMemory
+from cyclealign.store.reviews import ReviewMemory
 from cyclealign.store.rounds import RoundMemory, Verdict
 
 __all__ = ["PromptSetSize", "Store", "Verdict", "database_url"]
@@ -32,6 +33,7 @@ class Store(
     BatchMemory,
     RankingMemory,
     RemarkMemory,
+    ReviewMemory,
     DemonstrationMemory,
     MeasurementMemory,
     HistoryMemory,

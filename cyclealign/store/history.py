@@ -13,9 +13,10 @@ from cyclealign.errors import NoSuchExperiment
 from cyclealign.store.answers import candidate_record
 from cyclealign.store.connecting import Database
 from cyclealign.store.measurements import read_metrics
-from cyclealign.store.plans import demonstration_record, read_pool, read_templates
+from cyclealign.store.plans import demonstration_record, read_pool, read_round, read_templates
 from cyclealign.store.rankings import read_agreements, read_rankings
 from cyclealign.store.remarks import read_flags, read_notes, read_problems, read_unjudged
+from cyclealign.store.reviews import read_reviews
 from cyclealign.tables.columns import Utc
 
 Values = dict[str, Any]
@@ -32,34 +33,52 @@ class HistoryMemory(Database):
         """
         with self.reading() as session:
             if experiment is not None:
-                _require_experiment(session, experiment)
+                require_experiment(session, experiment)
             return summaries(session, experiment)
 
     def round_detail(self, experiment: str, number: int) -> Values:
         """All that is known of a round.
 
-        Keys: ``summary`` (as in the history), ``settings``, ``seed``, ``prompts`` (each with its candidates, rankings
-        and agreement), ``demonstrations`` (``in_use``, ``promoted``, ``retired``), ``templates``, ``notes``,
+        Keys: ``summary`` (as in the history), ``settings``, ``seed``, ``prompts`` (each with its candidates, rankings,
+        agreement and review), ``demonstrations`` (``in_use``, ``promoted``, ``retired``), ``templates``, ``notes``,
         ``parent_adapter``, ``adapter``, ``metrics``, ``steps``, ``failed_calls``, ``unreadable_replies``.
 
         Raises:
             NoSuchExperiment: there is no such experiment or round; the message names those that there are.
         """
         with self.reading() as session:
-            _require_experiment(session, experiment)
-            by_number = {row["number"]: row for row in summaries(session, experiment)}
-            if number not in by_number:
-                known = ", ".join(str(each) for each in by_number) or "none yet"
-                raise NoSuchExperiment(f"Experiment '{experiment}' has no round {number} (rounds: {known}).")
-            row = session.scalars(
-                select(tables.Round)
-                .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
-                .where(tables.Experiment.name == experiment, tables.Round.number == number)
-            ).one()
-            return {"summary": by_number[number], **_with_lists(_details(session, row))}
+            row = session.get_one(tables.Round, require_round(session, experiment, number))
+            summary = next(each for each in summaries(session, experiment) if each["number"] == number)
+            return {"summary": summary, **_with_lists(_details(session, row))}
+
+    def round_numbered(self, experiment: str, number: int) -> records.Round:
+        """A round, open or closed, with its plan as it was opened.
+
+        Raises:
+            NoSuchExperiment: there is no such experiment or round; the message names those that there are.
+        """
+        with self.reading() as session:
+            return read_round(session, require_round(session, experiment, number))
 
 
-def _require_experiment(session: Session, name: str) -> None:
+def require_round(session: Session, experiment: str, number: int) -> int:
+    """The id of a round; NoSuchExperiment if there is none, with the numbers that there are."""
+    require_experiment(session, experiment)
+    found = session.execute(
+        select(tables.Round.number, tables.Round.id)
+        .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
+        .where(tables.Experiment.name == experiment)
+        .order_by(tables.Round.number)
+    )
+    ids: dict[int, int] = dict(found.tuples().all())
+    if number not in ids:
+        known = ", ".join(map(str, ids)) or "none yet"
+        raise NoSuchExperiment(f"Experiment '{experiment}' has no round {number} (rounds: {known}).")
+    return ids[number]
+
+
+def require_experiment(session: Session, name: str) -> None:
+    """Raise NoSuchExperiment, with the names that there are, unless there is such an experiment."""
     known = session.scalars(select(tables.Experiment.name).order_by(tables.Experiment.name)).all()
     if name not in known:
         raise NoSuchExperiment(f"There is no experiment '{name}' (known: {', '.join(known) or 'none yet'}).")
@@ -122,7 +141,7 @@ def _prompts(session: Session, round_id: int) -> list[Values]:
     candidates = _candidates(session, round_id)
     rankings = _by_prompt(read_rankings(session, round_id))
     agreements = {row.prompt_id: asdict(row) for row in read_agreements(session, round_id)}
-    unjudged = read_unjudged(session, round_id)
+    unjudged, reviews = read_unjudged(session, round_id), read_reviews(session, round_id)
     found = session.execute(
         select(tables.Prompt.text, tables.RoundPrompt)
         .join(tables.RoundPrompt, tables.RoundPrompt.prompt_id == tables.Prompt.id)
@@ -139,6 +158,7 @@ def _prompts(session: Session, round_id: int) -> list[Values]:
             "rankings": rankings.get(drawn.prompt_id, {}),
             "unjudged_reason": unjudged.get(drawn.prompt_id),
             "agreement": agreements.get(drawn.prompt_id),
+            "review": reviews.get(drawn.prompt_id),
         }
         for words, drawn in found
     ]

@@ -72,13 +72,17 @@ class JudgeEndpoint(Base):
 
 
 class Review(Base):
-    """A list that a person was asked to rank, and why. ``verdict``: its candidates, best first, once there is one."""
+    """A list that a person was asked to rank, and why. ``verdict``: its candidates, best first, once there is one.
+
+    ``learnt``: the verdict came before training, and the round's adapter was trained on it.
+    """
 
     __tablename__ = "review"
     __table_args__ = (
         of_the_round(),
         one_of("status", "waiting", "answered", "skipped"),
         CheckConstraint("(status = 'answered') = (verdict IS NOT NULL)", name="answered_means_verdict"),
+        CheckConstraint("status = 'answered' OR NOT learnt", name="learnt_means_answered"),
     )
     round_id: Mapped[RoundPart]
     prompt_id: Mapped[Id]
@@ -86,6 +90,7 @@ class Review(Base):
     why: Mapped[str]
     status: Mapped[str]
     verdict: Mapped[list[Any] | None]
+    learnt: Mapped[bool]
     asked_at: Mapped[datetime]
     answered_at: Mapped[datetime | None]
 

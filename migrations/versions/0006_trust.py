@@ -26,11 +26,13 @@ def upgrade() -> None:
         sa.Column("why", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("verdict", sa.JSON()),
+        sa.Column("learnt", sa.Boolean(), nullable=False),
         sa.Column("asked_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("answered_at", sa.DateTime(timezone=True)),
         sa.ForeignKeyConstraint(["round_id", "prompt_id"], ["round_prompt.round_id", "round_prompt.prompt_id"]),
         sa.CheckConstraint("status IN ('waiting', 'answered', 'skipped')", name="status"),
         sa.CheckConstraint("(status = 'answered') = (verdict IS NOT NULL)", name="answered_means_verdict"),
+        sa.CheckConstraint("status = 'answered' OR NOT learnt", name="learnt_means_answered"),
     )
     op.create_table(
         "rejudgement",

@@ -1,0 +1,176 @@
+"""Lists that people are asked to rank, and what they said."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
+
+from sqlalchemy import CursorResult, Select, func, select, update
+from sqlalchemy.orm import Session
+
+from cyclealign import records, tables
+from cyclealign.ranking import same_items
+from cyclealign.store.connecting import Database
+from cyclealign.store.prompts import prompt_record
+from cyclealign.store.writing import insert_new, now, require_open
+
+Row = tuple[tables.Review, str, int, tables.Prompt]
+
+
+class ReviewMemory(Database):
+    """The part of the store that holds what people were asked, and their verdicts."""
+
+    def ask_people(self, round_id: int, doubts: Sequence[records.Doubt]) -> int:
+        """Put lists of the round to people, whether it is open or closed; return how many were not there yet."""
+        table = tables.Review
+        with self.writing() as session:
+            last = session.scalar(select(func.max(table.position)).where(table.round_id == round_id))
+            first = 0 if last is None else last + 1
+            rows = [
+                {
+                    "round_id": round_id,
+                    "prompt_id": each.prompt_id,
+                    "position": position,
+                    "why": each.why,
+                    "status": "waiting",
+                    "learnt": False,
+                    "asked_at": now(),
+                }
+                for position, each in enumerate(doubts, first)
+            ]
+            return len(insert_new(session, table, rows, table.prompt_id))
+
+    def reviews(self, experiment: str | None = None, number: int | None = None) -> list[records.Review]:
+        """What people were asked: of all experiments, of one, or of one round of it; by round and position.
+
+        An experiment or round that is not there has none.
+        """
+        with self.reading() as session:
+            asked = _asked()
+            asked = asked if experiment is None else asked.where(tables.Experiment.name == experiment)
+            asked = asked if number is None else asked.where(tables.Round.number == number)
+            return _review_records(session, session.execute(asked).tuples().all())
+
+    def answer_review(self, round_id: int, prompt_id: str, order: Sequence[str]) -> bool:
+        """Keep a person's order (candidate ids, best first); False if somebody answered or skipped the list before.
+
+        Raises:
+            ValueError: the order does not hold each judged candidate of the list once.
+        """
+        with self.writing() as session:
+            same_items(order, list(_answers(session, round_id).get(prompt_id, {})))
+            return _settle(session, round_id, prompt_id, "answered", list(order))
+
+    def skip_review(self, round_id: int, prompt_id: str) -> bool:
+        """Note that a person would not rank the list; False if somebody answered or skipped it before."""
+        with self.writing() as session:
+            return _settle(session, round_id, prompt_id, "skipped", None)
+
+    def learn_reviews(self, round_id: int) -> dict[str, tuple[str, ...]]:
+        """The people's orders by prompt id, marked as learnt from now on: training takes them for the judge's.
+
+        Raises:
+            LeaseLost: the round is closed.
+        """
+        table = tables.Review
+        answered = (table.round_id == round_id) & (table.status == "answered")
+        with self.writing() as session:
+            require_open(session, round_id)
+            session.execute(update(table).where(answered).values(learnt=True))
+            found = session.execute(select(table.prompt_id, table.verdict).where(answered).order_by(table.position))
+            return {prompt_id: tuple(verdict or ()) for prompt_id, verdict in found}
+
+    def reviewed(self, set_name: str) -> list[records.LabelledList]:
+        """The lists on prompts of a set that people ranked, in whatever experiment, as labelled lists; by id.
+
+        They were chosen because the judge was unsteady on them, so they are no part of `labelled`, a sample at large.
+        """
+        member = tables.PromptSetMember
+        in_set = (
+            select(member.prompt_id)
+            .join(tables.PromptSet, tables.PromptSet.id == member.prompt_set_id)
+            .where(tables.PromptSet.name == set_name)
+        )
+        with self.reading() as session:
+            asked = _asked().where(tables.Review.status == "answered", tables.Review.prompt_id.in_(in_set))
+            found = _review_records(session, session.execute(asked).tuples().all())
+        lists = [labelled(each) for each in found]
+        return sorted({each.id: each for each in lists}.values(), key=lambda each: each.id)
+
+
+def labelled(review: records.Review) -> records.LabelledList:
+    """A person's verdict as a labelled list."""
+    answers = tuple(review.answers[each] for each in review.verdict or ())
+    return records.LabelledList(review.prompt, answers, "review")
+
+
+def read_reviews(session: Session, round_id: int) -> dict[str, dict[str, Any]]:
+    """What people were asked in the round, and what they said, by prompt id, for the history."""
+    table = tables.Review
+    found = session.scalars(select(table).where(table.round_id == round_id).order_by(table.position))
+    return {
+        row.prompt_id: {
+            "why": row.why,
+            "status": row.status,
+            "verdict": row.verdict,
+            "learnt": row.learnt,
+            "asked_at": row.asked_at.isoformat(),
+            "answered_at": row.answered_at.isoformat() if row.answered_at else None,
+        }
+        for row in found
+    }
+
+
+def _asked() -> Select[Row]:
+    return (
+        select(tables.Review, tables.Experiment.name, tables.Round.number, tables.Prompt)
+        .join(tables.Round, tables.Round.id == tables.Review.round_id)
+        .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
+        .join(tables.Prompt, tables.Prompt.id == tables.Review.prompt_id)
+        .order_by(tables.Review.round_id, tables.Review.position)
+    )
+
+
+def _review_records(session: Session, rows: Sequence[Row]) -> list[records.Review]:
+    of_round = {row.round_id: _answers(session, row.round_id) for row, *_ in rows}
+    return [
+        records.Review(
+            round_id=row.round_id,
+            experiment=experiment,
+            number=number,
+            prompt=prompt_record(prompt),
+            answers=of_round[row.round_id].get(row.prompt_id, {}),
+            why=row.why,
+            status=cast(Literal["waiting", "answered", "skipped"], row.status),  # the table takes no other
+            verdict=None if row.verdict is None else tuple(row.verdict),
+            learnt=row.learnt,
+            asked_at=row.asked_at,
+        )
+        for row, experiment, number, prompt in rows
+    ]
+
+
+def _answers(session: Session, round_id: int) -> Mapping[str, dict[str, str]]:
+    """The texts of the judged candidates of the round, by prompt id and candidate id."""
+    place, ranking, candidate = tables.RankingPlace, tables.Ranking, tables.Candidate
+    found = session.execute(
+        select(ranking.prompt_id, candidate.id, candidate.text)
+        .select_from(place)
+        .join(ranking, ranking.id == place.ranking_id)
+        .join(candidate, candidate.id == place.candidate_id)
+        .where(ranking.round_id == round_id, ranking.ranked_by == "judge")
+        .order_by(ranking.prompt_id, candidate.position, candidate.id)
+    )
+    by_prompt: dict[str, dict[str, str]] = {}
+    for prompt_id, candidate_id, text in found:
+        by_prompt.setdefault(prompt_id, {})[candidate_id] = text
+    return by_prompt
+
+
+def _settle(session: Session, round_id: int, prompt_id: str, status: str, verdict: list[str] | None) -> bool:
+    table = tables.Review
+    result = session.execute(
+        update(table)
+        .where(table.round_id == round_id, table.prompt_id == prompt_id, table.status == "waiting")
+        .values(status=status, verdict=verdict, answered_at=now())
+    )
+    assert isinstance(result, CursorResult)
+    return result.rowcount == 1
