@@ -18,10 +18,9 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d
 class Waiting(asyncio.Protocol):
     """One connection; requests on it come one after another."""
 
-    def __init__(self, latency: float, slow_share: float, slow: float) -> None:
-        self.latency, self.slow_share, self.slow = latency, slow_share, slow
+    def __init__(self, latency: float, slow_share: float, slow: float, draw: random.Random) -> None:
+        self.latency, self.slow_share, self.slow, self.draw = latency, slow_share, slow, draw
         self.buffer = b""
-        self.draw = random.Random()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the way back."""
@@ -60,8 +59,8 @@ def completion(text: str, prompt_tokens: int) -> bytes:
 
 async def serve(latency: float, slow_share: float, slow: float) -> None:
     """Listen on a free loopback port, tell it on standard output, and end when standard input closes."""
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Waiting(latency, slow_share, slow), "127.0.0.1", 0, backlog=1024)
+    loop, draw = asyncio.get_running_loop(), random.Random(0)
+    server = await loop.create_server(lambda: Waiting(latency, slow_share, slow, draw), "127.0.0.1", 0, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
     server.close()

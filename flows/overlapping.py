@@ -101,8 +101,8 @@ async def as_they_come(
 ) -> list[T]:
     """The results of the jobs that ``look`` finds each time the bell rings, in the order in which they were found.
 
-    At most ``at_once`` jobs are under way: each has a question out, which is enough for as many calls at once, and an
-    early end need not wait for all that was found. Jobs that were begun are never cut off, since their calls are paid.
+    At most ``at_once`` jobs are under way: each has a question out or ready, and an early end need not wait for all
+    that was found. Jobs that were begun are never cut off, since their calls are paid.
 
     Raises:
         Stopped: the other side failed; what was begun is done.
