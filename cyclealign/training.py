@@ -5,7 +5,6 @@ The work itself is in `cyclealign.trainers`, which alone loads TRL. It runs in t
 """
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from cyclealign.config import TrainingSettings
 from cyclealign.errors import TrainingFailed
+from cyclealign.inheritance import environment_without_keys
 from cyclealign.records import Preference
 
 WEIGHTS = "adapter_model.safetensors"
@@ -128,7 +128,7 @@ def _in_own_process(job: TrainingJob, folder: Path, on_step: OnStep) -> float:
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**environment_without_keys(), "PYTHONUNBUFFERED": "1"},
         ) as process,
     ):
         loss = _follow(process, on_step)

@@ -176,3 +176,13 @@ def test_a_missing_chat_template_is_named_before_vllm_starts(tmp_path, monkeypat
     policy = VllmPolicy(PolicySettings(kind="vllm", model=str(tmp_path)), EngineSettings(), str(tmp_path), 16)
     with pytest.raises(PolicyError, match="has no chat template"):
         policy.answer([Prompt.of(({"role": "user", "content": "hello"},))], 2, seed=0)
+
+
+def test_the_engine_gets_its_own_key_and_nobody_elses(monkeypatch):
+    """Prevents the judge's key from lying in the environment of a server that may print it when it crashes."""
+    monkeypatch.setenv("OPENAI_API_KEY", "the judge's")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    inherited = ManagedEngine(EngineSettings(python=sys.executable), SERVED)._environment()
+    assert "the judge's" not in inherited.values()
+    assert inherited["CUDA_VISIBLE_DEVICES"] == "1"
+    assert len(inherited["VLLM_API_KEY"]) >= 16

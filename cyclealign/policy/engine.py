@@ -18,6 +18,7 @@ from pathlib import Path
 from cyclealign.config import EngineSettings
 from cyclealign.errors import BadConfig, EngineFailed
 from cyclealign.files import home
+from cyclealign.inheritance import environment_without_keys
 from cyclealign.policy.engine_client import EngineClient, EngineGone
 
 HOST = "127.0.0.1"
@@ -128,7 +129,7 @@ class ManagedEngine:
         return ["-m", "vllm.entrypoints.openai.api_server", *chosen, *checked_flags(settings), *fixed]
 
     def _environment(self) -> Mapping[str, str]:
-        """The key travels by the environment: an argument would show in the list of processes."""
+        """Its own key travels by the environment, since an argument would show in the list of processes."""
         ours = {
             "VLLM_API_KEY": self._key,
             "PYTHONPATH": str(HERE / "inside_vllm"),
@@ -139,7 +140,7 @@ class ManagedEngine:
             "VLLM_LOGGING_COLOR": "0",
             "VLLM_CPU_KVCACHE_SPACE": str(self.settings.cpu_cache_gib),
         }
-        return {**os.environ, **ours}
+        return {**environment_without_keys(), **ours}
 
     def wait_until_up(self, each_second: Callable[[int], None] = lambda seconds: None) -> None:
         """Return once it answers; ``each_second`` hears for how long we wait.
