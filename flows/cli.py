@@ -19,6 +19,7 @@ from cyclealign.files import home
 from cyclealign.review_command import review
 from flows.distill_command import distill
 
+INTERRUPTED = 130  # what typer makes of Ctrl-C
 CONFIGS = Path(__file__).parent / "configs"
 
 NEXT_STEPS = """
@@ -159,9 +160,10 @@ def main() -> None:
     except CycleAlignError as error:
         console.print(f"[bold red]{type(error).__name__}[/]: {escape(str(error))}")
         sys.exit(1)
-    except KeyboardInterrupt:
-        console.print("Stopped. The same command goes on from here.")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            console.print("Stopped. The same command goes on from here.")
+        raise
 
 
 if __name__ == "__main__":
