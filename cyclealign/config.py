@@ -295,6 +295,26 @@ class EvaluationSettings(Section):
     )
 
 
+class ReviewSettings(Section):
+    """Lists that are put to people: those on which policy and judge disagree and the judge is unsteady."""
+
+    lists: int = Field(
+        0,
+        ge=0,
+        le=50,
+        title="Lists a round",
+        description="At most so many, the most doubtful ones; `cyclealign review` asks for their orders. 0: none.",
+    )
+    wait_minutes: float = Field(
+        0.0,
+        ge=0,
+        le=10_080,
+        title="Minutes to wait",
+        description="Before training, for people's orders: by the form of the paused run (*Resume* on its page), or by "
+        "`cyclealign review`. Then the round goes on with what there is. 0: it does not wait.",
+    )
+
+
 class AcceptanceSettings(Section):
     """When a round is accepted; otherwise it is rolled back whole."""
 
@@ -323,6 +343,16 @@ class ExperimentConfig(Section):
     training: Annotated[TrainingSettings, Field(title="Training")] = TrainingSettings()
     evaluation: Annotated[EvaluationSettings, Field(title="Evaluation")] = EvaluationSettings()
     acceptance: Annotated[AcceptanceSettings, Field(title="Acceptance")] = AcceptanceSettings()
+    review: Annotated[ReviewSettings, Field(title="Review by people")] = ReviewSettings()
+
+    @model_validator(mode="after")
+    def _doubt_needs_two_verdicts(self) -> Self:
+        if self.review.lists and self.judge.way == "listwise" and self.judge.orders == 1:
+            raise ValueError(
+                "review.lists needs judge.orders of at least 2: a judge that is asked once a list always looks steady, "
+                "so that no list would be put to people."
+            )
+        return self
 
 
 Settings = TypeVar("Settings", bound=Section)

@@ -20,6 +20,7 @@ from flows.opening import open_or_resume
 from flows.overlapping import Beside
 from flows.progress import announce
 from flows.reports import publish
+from flows.reviewing import review
 from flows.sampling import generate
 from flows.teaching import agree, judge, teach
 from flows.workshop import Workshop, as_opened, open_workshop
@@ -32,7 +33,7 @@ FORM = load_config(Path(__file__).parent / "configs" / "demo.toml").model_copy(u
 P = ParamSpec("P")
 T = TypeVar("T")
 Step = Callable[[Workshop, Round], int | str]
-STEPS: tuple[Step, ...] = (agree, teach, train, evaluate, decide)  # after generating and judging
+STEPS: tuple[Step, ...] = (agree, review, teach, train, evaluate, decide)  # after generating and judging
 
 
 @flow(name="align", flow_run_name="align-{config.experiment}", persist_result=False, validate_parameters=True)

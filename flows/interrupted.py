@@ -28,7 +28,8 @@ from prefect.states import AwaitingRetry, Cancelled, Crashed
 
 from flows.registering import POOL, VANISHED
 
-AT_WORK = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+# A paused run of ours holds its process, so one without a process was cut off in its pause.
+AT_WORK = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING, StateType.PAUSED]
 GRACE_SECONDS = 5.0
 STARTING = timedelta(minutes=1)
 

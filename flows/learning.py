@@ -1,10 +1,11 @@
 """The policy's half of a round: the rankings become an adapter."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from cyclealign import training
+from cyclealign.config import TrainingSettings
 from cyclealign.files import appearing_folder, hash_of_file, home
-from cyclealign.records import Adapter, Candidate, Metric, Round, content_id, seed_from
+from cyclealign.records import Adapter, Candidate, Metric, Prompt, Ranking, Round, content_id, seed_from
 from flows.progress import tell
 from flows.workshop import Workshop
 
@@ -40,25 +41,34 @@ def train(shop: Workshop, round_: Round) -> str:
 
 
 def ranked_answers(shop: Workshop, round_: Round) -> tuple[training.RankedAnswers, ...]:
-    """The lists to learn from: the target's order, the judge's decided pairs and the weight of each judged prompt."""
+    """The lists to learn from: the target's order, the judge's decided pairs and the weight of each judged prompt.
+
+    Where a person has ranked a list, that order is learnt, all of its pairs, with the weight 1.
+    """
     settings = shop.config.training
     orders, verdicts = shop.store.rankings(round_.id, settings.target), shop.store.rankings(round_.id, "judge")
     weights = {row.prompt_id: row.weight for row in shop.store.agreements(round_.id).values()}
     candidate_of: Mapping[str, Candidate] = {
         each.id: each for row in shop.store.candidates(round_.id).values() for each in row
     }
-    return tuple(
-        training.RankedAnswers(
+    people = shop.store.learn_reviews(round_.id)
+
+    def lesson(prompt: Prompt) -> training.RankedAnswers:
+        by_person = prompt.id in people
+        order = people[prompt.id] if by_person else orders[prompt.id].order
+        return training.RankedAnswers(
             prompt_ids=tuple(shop.policy.prompt_ids(prompt)),
-            answers=tuple(candidate_of[each].token_ids for each in orders[prompt.id].order),
-            weight=weights[prompt.id],
-            pairs=training.decided_pairs(
-                orders[prompt.id].order,
-                verdicts[prompt.id].preferences,
-                settings.least_preference,
-                follow_order=settings.target == "agreement",
-            ),
+            answers=tuple(candidate_of[each].token_ids for each in order),
+            weight=1.0 if by_person else weights[prompt.id],
+            pairs=None if by_person else decided(order, verdicts[prompt.id], settings),
         )
-        for prompt in round_.plan.prompts
-        if prompt.id in orders
-    )
+
+    return tuple(lesson(prompt) for prompt in round_.plan.prompts if prompt.id in orders)
+
+
+def decided(
+    order: Sequence[str], verdict: Ranking, settings: TrainingSettings
+) -> tuple[tuple[int, int, float], ...] | None:
+    """The judge's decided pairs, by place in the order to learn."""
+    follow = settings.target == "agreement"
+    return training.decided_pairs(order, verdict.preferences, settings.least_preference, follow_order=follow)

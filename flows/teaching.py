@@ -209,14 +209,15 @@ def agreement_of(shop: Workshop, own: Sequence[str], verdict: Ranking) -> Agreem
 def teach(shop: Workshop, round_: Round) -> int:
     """Agreed rankings that beat chance are proposed as demonstrations, and the oldest retired; returns the proposals.
 
-    They count from the moment the round is accepted; with a round that is rolled back they are dropped.
+    They count from the moment the round is accepted; with a round that is rolled back they are dropped. A list that
+    was put to people is no example of agreement, and is never proposed.
     """
     settings = shop.config.demonstrations
     texts = {each.id: each.text for row in shop.store.candidates(round_.id).values() for each in row}
     question = {prompt.id: prompt.text for prompt in round_.plan.prompts}
-    worth = demonstrations.worth_promoting([*shop.store.agreements(round_.id).values()], settings.chance_at_most)[
-        : settings.keep
-    ]
+    doubtful = {each.prompt.id for each in shop.store.reviews(round_.experiment, round_.number)}
+    agreed = [row for prompt_id, row in shop.store.agreements(round_.id).items() if prompt_id not in doubtful]
+    worth = demonstrations.worth_promoting(agreed, settings.chance_at_most)[: settings.keep]
     promoted = [(promotion(each, question[each.prompt_id], texts, round_), each.prompt_id) for each in worth]
     retired = demonstrations.to_retire(round_.plan.demonstrations, len(promoted), settings.keep)
     shop.store.propose_demonstrations(round_.id, promoted, retired)

@@ -150,6 +150,11 @@ class Workshop:
                 )
         self.policy.use(adapter)
 
+    def rest(self) -> None:
+        """Let the policy, if there is one yet, give the accelerator's memory up until it is asked again."""
+        if "policy" in self.__dict__:
+            self.policy.rest()
+
     @contextmanager
     def timed(self, round_: Round, step: str) -> Iterator[None]:
         """Add the seconds of the block to the round's step, whatever ends it."""
@@ -185,5 +190,11 @@ def as_opened(config: ExperimentConfig, round_: Round) -> ExperimentConfig:
     """The settings that the round was opened with; reach, pace and budget are today's."""
     opened = ExperimentConfig.model_validate(round_.plan.settings)
     reach = {name: getattr(config.judge, name) for name in REACH}
-    today = {"judge": opened.judge.model_copy(update=reach), "engine": config.engine, "budget": config.budget}
+    wait = {"wait_minutes": config.review.wait_minutes}
+    today = {
+        "judge": opened.judge.model_copy(update=reach),
+        "engine": config.engine,
+        "budget": config.budget,
+        "review": opened.review.model_copy(update=wait),
+    }
     return opened.model_copy(update=today)

@@ -40,6 +40,7 @@ def test_two_rounds_use_fresh_prompts_and_go_on_from_the_accepted_adapter(bench)
             "generate",
             "judge",
             "agree",
+            "review",
             "teach",
             "train",
             "evaluate",

@@ -61,6 +61,17 @@ def test_runs_of_this_worker_go_on_and_those_of_other_machines_are_left_alone(cl
     assert name_of_state(client, theirs) == "Running"
 
 
+def test_a_run_that_was_cut_off_while_it_waited_for_people_goes_on(client: Any, start: Start) -> None:
+    """Prevents a paused run without a process from standing until its time is over, and then failing."""
+    from prefect.states import Paused
+
+    from flows.interrupted import put_back
+
+    run_id = start(Paused(timeout_seconds=600, pause_key="a pause"))
+    assert [run.id for run in put_back(client, ME, "stopped")] == [run_id]
+    assert name_of_state(client, run_id) == "AwaitingRetry"
+
+
 def test_a_run_that_was_being_cancelled_is_cancelled(client: Any, start: Start) -> None:
     """Prevents a run that the user has given up from coming back."""
     from prefect.states import Cancelling

@@ -1,0 +1,216 @@
+"""People in a round: a scripted person answers by the store, as `cyclealign review` does, or by the form."""
+
+import json
+import threading
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from prefect.settings import PREFECT_UI_ENABLED, temporary_settings
+
+from cyclealign import reviewing, training
+from cyclealign.store import Store
+from tests.launched import until
+from tests.local_judge import most_words_first
+
+
+def unsure(answers):
+    """A judge that knows the best answer, and of the others likes what it sees first: its orders differ."""
+    best = json.loads(most_words_first(answers))["ranking"][0]
+    return json.dumps({"ranking": [best, *[label for label, _ in answers if label != best]]})
+
+
+@pytest.fixture
+def doubtful(bench):
+    """A bench whose judge wavers on every list; at most two are put to people, and the round waits for them."""
+    bench.judge.script = unsure
+    bench.set("review", lists=2, wait_minutes=10)
+    bench.set("acceptance", least_win_rate=0.0)
+    return bench
+
+
+@contextmanager
+def person(act):
+    """Somebody who does ``act`` beside the run; what goes wrong there fails the test."""
+    problems = []
+
+    def run():
+        try:
+            act()
+        except BaseException as error:  # handed to the test, in whose thread it counts
+            problems.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    yield
+    thread.join()
+    assert problems == []
+
+
+def asked(count=2):
+    """The lists that are waiting, once there are so many."""
+
+    def come():
+        with Store.open() as store:
+            found = [each for each in store.reviews("bench") if each.status == "waiting"]
+        return found if len(found) == count else None
+
+    return until(f"{count} lists to be waiting", lambda: bool(rounds()) and come())
+
+
+def rounds():
+    with Store.open() as store:
+        return store.experiments() and store.rounds("bench")
+
+
+def detail():
+    with Store.open() as store:
+        return store.round_detail("bench", 1)
+
+
+def against_the_judge(each):
+    """The judge's order turned round, as candidate ids."""
+    with Store.open() as store:
+        return store.rankings(each.round_id, "judge")[each.prompt.id].order[::-1]
+
+
+def rank_all():
+    for each in asked():
+        with Store.open() as store:
+            assert store.answer_review(each.round_id, each.prompt.id, against_the_judge(each))
+
+
+def paused_run(prefect_server, *known):
+    """The run that waits at its form, once there is one whose form is another than the ``known`` ones."""
+
+    def come():
+        body = {"flow_runs": {"state": {"type": {"any_": ["PAUSED"]}}}}
+        for run in httpx.post(f"{prefect_server}/flow_runs/filter", json=body).json():
+            keys = run["state"]["state_details"]["run_input_keyset"]
+            if keys["description"] not in known and page_of(prefect_server, run["id"], keys) is not None:
+                return run["id"], keys
+        return None
+
+    return until("a run that is paused", come)
+
+
+def page_of(prefect_server, run_id, keys):
+    """What the form shows above its fields; it is stored a moment after the pause begins."""
+    reply = httpx.get(f"{prefect_server}/flow_runs/{run_id}/input/{keys['description']}")
+    return reply.json() if reply.status_code == 200 else None
+
+
+def resume(prefect_server, run_id, **typed):
+    reply = httpx.post(f"{prefect_server}/flow_runs/{run_id}/resume", json={"run_input": typed})
+    assert reply.json()["status"] == "ACCEPT"
+
+
+def test_a_persons_order_is_what_the_round_learns(doubtful, monkeypatch):
+    """Prevents people's work from being stored, shown, and never learnt; or the judge's label from being lost by it."""
+    jobs, real = [], training.train
+    monkeypatch.setattr(training, "train", lambda job, *rest: jobs.append(job) or real(job, *rest))
+    with temporary_settings({PREFECT_UI_ENABLED: False}), person(rank_all):
+        code, output = doubtful.run()
+    assert code == 0, output
+    assert "cyclealign review bench" in output
+    ranked = [each for each in detail()["prompts"] if each["review"]]
+    assert [each["review"]["learnt"] for each in ranked] == [True, True]
+    for each in ranked:
+        judged = each["rankings"]["judge"]["order"]
+        assert each["review"]["verdict"] == judged[::-1]
+        with Store.open() as store:
+            tokens = {one.id: one.token_ids for one in store.candidates(1)[each["id"]]}
+        learnt = tuple(tokens[one] for one in judged[::-1])
+        (lesson,) = [one for one in jobs[0].lists if one.answers == learnt]
+        assert (lesson.weight, lesson.pairs) == (1.0, None)
+
+
+def test_a_form_that_was_filled_in_wrongly_is_shown_again(doubtful, prefect_server):
+    """Prevents a slip in the form from being guessed at, or from costing the person the other answers."""
+    pages = []
+
+    def fill_in():
+        first, second = asked()
+        run_id, keys = paused_run(prefect_server)
+        pages.append(page_of(prefect_server, run_id, keys))
+        order = reviewing.in_letters(against_the_judge(first), reviewing.lettered(first))
+        resume(prefect_server, run_id, list_1=order, list_2="A A")
+        run_id, keys = paused_run(prefect_server, keys["description"])
+        pages.append(page_of(prefect_server, run_id, keys))
+        order = reviewing.in_letters(against_the_judge(second), reviewing.lettered(second))
+        resume(prefect_server, run_id, list_1=order)
+
+    with person(fill_in):
+        code, output = doubtful.run()
+    assert code == 0, output
+    assert [page.count("## List") for page in pages] == [2, 1]
+    assert "more than once: A" in pages[1]
+    ranked = [each for each in detail()["prompts"] if each["review"]]
+    assert [each["review"]["verdict"] for each in ranked] == [
+        each["rankings"]["judge"]["order"][::-1] for each in ranked
+    ]
+
+
+def test_orders_from_a_terminal_end_the_pause_of_the_form(doubtful):
+    """Prevents a run that waits for its form while everything has been answered elsewhere."""
+    with person(rank_all):
+        code, output = doubtful.run()
+    assert code == 0, output
+    assert [each["review"]["learnt"] for each in detail()["prompts"] if each["review"]] == [True, True]
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_round_goes_on_when_nobody_comes(doubtful, seen):
+    """Prevents a run that fails, or stands for ever, because nobody was there."""
+    doubtful.set("review", wait_minutes=0.05)
+    with temporary_settings({PREFECT_UI_ENABLED: seen}):
+        code, output = doubtful.run()
+    assert code == 0, output
+    assert doubtful.rounds()[0]["verdict"] == "accepted"
+    assert [each["review"]["status"] for each in detail()["prompts"] if each["review"]] == ["waiting", "waiting"]
+
+
+def test_a_resumed_round_asks_for_no_list_twice(doubtful):
+    """Prevents people from ranking a list again because a run was cut off after they had done it."""
+    doubtful.judge.status = lambda _: 401 if rounds() and detail()["adapter"] else 200  # the evaluation fails
+    with temporary_settings({PREFECT_UI_ENABLED: False}), person(rank_all):
+        code, output = doubtful.run()
+    assert code == 1, output
+    with Store.open() as store:
+        before = store.reviews("bench")
+    doubtful.judge.status = None
+    code, output = doubtful.run()  # it would wait ten minutes if anything were asked
+    assert code == 0, output
+    with Store.open() as store:
+        assert store.reviews("bench") == before
+
+
+def test_a_list_that_people_were_asked_about_is_no_example_of_agreement(doubtful):
+    """Prevents the judge from being shown, as agreed, an order that was in doubt, and from being measured on it."""
+    doubtful.set("review", wait_minutes=0)
+    doubtful.set("demonstrations", chance_at_most=1.0)
+    code, output = doubtful.run()
+    assert code == 0, output
+    round_ = detail()
+    asked_about = {each["id"] for each in round_["prompts"] if each["review"]}
+    promoted = {each["prompt_id"] for each in round_["demonstrations"]["promoted"]}
+    assert len(asked_about) == 2
+    assert promoted
+    assert not promoted & asked_about
+
+
+def test_nobody_is_asked_where_the_judge_is_steady(bench):
+    """Prevents a run that waits for people with nothing to ask them."""
+    bench.set("review", lists=4, wait_minutes=10)
+    code, output = bench.run()
+    assert code == 0, output
+    assert all(each["review"] is None for each in detail()["prompts"])
+
+
+def test_a_judge_that_is_asked_once_a_list_is_refused(bench):
+    """Prevents a setting that silently never asks anybody."""
+    bench.set("review", lists=2)
+    bench.set("judge", orders=1)
+    code, output = bench.run()
+    assert code == 1
+    assert "judge.orders of at least 2" in output
