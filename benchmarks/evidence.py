@@ -62,8 +62,15 @@ def gold_by_round(rounds: Sequence[Mapping[str, Any]]) -> list[float]:
 
 
 def metric(name: str, number: int) -> Callable[[Sequence[Mapping[str, Any]]], float]:
-    """Reads a metric of the round with this index."""
-    return lambda rounds: float(rounds[number]["metrics"][name].value)
+    """Reads a metric of the round with this index; a next set without dynamic demonstrations is the written one."""
+
+    def read(rounds: Sequence[Mapping[str, Any]]) -> float:
+        measured = rounds[number]["metrics"]
+        if name == "judge_accuracy_next" and name not in measured:
+            return float(measured["judge_accuracy_static"].value)
+        return float(measured[name].value)
+
+    return read
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:
@@ -77,8 +84,16 @@ def measure(seeds: Sequence[int], home: Path, changes: Mapping[str, Any]) -> dic
     runs = [run_seed(seed, home, changes) for seed in seeds]
     last = min(len(rounds) for rounds in runs)
     golds = list(zip(*[gold_by_round(rounds)[: last + 1] for rounds in runs], strict=True))
-    names = ("judge_accuracy_none", "judge_accuracy_static", "judge_accuracy", "agreement_tau", "agreement_lcs")
-    more = ("agreement_chance", "win_rate", "judge_steadiness", "kl_from_base", "answer_tokens")
+    names = ("judge_accuracy_none", "judge_accuracy_static", "judge_accuracy", "judge_accuracy_next")
+    more = (
+        "agreement_tau",
+        "agreement_lcs",
+        "agreement_chance",
+        "win_rate",
+        "judge_steadiness",
+        "kl_from_base",
+        "answer_tokens",
+    )
     return {
         "gold_quality": [summary(values) for values in golds],
         "gold_gain": summary([values[-1] - values[0] for values in zip(*golds, strict=True)]),
@@ -107,7 +122,8 @@ def as_markdown(found: Mapping[str, Any]) -> str:
     labels = {
         "judge_accuracy_none": "judge's accuracy, no demonstrations",
         "judge_accuracy_static": "... static demonstrations",
-        "judge_accuracy": "... static + dynamic",
+        "judge_accuracy": "... those that the round showed",
+        "judge_accuracy_next": "... static + dynamic ones after the round",
         "agreement_tau": "agreement, Kendall tau (chance: 0)",
         "agreement_lcs": "agreement, LCS share",
         "agreement_chance": "... of two random orders",

@@ -131,8 +131,12 @@ def print_rounds(store: Store, experiment: str | None) -> None:
     if not names:
         console.print("No experiment yet. Start one with `cyclealign demo` or `cyclealign run CONFIG`.")
     for name in names:
-        for table in rounds_tables(name, store.rounds(name)):
+        rounds = store.rounds(name)
+        for table in rounds_tables(name, rounds):
             console.print(table)
+        for row in rounds:
+            for about, words in row["notes"].items():
+                console.print(f"round {row['number']}, {about}: {plain_text(words)}", markup=False, highlight=False)
 
 
 def rounds_tables(title: str, rounds: list[dict[str, Any]]) -> Iterator[Table]:

@@ -242,6 +242,14 @@ class DemonstrationSettings(Section):
         description="Promote only an agreement that two random orders reach with at most this probability.",
     )
     keep: int = Field(32, ge=0, title="Kept at most", description="Older ones are retired.")
+    least_gain: float = Field(
+        0.0,
+        ge=-1,
+        le=1,
+        title="Least gain",
+        description="The dynamic set is shown in the next round only if the judge's accuracy with it is at least that "
+        "of the static ones alone plus this; -1: always.",
+    )
 
 
 class TrainingSettings(Section):

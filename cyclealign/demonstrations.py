@@ -1,12 +1,19 @@
-"""The judge's demonstrations: which are shown, which are promoted, which are retired. Pure functions."""
+"""The judge's demonstrations: which are shown, promoted and retired, and whether they earn their place. Pure."""
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import sqrt
 from typing import Literal
 
-from cyclealign.records import Agreement, Demonstration
+from cyclealign.evaluation import with_interval
+from cyclealign.records import Agreement, Demonstration, Metric
+
+# The judge's accuracy by what it is shown: nothing, the static ones, those of the round, those of the next round; and
+# what the last gains over the static ones, list by list.
+NONE, STATIC, USED = "judge_accuracy_none", "judge_accuracy_static", "judge_accuracy"
+NEXT, GAIN = "judge_accuracy_next", "demonstrations_gain"
+ROUNDING = 1e-9  # of means of shares
 
 Choice = Literal["newest", "most_agreed", "most_similar"]
 
@@ -62,3 +69,37 @@ def to_retire(active: Sequence[Demonstration], promoted: int, keep: int) -> list
     surplus = max(0, len(dynamic) + promoted - keep)
     oldest_first = sorted(dynamic, key=lambda each: (each.promoted_round or 0, -each.chance, each.id))
     return [each.id for each in oldest_first[:surplus]]
+
+
+def of_other_questions(pool: Sequence[Demonstration], question: str) -> list[Demonstration]:
+    """Those that are not about ``question`` itself; blanks and capitals do not count."""
+    return [each for each in pool if _plain(each.question) != _plain(question)]
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.lower().split())
+
+
+def measures(shares: Mapping[str, Sequence[float | None]]) -> list[Metric]:
+    """The judge's accuracy by arm, and what the next set gains over the static ones.
+
+    Args:
+        shares: by arm the share of correctly ordered pairs of each labelled list, the same lists for all arms; None
+            where the judge gave no verdict.
+    """
+    known = {name: [each for each in row if each is not None] for name, row in shares.items()}
+    found = [with_interval(name, row) for name, row in known.items() if row]
+    pairs = zip(shares.get(NEXT, ()), shares.get(STATIC, ()), strict=False)
+    gains = [with_ - without for with_, without in pairs if with_ is not None and without is not None]
+    return [*found, with_interval(GAIN, gains)] if gains else found
+
+
+def earn_their_place(metrics: Mapping[str, Metric], least_gain: float) -> bool:
+    """Whether the dynamic ones are to be shown, by the measures of the round before. Yes, if nothing was measured."""
+    return GAIN not in metrics or metrics[GAIN].value >= least_gain - ROUNDING
+
+
+def worth(metrics: Mapping[str, Metric]) -> str:
+    """What the dynamic ones did to the judge, in words."""
+    gain = metrics[GAIN]
+    return f"accuracy {metrics[NEXT].value:.3f} with, {metrics[STATIC].value:.3f} without, {gain.count} lists"

@@ -16,7 +16,8 @@ PANELS: Mapping[str, Sequence[tuple[str, str]]] = {
     "Judge's accuracy": (
         ("judge_accuracy_none", "no demonstrations"),
         ("judge_accuracy_static", "static"),
-        ("judge_accuracy", "static + dynamic"),
+        ("judge_accuracy", "as shown in the round"),
+        ("judge_accuracy_next", "static + next dynamic"),
     ),
     "Policy": (("win_rate", "win rate against parent"), ("gold_quality", "gold quality (demo world)")),
 }
@@ -71,6 +72,7 @@ def round_table(rounds: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
             "agreement (tau)": interval(each["metrics"].get("agreement_tau")),
             "LCS / chance": _against_chance(each["metrics"]),
             "judge accuracy": interval(each["metrics"].get("judge_accuracy")),
+            "gain by next dynamic": interval(each["metrics"].get("demonstrations_gain")),
             "win rate": interval(each["metrics"].get("win_rate")),
             "gold quality": interval(each["metrics"].get("gold_quality")),
             "judge calls": f"{each['judge_calls'] or 0:,}",

@@ -30,10 +30,11 @@ from cyclealign.records import (
     seed_from,
 )
 from flows.calling import known_price
-from flows.examining import accuracy_arms, accuracy_on, duel
+from flows.examining import duel
 from flows.opening import plan_round
 from flows.progress import tell
 from flows.teaching import ranking_job
+from flows.weighing import accuracy_arms, accuracy_on, labelled_lists
 from flows.workshop import Job, Workshop, as_opened, open_workshop
 
 CHARACTERS_PER_TOKEN = 4.0  # of English prose, by the tokenizers in use
@@ -49,10 +50,14 @@ IMAGINED_NOISE = 0.5  # of the imagined judge, against differences of up to 1
 
 @dataclass
 class Estimate:
-    """What is foreseen, by round and purpose of the calls."""
+    """What is foreseen, by round and purpose of the calls; and what it would be with more demonstrations.
+
+    ``if_shown``: all of it if dynamic demonstrations turn out to earn their place; None where that is no question.
+    """
 
     price: Price
     rows: dict[tuple[int, CallPurpose], Spending] = field(default_factory=dict)
+    if_shown: Spending | None = None
 
     def add(self, number: int, call: JudgeCall, prompt_tokens: int, completion_tokens: int) -> None:
         """Count one call."""
@@ -136,9 +141,21 @@ def estimate(config: ExperimentConfig, sample: int) -> Estimate:
         else:
             done = shop.store.rounds(config.experiment)
             round_ = Round(0, config.experiment, len(done) + 1, plan_round(shop), None)
-        count = rounds_to_go(shop, config)
-        found = Estimate(known_price(shop.config))
-        return asyncio.run(foresee(shop, round_, sampled(shop, round_.plan, sample or 1), count, found))
+        count, price = rounds_to_go(shop, config), known_price(shop.config)
+        samples = sampled(shop, round_.plan, sample or 1)
+        shown = dynamic_foreseen(round_.plan, shop.config.demonstrations.least_gain)
+        found = asyncio.run(foresee(shop, round_, samples, count, price, shown))
+        if not shown and shop.config.demonstrations.dynamic and count > 1:
+            found.if_shown = asyncio.run(foresee(shop, round_, samples, count, price, shown=True)).total
+        return found
+
+
+def dynamic_foreseen(plan: RoundPlan, least_gain: float) -> bool:
+    """Whether rounds after the first are taken to show dynamic demonstrations: if it does, or if all are to.
+
+    Nobody knows whether they will earn their place before the judge is asked. In the demo world they seldom do.
+    """
+    return least_gain == -1 or any(each.kind == "dynamic" for each in plan.demonstrations)
 
 
 def rounds_to_go(shop: Workshop, config: ExperimentConfig) -> int:
@@ -162,19 +179,26 @@ def sampled(shop: Workshop, plan: RoundPlan, count: int) -> list[list[Answer]]:
     return rows
 
 
-async def foresee(shop: Workshop, first: Round, samples: list[list[Answer]], count: int, found: Estimate) -> Estimate:
-    """Put the jobs of ``count`` rounds to the imagined judge."""
-    known = shop.store.answered_keys(first.experiment)
-    asked, counting = set(known), Counting.of(shop)
+async def foresee(
+    shop: Workshop, first: Round, samples: list[list[Answer]], count: int, price: Price, shown: bool
+) -> Estimate:
+    """Put the jobs of ``count`` rounds to the imagined judge; ``shown``: the later ones show dynamic demonstrations."""
+    found, counting = Estimate(price), Counting.of(shop)
+    asked = set(shop.store.answered_keys(first.experiment))
+    static = [each for each in first.plan.demonstrations if each.kind == "static"]
+    pool = first.plan.demonstrations
     for number in range(first.number, first.number + count):
-        plan = replace(first.plan, demonstrations=pool_of(shop, first, samples, number))
-        round_ = replace(first, number=number, plan=plan)
+        round_ = replace(first, number=number, plan=replace(first.plan, demonstrations=pool))
+        dynamic = dynamic_after(shop, first, samples, number)
         asker = imagined(found, number, asked, counting)
-        await every(job(asker) for job in jobs_of(shop, round_, samples))
+        await every(job(asker) for job in jobs_of(shop, round_, dynamic, samples))
+        pool = (*static, *(dynamic if shown else ()))
     return found
 
 
-def jobs_of(shop: Workshop, round_: Round, samples: list[list[Answer]]) -> list[Job[object]]:
+def jobs_of(
+    shop: Workshop, round_: Round, dynamic_next: Sequence[Demonstration], samples: list[list[Answer]]
+) -> list[Job[object]]:
     """All that a round asks its judge."""
     jobs: list[Job[object]] = []
     for place, prompt in enumerate(round_.plan.prompts):
@@ -188,9 +212,8 @@ def jobs_of(shop: Workshop, round_: Round, samples: list[list[Answer]]) -> list[
         unchanged = (1 - CHANGED_TOKENS) ** len(row[0].token_ids)
         if place * GOLDEN % 1 >= unchanged:
             jobs.append(duel(shop, round_, prompt, parent, replace(new, text=new.text + " ")))
-    labelled = shop.store.labelled(shop.config.prompts.set_name)[: shop.config.evaluation.labelled_lists]
-    for pool in accuracy_arms(round_).values():
-        jobs += [accuracy_on(shop, round_, each, pool) for each in labelled]
+    for pool in accuracy_arms(round_, dynamic_next).values():
+        jobs += [accuracy_on(shop, round_, each, pool) for each in labelled_lists(shop)]
     return jobs
 
 
@@ -199,17 +222,19 @@ def stand_ins(prompt: Prompt, answers: Sequence[Answer], *origin: object) -> lis
     return as_candidates(prompt, answers, ["estimate", *origin], None)
 
 
-def pool_of(shop: Workshop, first: Round, samples: list[list[Answer]], number: int) -> tuple[Demonstration, ...]:
-    """The demonstrations of a later round: what the first one knows, and what the rounds between may have taught."""
-    taught = []
-    for earlier in range(first.number, number):
+def dynamic_after(shop: Workshop, first: Round, samples: list[list[Answer]], number: int) -> list[Demonstration]:
+    """The dynamic demonstrations after a round: those in use before the first, and what the rounds may have taught."""
+    if not shop.config.demonstrations.dynamic:
+        return []
+    found = shop.store.active_demonstrations(first.experiment)
+    for earlier in range(first.number, number + 1):
         for place in range(shop.config.demonstrations.dynamic):
             prompt = first.plan.prompts[(earlier * 31 + place) % len(first.plan.prompts)]
             row = distinct(stand_ins(prompt, samples[(earlier + place) % len(samples)]))
             if len(row) >= 2:
                 texts = tuple(each.text for each in row)
-                taught.append(Demonstration.of(prompt.text, texts, "dynamic", promoted_round=earlier))
-    return (*first.plan.demonstrations, *taught)
+                found.append(Demonstration.of(prompt.text, texts, "dynamic", promoted_round=earlier))
+    return found
 
 
 def imagined(found: Estimate, number: int, asked: set[str], counting: Counting) -> Asker:
@@ -232,6 +257,8 @@ def estimate_rows(found: Estimate) -> list[dict[str, str | int | float]]:
     """The estimate as rows, the total last."""
     rows = [(str(number), str(purpose), cost) for (number, purpose), cost in sorted(found.rows.items())]
     rows.append(("all", "all", found.total))
+    if found.if_shown:
+        rows.append(("all", "all, if dynamic demonstrations earn their place", found.if_shown))
     return [
         {"round": number, "purpose": purpose, "calls": cost.calls, "tokens": cost.tokens, "usd": round(cost.usd, 6)}
         for number, purpose, cost in rows

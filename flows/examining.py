@@ -6,11 +6,12 @@ from statistics import fmean
 from cyclealign import evaluation, judging, ranking
 from cyclealign.asking import Asker
 from cyclealign.config import ExperimentConfig
-from cyclealign.records import Adapter, Candidate, Demonstration, LabelledList, Metric, Prompt, Round
+from cyclealign.records import Adapter, Candidate, Metric, Prompt, Round
 from cyclealign.store import Verdict
 from flows.progress import tell
 from flows.sampling import draw
-from flows.teaching import flags_of, manner_of, question_of, way_of
+from flows.teaching import flags_of, manner_of, question_of
+from flows.weighing import judge_accuracy
 from flows.workshop import Job, Workshop
 
 Answers = Mapping[str, Sequence[Candidate]]
@@ -115,50 +116,6 @@ def gold_quality(config: ExperimentConfig, round_: Round, parents: Answers, news
         return evaluation.gold(name, pairs, rate)
 
     return [of("gold_quality", news, quality), of("gold_quality_parent", parents, quality)]
-
-
-def judge_accuracy(shop: Workshop, round_: Round) -> list[Metric]:
-    """The judge against labelled lists that nobody trains on: with no, with static and with all demonstrations.
-
-    The requests do not depend on the round's number, so only those that show new demonstrations cost anything anew.
-    """
-    labelled = shop.store.labelled(shop.config.prompts.set_name)[: shop.config.evaluation.labelled_lists]
-    arms = accuracy_arms(round_)
-    return [accuracy_of(shop, round_, name, labelled, shown) for name, shown in arms.items()] if labelled else []
-
-
-def accuracy_arms(round_: Round) -> dict[str, list[Demonstration]]:
-    """The demonstrations that the judge may be shown, by the name of the metric."""
-    pool = round_.plan.demonstrations
-    return {
-        "judge_accuracy_none": [],
-        "judge_accuracy_static": [each for each in pool if each.kind == "static"],
-        "judge_accuracy": list(pool),
-    }
-
-
-def accuracy_of(
-    shop: Workshop, round_: Round, name: str, labelled: Sequence[LabelledList], pool: Sequence[Demonstration]
-) -> Metric:
-    """Share of labelled pairs that the judge orders as the label does, with an interval over lists."""
-    jobs = [accuracy_on(shop, round_, each, pool) for each in labelled]
-    found = shop.ask(round_, name.replace("_", " "), jobs)
-    return evaluation.with_interval(name, [each for each in found if each is not None])
-
-
-def accuracy_on(
-    shop: Workshop, round_: Round, labelled: LabelledList, pool: Sequence[Demonstration]
-) -> Job[float | None]:
-    """Share of one list's pairs that the judge orders as the label does; None without a readable verdict."""
-    manner = manner_of(shop, round_, "accuracy")
-    texts, truth = evaluation.labelled_texts(labelled), evaluation.labelled_ids(labelled)
-
-    async def job(asker: Asker) -> float | None:
-        question = question_of(shop, manner, "accuracy", labelled.id, labelled.prompt.text, texts, pool)
-        found = (await judging.rank(asker, question, way_of(shop.config.judge))).ranking(labelled.prompt.id)
-        return evaluation.pair_accuracy(found.order, truth) if found else None
-
-    return job
 
 
 def decide(shop: Workshop, round_: Round) -> str:

@@ -11,6 +11,7 @@ from cyclealign.records import Message, Prompt, Round, RoundPlan, Template, cont
 from cyclealign.sources import split_of
 from cyclealign.store import Store
 from flows.leases import LEASE_SECONDS, alive
+from flows.weighing import dynamic_to_show, note_left_out
 from flows.workshop import Workshop
 
 logger = logging.getLogger(__name__)
@@ -28,12 +29,14 @@ def open_or_resume(shop: Workshop) -> Round:
         ExperimentBusy: another run is advancing the experiment.
         StoreError: no fresh prompts are left.
     """
-    unfinished = shop.store.open_round_of(shop.config.experiment)
-    if unfinished is None:
-        return shop.store.open_round(plan_round(shop), shop.owner, LEASE_SECONDS)
-    shop.store.take_over(unfinished.id, shop.owner, LEASE_SECONDS, alive)
-    logger.info("Going on with round %d of '%s'.", unfinished.number, unfinished.experiment)
-    return unfinished
+    round_ = shop.store.open_round_of(shop.config.experiment)
+    if round_ is None:
+        round_ = shop.store.open_round(plan_round(shop), shop.owner, LEASE_SECONDS)
+    else:
+        shop.store.take_over(round_.id, shop.owner, LEASE_SECONDS, alive)
+        logger.info("Going on with round %d of '%s'.", round_.number, round_.experiment)
+    note_left_out(shop, round_)
+    return round_
 
 
 def plan_round(shop: Workshop) -> RoundPlan:
@@ -62,7 +65,7 @@ def plan_round(shop: Workshop) -> RoundPlan:
         prompts=fitting(shop, fresh, config.prompts.per_round),
         held_out=fitting(shop, held_out, config.prompts.held_out),
         templates=tuple(template_for(shop, name) for name in TEMPLATES),
-        demonstrations=(*static, *store.active_demonstrations(config.experiment)),
+        demonstrations=(*static, *dynamic_to_show(shop)),
         base_model=shop.base_model,
     )
 

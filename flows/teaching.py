@@ -219,7 +219,8 @@ def teach(shop: Workshop, round_: Round) -> int:
     agreed = [row for prompt_id, row in shop.store.agreements(round_.id).items() if prompt_id not in doubtful]
     worth = demonstrations.worth_promoting(agreed, settings.chance_at_most)[: settings.keep]
     promoted = [(promotion(each, question[each.prompt_id], texts, round_), each.prompt_id) for each in worth]
-    retired = demonstrations.to_retire(round_.plan.demonstrations, len(promoted), settings.keep)
+    in_use = shop.store.active_demonstrations(round_.experiment)  # also where this round does not show them
+    retired = demonstrations.to_retire(in_use, len(promoted), settings.keep)
     shop.store.propose_demonstrations(round_.id, promoted, retired)
     return len(promoted)
 

@@ -1,8 +1,24 @@
 """Which demonstrations are shown, promoted and retired."""
 
-from cyclealign.demonstrations import choose, similarity, to_retire, worth_promoting
+import pytest
+
+from cyclealign.demonstrations import (
+    GAIN,
+    NEXT,
+    choose,
+    earn_their_place,
+    measures,
+    of_other_questions,
+    similarity,
+    to_retire,
+    worth,
+    worth_promoting,
+)
+from cyclealign.demonstrations import (
+    STATIC as STATIC_ARM,
+)
 from cyclealign.ranking import chance_of_lcs
-from cyclealign.records import Agreement, Demonstration
+from cyclealign.records import Agreement, Demonstration, Metric
 
 
 def demonstration(question, number, chance=0.04, tau=1.0):
@@ -61,3 +77,25 @@ def test_similarity_is_a_cosine():
     assert similarity("bake bread", "bread bake") > 0.999
     assert similarity("bake bread", "fix tyre") == 0
     assert similarity("", "") == 0
+
+
+def test_the_gain_is_taken_list_by_list_over_lists_that_both_arms_judged():
+    """Prevents a set from winning because the judge was silent on hard lists."""
+    found = {each.name: each for each in measures({STATIC_ARM: [1.0, 0.0, 0.5], NEXT: [0.5, 0.5, None]})}
+    assert (found[STATIC_ARM].value, found[NEXT].value) == (0.5, 0.5)
+    assert (found[GAIN].value, found[GAIN].count) == (0.0, 2)
+    assert worth(found) == "accuracy 0.500 with, 0.500 without, 2 lists"
+    assert GAIN not in {each.name for each in measures({STATIC_ARM: [1.0, None], NEXT: [None, 1.0]})}
+
+
+@pytest.mark.parametrize(("least", "kept"), [(0.0, True), (0.01, False), (-1.0, True)])
+def test_a_set_is_kept_if_it_gains_at_least_so_much(least, kept):
+    """Prevents a set that changes nothing from being dropped over the rounding of a mean."""
+    assert earn_their_place({GAIN: Metric(GAIN, -1e-17)}, least) is kept
+    assert earn_their_place({}, least)
+
+
+def test_a_question_is_recognised_behind_its_blanks_and_capitals():
+    """Prevents a labelled list from being shown its own answer."""
+    left = of_other_questions(POOL, "How to  BAKE bread\n")
+    assert set(POOL) - set(left) == {POOL[3]}

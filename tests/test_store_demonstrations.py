@@ -42,6 +42,19 @@ def test_a_proposal_of_an_open_round_does_not_count(store: Store) -> None:
     assert active(store) == ["asked 1"]
 
 
+def test_what_will_be_in_use_is_what_is_in_use_once_the_round_is_accepted(store: Store) -> None:
+    """Another set would be measured for the next round than the one that it shows."""
+    advance(store, "accepted", (1, 2, 3))
+    made = opened(store)
+    proposals = [(demonstration(number, tau=0.75), prompt(0).id) for number in (4, 2)]
+    store.propose_demonstrations(made.id, proposals, [demonstration(1).id])
+    foreseen = store.active_demonstrations("trial", if_accepted=made.id)
+    assert [shown.question for shown in foreseen] == ["asked 4", "asked 2", "asked 3"]
+    assert active(store) == ["asked 1", "asked 2", "asked 3"]
+    store.close_round(made.id, "me", "accepted", "")
+    assert store.active_demonstrations("trial") == foreseen
+
+
 def test_a_rolled_back_round_neither_promotes_nor_retires(store: Store) -> None:
     advance(store, "accepted", (1,))
     advance(store, "rolled_back", (2,), retired=(1,))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Exists, delete, exists, select
+from sqlalchemy import ColumnElement, Exists, delete, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from cyclealign import records, tables
@@ -33,10 +33,11 @@ class DemonstrationMemory(Database):
             retired = [{"round_id": round_id, "demonstration_id": gone} for gone in dict.fromkeys(retired_ids)]
             insert_all(session, tables.DemonstrationRetirement, retired)
 
-    def active_demonstrations(self, experiment: str) -> list[records.Demonstration]:
+    def active_demonstrations(self, experiment: str, if_accepted: int | None = None) -> list[records.Demonstration]:
         """The dynamic ones in use: promoted by an accepted round, not retired by an accepted one since; newest first.
 
-        Those of one round keep the order in which it proposed them. ``promoted_round`` is the round's number.
+        Those of one round keep the order in which it proposed them. ``promoted_round`` is the round's number. With
+        ``if_accepted``, the id of an open round: those that will be in use once that one is accepted.
         """
         promotion, promoting = tables.DemonstrationPromotion, tables.Round
         with self.reading() as session:
@@ -45,7 +46,8 @@ class DemonstrationMemory(Database):
                 .join(promotion, promotion.demonstration_id == tables.Demonstration.id)
                 .join(promoting, promoting.id == promotion.round_id)
                 .join(tables.Experiment, tables.Experiment.id == promoting.experiment_id)
-                .where(tables.Experiment.name == experiment, promoting.verdict == "accepted", ~_retired_since())
+                .where(tables.Experiment.name == experiment, _counts(promoting, if_accepted))
+                .where(~_retired_since(if_accepted))
                 .order_by(promoting.number.desc(), promotion.position)
             )
             active: dict[str, records.Demonstration] = {}
@@ -83,7 +85,13 @@ class DemonstrationMemory(Database):
         return {version for version, verdict in found if verdict == "rolled_back"} - accepted
 
 
-def _retired_since() -> Exists:
+def _counts(proposing: type[tables.Round], if_accepted: int | None) -> ColumnElement[bool]:
+    """Whether what the round proposed counts."""
+    accepted = proposing.verdict == "accepted"
+    return accepted if if_accepted is None else or_(accepted, proposing.id == if_accepted)
+
+
+def _retired_since(if_accepted: int | None) -> Exists:
     """Whether an accepted round, the promoting one or a later one of its experiment, retired the demonstration."""
     retirement, retiring = tables.DemonstrationRetirement, aliased(tables.Round)
     return exists().where(
@@ -91,7 +99,7 @@ def _retired_since() -> Exists:
         retiring.id == retirement.round_id,
         retiring.experiment_id == tables.Round.experiment_id,
         retiring.number >= tables.Round.number,
-        retiring.verdict == "accepted",
+        _counts(retiring, if_accepted),
     )
 
 
