@@ -12,14 +12,15 @@ from cyclealign.distill.outcome import Curve, Measure
 matplotlib.use("Agg")
 
 PANELS_ABREAST = 3
+ABSENT = "n/a"  # the UI shows a dash alone as a bullet
 
 
 def measure_table(measures: Sequence[Measure]) -> list[dict[str, str]]:
-    """One row an arm, one column a name, as people compare them; a dash where an arm has no such measure."""
+    """One row an arm, one column a name, as people compare them."""
     names = list(dict.fromkeys(each.name for each in measures))
     cells: dict[str, dict[str, str]] = {}
     for each in measures:
-        cells.setdefault(each.arm, dict.fromkeys(names, "-"))[each.name] = cell(each)
+        cells.setdefault(each.arm, dict.fromkeys(names, ABSENT))[each.name] = cell(each)
     return [{"arm": arm, **row} for arm, row in cells.items()]
 
 

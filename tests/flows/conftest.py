@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,31 @@ WORDS = ["bake bread", "fix a tyre", "use the pump", "use the oven", "pump it", 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory) -> Path:
     return make_model(tmp_path_factory.mktemp("tiny-model"))
+
+
+def run_command(capture: Any, *arguments: str) -> tuple[int, str, str]:
+    """``cyclealign ARGUMENTS`` in this process: exit code, standard output and standard error."""
+    from flows.cli import main
+
+    capture.readouterr()
+    before, sys.argv = sys.argv, ["cyclealign", *arguments]
+    try:
+        main()
+        code: Any = 0
+    except SystemExit as exit_:
+        code = exit_.code or 0
+    finally:
+        sys.argv = before
+    output = capture.readouterr()
+    return code, output.out, output.err
+
+
+@pytest.fixture
+def command(tmp_path, prefect_server, monkeypatch, capsys):
+    """The command line with a home of its own: ``command(*arguments)`` as `run_command`."""
+    monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+    return partial(run_command, capsys)
 
 
 @dataclass
@@ -45,20 +71,9 @@ class Bench:
         return path
 
     def command(self, *arguments: str) -> tuple[int, str]:
-        """Exit code and output of ``cyclealign ARGUMENTS``."""
-        from flows.cli import main
-
-        self.capture.readouterr()
-        before, sys.argv = sys.argv, ["cyclealign", *arguments]
-        try:
-            main()
-            code: Any = 0
-        except SystemExit as exit_:
-            code = exit_.code or 0
-        finally:
-            sys.argv = before
-        output = self.capture.readouterr()
-        return code, " ".join((output.out + output.err).split())
+        """Exit code and output of ``cyclealign ARGUMENTS``, with single blanks between words."""
+        code, output, errors = run_command(self.capture, *arguments)
+        return code, " ".join((output + errors).split())
 
     def run(self, *arguments: str) -> tuple[int, str]:
         return self.command("run", str(self.write()), *arguments)

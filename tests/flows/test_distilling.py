@@ -1,7 +1,6 @@
 """What all distillation flows share, through the command line: finding finished work, going on after a kill."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -30,28 +29,6 @@ loss = "ce"
 [[arms]]
 loss = "pld"
 """
-
-
-@pytest.fixture
-def command(tmp_path, prefect_server, monkeypatch, capsys):
-    """``cyclealign ARGUMENTS`` in this process: exit code, standard output and standard error."""
-    monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        from flows.cli import main
-
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["cyclealign", *arguments])
-        try:
-            main()
-            code = 0
-        except SystemExit as exit_:
-            code = exit_.code or 0
-        output = capsys.readouterr()
-        return code, output.out, output.err
-
-    return run
 
 
 @pytest.fixture

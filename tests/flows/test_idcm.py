@@ -1,7 +1,6 @@
 """The flow of IDCM through the command line, with the smallest settings."""
 
 import json
-import sys
 
 import pytest
 
@@ -37,31 +36,11 @@ lengths = [1, 2]
 """
 
 
-@pytest.fixture
-def command(tmp_path, prefect_server, monkeypatch, capsys):
-    monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
-
-    def run(*arguments: str) -> tuple[int, str]:
-        from flows.cli import main
-
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["cyclealign", *arguments])
-        try:
-            main()
-            code = 0
-        except SystemExit as exit_:
-            code = exit_.code or 0
-        return code, capsys.readouterr().out
-
-    return run
-
-
 def test_a_run_from_end_to_end_is_found_again(command, tmp_path, monkeypatch):
     """Prevents a flow that trains again what is there, and one that loses its modules or measures."""
     path = tmp_path / "tiny.toml"
     path.write_text(TINY)
-    code, output = command("distill", "idcm", str(path), "--json")
+    code, output, _ = command("distill", "idcm", str(path), "--json")
     assert code == 0
     run = json.loads(output)
     arms = {each["arm"] for each in run["measures"]}

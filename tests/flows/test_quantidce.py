@@ -1,9 +1,6 @@
 """QuantiDCE by its command: trained, found again, and used."""
 
 import json
-import sys
-
-import pytest
 
 TINY = """
 runs = 1
@@ -20,27 +17,6 @@ epochs = 1
 """
 
 
-@pytest.fixture
-def command(tmp_path, prefect_server, monkeypatch, capsys):
-    """``cyclealign ARGUMENTS`` in this process: exit code and output."""
-    monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
-
-    def run(*arguments):
-        from flows.cli import main
-
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["cyclealign", *arguments])
-        try:
-            main()
-            code = 0
-        except SystemExit as exit_:
-            code = exit_.code or 0
-        return code, capsys.readouterr().out
-
-    return run
-
-
 def test_a_metric_is_trained_and_scores_dialogues(command, tmp_path):
     """Prevents a job that ends with numbers and leaves nothing that can be used."""
     config, file = tmp_path / "tiny.toml", tmp_path / "dialogues.jsonl"
@@ -49,11 +25,11 @@ def test_a_metric_is_trained_and_scores_dialogues(command, tmp_path):
         json.dumps({"context": ["what about the soup tonight ?"], "response": "sure [b]tonight[/b]"}) + "\n"
     )
     assert "No metric was trained" in " ".join(command("distill", "quantidce", "score", str(file))[1].split())
-    code, output = command("distill", "quantidce", str(config), "--json")
+    code, output, _ = command("distill", "quantidce", str(config), "--json")
     assert code == 0
     measures = json.loads(output)["measures"]
     assert {each["arm"] for each in measures} >= {"MLR + KD", "MLR only", "scores only", "pairs + scores"}
-    code, output = command("distill", "quantidce", "score", str(file), "--json")
+    code, output, _ = command("distill", "quantidce", "score", str(file), "--json")
     assert code == 0
     (row,) = json.loads(output)
     assert 1 <= row["score"] <= 5
@@ -63,6 +39,6 @@ def test_a_metric_is_trained_and_scores_dialogues(command, tmp_path):
 def test_a_wrong_line_ends_in_one_message(command, tmp_path):
     file = tmp_path / "dialogues.jsonl"
     file.write_text('{"context": "no list", "response": "x"}')
-    code, output = command("distill", "quantidce", "score", str(file))
+    code, output, _ = command("distill", "quantidce", "score", str(file))
     assert code == 1
     assert "dialogues.jsonl:1" in "".join(output.split())

@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor
 from torch.nn import functional
 from transformers import (
     AutoModel,
     AutoTokenizer,
     BertConfig,
-    PreTrainedTokenizerFast,
     VisionTextDualEncoderConfig,
     VisionTextDualEncoderModel,
     ViTConfig,
@@ -25,11 +23,11 @@ from transformers.utils import logging as transformers_logging
 from cyclealign.distill.cprd.config import DistillationSettings, StudentSettings
 from cyclealign.distill.cprd.data import Pairs
 from cyclealign.distill.cprd.loss import contrastive, divergence, hardest, ranking
+from cyclealign.distill.words import word_tokenizer
 from cyclealign.errors import DistillError
 
 transformers_logging.disable_progress_bar()
 
-SPECIAL = PAD, UNK, CLS, SEP = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
 PATCHES_A_SIDE = 4
 
 
@@ -79,7 +77,8 @@ def fresh(settings: StudentSettings, pairs: Pairs, most_words: int, seed: int) -
     torch.manual_seed(seed)
     if settings.model != "tiny":
         return load(settings.model, most_words)
-    tokenizer = word_tokenizer(pairs.texts)
+    words = sorted({word for text in pairs.texts for word in text.lower().split()})
+    tokenizer = word_tokenizer(words, lowercase=True, model_input_names=["input_ids", "attention_mask"])
     side = pairs.images.shape[1]
     common = {
         "hidden_size": settings.size,
@@ -112,26 +111,6 @@ def load(model: str, most_words: int) -> DualEncoder:
             f"'{model}' is a {type(found).__name__}, not a dual encoder of images and texts (such as CLIP)."
         )
     return DualEncoder(found, tokenizer, most_words)
-
-
-def word_tokenizer(texts: tuple[str, ...]) -> PreTrainedTokenizerFast:
-    """A tokenizer of the captions' own words."""
-    words = [*SPECIAL, *sorted({word for text in texts for word in text.lower().split()})]
-    ids = {word: number for number, word in enumerate(words)}
-    made = Tokenizer(models.WordLevel(ids, unk_token=UNK))
-    made.normalizer = normalizers.Lowercase()
-    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    made.post_processor = processors.TemplateProcessing(
-        single=f"{CLS} $A {SEP}", special_tokens=[(CLS, ids[CLS]), (SEP, ids[SEP])]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=made,
-        pad_token=PAD,
-        unk_token=UNK,
-        cls_token=CLS,
-        sep_token=SEP,
-        model_input_names=["input_ids", "attention_mask"],
-    )
 
 
 class Queue:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import BertConfig, BertModel
 
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+from cyclealign.distill.words import word_tokenizer
+
 SHARPNESS = 1.7  # of the first layer's attention: enough that a token finds its twin among seventy others
 
 
@@ -26,14 +26,10 @@ class Shape:
 def save_tiny(folder: Path, texts: Iterable[str], shape: Shape) -> None:
     """Write model and tokenizer into ``folder``; every word of ``texts`` is a token."""
     words = sorted({word for text in texts for word in text.split()})
-    numbers = {word: number for number, word in enumerate([*SPECIAL, *words])}
-    tokenizer = Tokenizer(models.WordLevel(numbers, SPECIAL[1]))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    special = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token"), SPECIAL, strict=True))
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
+    tokenizer = word_tokenizer(words)
+    tokenizer.save_pretrained(folder)
     config = BertConfig(
-        vocab_size=len(words) + len(SPECIAL),
+        vocab_size=len(tokenizer),
         hidden_size=shape.hidden,
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,

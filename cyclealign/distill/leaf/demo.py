@@ -11,16 +11,15 @@ from datasets import Dataset
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss, MultipleNegativesRankingLoss
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import BertConfig, BertModel
 
 from cyclealign.distill.leaf.training import Schedule, train
 from cyclealign.distill.leaf.world import World
+from cyclealign.distill.words import word_tokenizer
 from cyclealign.files import appearing_folder
 from cyclealign.records import content_id
 
 Progress = Callable[[int, int], None]
-MARKS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 
 
 @dataclass(frozen=True)
@@ -39,9 +38,10 @@ class Recipe:
 
 def make_backbone(folder: Path, words: Sequence[str], hidden: int, layers: int, seed: int) -> Path:
     """Save a BERT with random weights and a tokenizer that knows ``words`` into ``folder``."""
-    _tokenizer(words).save_pretrained(folder)
+    tokenizer = word_tokenizer(words, model_max_length=32)
+    tokenizer.save_pretrained(folder)
     config = BertConfig(
-        vocab_size=len(MARKS) + len(words),
+        vocab_size=len(tokenizer),
         hidden_size=hidden,
         intermediate_size=2 * hidden,
         num_hidden_layers=layers,
@@ -54,15 +54,6 @@ def make_backbone(folder: Path, words: Sequence[str], hidden: int, layers: int, 
         torch.manual_seed(seed)
         BertModel(config).save_pretrained(folder)
     return folder
-
-
-def _tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
-    """One token a word."""
-    core = Tokenizer(models.WordLevel({word: n for n, word in enumerate([*MARKS, *words])}, unk_token=MARKS[1]))
-    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    core.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    marks = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token"), MARKS, strict=True))
-    return PreTrainedTokenizerFast(tokenizer_object=core, model_max_length=32, **marks)
 
 
 def demo_backbone(cache: Path, seed: int) -> Path:

@@ -7,20 +7,19 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor, nn
-from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
 from transformers.utils import logging as transformers_logging
 
 from cyclealign.distill.quantidce import world
 from cyclealign.distill.quantidce.config import EncoderSettings
 from cyclealign.distill.quantidce.data import Scored
+from cyclealign.distill.words import word_tokenizer
 from cyclealign.errors import DistillError
 
 transformers_logging.disable_progress_bar()
 
 HEAD, SETTINGS = "head.safetensors", "metric.json"
-SPECIAL = PAD, UNK, CLS, SEP = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
 # From fresh weights in a minute: one layer, larger first weights than BERT's own, no dropout.
 TINY = {
     "hidden_size": 96,
@@ -92,7 +91,10 @@ def fresh(settings: EncoderSettings, seed: int) -> Metric:
     """
     torch.manual_seed(seed)
     if settings.model == "tiny":
-        tokenizer = tiny_tokenizer()
+        inputs = ["input_ids", "token_type_ids", "attention_mask"]
+        tokenizer = word_tokenizer(
+            world.vocabulary(), lowercase=True, punctuation=True, truncation_side="left", model_input_names=inputs
+        )
         config = BertConfig(vocab_size=len(tokenizer), **{**TINY, **settings.sizes})
         config._attn_implementation = "eager"
         encoder: Any = BertModel(config)
@@ -127,26 +129,3 @@ def load(folder: Path) -> Metric:
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise DistillError(f"{folder} holds no coherence metric that can be read: {error}") from error
     return metric.eval()
-
-
-def tiny_tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer of the made world's words, with BERT's special tokens."""
-    words = [*SPECIAL, *world.vocabulary()]
-    ids = {word: number for number, word in enumerate(words)}
-    made = Tokenizer(models.WordLevel(ids, unk_token=UNK))
-    made.normalizer = normalizers.Lowercase()
-    made.pre_tokenizer = pre_tokenizers.Whitespace()
-    made.post_processor = processors.TemplateProcessing(
-        single=f"{CLS} $A {SEP}",
-        pair=f"{CLS} $A {SEP} $B:1 {SEP}:1",
-        special_tokens=[(CLS, ids[CLS]), (SEP, ids[SEP])],
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=made,
-        pad_token=PAD,
-        unk_token=UNK,
-        cls_token=CLS,
-        sep_token=SEP,
-        truncation_side="left",
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-    )

@@ -10,6 +10,7 @@ from transformers import ViltConfig, ViltForImageAndTextRetrieval
 
 from cyclealign.distill.cprd import data, evaluate, predict, student, teacher
 from cyclealign.distill.cprd.config import DataSettings, DistillationSettings, StudentSettings, TeacherSettings
+from cyclealign.distill.words import word_tokenizer
 from cyclealign.errors import DistillError
 
 SMALL = DataSettings(train=24, test=8, side=16)
@@ -77,7 +78,8 @@ def test_the_queue_keeps_the_newest_and_no_gradient():
 
 def test_a_real_cross_encoder_scores_all_pairs(splits, tmp_path):
     """Prevents loading code that nobody ever ran: a ViLT made here, saved, and loaded as a user's would be."""
-    tokenizer = student.word_tokenizer(splits.train.texts)
+    words = {word for text in splits.train.texts for word in text.split()}
+    tokenizer = word_tokenizer(sorted(words), lowercase=True, model_input_names=["input_ids", "attention_mask"])
     config = ViltConfig(
         vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
         image_size=16, patch_size=8, max_image_length=-1, max_position_embeddings=16,
