@@ -84,10 +84,10 @@ size = 96
 """
 
 
-def drawn_config(runs: int) -> str:
-    """The demo's config with as many runs."""
+def drawn_config(runs: int, seed: int) -> str:
+    """The demo's config with as many runs, and other scenes for another seed."""
     demo = (ROOT / "flows" / "configs" / "cprd-demo.toml").read_text(encoding="utf-8")
-    return re.sub(r"(?m)^runs = .*$", f"runs = {runs}", demo)
+    return re.sub(r"(?m)^runs = .*$", f"runs = {runs}\nseed = {seed}", demo)
 
 
 def main() -> None:
@@ -96,6 +96,7 @@ def main() -> None:
     parser.add_argument("--world", choices=("emoji", "drawn"), default="emoji")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=0, help="Of the drawn world.")
     parser.add_argument("--home", type=Path, help="Keep the runs here; what is there is not done again.")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
@@ -107,7 +108,7 @@ def main() -> None:
         home.mkdir(parents=True, exist_ok=True)
         config = home / "cprd.toml"
         emoji = given.world == "emoji"
-        config.write_text(emoji_config(source, home, given.runs) if emoji else drawn_config(given.runs))
+        config.write_text(emoji_config(source, home, given.runs) if emoji else drawn_config(given.runs, given.seed))
         command = [sys.executable, "-m", "flows.cli", "distill", "cprd", str(config), *(["--json"] * given.json)]
         environment = {**os.environ, "CYCLEALIGN_HOME": str(home), "HF_HUB_OFFLINE": "1"}
         sys.exit(subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode)
