@@ -6,95 +6,36 @@ sampled lists, the verdicts by imagined ones. No judge is asked, and nothing is 
 """
 
 import asyncio
-import json
-import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
-from cyclealign.asking import Asker, every
-from cyclealign.budget import characters_of, longest_reply
+from cyclealign.asking import every
 from cyclealign.config import ExperimentConfig
 from cyclealign.policy import Answer, as_candidates, distinct
 from cyclealign.prices import Price
 from cyclealign.records import (
     Adapter,
-    CallPurpose,
     Candidate,
     Demonstration,
-    JudgeCall,
     Prompt,
-    Reply,
     Round,
     RoundPlan,
-    Spending,
     seed_from,
 )
 from flows.calling import known_price
 from flows.examining import duel
+from flows.imagining import CHARACTERS_PER_TOKEN, Counting, Estimate, imagined
 from flows.opening import plan_round
 from flows.progress import tell
 from flows.teaching import ranking_job
 from flows.weighing import accuracy_arms, accuracy_on, labelled_lists
 from flows.workshop import Job, Workshop, as_opened, open_workshop
 
-CHARACTERS_PER_TOKEN = 4.0  # of English prose, by the tokenizers in use
-JSON_CHARACTERS_PER_TOKEN = 2.5
-FORMAT_TOKENS = 8  # that the chat format adds to two messages
 FILLER_SHARE = 0.6  # of policy.max_new_tokens, where the policy is not asked
 # A round's training makes the same draw go another way at so many of the tokens (3.6 % in the demo, three rounds). An
 # answer that it leaves as it was is a tie with the parent's, and asks nothing.
 CHANGED_TOKENS = 0.036
 GOLDEN = (5**0.5 - 1) / 2  # multiples of it spread evenly over [0, 1)
-IMAGINED_NOISE = 0.5  # of the imagined judge, against differences of up to 1
-
-
-@dataclass
-class Estimate:
-    """What is foreseen, by round and purpose of the calls; and what it would be with more demonstrations.
-
-    ``if_shown``: all of it if dynamic demonstrations turn out to earn their place; None where that is no question.
-    """
-
-    price: Price
-    rows: dict[tuple[int, CallPurpose], Spending] = field(default_factory=dict)
-    if_shown: Spending | None = None
-
-    def add(self, number: int, call: JudgeCall, prompt_tokens: int, completion_tokens: int) -> None:
-        """Count one call."""
-        cost = Spending(1, prompt_tokens + completion_tokens, self.price.of(prompt_tokens, completion_tokens))
-        key = (number, call.purpose)
-        self.rows[key] = self.rows.get(key, Spending()) + cost
-
-    @property
-    def total(self) -> Spending:
-        """All of it."""
-        return sum(self.rows.values(), Spending())
-
-
-@dataclass(frozen=True)
-class Counting:
-    """How many tokens a request and a reply have."""
-
-    prompt: Callable[[JudgeCall], int]
-    reply: Callable[[str], int]
-
-    @classmethod
-    def of(cls, shop: Workshop) -> "Counting":
-        """By the simulated judge's own rule; as this model counted earlier requests; or as English usually counts."""
-        if shop.config.judge.kind == "simulated":
-            from cyclealign.demo.judge_mind import count_tokens
-
-            return cls(lambda call: sum(count_tokens(each["content"]) for each in call.messages), count_tokens)
-        seen = shop.store.prompt_tokens_seen(shop.config.judge.model)
-        if seen:
-            ratio = sum(tokens for _, tokens in seen) / max(1, sum(characters for characters, _ in seen))
-            return cls(lambda call: round(characters_of(call) * ratio), count_json)
-        return cls(lambda call: round(characters_of(call) / CHARACTERS_PER_TOKEN) + FORMAT_TOKENS, count_json)
-
-
-def count_json(text: str) -> int:
-    """Tokens of a short JSON reply: labels and signs make short ones."""
-    return max(1, round(len(text) / JSON_CHARACTERS_PER_TOKEN))
 
 
 class Filler:
@@ -235,22 +176,6 @@ def dynamic_after(shop: Workshop, first: Round, samples: list[list[Answer]], num
                 texts = tuple(each.text for each in row)
                 found.append(Demonstration.of(prompt.text, texts, "dynamic", promoted_round=earlier))
     return found
-
-
-def imagined(found: Estimate, number: int, asked: set[str], counting: Counting) -> Asker:
-    """A judge that counts what it is asked for the first time, and ranks by a whim for each text and request."""
-
-    async def asker(call: JudgeCall) -> Reply:
-        draw = random.Random(call.key)
-        whim = {item: random.Random(item).random() + draw.gauss(0, IMAGINED_NOISE) for _, item in call.shown}
-        labels = [label for label, item in sorted(call.shown, key=lambda pair: whim[pair[1]])]
-        text = json.dumps({"ranking": labels})
-        if call.key not in asked:
-            asked.add(call.key)
-            found.add(number, call, counting.prompt(call), min(longest_reply(call), counting.reply(text)))
-        return Reply(text, "imagined", 0, 0, 0.0, 0.0)
-
-    return asker
 
 
 def estimate_rows(found: Estimate) -> list[dict[str, str | int | float]]:
