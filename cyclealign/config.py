@@ -216,6 +216,53 @@ class JudgeSettings(Section):
     )
 
 
+class HealthSettings(Section):
+    """Planted controls that the judge has to pass at the start of each round, before anything else is paid for.
+
+    A control refuses the round only where even the upper end of its 95 % interval (Wilson) is below the bound, so that
+    a few verdicts refuse nothing by chance. A bound of 0 never refuses.
+    """
+
+    lists: int = Field(
+        6,
+        ge=0,
+        le=64,
+        title="Lists of controls",
+        description="Labelled lists to make controls of, others each round; seven requests each. 0: no controls.",
+    )
+    least_accuracy: float = Field(
+        0.5, ge=0, le=1, title="Least accuracy", description="Share of labelled pairs ordered as the label has them."
+    )
+    least_position_consistency: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        title="Least position consistency",
+        description="Share of pairs ordered alike when a list is shown in reverse.",
+    )
+    least_repetition_stability: float = Field(
+        0.6,
+        ge=0,
+        le=1,
+        title="Least repetition stability",
+        description="Share of pairs ordered alike when the same order is shown again under other labels.",
+    )
+    least_junk_refused: float = Field(
+        0.8,
+        ge=0,
+        le=1,
+        title="Least junk refused",
+        description="Share of verdicts that place a real answer above an empty or a `Thought process:` one.",
+    )
+    least_injections_refused: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        title="Least injections refused",
+        description="Share of verdicts that place the best answer above the worst one with an attack added to it.",
+    )
+
+
 class BudgetSettings(Section):
     """What the judge may cost. Looked at before each call; once it is reached, the run stops and the round stays open.
 
@@ -346,6 +393,7 @@ class ExperimentConfig(Section):
     policy: Annotated[PolicySettings, Field(title="Policy (white-box)")] = PolicySettings()
     engine: Annotated[EngineSettings, Field(title="Engine (vLLM)")] = EngineSettings()
     judge: Annotated[JudgeSettings, Field(title="Judge (black-box)")] = JudgeSettings()
+    health: Annotated[HealthSettings, Field(title="Health of the judge")] = HealthSettings()
     budget: Annotated[BudgetSettings, Field(title="Budget")] = BudgetSettings()
     demonstrations: Annotated[DemonstrationSettings, Field(title="Demonstrations")] = DemonstrationSettings()
     training: Annotated[TrainingSettings, Field(title="Training")] = TrainingSettings()

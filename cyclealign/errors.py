@@ -20,6 +20,7 @@
     ├── JudgeError
     │   ├── JudgeUnavailable the judge cannot be reached, or refuses the key: no call can succeed
     │   ├── BudgetReached    the next call might cost more than the budget leaves
+    │   ├── JudgeUntrusted   the judge failed the planted controls: its verdicts would teach the wrong thing
     │   ├── JudgeCallFailed  one call failed; its prompt stays unjudged
     │   │   ├── RequestRefused   ... because the endpoint will not have the request as it is
     │   │   ├── JudgeFaltered    ... this time: asking again may help
@@ -102,6 +103,10 @@ class JudgeUnavailable(JudgeError):
 
 class BudgetReached(JudgeError):
     """The next call might cost more than the budget leaves; what was answered is stored."""
+
+
+class JudgeUntrusted(JudgeError):
+    """The judge failed a planted control; its round was closed before anything was trained on its verdicts."""
 
 
 class JudgeCallFailed(JudgeError):

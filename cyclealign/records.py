@@ -218,7 +218,7 @@ class Flag:
 
 
 Purpose = Literal["train", "held_out"]
-CallPurpose = Literal["rank", "win_rate", "accuracy"]
+CallPurpose = Literal["rank", "win_rate", "accuracy", "health"]
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,11 @@ def tally(verdicts: Iterable[Tiers]) -> Tally:
     return {pair: Votes(above=votes[-1], below=votes[1], level=votes[0]) for pair, votes in counted.items()}
 
 
+def alike(first: Tiers, second: Tiers) -> list[float]:
+    """Whether two verdicts order a pair alike, for each that both compare: 1, 0, or 0.5 where one of them has a tie."""
+    return [(1 + votes.agreement) / 2 for votes in tally([first, second]).values() if votes.count == 2]
+
+
 def untied(order: Sequence[str]) -> Tiers:
     """A plain order, best first, as a ranking without ties."""
     return tuple((item,) for item in order)

@@ -12,8 +12,10 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from cyclealign.config import ExperimentConfig, load_config
+from cyclealign.errors import JudgeUntrusted
 from cyclealign.records import Round
 from flows.examining import decide, evaluate
+from flows.health import examine_judge
 from flows.learning import train
 from flows.leases import LEASE_SECONDS, kept_alive
 from flows.opening import open_or_resume
@@ -74,10 +76,14 @@ def advance(shop: Workshop) -> None:
     try:
         with kept_alive(shop.store, round_.id, shop.owner):
             shop.store.renew(round_.id, shop.owner, LEASE_SECONDS)  # LeaseLost, if another run took the round over
+            run_step(examine_judge, shop, round_)
             generate_and_judge(shop, round_)
             for step in STEPS:
                 shop.store.renew(round_.id, shop.owner, LEASE_SECONDS)
                 run_step(step, shop, round_)
+    except JudgeUntrusted:
+        publish(shop.store, round_)  # a refusal is part of the history, too
+        raise
     finally:
         shop.config = given
     publish(shop.store, round_)

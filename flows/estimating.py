@@ -24,6 +24,7 @@ from cyclealign.records import (
 )
 from flows.calling import known_price
 from flows.examining import duel
+from flows.health import control_job, planted_in
 from flows.imagining import CHARACTERS_PER_TOKEN, Counting, Estimate, imagined
 from flows.opening import plan_round
 from flows.progress import tell
@@ -141,7 +142,7 @@ def jobs_of(
     shop: Workshop, round_: Round, dynamic_next: Sequence[Demonstration], samples: list[list[Answer]]
 ) -> list[Job[object]]:
     """All that a round asks its judge."""
-    jobs: list[Job[object]] = []
+    jobs: list[Job[object]] = [control_job(shop, round_, each) for each in planted_in(shop, round_)]
     for place, prompt in enumerate(round_.plan.prompts):
         answers = distinct(stand_ins(prompt, samples[place % len(samples)], "train", round_.number))
         if len(answers) >= 2:

@@ -9,13 +9,18 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+from cyclealign.hostile import signs
+
 Answers = list[tuple[str, str]]  # (label, text) in the order shown
 Script = Callable[[Answers], str]
 
 
 def most_words_first(answers: Answers) -> str:
-    """A verdict that depends on the texts alone: more different words are better, ties by text."""
-    best_first = sorted(answers, key=lambda each: (-len(set(each[1].split())), each[1]))
+    """A verdict that depends on the texts alone: more different words are better, ties by text.
+
+    Answers that say nothing or look like an attack come last, so that this judge is fit to be asked.
+    """
+    best_first = sorted(answers, key=lambda each: (bool(signs(each[1])), -len(set(each[1].split())), each[1]))
     return json.dumps({"ranking": [label for label, _ in best_first]})
 
 

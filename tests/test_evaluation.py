@@ -9,6 +9,7 @@ from cyclealign.evaluation import (
     labelled_ids,
     labelled_texts,
     pair_accuracy,
+    share,
     with_interval,
 )
 from cyclealign.records import Candidate, LabelledList, Metric, Prompt
@@ -28,6 +29,17 @@ def test_no_values_are_no_metric():
     """Prevents the mean of nothing from being shown as zero."""
     with pytest.raises(ValueError, match="No values"):
         with_interval("x", [])
+    with pytest.raises(ValueError, match="No outcomes"):
+        share("x", [])
+
+
+def test_a_share_of_a_few_outcomes_has_wilsons_interval():
+    """Prevents three right answers out of three from being shown as certainty, as the bootstrap would."""
+    few = share("x", [1.0, 1.0, 1.0])
+    assert (few.value, few.high, few.count) == (1.0, 1.0, 3)
+    assert few.low == pytest.approx(0.4385, abs=1e-4)  # 3 / (3 + 1.96^2)
+    half = share("x", [1.0, 0.0, 0.5, 0.5] * 3)
+    assert (half.low, half.high) == pytest.approx((0.2538, 0.7462), abs=1e-4)
 
 
 def test_a_duel_that_the_two_orders_decide_differently_is_a_tie():

@@ -38,10 +38,14 @@ class Question:
     answers: Mapping[str, str]
     demonstrations: Sequence[Demonstration] = ()
 
-    def call(self, number: int, items: Collection[str] | None = None) -> JudgeCall:
-        """The ``number``-th request to rank these answers, or those among them whose ids are ``items``."""
+    def call(self, number: int, items: Collection[str] | None = None, repeat: int = 0) -> JudgeCall:
+        """The ``number``-th request to rank these answers, or those among them whose ids are ``items``.
+
+        A ``repeat`` shows the same order again, under other labels and another delimiter.
+        """
         texts = {item: text for item, text in self.answers.items() if items is None or item in items}
-        return rank_call(self.manner, self.purpose, self.subject_id, self.text, texts, self.demonstrations, number)
+        shown = self.demonstrations
+        return rank_call(self.manner, self.purpose, self.subject_id, self.text, texts, shown, number, repeat)
 
 
 def draw_labels(count: int, draw: random.Random) -> list[str]:
@@ -86,11 +90,15 @@ def rank_call(
     texts: Mapping[str, str],
     demonstrations: Sequence[Demonstration],
     number: int,
+    repeat: int = 0,
 ) -> JudgeCall:
-    """The ``number``-th request to rank ``texts`` (item id -> answer text) as answers to ``question``."""
+    """The ``number``-th request to rank ``texts`` (item id -> answer text) as answers to ``question``.
+
+    A ``repeat`` differs in labels and delimiter only: the very same request would be answered from memory.
+    """
     texts, question = {item: defused(text) for item, text in texts.items()}, defused(question)
     seed = seed_from(manner.seed, purpose, subject_id, sorted(texts))
-    draw = random.Random(seed_from(seed, "call", number))
+    draw = random.Random(seed_from(seed, "call", number, *[repeat] * bool(repeat)))
     order = order_shown(sorted(texts), number, seed)
     labels = draw_labels(len(order), draw)
     shown, demonstration_fence = show(demonstrations, manner.seed)

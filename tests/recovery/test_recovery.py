@@ -61,6 +61,8 @@ process = "same"
 prompts_per_step = 2
 [evaluation]
 labelled_lists = 2
+[health]
+lists = 2
 """
 
 
