@@ -229,6 +229,8 @@ def print_detail(detail: dict[str, Any]) -> None:
     """A round as a person reads it: what it used, then each prompt with its answers, the judge's best first."""
     summary = detail["summary"]
     console.rule(f"{summary['experiment']}, round {summary['number']}: {summary['verdict'] or 'open'}")
+    if summary["reason"]:
+        console.print(plain_text(summary["reason"]), markup=False, highlight=False)
     for template in detail["templates"]:
         console.print(f"template {template['name']}: version {template['hash'][:12]}")
     for about, words in detail["notes"].items():
@@ -238,9 +240,20 @@ def print_detail(detail: dict[str, Any]) -> None:
     for metric in detail["metrics"]:
         span = "" if metric["low"] is None else f"  [{metric['low']:.3f}, {metric['high']:.3f}]"
         console.print(f"{metric['name']}: {metric['value']:.3f}{span} {metric['unit']}", markup=False, highlight=False)
+    if summary["verdict"] and not any(prompt["candidates"] for prompt in detail["prompts"]):
+        print_controls(detail["controls"])
+        return
     for prompt in detail["prompts"]:
         if prompt["purpose"] == "train":
             print_prompt(prompt)
+
+
+def print_controls(controls: list[dict[str, Any]]) -> None:
+    """What the judge was asked, and replied, in a round that was refused for it."""
+    for each in controls:
+        console.print(f"\n> control: {each['control']}", markup=False, highlight=False)
+        console.print(plain_text(each["asked"]), markup=False, highlight=False)
+        console.print(f"  reply: {plain_text(each['reply'])}", markup=False, highlight=False)
 
 
 def print_prompt(prompt: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ import pytest
 from cyclealign.errors import NoSuchExperiment
 from cyclealign.records import LabelledList, Message, Prompt
 from cyclealign.store import Store
-from tests.store_values import opened, prompt, prompts
+from tests.store_values import answers, opened, prompt, prompts
 
 
 def test_counts_what_is_new_to_the_set(store: Store) -> None:
@@ -52,10 +52,25 @@ def test_unused_are_those_that_no_round_has_drawn_whatever_its_verdict(store: St
     store.add_prompts("set", [(each, "train") for each in prompts(0, 6)], "file")
     for number, verdict in enumerate(("accepted", "rolled_back")):
         made = opened(store, drawn=prompts(2 * number, 2 * number + 2), held_out=())
+        store.add_candidates(made.id, answers(made, prompt(2 * number)))
         store.close_round(made.id, "me", verdict, "")
     opened(store, drawn=[prompt(4)], held_out=())
     assert store.unused_prompts("set", "trial") == [prompt(5)]
     assert store.unused_prompts("set", "other") == sorted(prompts(0, 6), key=lambda each: each.id)
+
+
+def test_a_round_that_was_refused_before_anything_was_answered_has_used_no_prompts(store: Store) -> None:
+    """A judge that is refused every night would eat up the whole set, and a retried run would end well on a refusal."""
+    store.add_prompts("set", [(each, "train") for each in prompts(0, 4)], "file")
+    refused = opened(store, owner="host/run", drawn=prompts(0, 2), held_out=())
+    store.close_round(refused.id, "host/run", "rolled_back", "refused before training")
+    assert len(store.unused_prompts("set", "trial")) == 4
+    assert store.closed_by("trial", "run") == 0
+    again = opened(store, owner="host/run", drawn=prompts(0, 2), held_out=())
+    store.add_candidates(again.id, answers(again, prompt(0)))
+    store.close_round(again.id, "host/run", "rolled_back", "worse")
+    assert len(store.unused_prompts("set", "trial")) == 2
+    assert store.closed_by("trial", "run") == 1
 
 
 def test_unknown_set_names_the_known_ones(store: Store) -> None:

@@ -41,7 +41,8 @@ class HistoryMemory(Database):
 
         Keys: ``summary`` (as in the history), ``settings``, ``seed``, ``prompts`` (each with its candidates, rankings,
         agreement and review), ``demonstrations`` (``in_use``, ``promoted``, ``retired``), ``templates``, ``notes``,
-        ``parent_adapter``, ``adapter``, ``metrics``, ``steps``, ``failed_calls``, ``unreadable_replies``.
+        ``parent_adapter``, ``adapter``, ``metrics``, ``steps``, ``failed_calls``, ``unreadable_replies``,
+        ``controls`` (what was planted to examine the judge, and its replies).
 
         Raises:
             NoSuchExperiment: there is no such experiment or round; the message names those that there are.
@@ -130,6 +131,7 @@ def _details(session: Session, row: tables.Round) -> Values:
         "steps": _steps(session, row.id),
         "failed_calls": _failed_calls(session, row.id),
         "unreadable_replies": read_problems(session, row.id),
+        "controls": _controls(session, row.id),
     }
 
 
@@ -228,3 +230,14 @@ def _failed_calls(session: Session, round_id: int) -> list[Values]:
     )
     names = ("key", "purpose", "subject_id", "model", "error", "reply", "attempts")
     return [{name: getattr(row, name) for name in names} for row in found]
+
+
+def _controls(session: Session, round_id: int) -> list[Values]:
+    """The requests that examined the judge, each with what it was asked last and what it replied."""
+    call = tables.JudgeCall
+    found = session.scalars(
+        select(call)
+        .where(call.round_id == round_id, call.purpose == "health", call.status == "answered")
+        .order_by(call.subject_id, call.id)
+    )
+    return [{"control": row.subject_id, "asked": row.messages[-1]["content"], "reply": row.reply} for row in found]

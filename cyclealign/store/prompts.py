@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from cyclealign import records, tables
 from cyclealign.errors import NoSuchExperiment
 from cyclealign.store.connecting import Database
-from cyclealign.store.writing import insert_new
+from cyclealign.store.writing import insert_new, refused
 
 
 class PromptSetSize(NamedTuple):
@@ -88,6 +88,8 @@ class PromptMemory(Database):
     def unused_prompts(self, set_name: str, experiment: str) -> list[records.Prompt]:
         """The train prompts, by id, that no round of the experiment has drawn, whatever became of that round.
 
+        A round that was refused before anything was answered has used none.
+
         Raises:
             NoSuchExperiment: there is no such set.
         """
@@ -95,7 +97,7 @@ class PromptMemory(Database):
             select(tables.RoundPrompt.prompt_id)
             .join(tables.Round, tables.Round.id == tables.RoundPrompt.round_id)
             .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
-            .where(tables.Experiment.name == experiment)
+            .where(tables.Experiment.name == experiment, ~refused())
         )
         with self.reading() as session:
             members = _members(_known_set_id(session, set_name), "train")

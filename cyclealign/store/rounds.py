@@ -11,7 +11,7 @@ from cyclealign import records, tables
 from cyclealign.errors import ExperimentBusy, LeaseLost, NoSuchExperiment
 from cyclealign.store.connecting import Database
 from cyclealign.store.plans import read_adapter, read_round, write_plan
-from cyclealign.store.writing import insert_new, now
+from cyclealign.store.writing import insert_new, now, refused
 
 Verdict = Literal["accepted", "rolled_back"]
 
@@ -108,13 +108,16 @@ class RoundMemory(Database):
                 raise LeaseLost(_who_took(session, round_id))
 
     def closed_by(self, experiment: str, run: str) -> int:
-        """How many rounds of the experiment were closed by owners whose names end with ``/run``."""
+        """How many rounds of the experiment were closed by owners whose names end with ``/run``.
+
+        A refused round is none of them: a run that is retried would else end well on it.
+        """
         with self.reading() as session:
             count = session.scalar(
                 select(func.count(tables.Round.id))
                 .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
                 .where(tables.Experiment.name == experiment, tables.Round.status == "closed")
-                .where(tables.Round.owner.endswith(f"/{run}", autoescape=True))
+                .where(tables.Round.owner.endswith(f"/{run}", autoescape=True), ~refused())
             )
             return count or 0
 

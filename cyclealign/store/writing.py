@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Dialect, select
+from sqlalchemy import ColumnElement, Dialect, and_, exists, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -72,3 +72,9 @@ def require_open(session: Session, round_id: int) -> None:
 def experiment_of(round_id: int) -> ColumnElement[int]:
     """The experiment of a round, as a subquery."""
     return select(tables.Round.experiment_id).where(tables.Round.id == round_id).scalar_subquery()
+
+
+def refused() -> ColumnElement[bool]:
+    """The condition on a round that it was rolled back before its policy had answered anything."""
+    answered = exists().where(tables.Candidate.round_id == tables.Round.id)
+    return and_(func.coalesce(tables.Round.verdict, "") == "rolled_back", ~answered)

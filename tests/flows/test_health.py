@@ -77,6 +77,9 @@ def test_an_unfit_judge_is_refused_before_anything_is_generated(gated, script, c
     assert control in row["notes"]["health"]
     assert not any(each["candidates"] for each in row["prompts"])
     assert set(purposes(gated)) == {(1, "health")}
+    shown = gated.command("history", "bench", "--round", "1")[1]
+    assert shown.count("> control: junk") == 2 * LISTS
+    assert "refused before training" in shown
 
 
 def test_a_refused_experiment_goes_on_once_the_judge_is_mended(gated):
@@ -87,8 +90,9 @@ def test_a_refused_experiment_goes_on_once_the_judge_is_mended(gated):
     code, output = gated.run()
     assert code == 0, output
     assert [row["verdict"] is not None for row in gated.rounds()] == [True, True]
-    assert "health_junk" in gated.rounds()[1]["metrics"]
     assert not gated.rounds()[1]["notes"]
+    drawn = [{each["id"] for each in detail(number)["prompts"] if each["purpose"] == "train"} for number in (1, 2)]
+    assert drawn[0] == drawn[1]
 
 
 def test_an_examination_that_was_cut_off_goes_on_and_asks_nothing_again(gated):
