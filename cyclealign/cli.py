@@ -1,7 +1,7 @@
 """The commands that need no flow: prompts, templates, history. `flows.cli` adds those that run something."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +24,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 prompts = typer.Typer(no_args_is_help=True, help="Prompts to align on, and the judge's templates.")
 app.add_typer(prompts, name="prompts")
 console = Console()
-ROUNDS_ABREAST = 3
+COLUMNS_ABREAST = 3
 COLUMNS_AT_MOST = 5
 
 Folder = Annotated[Path, typer.Option("--folder", help="The folder of templates.")]
@@ -140,16 +140,21 @@ def print_rounds(store: Store, experiment: str | None) -> None:
 
 
 def rounds_tables(title: str, rounds: list[dict[str, Any]]) -> Iterator[Table]:
-    """Rich tables with a column a round, a few rounds a table, so that they fit a terminal."""
-    rows = round_table(rounds)
-    for start in range(0, len(rows), ROUNDS_ABREAST):
-        some = rows[start : start + ROUNDS_ABREAST]
-        table = Table(title=f"Experiment {title}", title_justify="left")
-        table.add_column("round")
+    """Rich tables of an experiment's rounds."""
+    return abreast(f"Experiment {title}", round_table(rounds))
+
+
+def abreast(title: str, rows: Sequence[Mapping[str, str]]) -> Iterator[Table]:
+    """Rich tables with a column a row, headed by its first cell, a few abreast, so that they fit a terminal."""
+    for start in range(0, len(rows), COLUMNS_ABREAST):
+        some = rows[start : start + COLUMNS_ABREAST]
+        head, *names = some[0]
+        table = Table(title=title, title_justify="left")
+        table.add_column(head)
         for row in some:
-            table.add_column(row["round"], justify="right")
-        for name in [each for each in some[0] if each != "round"]:
-            table.add_row(name, *[row[name] for row in some])
+            table.add_column(escape(row[head]), justify="right")
+        for name in names:
+            table.add_row(name, *[escape(row[name]) for row in some])
         yield table
 
 

@@ -73,6 +73,9 @@ def round_table(rounds: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
             "LCS / chance": _against_chance(each["metrics"]),
             "judge accuracy": interval(each["metrics"].get("judge_accuracy")),
             "gain by next dynamic": interval(each["metrics"].get("demonstrations_gain")),
+            "labels / junk / injection": beside(each["metrics"], "health_accuracy", "health_junk", "health_injection"),
+            "repeat / position": beside(each["metrics"], "health_repeat", "judge_position_consistency"),
+            "first / length bias": beside(each["metrics"], "judge_first_bias", "judge_length_bias"),
             "win rate": interval(each["metrics"].get("win_rate")),
             "gold quality": interval(each["metrics"].get("gold_quality")),
             "judge calls": f"{each['judge_calls'] or 0:,}",
@@ -89,6 +92,13 @@ def interval(metric: Any) -> str:
     if metric is None:
         return "n/a"  # a dash alone would be shown as a bullet
     return f"{metric.value:.2f}" if metric.low is None else f"{metric.value:.2f} [{metric.low:.2f}, {metric.high:.2f}]"
+
+
+def beside(metrics: Mapping[str, Any], *names: str) -> str:
+    """Several values in one cell; one that was not measured is a dash, and without any there is none."""
+    if not any(name in metrics for name in names):
+        return "n/a"
+    return " / ".join(f"{metrics[name].value:.2f}" if name in metrics else "-" for name in names)
 
 
 def _against_chance(metrics: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from cyclealign.config import ExperimentConfig, load_config
 from cyclealign.errors import JudgeUntrusted
 from cyclealign.records import Round
 from flows.examining import decide, evaluate
-from flows.health import examine_judge
+from flows.health import examine_judge, watch_judge
 from flows.learning import train
 from flows.leases import LEASE_SECONDS, kept_alive
 from flows.opening import open_or_resume
@@ -35,7 +35,8 @@ FORM = load_config(Path(__file__).parent / "configs" / "demo.toml").model_copy(u
 P = ParamSpec("P")
 T = TypeVar("T")
 Step = Callable[[Workshop, Round], int | str]
-STEPS: tuple[Step, ...] = (agree, review, teach, train, evaluate, decide)  # after generating and judging
+# After generating and judging.
+STEPS: tuple[Step, ...] = (watch_judge, agree, review, teach, train, evaluate, decide)
 
 
 @flow(name="align", flow_run_name="align-{config.experiment}", persist_result=False, validate_parameters=True)

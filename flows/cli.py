@@ -16,6 +16,7 @@ from cyclealign.cli import app, console, print_rounds
 from cyclealign.config import ExperimentConfig, checked, load_config
 from cyclealign.errors import CycleAlignError
 from cyclealign.files import home
+from cyclealign.judges_command import judges
 from cyclealign.review_command import review
 from flows.distill_command import distill
 
@@ -126,6 +127,7 @@ def estimate(
     console.print(table)
 
 
+app.command("judges")(judges)
 app.command("review")(review)
 app.command("distill")(distill)
 

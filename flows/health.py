@@ -1,4 +1,4 @@
-"""The judge is examined before a round pays for anything else: planted controls, and a refusal where it fails them."""
+"""The judge is examined before a round pays for anything else, and watched by what it then said of the answers."""
 
 import logging
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from cyclealign import demonstrations
 from cyclealign.asking import Asker
 from cyclealign.errors import JudgeUntrusted
-from cyclealign.judging import Question, controls
+from cyclealign.judging import Question, biases, controls
 from cyclealign.records import Demonstration, Metric, Round
 from flows.teaching import manner_of, question_of
 from flows.workshop import Job, Workshop
@@ -121,3 +121,11 @@ def refuse(shop: Workshop, round_: Round, failed: list[str]) -> None:
         f"`cyclealign history {round_.experiment} --round {round_.number}` shows what '{shop.config.judge.model}' made "
         "of the controls. Mend prompts/rank.jinja, take another judge, or set another bound; then run again."
     )
+
+
+def watch_judge(shop: Workshop, round_: Round) -> int:
+    """Measure the judge's steadiness and biases on its own verdicts of this round; returns how many figures."""
+    texts = {each.id: each.text for row in shop.store.candidates(round_.id).values() for each in row}
+    found = biases.biases(biases.seen(shop.store.answered_calls(round_.id, "rank")), texts)
+    shop.store.put_metrics(round_.id, found)
+    return len(found)

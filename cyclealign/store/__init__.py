@@ -14,6 +14,7 @@ from cyclealign.store.connecting import database_url
 from cyclealign.store.demonstrations import DemonstrationMemory
 from cyclealign.store.distillations import DistillationMemory
 from cyclealign.store.history import HistoryMemory
+from cyclealign.store.judges import JudgeMemory
 from cyclealign.store.measurements import MeasurementMemory
 from cyclealign.store.overview import OverviewMemory
 from cyclealign.store.prompts import PromptMemory, PromptSetSize
@@ -38,6 +39,7 @@ class Store(
     MeasurementMemory,
     HistoryMemory,
     OverviewMemory,
+    JudgeMemory,
     DistillationMemory,
 ):
     """The database, open. Close it, or use it in a ``with`` block."""

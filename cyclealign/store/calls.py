@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Compiled, Dialect, bindparam, func, select
 from sqlalchemy.orm import Session
@@ -49,6 +49,15 @@ class CallMemory(Database):
             found = select(call).where(call.key == key, call.status == "answered").order_by(call.id).limit(1)
             row = session.scalar(found)
             return None if row is None else _free(_reply_record(row))
+
+    def answered_calls(
+        self, round_id: int, purpose: records.CallPurpose
+    ) -> list[tuple[records.JudgeCall, records.Reply]]:
+        """The calls of this purpose that were answered in the round, with their replies, by key."""
+        call = tables.JudgeCall
+        found = select(call).where(call.round_id == round_id, call.purpose == purpose, call.status == "answered")
+        with self.reading() as session:
+            return [(_call_record(row), _reply_record(row)) for row in session.scalars(found.order_by(call.key))]
 
     def spent(self, experiment: str, round_id: int | None = None) -> records.Spending:
         """What the judge has cost the experiment, or one round of it; failed requests cost, too."""
@@ -147,6 +156,18 @@ def _call_row(round_id: int, call: records.JudgeCall) -> dict[str, Any]:
         "shown": [list(pair) for pair in call.shown],
         "parameters": dict(call.parameters),
     }
+
+
+def _call_record(row: tables.JudgeCall) -> records.JudgeCall:
+    return records.JudgeCall(
+        purpose=cast(records.CallPurpose, row.purpose),
+        subject_id=row.subject_id,
+        model=row.model,
+        template_hash=row.template_hash,
+        messages=tuple(records.Message(role=each["role"], content=each["content"]) for each in row.messages),
+        shown=tuple((label, item) for label, item in row.shown),
+        parameters=tuple(row.parameters.items()),
+    )
 
 
 def _reply_row(reply: records.Reply | None) -> dict[str, Any]:

@@ -38,6 +38,7 @@ def test_two_rounds_use_fresh_prompts_and_go_on_from_the_accepted_adapter(bench)
         assert hash_of_file(weights) == row["adapter"]["content_hash"]
         assert {each["step"] for each in row["steps"]} == {
             "examine_judge",
+            "watch_judge",
             "generate",
             "judge",
             "agree",

@@ -154,3 +154,20 @@ def test_written_demonstrations_that_are_not_shown_serve_where_there_are_no_labe
     code, output = gated.run()
     assert (code, "JudgeUntrusted" in output) == (1, True)
     assert purposes(gated)[1, "health"] == LISTS * REQUESTS_PER_LIST
+
+
+def test_a_round_measures_the_biases_of_its_judge_and_judges_are_compared(gated):
+    """Prevents a judge that likes places from training a policy for rounds without anybody seeing it."""
+    gated.judge.script = first_shown_first
+    gated.set("health", least_position_consistency=0.0, least_junk_refused=0.0)
+    gated.set("training", objective="pro", target="agreement")
+    gated.run()
+    metrics = gated.rounds()[0]["metrics"]
+    assert metrics["judge_first_bias"].value == metrics["judge_wins_at_1"].value == 1.0
+    assert metrics["judge_position_consistency"].value == metrics["judge_wins_at_4"].value == 0.0
+    code, output = gated.command("judges", "bench", "--json")
+    assert code == 0, output
+    (row,) = json.loads(output[output.index("[") :])
+    assert (row["model"], row["rounds"], row["calls"]) == ("local", 1, sum(gated.judge.answered.values()))
+    assert row["figures"]["judge_first_bias"] == 1.0
+    assert "bias to the first (tau) │ 1.00" in gated.command("judges")[1]

@@ -1,0 +1,102 @@
+"""Judges compared, by model and version of the template: what they were asked, what it cost, how steady they were."""
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from sqlalchemy import Row, Select, func, select
+from sqlalchemy.orm import Session
+
+from cyclealign import tables
+from cyclealign.store.connecting import Database
+from cyclealign.store.history import require_experiment
+from cyclealign.store.measurements import read_metrics
+
+Key = tuple[str, str]  # model, hash of the template
+
+
+class JudgeMemory(Database):
+    """The part of the store that is asked about judges."""
+
+    def judges(self, experiment: str | None = None) -> list[dict[str, Any]]:
+        """A row for each judge model and version of the template, of one experiment or of all, the first asked first.
+
+        Keys: ``model``, ``template`` (its hash), ``rounds`` that this judge ranked for, ``calls`` answered, ``tokens``,
+        ``cost_usd``, and ``figures``: the mean over those rounds of each metric whose name begins with ``judge_`` or
+        ``health_``.
+
+        Raises:
+            NoSuchExperiment: there is no such experiment; the message names those that there are.
+        """
+        with self.reading() as session:
+            if experiment is not None:
+                require_experiment(session, experiment)
+            asked = session.execute(of_experiment(_asked(), experiment)).all()
+            rounds = _rounds(session, experiment)
+            return [
+                _judge(row, [_figures(session, each) for each in rounds.get((row[0], row[1]), [])]) for row in asked
+            ]
+
+
+def of_experiment(rows: Select[Any], experiment: str | None) -> Select[Any]:
+    """Those rows that are of the experiment, or all."""
+    return rows if experiment is None else rows.where(tables.Experiment.name == experiment)
+
+
+def _asked() -> Select[Any]:
+    """Every (model, template), with answered calls, tokens and cost; failed calls cost, too."""
+    call = tables.JudgeCall
+    return (
+        select(
+            call.model,
+            call.template_hash,
+            func.count().filter(call.status == "answered"),
+            func.sum(call.prompt_tokens + call.completion_tokens),
+            func.sum(call.cost_usd),
+        )
+        .join(tables.Experiment, tables.Experiment.id == call.experiment_id)
+        .group_by(call.model, call.template_hash)
+        .order_by(func.min(call.id))
+    )
+
+
+def _rounds(session: Session, experiment: str | None) -> dict[Key, list[int]]:
+    """The rounds of each judge: by the model of their settings and the version of `rank` that they were opened with."""
+    used = tables.RoundTemplate
+    found = session.execute(
+        of_experiment(
+            select(tables.Round.id, tables.Round.settings, used.template_hash)
+            .join(used, used.round_id == tables.Round.id)
+            .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
+            .where(used.name == "rank")
+            .order_by(tables.Round.id),
+            experiment,
+        )
+    )
+    by_judge: dict[Key, list[int]] = {}
+    for round_id, settings, template in found:
+        by_judge.setdefault((settings.get("judge", {}).get("model", ""), template), []).append(round_id)
+    return by_judge
+
+
+def _figures(session: Session, round_id: int) -> dict[str, float]:
+    return {
+        name: metric.value
+        for name, metric in read_metrics(session, round_id).items()
+        if name.startswith(("judge_", "health_"))
+    }
+
+
+def _judge(row: Row[Any], rounds: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    model, template, calls, tokens, cost = row
+    names = sorted({name for each in rounds for name in each})
+    figures = {name: fmean(each[name] for each in rounds if name in each) for name in names}
+    return {
+        "model": model,
+        "template": template,
+        "rounds": len(rounds),
+        "calls": calls,
+        "tokens": tokens,
+        "cost_usd": cost,
+        "figures": figures,
+    }
