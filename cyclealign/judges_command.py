@@ -27,7 +27,7 @@ def judges(
     experiment: Annotated[str | None, typer.Argument(help="One experiment; all where absent.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs, with every figure.")] = False,
 ) -> None:
-    """Compare judges and versions of the template: calls, cost, and how right and steady they were, round by round."""
+    """Compare judges and versions of the template: calls, cost, how right and how steady they were on average."""
     with Store.open() as store:
         found = store.judges(experiment)
     if as_json:
