@@ -102,6 +102,9 @@ def summary(measures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "queries": by_name["all windows", "nDCG@10"]["items"],
         "ms_all": value["all windows", "ms a pair, 1 at once"],
     }
+    for (arm, name), times in value.items():
+        if name.startswith("times longer"):
+            found["latency_growth_all" if arm == "all windows" else f"latency_growth_k{arm.split()[-1]}"] = times
     for k in KS:
         arm = f"ESM ndcg2, k = {k}"
         found[f"effectiveness_share_k{k}"] = value[arm, SHARE]

@@ -63,7 +63,8 @@ def idcm(config: Config = FORM) -> int:
         cascade = Cascade(etm, esms[first])
         times = job.step("time", speed.of_batches, cascade, *texts.pairs(tested), config.evaluation)
         curves = job.step("time by length", speed.by_length, cascade, *texts.pairs(tested), config)
-        return job.report([*found, *speed.measures(times, name_of(first))], curves)
+        timed = [*speed.measures(times, name_of(first)), *speed.growth(curves, name_of(first))]
+        return job.report([*found, *timed], curves)
 
 
 def fitted_etm(job: Job, config: Config, collection: Collection, start: str | Path, stage: str) -> Path:

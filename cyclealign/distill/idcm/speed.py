@@ -120,3 +120,13 @@ def by_length(cascade: Cascade, queries: Sequence[Tensor], documents: Sequence[W
     sides = {ALL: [each.all_ms for each in found], f"cascade, k = {k}": [each.cascade_ms[k] for each in found]}
     x = tuple(float(length) for length in lengths)
     return [Curve(arm, "latency of a pair, ms", "windows", x, tuple(y)) for arm, y in sides.items()]
+
+
+def growth(curves: Sequence[Curve], selection: str) -> list[Measure]:
+    """How many times longer the longest document of the curves takes than the shortest; 1 is a flat latency."""
+    rows = []
+    for each in curves:
+        arm = each.arm if each.arm == ALL else each.arm.replace("cascade", selection)
+        name = f"times longer for {each.x[-1]:.0f} windows than for {each.x[0]:.0f}"
+        rows.append(Measure(arm, name, each.y[-1] / each.y[0]))
+    return rows

@@ -9,6 +9,7 @@ from cyclealign.distill.idcm.data import Judged
 from cyclealign.distill.idcm.predict import Cascade
 from cyclealign.distill.idcm.teacher import TopWindows
 from cyclealign.distill.idcm.texts import Pair
+from cyclealign.distill.outcome import Curve
 
 
 def two_queries():
@@ -57,3 +58,15 @@ def test_long_documents_alone_are_timed(small):
     assert {len(documents[n]) for n in speed.long_pairs(documents, least, 4)} == {least}
     with pytest.raises(Exception, match="least_windows"):
         speed.long_pairs(documents, 99, 4)
+
+
+def test_growth_compares_the_longest_document_with_the_shortest():
+    """Prevents a latency that grows with the document from being called flat."""
+    lengths = (10.0, 20.0, 40.0)
+    curves = [
+        Curve("all windows", "latency", "windows", lengths, (5.0, 10.0, 20.0)),
+        Curve("cascade, k = 4", "latency", "windows", lengths, (4.0, 4.5, 5.0)),
+    ]
+    found = {each.arm: (each.name, each.value) for each in speed.growth(curves, "ESM ndcg2")}
+    assert found["all windows"] == ("times longer for 40 windows than for 10", 4.0)
+    assert found["ESM ndcg2, k = 4"][1] == 1.25
