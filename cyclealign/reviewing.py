@@ -5,6 +5,7 @@ Pure functions. The orders of judge and policy are no part of what is shown, so 
 
 import random
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from string import ascii_uppercase
@@ -14,6 +15,8 @@ from cyclealign import evaluation
 from cyclealign.errors import BadOrder
 from cyclealign.hostile import plain_text
 from cyclealign.records import Agreement, Demonstration, Doubt, LabelledList, Metric, Ranking, Review, seed_from
+
+PAGE_COLUMNS = 46  # what the form of a paused run shows of a line in Prefect's UI
 
 
 def doubt(tau: float, steadiness: float) -> float:
@@ -75,10 +78,18 @@ def in_letters(order: Sequence[str], letters: Mapping[str, str]) -> str:
 
 
 def fenced(text: str) -> str:
-    """Text that a model wrote, as a block of Markdown that it cannot close, and in which nothing is markup."""
+    """Text that a model wrote, as a block of Markdown that it cannot close, and in which nothing is markup.
+
+    Long lines are broken: in such a block the page itself breaks none.
+    """
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{fence}text\n{plain_text(text)}\n{fence}"
+    lines = [part for line in plain_text(text).split("\n") for part in _broken(line)]
+    return "\n".join([f"{fence}text", *lines, fence])
+
+
+def _broken(line: str) -> list[str]:
+    return textwrap.wrap(line, PAGE_COLUMNS, replace_whitespace=False, drop_whitespace=False) or [""]
 
 
 def as_page(reviews: Sequence[Review], problems: Mapping[str, str]) -> str:

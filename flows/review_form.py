@@ -29,10 +29,10 @@ from cyclealign.store import Store
 POLL_SECONDS = 1
 # What Prefect waits longer than we do, for a server that is busy or away when the run is to be resumed.
 SPARE_SECONDS = 900
-WHAT_TO_DO = """\
-On these lists policy and judge disagree and the judge is unsteady. Give the letters of each list, the best answer
-first, such as `B A C`. A list that you leave empty stays for `cyclealign review`.
-"""
+WHAT_TO_DO = (
+    "On these lists policy and judge disagree and the judge is unsteady. Give the letters of each list, "
+    "the best answer first, such as `B A C`. A list that you leave empty stays for `cyclealign review`."
+)
 
 
 def form_can_be_seen() -> bool:
@@ -91,7 +91,7 @@ def form_for(lists: Sequence[Review], problems: Mapping[str, str]) -> type[RunIn
         for number, name in enumerate(fields_of(lists), 1)
     }
     model: type[RunInput] = create_model("Orders", __base__=RunInput, **fields)  # type: ignore[call-overload]
-    return model.with_initial_data(description=f"{WHAT_TO_DO}\n{reviewing.as_page(lists, problems)}")
+    return model.with_initial_data(description=f"{WHAT_TO_DO}\n\n{reviewing.as_page(lists, problems)}")
 
 
 def keep(store: Store, lists: Sequence[Review], typed: Sequence[str]) -> dict[str, str]:

@@ -94,6 +94,14 @@ def test_no_text_closes_its_block(text):
     assert all(marks not in line for line in middle)
 
 
+@given(st.text(alphabet="ab \n", max_size=200))
+def test_breaking_long_lines_loses_no_word(text):
+    """Prevents a person from judging an answer of which a part is out of sight, or gone."""
+    lines = reviewing.fenced(text).split("\n")[1:-1]
+    assert "".join(lines) == text.replace("\n", "")
+    assert all(len(line) <= reviewing.PAGE_COLUMNS for line in lines)
+
+
 def test_a_page_shows_each_list_under_its_number_with_what_was_wrong():
     """Prevents answers that stand under another letter than the one that is read, and an order refused in silence."""
     asked = review({"x": "one `````", "y": "<b>two</b>\x1b[2J"})
