@@ -22,6 +22,7 @@ from cyclealign.records import (
     RoundPlan,
     seed_from,
 )
+from flows.calibrating import jobs_on_reviewed
 from flows.calling import known_price
 from flows.examining import duel
 from flows.health import control_job, planted_in
@@ -156,6 +157,7 @@ def jobs_of(
             jobs.append(duel(shop, round_, prompt, parent, replace(new, text=new.text + " ")))
     for pool in accuracy_arms(round_, dynamic_next).values():
         jobs += [accuracy_on(shop, round_, each, pool) for each in labelled_lists(shop)]
+    jobs += jobs_on_reviewed(shop, round_)
     return jobs
 
 

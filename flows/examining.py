@@ -8,6 +8,7 @@ from cyclealign.asking import Asker
 from cyclealign.config import ExperimentConfig
 from cyclealign.records import Adapter, Candidate, Metric, Prompt, Round
 from cyclealign.store import Verdict
+from flows.calibrating import accuracy_on_reviewed
 from flows.progress import tell
 from flows.sampling import draw
 from flows.teaching import flags_of, manner_of, question_of
@@ -28,6 +29,7 @@ def evaluate(shop: Workshop, round_: Round) -> int:
         *drift(shop, round_, news),
         *gold_quality(shop.config, round_, parents, news),
         *judge_accuracy(shop, round_),
+        *accuracy_on_reviewed(shop, round_),
     ]
     shop.store.put_metrics(round_.id, metrics)
     return len(metrics)

@@ -10,6 +10,7 @@ from prefect.settings import PREFECT_UI_ENABLED, temporary_settings
 
 from cyclealign import reviewing, training
 from cyclealign.store import Store
+from tests.flows.conftest import ROOT
 from tests.launched import until
 from tests.local_judge import most_words_first
 
@@ -214,3 +215,38 @@ def test_a_judge_that_is_asked_once_a_list_is_refused(bench):
     code, output = bench.run()
     assert code == 1
     assert "judge.orders of at least 2" in output
+
+
+def test_what_people_ranked_measures_the_judge_unless_it_was_shown_to_it(doubtful):
+    """Prevents verdicts that calibrate nothing, a judge that is examined on what it was told, and calls unforeseen."""
+    written = written_demonstrations(doubtful)
+    doubtful.set("review", wait_minutes=0)
+    doubtful.set("demonstrations", dynamic=0)
+    assert doubtful.run()[0] == 0
+    assert "judge_accuracy_reviewed" not in doubtful.rounds()[0]["metrics"]
+    shown, kept = asked()
+    for each in (shown, kept):
+        with Store.open() as store:
+            store.answer_review(each.round_id, each.prompt.id, against_the_judge(each))
+        if each == shown:
+            doubtful.command("review", "bench", "--export", str(written))
+    _, said = doubtful.command("estimate", str(doubtful.write()), "--json")
+    foreseen = json.loads(said[said.index("[") :])
+    assert doubtful.run()[0] == 0
+    reviewed = doubtful.rounds()[1]["metrics"]["judge_accuracy_reviewed"]
+    assert reviewed.count == 1
+    assert reviewed.value <= 0.5  # the pairs that it decides, with the best answer, it orders otherwise than the person
+    with Store.open() as store, store.engine.connect() as connection:
+        spent = "SELECT sum(answered_calls) FROM judge_spending WHERE round = 2 AND purpose = 'accuracy'"
+        paid = connection.exec_driver_sql(spent).scalar()
+    assert [each["calls"] for each in foreseen if each["purpose"] == "accuracy"] == [paid]
+
+
+def written_demonstrations(bench):
+    """A folder of templates for this test alone; its file of written demonstrations."""
+    folder = bench.home / "templates"
+    folder.mkdir()
+    for name in ("rank.jinja", "demonstrations.jsonl"):
+        (folder / name).write_text((ROOT / "prompts" / name).read_text())
+    bench.set("", templates=str(folder))
+    return folder / "demonstrations.jsonl"
