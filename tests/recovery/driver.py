@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -18,6 +18,7 @@ from sqlalchemy.engine import Engine
 from cyclealign import trainers
 from cyclealign.config import load_config
 from cyclealign.policy.transformers import TransformersPolicy
+from cyclealign.records import Outcome
 from cyclealign.store import Store
 from flows.align import align
 
@@ -42,12 +43,12 @@ def arm(kind: str, count: int) -> None:
         before_call(TransformersPolicy, "answer", reached)
     elif kind == "in generation, once a reply is stored":
         stored = threading.Event()
-        after_call(Store, "record_calls", stored.set)
+        after_call(Store, "record_calls", stored.set, of_the_ranking)
         before_call(TransformersPolicy, "answer", lambda: left_over(left, lambda: (wait_for(stored), die())))
     elif kind == "with a reply, in generation":
         generating = threading.Event()
         before_call(TransformersPolicy, "answer", lambda: left_over(left, lambda: (generating.set(), wait_for_kill())))
-        before_call(Store, "record_calls", lambda: (wait_for(generating), die()))
+        before_call(Store, "record_calls", lambda: (wait_for(generating), die()), of_the_ranking)
     elif kind == "in training":
         before_call(trainers.ReportSteps, "on_step_end", reached)
     elif kind == "before commit":
@@ -56,22 +57,33 @@ def arm(kind: str, count: int) -> None:
         after_commit(reached)
 
 
-def before_call(owner: type, name: str, hook: object) -> None:
+def of_the_ranking(_: Store, __: int, outcomes: Sequence[Outcome]) -> bool:
+    """Whether calls rank the policy's answers; those that examine the judge come before there is any answer."""
+    return any(each.call.purpose == "rank" for each in outcomes)
+
+
+def always(*_: object) -> bool:
+    return True
+
+
+def before_call(owner: type, name: str, hook: object, when: Callable[..., bool] = always) -> None:
     original = getattr(owner, name)
 
     def wrapped(*args: object, **kwargs: object) -> object:
-        hook()  # type: ignore[operator]
+        if when(*args):
+            hook()  # type: ignore[operator]
         return original(*args, **kwargs)
 
     setattr(owner, name, wrapped)
 
 
-def after_call(owner: type, name: str, hook: Callable[[], object]) -> None:
+def after_call(owner: type, name: str, hook: Callable[[], object], when: Callable[..., bool] = always) -> None:
     original = getattr(owner, name)
 
     def wrapped(*args: object, **kwargs: object) -> object:
         result = original(*args, **kwargs)
-        hook()
+        if when(*args):
+            hook()
         return result
 
     setattr(owner, name, wrapped)
