@@ -6,6 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
+from cyclealign.records import Review
 from cyclealign.store import Store
 from tests.launched import ROOT, Launched
 from tests.local_judge import LocalJudge
@@ -51,3 +52,9 @@ def drawn(site: Launched, experiment: str) -> list[set[str]]:
         finished = [row["number"] for row in store.rounds(experiment) if row["verdict"] is not None]
         details = [store.round_detail(experiment, number) for number in finished]
     return [{each["id"] for each in row["prompts"] if each["purpose"] == "train"} for row in details]
+
+
+def reviews(site: Launched, experiment: str) -> list[Review]:
+    """What people were asked in the experiment."""
+    with Store.open(f"sqlite:///{site.home / 'cyclealign.db'}") as store:
+        return store.reviews(experiment)

@@ -24,6 +24,12 @@ def most_words_first(answers: Answers) -> str:
     return json.dumps({"ranking": [label for label, _ in best_first]})
 
 
+def unsure(answers: Answers) -> str:
+    """A judge that knows the best answer, and of the others likes what it sees first: its orders differ."""
+    best = json.loads(most_words_first(answers))["ranking"][0]
+    return json.dumps({"ranking": [best, *[label for label, _ in answers if label != best]]})
+
+
 class LocalJudge:
     """Use as a context manager; ``url`` is its OpenAI-compatible address.
 

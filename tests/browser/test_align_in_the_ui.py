@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from cyclealign.reviewing import lettered
 from tests import aligning
 from tests.launched import PATIENCE_SECONDS, Launched, launched, until
-from tests.local_judge import Answers, LocalJudge, most_words_first
+from tests.local_judge import Answers, LocalJudge, most_words_first, unsure
 
 pytestmark = pytest.mark.launch
 
@@ -158,6 +159,27 @@ def open_artifact(page: Any, run: str, key: str) -> None:
     page.goto(run)
     page.locator("#artifacts").click()
     page.get_by_text(key, exact=True).click()
+
+
+def test_a_paused_round_takes_an_order_from_its_form(site: Launched, page: Any, tmp_path: Path) -> None:
+    """Prevents a form that opens without the lists or their fields, and orders that do not reach the round."""
+    with LocalJudge(unsure) as judge:
+        config = aligning.config(judge, experiment="reviewed", review={"lists": 1, "wait_minutes": 30})
+        config["acceptance"] = {"least_win_rate": 0.0}
+        run_id = site.begin().start_run("align/align", config=config)
+        site.wait_for_state(run_id, "Paused")
+        (asked,) = aligning.reviews(site, "reviewed")
+        page.goto(f"{site.url}/runs/flow-run/{run_id}")
+        page.get_by_role("button", name="Resume").first.click()
+        page.get_by_role("heading", name="List 1").wait_for()
+        page.screenshot(path=tmp_path / "review.png")
+        letters = "".join(reversed(lettered(asked)))
+        page.locator("textarea").fill(letters)
+        page.get_by_role("button", name="Submit").click()
+        site.wait_for_state(run_id, "Completed")
+    (ranked,) = aligning.reviews(site, "reviewed")
+    assert ranked.verdict == tuple(reversed(lettered(asked).values()))
+    assert ranked.learnt
 
 
 def test_a_round_that_ctrl_c_cut_off_is_finished_after_the_next_start(site: Launched, cut_off: CutOff) -> None:

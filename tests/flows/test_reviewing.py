@@ -9,16 +9,13 @@ import pytest
 from prefect.settings import PREFECT_UI_ENABLED, temporary_settings
 
 from cyclealign import reviewing, training
+from cyclealign.config import load_config
+from cyclealign.policy.transformers import TransformersPolicy
 from cyclealign.store import Store
+from flows.workshop import open_workshop
 from tests.flows.conftest import ROOT
 from tests.launched import until
-from tests.local_judge import most_words_first
-
-
-def unsure(answers):
-    """A judge that knows the best answer, and of the others likes what it sees first: its orders differ."""
-    best = json.loads(most_words_first(answers))["ranking"][0]
-    return json.dumps({"ranking": [best, *[label for label, _ in answers if label != best]]})
+from tests.local_judge import unsure
 
 
 @pytest.fixture
@@ -206,6 +203,29 @@ def test_nobody_is_asked_where_the_judge_is_steady(bench):
     code, output = bench.run()
     assert code == 0, output
     assert all(each["review"] is None for each in detail()["prompts"])
+
+
+def test_the_policy_rests_while_people_are_waited_for(doubtful, monkeypatch):
+    """Prevents a served model from holding a GPU for the hours that people take."""
+    waiting = []
+    monkeypatch.setattr(TransformersPolicy, "rest", lambda _: waiting.append(still_asked()))
+    with temporary_settings({PREFECT_UI_ENABLED: False}), person(rank_all):
+        code, output = doubtful.run()
+    assert code == 0, output
+    assert waiting[0] > 0  # the second rest is that of training
+    assert waiting[-1] == 0
+
+
+def still_asked():
+    with Store.open() as store:
+        return sum(each.status == "waiting" for each in store.reviews("bench"))
+
+
+def test_a_policy_that_was_not_needed_yet_is_not_loaded_to_rest(bench):
+    """Prevents a resumed round from loading a model only to put it to sleep."""
+    with open_workshop(load_config(bench.write())) as shop:
+        shop.rest()
+        assert "policy" not in vars(shop)
 
 
 def test_a_judge_that_is_asked_once_a_list_is_refused(bench):
