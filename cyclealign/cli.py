@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cyclealign import judging, prompting, reviewing, sources
+from cyclealign import judging, prompting, rejudging, reviewing, sources
 from cyclealign.distill.outcome import Measure
 from cyclealign.distill.report import cell, measure_table
 from cyclealign.errors import BadConfig, BadTemplate
@@ -240,6 +240,8 @@ def print_detail(detail: dict[str, Any]) -> None:
         console.print(f"template {template['name']}: version {template['hash'][:12]}")
     for about, words in detail["notes"].items():
         console.print(f"{about}: {plain_text(words)}", markup=False, highlight=False)
+    for each in detail["rejudgements"]:
+        console.print(f"rejudged: {plain_text(rejudging.told(each))}", markup=False, highlight=False)
     shown = detail["demonstrations"]
     console.print(f"demonstrations: {len(shown['in_use'])} in the pool, {len(shown['promoted'])} promoted")
     for metric in detail["metrics"]:

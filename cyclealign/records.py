@@ -218,7 +218,7 @@ class Flag:
 
 
 Purpose = Literal["train", "held_out"]
-CallPurpose = Literal["rank", "win_rate", "accuracy", "health"]
+CallPurpose = Literal["rank", "win_rate", "accuracy", "health", "rejudge"]
 
 
 @dataclass(frozen=True)
@@ -358,3 +358,36 @@ class Review:
     verdict: tuple[str, ...] | None
     learnt: bool
     asked_at: datetime
+
+
+@dataclass(frozen=True)
+class Rejudgement:
+    """A stored round put to another judge, template or set of demonstrations, and how its verdicts differed.
+
+    ``id`` is a hash of the requests; ``flips`` and ``tau`` are means over ``lists`` (flips None: no pair was decided
+    both times), ``pairs`` the pairs decided both times, ``unread`` the lists without a verdict of the other judge,
+    ``cost`` what its requests have cost.
+    """
+
+    id: str
+    round_id: int
+    model: str
+    template_hash: str
+    demonstrations: str
+    lists: int
+    unread: int
+    pairs: int
+    flips: Metric | None
+    tau: Metric
+    cost: Spending
+
+
+@dataclass(frozen=True)
+class LabelVersion:
+    """The version (hash) of a template that made ``labels`` rankings of a round, and the folder it came from."""
+
+    experiment: str
+    number: int
+    folder: str
+    version: str
+    labels: int

@@ -19,6 +19,7 @@ from cyclealign.files import home
 from cyclealign.judges_command import judges
 from cyclealign.review_command import review
 from flows.distill_command import distill
+from flows.rejudge_command import rejudge
 
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 CONFIGS = Path(__file__).parent / "configs"
@@ -130,6 +131,7 @@ def estimate(
 app.command("judges")(judges)
 app.command("review")(review)
 app.command("distill")(distill)
+app.command("rejudge")(rejudge)
 
 
 @app.command()

@@ -19,6 +19,7 @@ from cyclealign.store.measurements import MeasurementMemory
 from cyclealign.store.overview import OverviewMemory
 from cyclealign.store.prompts import PromptMemory, PromptSetSize
 from cyclealign.store.rankings import RankingMemory
+from cyclealign.store.rejudgements import RejudgementMemory
 from cyclealign.store.remarks import RemarkMemory
 from cyclealign.store.reviews import ReviewMemory
 from cyclealign.store.rounds import RoundMemory, Verdict
@@ -33,6 +34,7 @@ class Store(
     CallMemory,
     BatchMemory,
     RankingMemory,
+    RejudgementMemory,
     RemarkMemory,
     ReviewMemory,
     DemonstrationMemory,

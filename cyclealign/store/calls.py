@@ -60,7 +60,7 @@ class CallMemory(Database):
             return [(_call_record(row), _reply_record(row)) for row in session.scalars(found.order_by(call.key))]
 
     def spent(self, experiment: str, round_id: int | None = None) -> records.Spending:
-        """What the judge has cost the experiment, or one round of it; failed requests cost, too."""
+        """What the judge has cost the experiment, or one round of it; failed requests cost, and rejudging does, too."""
         call = tables.JudgeCall
         sums = [call.attempts, call.prompt_tokens + call.completion_tokens, call.cost_usd]
         statement = (

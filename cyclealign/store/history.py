@@ -15,6 +15,7 @@ from cyclealign.store.connecting import Database
 from cyclealign.store.measurements import read_metrics
 from cyclealign.store.plans import demonstration_record, read_pool, read_round, read_templates
 from cyclealign.store.rankings import read_agreements, read_rankings
+from cyclealign.store.rejudgements import read_rejudgements
 from cyclealign.store.remarks import read_flags, read_notes, read_problems, read_unjudged
 from cyclealign.store.reviews import read_reviews
 from cyclealign.tables.columns import Utc
@@ -41,8 +42,8 @@ class HistoryMemory(Database):
 
         Keys: ``summary`` (as in the history), ``settings``, ``seed``, ``prompts`` (each with its candidates, rankings,
         agreement and review), ``demonstrations`` (``in_use``, ``promoted``, ``retired``), ``templates``, ``notes``,
-        ``parent_adapter``, ``adapter``, ``metrics``, ``steps``, ``failed_calls``, ``unreadable_replies``,
-        ``controls`` (what was planted to examine the judge, and its replies).
+        ``rejudgements``, ``parent_adapter``, ``adapter``, ``metrics``, ``steps``, ``failed_calls``,
+        ``unreadable_replies``, ``controls`` (what was planted to examine the judge, and its replies).
 
         Raises:
             NoSuchExperiment: there is no such experiment or round; the message names those that there are.
@@ -125,6 +126,7 @@ def _details(session: Session, row: tables.Round) -> Values:
         },
         "templates": [{"hash": used.hash, **asdict(used)} for used in read_templates(session, row.id)],
         "notes": read_notes(session, row.id),
+        "rejudgements": read_rejudgements(session, row.id),
         "parent_adapter": row.parent_adapter_id,
         "adapter": None if adapter is None else _columns(adapter),
         "metrics": [asdict(metric) for metric in read_metrics(session, row.id).values()],

@@ -40,6 +40,13 @@ def remember_demonstrations(session: Session, demonstrations: Sequence[records.D
     insert_new(session, tables.Demonstration, rows, tables.Demonstration.id)
 
 
+def remember_templates(session: Session, templates: Sequence[records.Template]) -> None:
+    """Store the texts of templates that are new."""
+    seen = now()
+    texts = [{"hash": used.hash, "name": used.name, "text": used.text, "first_seen_at": seen} for used in templates]
+    insert_new(session, tables.Template, texts, tables.Template.hash)
+
+
 def read_round(session: Session, round_id: int) -> records.Round:
     """The round with its plan as it was opened."""
     row = session.get_one(tables.Round, round_id)
@@ -118,9 +125,7 @@ def _write_prompts(
 
 
 def _write_templates(session: Session, round_id: int, templates: Sequence[records.Template]) -> None:
-    seen = now()
-    texts = [{"hash": used.hash, "name": used.name, "text": used.text, "first_seen_at": seen} for used in templates]
-    insert_new(session, tables.Template, texts, tables.Template.hash)
+    remember_templates(session, templates)
     versions = [
         {"round_id": round_id, "name": used.name, "position": position, "template_hash": used.hash}
         for position, used in enumerate(templates)

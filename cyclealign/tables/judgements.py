@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cyclealign.tables.columns import Base, Id, Key, RoundPart, of_the_round, one_of
+from cyclealign.tables.columns import Base, Id, RoundPart, of_the_round, one_of
 
 
 class RankingPreference(Base):
@@ -98,18 +98,23 @@ class Review(Base):
 class Rejudgement(Base):
     """A stored round put to another judge, template or set of demonstrations, and how its verdicts differed.
 
-    ``flips`` is the share of ``pairs`` that came out the other way; the cost is what was paid for it.
+    ``id`` is a hash of the requests. ``flips`` is the mean over ``lists`` of the share of decided pairs that came out
+    the other way (null: none was decided both times), of ``pairs`` in all; ``unread`` lists got no verdict. The cost is
+    what was paid for its requests, whenever that was.
     """
 
     __tablename__ = "rejudgement"
-    id: Mapped[Key]
+    id: Mapped[Id]
     round_id: Mapped[int] = mapped_column(ForeignKey("round.id"), index=True)
     model: Mapped[str]
     template_hash: Mapped[str] = mapped_column(ForeignKey("template.hash"))
     demonstrations: Mapped[str]
     lists: Mapped[int]
+    unread: Mapped[int]
     pairs: Mapped[int]
-    flips: Mapped[float]
+    flips: Mapped[float | None]
+    flips_low: Mapped[float | None]
+    flips_high: Mapped[float | None]
     tau: Mapped[float]
     tau_low: Mapped[float]
     tau_high: Mapped[float]

@@ -1,0 +1,122 @@
+"""The command `cyclealign rejudge`: a round's verdicts under another template, judge or set of demonstrations."""
+
+import json
+import sys
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cyclealign import rejudging
+from cyclealign.cli import console
+from cyclealign.errors import BadConfig
+from cyclealign.hostile import plain_text
+from cyclealign.records import Spending
+from cyclealign.rejudging import Change, Shown
+from cyclealign.report import interval
+from flows.terminal import live_progress
+
+if TYPE_CHECKING:
+    from flows.rejudging import Outcome, Replay
+
+MOST_CHANGED = 3
+
+
+def rejudge(
+    experiment: Annotated[str, typer.Argument(help="The experiment.")],
+    number: Annotated[int, typer.Option("--round", help="The round, open or closed.")],
+    template: Annotated[Path | None, typer.Option(help="A folder with another rank.jinja.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file: its sections judge and budget count.")] = None,
+    judge: Annotated[str | None, typer.Option(help="Another model of an OpenAI-compatible endpoint.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="Its address.")] = None,
+    demonstrations: Annotated[
+        Shown | None, typer.Option(help="none; the round's written ones; or these and the dynamic ones in use now.")
+    ] = None,
+    prompts: Annotated[int | None, typer.Option(min=1, help="So many of the round's lists.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask the judge without asking you.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Rank a round's answers again under another template, judge or demonstrations, and show what turns.
+
+    No policy is loaded and nothing of the round changes. What it will cost is said first.
+    """
+    from flows.rejudging import foreseen, replay_of
+    from flows.rejudging import rejudge as put_to_the_judge
+
+    change = Change(template, config, judge, base_url, demonstrations, prompts)
+    with replay_of(experiment, number, change) as replay:
+        agreed_to(replay, foreseen(replay), yes, as_json)
+        with nullcontext() if as_json else live_progress(console):
+            outcome = put_to_the_judge(replay)
+        if as_json:
+            print(json.dumps(as_values(replay, outcome), indent=2))
+        else:
+            show(replay, outcome)
+
+
+def agreed_to(replay: "Replay", cost: Spending, yes: bool, as_json: bool) -> None:
+    """Say what it will cost and ask whether it may.
+
+    Raises:
+        BadConfig: there is nobody to ask.
+    """
+    words = (
+        f"{len(replay.lists)} lists of round {replay.round_.number}: at most {cost.calls:,} calls to "
+        f"'{replay.shop.config.judge.model}', about {cost.tokens:,} tokens and {cost.usd:.4f} USD; what is answered "
+        "already is free, a repair of a reply that cannot be read comes on top."
+    )
+    if not as_json:
+        say(words)
+    if yes or not cost.calls:
+        return
+    if as_json or not sys.stdin.isatty():
+        raise BadConfig(f"{words} Nothing was asked: give --yes to have it asked.")
+    typer.confirm("Ask the judge?", abort=True)
+
+
+def show(replay: "Replay", outcome: "Outcome") -> None:
+    """What came of it, for a person."""
+    made = outcome.made
+    say(f"template {made.template_hash[:12]}, judge {made.model}, demonstrations {made.demonstrations}")
+    say(
+        f"lists: {made.lists} compared, {made.unread} without a readable verdict; {made.pairs} pairs decided both times"
+    )
+    say(f"flips: {interval(made.flips)} of the decided pairs of a list came out the other way")
+    say(f"Kendall tau of both orders: {interval(made.tau)}")
+    say(f"cost: {spelled(made.cost)}; paid now: {spelled(outcome.paid)}")
+    for turn in outcome.comparison.most_changed(MOST_CHANGED):
+        say(f"\n> {plain_text(question_of(replay, turn))}  (tau {turn.tau:.2f}; place before -> after)")
+        texts = texts_of(replay, turn)
+        for item, before, after in rejudging.places(turn):
+            say(f"  {before} -> {after}. {plain_text(texts[item])}")
+
+
+def say(words: str) -> None:
+    """Print text of ours or of models as text."""
+    console.print(words, markup=False, highlight=False)
+
+
+def spelled(cost: Spending) -> str:
+    """A cost in words."""
+    return f"{cost.calls:,} calls, {cost.tokens:,} tokens, {cost.usd:.4f} USD"
+
+
+def as_values(replay: "Replay", outcome: "Outcome") -> dict[str, Any]:
+    """What came of it, for programs."""
+    lists = [
+        {**asdict(turn), "question": question_of(replay, turn), "answers": texts_of(replay, turn)}
+        for turn in outcome.comparison.turns
+    ]
+    return {**asdict(outcome.made), "paid_now": asdict(outcome.paid), "turns": lists}
+
+
+def question_of(replay: "Replay", turn: rejudging.Turn) -> str:
+    """The prompt of a list, as text."""
+    return next(each.text for each in replay.round_.plan.prompts if each.id == turn.prompt_id)
+
+
+def texts_of(replay: "Replay", turn: rejudging.Turn) -> dict[str, str]:
+    """The answers of a list by id."""
+    return {each.id: each.text for each in replay.lists[turn.prompt_id]}

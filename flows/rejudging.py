@@ -1,0 +1,237 @@
+"""A stored round put to another judge, template or set of demonstrations, before anything is done with them.
+
+The round's own answers are ranked once more, in the orders and under the labels in which the round had them ranked, so
+that only what was changed differs. Nothing of the round changes; no policy is loaded.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from cyclealign import judging, rejudging
+from cyclealign.asking import Asker, every
+from cyclealign.config import ExperimentConfig, JudgeSettings, checked, load_config
+from cyclealign.demonstrations import of_other_questions
+from cyclealign.errors import BadConfig, JudgeError, StoreError
+from cyclealign.prompting import load_template
+from cyclealign.records import (
+    Candidate,
+    Demonstration,
+    JudgeCall,
+    Prompt,
+    Ranking,
+    Rejudgement,
+    Reply,
+    Round,
+    RoundPlan,
+    Spending,
+    Template,
+    content_id,
+)
+from cyclealign.rejudging import Change
+from cyclealign.store import Store
+from flows.calling import known_price
+from flows.imagining import Counting, Estimate, imagined
+from flows.teaching import rankable, ranking_job
+from flows.workshop import Job, Workshop, open_workshop
+
+PRICES = ("prompt", "cached", "completion")
+EVERY_ORDER = 2.0  # an agreement that no verdicts reach: adaptive ways then ask all that they may
+
+
+@dataclass
+class Replay:
+    """A round that is about to be put to another judge: how its lists were ranked, and what will be asked."""
+
+    shop: Workshop
+    round_: Round
+    shown: str
+    dynamic: Sequence[Demonstration]
+    before: Mapping[str, Ranking]
+    lists: Mapping[str, Sequence[Candidate]]
+    keys: set[str] = field(default_factory=set)
+
+    @property
+    def prompts(self) -> list[Prompt]:
+        """Those whose lists are ranked again, in the order of the round."""
+        return [each for each in self.round_.plan.prompts if each.id in self.lists]
+
+    @property
+    def template(self) -> Template:
+        """The version that is tried."""
+        return next(each for each in self.round_.plan.templates if each.name == "rank")
+
+    @property
+    def jobs(self) -> list[Job[judging.Judgement]]:
+        """The judging of each list."""
+        return [self._job(each) for each in self.prompts]
+
+    def _job(self, prompt: Prompt) -> Job[judging.Judgement]:
+        pool = (*self.round_.plan.demonstrations, *of_other_questions(self.dynamic, prompt.text))
+        plan = replace(self.round_.plan, demonstrations=pool)
+        ranked = ranking_job(self.shop, replace(self.round_, plan=plan), prompt, self.lists[prompt.id])
+
+        async def job(asker: Asker) -> judging.Judgement:
+            async def aside(call: JudgeCall) -> Reply | None:
+                self.keys.add(call.key)
+                return await asker(replace(call, purpose="rejudge"))
+
+            return await ranked(aside)
+
+        return job
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a replay; ``paid`` is what this run of it cost."""
+
+    made: Rejudgement
+    comparison: rejudging.Comparison
+    paid: Spending
+
+
+@contextmanager
+def replay_of(experiment: str, number: int, change: Change) -> Iterator[Replay]:
+    """A round of the store with what is to be changed.
+
+    Raises:
+        NoSuchExperiment: there is no such round.
+        StoreError: the judge has ranked nothing in it.
+        BadConfig: nothing is changed, or a setting is wrong.
+    """
+    if not change.of_anything:
+        raise BadConfig(
+            "Nothing is changed, so nothing would. Try --template FOLDER, --judge MODEL, --config FILE or "
+            "--demonstrations none."
+        )
+    with Store.open() as store:
+        round_ = store.round_numbered(experiment, number)
+    with open_workshop(settings_for(round_, change)) as shop:
+        before, lists = shop.store.rankings(round_.id, "judge"), rankable(shop, round_)
+        chosen = [prompt_id for prompt_id in before if prompt_id in lists][: change.prompts]
+        if not chosen:
+            raise StoreError(
+                f"Round {number} of '{experiment}' has no ranking by its judge yet, so there is nothing to compare. "
+                "Run it first, or name another round."
+            )
+        changed = replace(round_, plan=plan_for(round_.plan, change))
+        dynamic = shop.store.active_demonstrations(experiment) if change.demonstrations == "all" else []
+        shown = change.demonstrations or "as in the round"
+        yield Replay(shop, changed, shown, dynamic, before, {each: lists[each] for each in chosen})
+
+
+def settings_for(round_: Round, change: Change) -> ExperimentConfig:
+    """The round's settings with another judge."""
+    where = f"settings of round {round_.number}"
+    config = checked(round_.plan.settings, where)
+    if change.config is not None:
+        given = load_config(change.config)
+        config = config.model_copy(update={"judge": given.judge, "budget": given.budget})
+    judge = {**config.judge.model_dump(), **judge_for(config.judge, change)}
+    return checked({**config.model_dump(), "judge": judge}, "command line")
+
+
+def judge_for(judge: JudgeSettings, change: Change) -> dict[str, str | None]:
+    """What differs in the judge's settings; another model has another price, and is none of the simulated one."""
+    found: dict[str, str | None] = {}
+    if change.judge or change.base_url:
+        found["kind"] = "openai"
+    if change.base_url:
+        found["base_url"] = change.base_url
+    if change.judge and change.judge != judge.model:
+        found |= {"model": change.judge, **{f"usd_per_million_{each}_tokens": None for each in PRICES}}
+    return found
+
+
+def plan_for(plan: RoundPlan, change: Change) -> RoundPlan:
+    """The round's plan with another template, and without demonstrations that are not wanted."""
+    if change.template is not None:
+        templates = tuple(load_template(change.template, each.name) for each in plan.templates)
+        plan = replace(plan, templates=templates)
+    if change.demonstrations is not None:
+        static = tuple(each for each in plan.demonstrations if each.kind == "static")
+        plan = replace(plan, demonstrations=() if change.demonstrations == "none" else static)
+    return plan
+
+
+def foreseen(replay: Replay) -> Spending:
+    """The most calls that the replay will make, without repairs, and their tokens and price by `cyclealign estimate`.
+
+    Calls that are answered already are free.
+    """
+    shop = replay.shop
+    given = shop.config
+    found = Estimate(known_price(given))
+    asked = set(shop.store.answered_keys(replay.round_.experiment))
+    asker = imagined(found, replay.round_.number, asked, Counting.of(shop))
+    dearest = given.judge.model_copy(update={"enough_tau": EVERY_ORDER})
+    shop.config = given.model_copy(update={"judge": dearest})
+
+    async def imagine() -> None:
+        await every(job(asker) for job in replay.jobs)
+
+    try:
+        asyncio.run(imagine())
+    finally:
+        shop.config = given
+        replay.keys.clear()
+    return found.total
+
+
+def rejudge(replay: Replay) -> Outcome:
+    """Ask, compare, and keep what came of it with the round.
+
+    Raises:
+        BudgetReached: the round's budget, or that of the config that was named, does not have it.
+        JudgeError: no list got a readable verdict.
+    """
+    shop, round_ = replay.shop, replay.round_
+    shop.store.remember_template(replay.template)
+    before = rejudging_cost(replay)
+    found = shop.ask(round_, f"rejudge round {round_.number}", replay.jobs)
+    note_problems(shop, round_, found)
+    after = {
+        prompt.id: verdict
+        for prompt, each in zip(replay.prompts, found, strict=True)
+        if (verdict := each.ranking(prompt.id)) is not None
+    }
+    if not after:
+        raise JudgeError(
+            f"The judge gave no readable verdict on any of {len(found)} lists. Look at its replies with "
+            f"`cyclealign history {round_.experiment} --round {round_.number} --failures`."
+        )
+    comparison = rejudging.compare(replay.before, after)
+    made = made_of(replay, comparison)
+    shop.store.put_rejudgement(made)
+    return Outcome(made, comparison, rejudging_cost(replay) - before)
+
+
+def rejudging_cost(replay: Replay) -> Spending:
+    """What has been paid so far for putting the round to other judges."""
+    return replay.shop.store.paid_for_rejudging(replay.round_.experiment, round_id=replay.round_.id)
+
+
+def note_problems(shop: Workshop, round_: Round, found: Sequence[judging.Judgement]) -> None:
+    """Say why replies could not be read, as for the round's own."""
+    problems = dict(problem for each in found for problem in each.problems)
+    if problems:
+        shop.store.note_problems(round_.id, problems)
+
+
+def made_of(replay: Replay, comparison: rejudging.Comparison) -> Rejudgement:
+    """The replay as the history keeps it."""
+    shop, round_ = replay.shop, replay.round_
+    return Rejudgement(
+        id=content_id("rejudgement", round_.id, sorted(replay.keys)),
+        round_id=round_.id,
+        model=shop.config.judge.model,
+        template_hash=replay.template.hash,
+        demonstrations=replay.shown,
+        lists=len(comparison.turns),
+        unread=len(replay.lists) - len(comparison.turns),
+        pairs=comparison.pairs,
+        flips=comparison.flips,
+        tau=comparison.tau,
+        cost=shop.store.paid_for_rejudging(round_.experiment, keys=replay.keys),
+    )

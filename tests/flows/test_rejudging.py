@@ -1,0 +1,156 @@
+"""A stored round is put to another judge or template: what turns is shown, the round stays as it was."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from cyclealign.store import Store
+from tests.local_judge import LocalJudge, most_words_first
+
+
+def detail(number=1):
+    with Store.open() as store:
+        return store.round_detail("bench", number)
+
+
+def replayed(bench, *options):
+    code, output = bench.command("rejudge", "bench", "--round", "1", "--yes", "--json", *options)
+    assert code == 0, output
+    return json.loads(output[output.index("{") :])
+
+
+def reversed_order(answers):
+    return json.dumps({"ranking": json.loads(most_words_first(answers))["ranking"][::-1]})
+
+
+@pytest.fixture
+def finished(bench):
+    """A round that is over, and a folder with an edited template."""
+    bench.set("judge", usd_per_million_prompt_tokens=1.0, usd_per_million_completion_tokens=1.0)
+    code, output = bench.run()
+    assert code == 0, output
+    folder = bench.home / "edited"
+    folder.mkdir()
+    text = Path("prompts/rank.jinja").read_text()
+    (folder / "rank.jinja").write_text(text.replace("from best to worst.", "from worst to best."))
+    return bench
+
+
+def test_a_judge_that_turns_round_under_another_template_flips_every_pair_and_the_round_stays(finished):
+    """Prevents an edit of the template from being tried on labels that count, or at the cost of a round."""
+    before, asked = detail(), sum(finished.judge.asked.values())
+    finished.judge.script = reversed_order
+    found = replayed(finished, "--template", str(finished.home / "edited"))
+    assert (found["flips"]["value"], found["tau"]["value"], found["lists"], found["unread"]) == (1.0, -1.0, 4, 0)
+    assert found["cost"] == found["paid_now"] == {"calls": 8, "tokens": 880, "usd": pytest.approx(880e-6)}
+    assert sum(finished.judge.asked.values()) == asked + 8
+    after = detail()
+    (row,) = after.pop("rejudgements")
+    assert (row["flips"], row["tau"], row["calls"]) == (1.0, -1.0, 8)
+    before.pop("rejudgements")
+    assert after == before, "the round's rankings, metrics, calls and cost are those of the round"
+    assert "flips 1.00" in finished.command("history", "bench", "--round", "1")[1]
+
+
+def test_the_same_replay_again_asks_nobody(finished):
+    """Prevents a kill, or a second look, from being paid for."""
+    options = ("--template", str(finished.home / "edited"))
+    first = replayed(finished, *options, "--prompts", "2")
+    asked = sum(finished.judge.asked.values())
+    again = replayed(finished, *options, "--prompts", "2")
+    assert sum(finished.judge.asked.values()) == asked
+    assert (again["cost"], again["paid_now"]["calls"]) == (first["cost"], 0)
+    assert len(detail()["rejudgements"]) == 1
+    whole = replayed(finished, *options)
+    assert (whole["lists"], whole["paid_now"]["calls"], len(detail()["rejudgements"])) == (4, 4, 2)
+
+
+def test_only_what_was_changed_differs(finished):
+    """Prevents other orders or labels from being taken for the effect of the change: the same request is free."""
+    asked = sum(finished.judge.asked.values())
+    found = replayed(finished, "--demonstrations", "static")
+    assert sum(finished.judge.asked.values()) == asked
+    assert (found["flips"]["value"], found["tau"]["value"], found["cost"]["calls"]) == (0.0, 1.0, 0)
+    replayed(finished, "--demonstrations", "none")
+    ours = finished.judge.bodies[asked:]
+    assert {body["messages"][1]["content"] for body in ours} <= {
+        body["messages"][1]["content"] for body in finished.judge.bodies[:asked]
+    }
+    assert not any("Example 1" in body["messages"][0]["content"] for body in ours)
+
+
+def test_another_judge_at_another_address(finished):
+    """Prevents the old judge from being asked under the new one's name, and the old price from being counted."""
+    with LocalJudge(reversed_order) as other:
+        found = replayed(finished, "--judge", "another", "--base-url", other.url)
+        assert {body["model"] for body in other.bodies} == {"another"}
+    assert (found["model"], found["flips"]["value"], found["cost"]["usd"]) == ("another", 1.0, 0.0)
+
+
+def test_it_says_what_it_costs_and_does_nothing_without_a_yes(finished):
+    """Prevents money from being spent by a command that was meant as a question."""
+    asked = sum(finished.judge.asked.values())
+    code, output = finished.command("rejudge", "bench", "--round", "1", "--demonstrations", "none")
+    assert code == 1
+    assert "4 lists of round 1: at most 8 calls to 'local'" in output
+    assert "give --yes" in output
+    assert (sum(finished.judge.asked.values()), detail()["rejudgements"]) == (asked, [])
+
+
+def test_the_round_s_budget_holds_and_what_was_answered_is_kept(finished):
+    """Prevents a replay from spending what the experiment does not have, or from losing what it paid for."""
+    spent = sum(finished.judge.asked.values())
+    config = finished.home / "less.toml"
+    finished.set("budget", calls=spent + 3)
+    finished.set("judge", concurrency=1)
+    config.write_text(finished.write().read_text())
+    options = ("rejudge", "bench", "--round", "1", "--yes", "--config", str(config), "--demonstrations", "none")
+    code, output = finished.command(*options)
+    assert (code, "BudgetReached" in output) == (1, True)
+    assert sum(finished.judge.asked.values()) == spent + 3
+    finished.set("budget", calls=spent + 8)
+    config.write_text(finished.write().read_text())
+    code, output = finished.command(*options)
+    assert code == 0, output
+    assert sum(finished.judge.asked.values()) == spent + 8
+
+
+def test_a_judge_without_a_readable_verdict_is_no_comparison(finished):
+    """Prevents silence from being reported as agreement."""
+    finished.judge.script = lambda answers: "They are all fine."
+    code, output = finished.command("rejudge", "bench", "--round", "1", "--yes", "--demonstrations", "none")
+    assert (code, "no readable verdict on any of 4 lists" in output) == (1, True)
+    assert detail()["rejudgements"] == []
+    assert "rejudge" in finished.command("history", "bench", "--failures")[1]
+
+
+def test_what_cannot_be_replayed_is_said(finished):
+    """Prevents a replay that changes nothing, or of nothing, from passing for a result."""
+    assert "Nothing is changed" in finished.command("rejudge", "bench", "--round", "1", "--yes")[1]
+    assert "no round 7" in finished.command("rejudge", "bench", "--round", "7", "--judge", "x", "--yes")[1]
+
+
+def test_a_round_that_is_still_open_is_replayed_and_goes_on(bench):
+    """Prevents a look at half a round from taking it away from its run."""
+    bench.set("budget", calls=9)  # its eight rankings and little else
+    assert bench.run()[0] == 1
+    found = replayed(bench, "--demonstrations", "static", "--prompts", "2")
+    assert found["lists"] == 2
+    bench.set("budget", calls=1000)
+    code, output = bench.run()
+    assert code == 0, output
+    with sqlite3.connect(bench.home / "home" / "cyclealign.db") as database:
+        assert database.execute("SELECT count(*) FROM judge_call WHERE purpose = 'rejudge'").fetchone() == (0,)
+
+
+def test_no_policy_and_no_prefect_server_are_needed(finished, monkeypatch):
+    """Prevents a question about stored answers from needing the GPU that made them."""
+    monkeypatch.delenv("PREFECT_API_URL")
+    monkeypatch.setattr("cyclealign.policy.transformers.TransformersPolicy.__init__", refuse)
+    assert replayed(finished, "--demonstrations", "none")["lists"] == 4
+
+
+def refuse(*_, **__):
+    raise AssertionError("the policy was loaded")

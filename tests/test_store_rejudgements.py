@@ -1,0 +1,58 @@
+"""What other judges said of a round, what it cost, and which version of the template made which labels."""
+
+from dataclasses import replace
+
+from cyclealign.records import Metric, Rejudgement, Spending, Template
+from cyclealign.store import Store
+from tests.store_values import TEMPLATE, answers, call, opened, prompt, ranked, reply
+
+OTHER = Template("rank", TEMPLATE.text + " ")
+NOTHING = Spending()
+
+
+def made(round_id: int, flips: Metric | None = None, cost: Spending = NOTHING) -> Rejudgement:
+    tau = Metric("tau", 0.5, 0.25, 0.75, 2)
+    return Rejudgement("r", round_id, "other", OTHER.hash, "none", 2, 1, 0, flips, tau, cost)
+
+
+def test_a_rejudgement_is_told_of_once_however_often_it_is_made(store: Store) -> None:
+    """The history would fill with copies of one comparison."""
+    of = opened(store)
+    store.remember_template(OTHER)
+    store.put_rejudgement(made(of.id))
+    store.put_rejudgement(made(of.id, Metric("flips", 0.5, 0.0, 1.0, 2), Spending(3, 30, 0.25)))
+    (row,) = store.round_detail("trial", 1)["rejudgements"]
+    assert (row["flips"], row["flips_high"], row["tau_low"], row["unread"]) == (0.5, 1.0, 0.25, 1)
+    assert (row["calls"], row["tokens"], row["cost_usd"]) == (3, 30, 0.25)
+
+
+def test_a_round_costs_what_it_cost_and_the_budget_counts_all(store: Store) -> None:
+    """A look at another judge would make a finished round dearer, or slip past the budget."""
+    of = opened(store)
+    store.remember_template(OTHER)
+    store.record_reply(of.id, call(0), reply())
+    before = store.history("trial")
+    other = replace(call(1, "rejudge"), template_hash=OTHER.hash)
+    store.record_reply(of.id, other, reply(cost_usd=0.5))
+    store.record_failure(of.id, call(2, "rejudge"), "status 500")
+    assert store.history("trial") == before
+    assert store.spent("trial") == Spending(3, 220, 0.75)
+    assert store.paid_for_rejudging("trial", of.id) == Spending(2, 110, 0.5)
+    assert store.paid_for_rejudging("trial", keys=[other.key, call(0).key]) == Spending(1, 110, 0.5)
+    assert store.paid_for_rejudging("trial", keys=[]) == NOTHING
+
+
+def test_labels_are_counted_by_the_version_that_made_them(store: Store) -> None:
+    """Rounds without a label would be called stale, and other experiments' labels one's own."""
+    for experiment, templates in (("trial", [TEMPLATE]), ("trial", [OTHER]), ("trial", [OTHER]), ("ant", [TEMPLATE])):
+        of = opened(store, experiment=experiment, templates=templates)
+        if of.number != 2:
+            for number in range(of.number):
+                given = answers(of, prompt(number))
+                store.add_candidates(of.id, given)
+                store.add_rankings(of.id, [ranked(given), ranked(given, "policy")])
+        store.close_round(of.id, "me", "accepted", "")
+    found = [(row.experiment, row.number, row.version, row.labels) for row in store.label_versions("rank")]
+    assert found == [("trial", 1, TEMPLATE.hash, 1), ("trial", 3, OTHER.hash, 3), ("ant", 1, TEMPLATE.hash, 1)]
+    assert [row.folder for row in store.label_versions("rank", "ant")] == ["prompts"]
+    assert store.label_versions("another") == []
