@@ -11,14 +11,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cyclealign import judging, prompting, rejudging, reviewing, sources
+from cyclealign import judging, prompting, rejudging, reviewing, sources, staleness
 from cyclealign.distill.outcome import Measure
 from cyclealign.distill.report import cell, measure_table
 from cyclealign.errors import BadConfig, BadTemplate
 from cyclealign.hostile import plain_text
 from cyclealign.records import Messages, Template
 from cyclealign.report import round_table
-from cyclealign.store import Store
+from cyclealign.store import Store, database_is_there
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 prompts = typer.Typer(no_args_is_help=True, help="Prompts to align on, and the judge's templates.")
@@ -72,6 +72,22 @@ def check(folder: Folder = Path("prompts")) -> None:
         console.print(f"{folder / name}.jinja: fine, version {template.hash[:12]}")
     count = len(prompting.load_demonstrations(folder / "demonstrations.jsonl"))
     console.print(f"{folder / 'demonstrations.jsonl'}: fine, {count} demonstrations")
+    for words in stale_in_store(folder):
+        console.print(words, markup=False, highlight=False)
+
+
+def stale_in_store(folder: Path) -> list[str]:
+    """What labels in the database other versions of this folder's templates made; a database is not made for it."""
+    if not database_is_there():
+        return []
+    with Store.open() as store:
+        return [
+            words
+            for name in sorted(prompting.VARIABLES)
+            for words in staleness.stale(
+                staleness.of_folder(store.label_versions(name), folder), prompting.load_template(folder, name), folder
+            )
+        ]
 
 
 @prompts.command("show")
@@ -137,6 +153,9 @@ def print_rounds(store: Store, experiment: str | None) -> None:
         for row in rounds:
             for about, words in row["notes"].items():
                 console.print(f"round {row['number']}, {about}: {plain_text(words)}", markup=False, highlight=False)
+        for template in sorted(prompting.VARIABLES):
+            for words in staleness.stale_by_now(store.label_versions(template, name), template):
+                console.print(words, markup=False, highlight=False)
 
 
 def rounds_tables(title: str, rounds: list[dict[str, Any]]) -> Iterator[Table]:

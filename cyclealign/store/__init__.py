@@ -10,7 +10,7 @@ from cyclealign.store import connecting, migrating
 from cyclealign.store.answers import AnswerMemory
 from cyclealign.store.batches import BatchMemory
 from cyclealign.store.calls import CallMemory
-from cyclealign.store.connecting import database_url
+from cyclealign.store.connecting import database_is_there, database_url
 from cyclealign.store.demonstrations import DemonstrationMemory
 from cyclealign.store.distillations import DistillationMemory
 from cyclealign.store.history import HistoryMemory
@@ -24,7 +24,7 @@ from cyclealign.store.remarks import RemarkMemory
 from cyclealign.store.reviews import ReviewMemory
 from cyclealign.store.rounds import RoundMemory, Verdict
 
-__all__ = ["PromptSetSize", "Store", "Verdict", "database_url"]
+__all__ = ["PromptSetSize", "Store", "Verdict", "database_is_there", "database_url"]
 
 
 class Store(

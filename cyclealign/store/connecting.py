@@ -32,6 +32,12 @@ def database_url() -> str:
     return f"sqlite:///{home.absolute() / 'cyclealign.db'}"
 
 
+def database_is_there() -> bool:
+    """Whether this process has a database already: to open one that is a file makes it."""
+    url = parse_url(database_url())
+    return url.get_backend_name() != "sqlite" or Path(url.database or "").exists()
+
+
 def parse_url(given: str) -> URL:
     """Read a database URL; the message of an error repeats no part of it, since a part may be the password.
 
