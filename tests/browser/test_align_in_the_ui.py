@@ -1,7 +1,5 @@
 """The real `align` in the Prefect UI: started from its form, by a schedule, and cut off by Ctrl-C."""
 
-import os
-import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,17 +10,13 @@ import pytest
 
 from cyclealign.reviewing import lettered
 from tests import aligning
+from tests.browser.pages import box, fill_form_with, open_artifact
 from tests.launched import PATIENCE_SECONDS, Launched, launched, until
 from tests.local_judge import Answers, LocalJudge, most_words_first, unsure
 
 pytestmark = pytest.mark.launch
 
 KEY = "a-very-secret-key"
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-QUIET = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
 
 
 class PatientJudge(LocalJudge):
@@ -54,7 +48,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, judge: PatientJudge) -> Itera
     with launched(tmp_path_factory.mktemp("align"), environment) as one:
         aligning.prepare(one)
         one.begin()
-        fill_form_with(one, aligning.config(judge))
+        fill_form_with(one, "align/align", aligning.config(judge))
         yield one
 
 
@@ -84,31 +78,6 @@ def cut_off(site: Launched, judge: PatientJudge) -> CutOff:
     site.begin()
     finished = site.wait_for_state(run_id, "Completed")
     return CutOff(run_id, finished["run_count"], paid, frozenset(judge.asked))
-
-
-@pytest.fixture
-def page() -> Iterator[Any]:
-    """A page of a real browser."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine: install the package `chromium`, or name the program in CHROMIUM")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.set_default_timeout(60_000)
-        yield page
-        browser.close()
-
-
-def fill_form_with(site: Launched, config: dict[str, Any]) -> None:
-    deployment = site.deployment("align/align")["id"]
-    site.ask("PATCH", f"/deployments/{deployment}", {"parameters": {"config": config}})
-
-
-def box(page: Any, title: str) -> Any:
-    """One field of the form, by its title."""
-    label = f".schema-form-property__label:text-is('{title} (Optional)')"
-    return page.locator(f".schema-form-property:has(> .p-label__header {label})")
 
 
 def test_a_round_from_the_form_to_its_table_and_plot(site: Launched, page: Any, tmp_path: Path) -> None:
@@ -153,12 +122,6 @@ def look_at_artifacts(page: Any, run: str, folder: Path) -> None:
     picture.wait_for()
     until("the plot", lambda: picture.evaluate("image => image.complete && image.naturalWidth > 100"))
     page.screenshot(path=folder / "plot.png")
-
-
-def open_artifact(page: Any, run: str, key: str) -> None:
-    page.goto(run)
-    page.locator("#artifacts").click()
-    page.get_by_text(key, exact=True).click()
 
 
 def test_a_paused_round_takes_an_order_from_its_form(site: Launched, page: Any, tmp_path: Path) -> None:

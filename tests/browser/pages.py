@@ -1,0 +1,37 @@
+"""What the tests of the Prefect UI do with its pages."""
+
+import os
+import shutil
+from typing import Any
+
+from tests.launched import Launched
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+QUIET = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+
+
+def fill_form_with(site: Launched, deployment: str, config: dict[str, Any]) -> None:
+    """Change what the form of a deployment begins with."""
+    site.ask("PATCH", f"/deployments/{site.deployment(deployment)['id']}", {"parameters": {"config": config}})
+
+
+def open_form(page: Any, site: Launched, deployment: str) -> None:
+    """Go to the form that starts a run."""
+    page.goto(f"{site.url}/deployments/deployment/{site.deployment(deployment)['id']}/run")
+    page.get_by_role("button", name="Submit").wait_for()
+
+
+def box(page: Any, title: str) -> Any:
+    """One field of the form, by its title."""
+    label = f".schema-form-property__label:text-is('{title} (Optional)')"
+    return page.locator(f".schema-form-property:has(> .p-label__header {label})")
+
+
+def open_artifact(page: Any, run: str, key: str) -> None:
+    """From the run's page to one of its artifacts."""
+    page.goto(run)
+    page.locator("#artifacts").click()
+    page.get_by_text(key, exact=True).click()
