@@ -55,7 +55,7 @@ def align(config: ExperimentConfig = FORM) -> int:
     """
     with open_workshop(config) as shop:
         # Rounds that this very run finished before it was cut off and retried are among the ones it was asked for.
-        while (finished := shop.store.closed_by(config.experiment, shop.run)) < config.rounds and not enough(shop):
+        while (finished := shop.store.finished(config.experiment, shop.run)) < config.rounds and not enough(shop):
             advance(shop)
         return finished
 
@@ -63,9 +63,7 @@ def align(config: ExperimentConfig = FORM) -> int:
 def enough(shop: Workshop) -> bool:
     """Whether the experiment has the rounds that ``until`` asks for."""
     until = shop.config.until
-    if until is None:
-        return False
-    return sum(row["verdict"] is not None for row in shop.store.rounds(shop.config.experiment)) >= until
+    return until is not None and shop.store.finished(shop.config.experiment) >= until
 
 
 def advance(shop: Workshop) -> None:

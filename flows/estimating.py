@@ -105,7 +105,7 @@ def rounds_to_go(shop: Workshop, config: ExperimentConfig) -> int:
     """How many rounds the run would finish."""
     if config.until is None:
         return config.rounds
-    finished = sum(row["verdict"] is not None for row in shop.store.rounds(config.experiment))
+    finished = shop.store.finished(config.experiment)
     return max(0, min(config.rounds, config.until - finished))
 
 

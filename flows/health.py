@@ -114,12 +114,13 @@ def refuse(shop: Workshop, round_: Round, failed: list[str]) -> None:
         JudgeUntrusted: always.
     """
     reason = f"refused before training: {'; '.join(failed)}"
-    shop.store.note(round_.id, ABOUT, reason)
+    names = ", ".join(each.split()[0] for each in failed)
+    shop.store.note(round_.id, ABOUT, f"unfit by {names}; what the judge was asked, and replied, is below")
     shop.store.close_round(round_.id, shop.owner, "rolled_back", reason)
     raise JudgeUntrusted(
         f"Round {round_.number} of '{round_.experiment}' was {reason}. Nothing was generated. "
         f"`cyclealign history {round_.experiment} --round {round_.number}` shows what '{shop.config.judge.model}' made "
-        "of the controls. Mend prompts/rank.jinja, take another judge, or set another bound; then run again."
+        f"of the controls. Mend {shop.config.templates}/rank.jinja, take another judge or set another bound; run again."
     )
 
 

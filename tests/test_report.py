@@ -27,11 +27,11 @@ def test_a_table_shows_values_with_intervals_and_a_dash_for_what_was_not_measure
 
 
 def test_figures_of_one_cell_keep_their_places_where_one_is_missing():
-    """Prevents the junk control's figure from being read as that of the labels."""
+    """Prevents the junk control's figure from being read as that of the injections."""
     metrics = {"health_junk": Metric("health_junk", 0.9), "judge_length_bias": Metric("judge_length_bias", -0.25)}
     (row,) = round_table([{**ROUND, "metrics": metrics}])
-    assert row["labels / junk / injection"] == "- / 0.90 / -"
-    assert (row["repeat / position"], row["first / length bias"]) == ("n/a", "- / -0.25")
+    assert row["junk / injection"] == "0.90 / -"
+    assert (row["repeat / reverse"], row["first / length"]) == ("n/a", "- / -0.25")
 
 
 def test_a_plot_is_the_same_svg_for_the_same_rounds():

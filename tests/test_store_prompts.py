@@ -65,12 +65,13 @@ def test_a_round_that_was_refused_before_anything_was_answered_has_used_no_promp
     refused = opened(store, owner="host/run", drawn=prompts(0, 2), held_out=())
     store.close_round(refused.id, "host/run", "rolled_back", "refused before training")
     assert len(store.unused_prompts("set", "trial")) == 4
-    assert store.closed_by("trial", "run") == 0
+    assert store.finished("trial", "run") == store.finished("trial") == 0
     again = opened(store, owner="host/run", drawn=prompts(0, 2), held_out=())
     store.add_candidates(again.id, answers(again, prompt(0)))
     store.close_round(again.id, "host/run", "rolled_back", "worse")
     assert len(store.unused_prompts("set", "trial")) == 2
-    assert store.closed_by("trial", "run") == 1
+    assert store.finished("trial", "run") == store.finished("trial") == 1
+    assert store.finished("trial", "another-run") == store.finished("other") == 0
 
 
 def test_unknown_set_names_the_known_ones(store: Store) -> None:

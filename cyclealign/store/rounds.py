@@ -107,19 +107,21 @@ class RoundMemory(Database):
             if _changed(session, statement) != 1:
                 raise LeaseLost(_who_took(session, round_id))
 
-    def closed_by(self, experiment: str, run: str) -> int:
-        """How many rounds of the experiment were closed by owners whose names end with ``/run``.
+    def finished(self, experiment: str, run: str | None = None) -> int:
+        """How many rounds of the experiment were closed, by any run or by owners whose names end with ``/run``.
 
-        A refused round is none of them: a run that is retried would else end well on it.
+        A round that was refused before anything was answered is none of them: a run that is retried would else end
+        well on it.
         """
+        closed = (
+            select(func.count(tables.Round.id))
+            .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
+            .where(tables.Experiment.name == experiment, tables.Round.status == "closed", ~refused())
+        )
+        if run is not None:
+            closed = closed.where(tables.Round.owner.endswith(f"/{run}", autoescape=True))
         with self.reading() as session:
-            count = session.scalar(
-                select(func.count(tables.Round.id))
-                .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
-                .where(tables.Experiment.name == experiment, tables.Round.status == "closed")
-                .where(tables.Round.owner.endswith(f"/{run}", autoescape=True), ~refused())
-            )
-            return count or 0
+            return session.scalar(closed) or 0
 
     def last_accepted(self, experiment: str) -> tuple[int, records.Adapter | None]:
         """Number and policy of the last accepted round: (0, None), the base model, if there is none.

@@ -73,21 +73,22 @@ def test_an_unfit_judge_is_refused_before_anything_is_generated(gated, script, c
     assert "cyclealign history bench --round 1" in output
     row = detail()
     assert (row["summary"]["verdict"], row["adapter"]) == ("rolled_back", None)
-    assert row["summary"]["reason"] == row["notes"]["health"]
-    assert control in row["notes"]["health"]
+    assert control in row["summary"]["reason"]
+    assert f"unfit by {control}" in row["notes"]["health"]
     assert not any(each["candidates"] for each in row["prompts"])
     assert set(purposes(gated)) == {(1, "health")}
     shown = gated.command("history", "bench", "--round", "1")[1]
     assert shown.count("> control: junk") == 2 * LISTS
     assert "refused before training" in shown
+    assert (gated.home / "home" / "reports" / "bench.svg").is_file()
 
 
 def test_a_refused_experiment_goes_on_once_the_judge_is_mended(gated):
     """Prevents a refusal that blocks an experiment for good, and one that uses up prompts nobody answered."""
     gated.judge.script = fewest_characters_first
-    gated.run()
+    gated.run("--until", "1")
     gated.judge.script = most_words_first
-    code, output = gated.run()
+    code, output = gated.run("--until", "1")
     assert code == 0, output
     assert [row["verdict"] is not None for row in gated.rounds()] == [True, True]
     assert not gated.rounds()[1]["notes"]
