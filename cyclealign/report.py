@@ -59,7 +59,7 @@ def _panel(axes: Axes, heading: str, lines: Sequence[tuple[str, str]], rounds: S
     axes.set_xticks([each["number"] for each in rounds])
     axes.set_ylim(-0.2 if heading == "Policy and judge" else 0, 1.02)
     axes.grid(alpha=0.25)
-    if axes.has_data():
+    if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=7, loc="lower right")
 
 

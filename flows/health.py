@@ -115,7 +115,7 @@ def refuse(shop: Workshop, round_: Round, failed: list[str]) -> None:
     """
     reason = f"refused before training: {'; '.join(failed)}"
     names = ", ".join(each.split()[0] for each in failed)
-    shop.store.note(round_.id, ABOUT, f"unfit by {names}; what the judge was asked, and replied, is below")
+    shop.store.note(round_.id, ABOUT, f"the judge was found unfit by {names}")
     shop.store.close_round(round_.id, shop.owner, "rolled_back", reason)
     raise JudgeUntrusted(
         f"Round {round_.number} of '{round_.experiment}' was {reason}. Nothing was generated. "

@@ -1,5 +1,7 @@
 """Tables and plots of rounds."""
 
+import pytest
+
 from cyclealign.records import Metric
 from cyclealign.report import plot_rounds, round_table
 
@@ -24,6 +26,13 @@ def test_a_table_shows_values_with_intervals_and_a_dash_for_what_was_not_measure
         "rolled back",
     )
     assert (second["win rate"], second["verdict"]) == ("n/a", "open")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_round_that_was_refused_before_it_measured_anything_can_be_plotted():
+    """Prevents the plot from failing, or complaining in the user's terminal, just when a round was refused."""
+    refused = {**OPEN, "verdict": "rolled_back", "metrics": {"health_junk": Metric("health_junk", 0.1, 0.0, 0.3, 12)}}
+    assert b"<svg" in plot_rounds([refused], "refused")
 
 
 def test_figures_of_one_cell_keep_their_places_where_one_is_missing():
