@@ -40,6 +40,12 @@ class EncoderSettings(Section):
     )
     layers: int | None = Field(None, ge=1, title="Layers", description="The first ones only. Empty: all.")
     sizes: dict[str, Any] = Field({}, title="Sizes", description="Of `tiny`: keys of BERT's configuration.")
+    pooling: Literal["first", "mean"] = Field(
+        "first",
+        title="Pooling",
+        description="`first`: the encoder's pooler, or its first state where it has none. `mean`: of all states; for "
+        "sentence encoders, whose first state was never trained.",
+    )
     max_tokens: int = Field(128, ge=8, title="Longest pair", description="In tokens; a context loses its beginning.")
     head: tuple[int, int] = Field((384, 192), title="Head", description="Sizes of its two hidden layers.")
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -44,10 +44,11 @@ class Scores(NamedTuple):
 class Metric(nn.Module):
     """Linear(H, a), ELU, Linear(a, b), ELU, Linear(b, 1), sigmoid, over the encoder's pooled output (paper, sec. 3)."""
 
-    def __init__(self, encoder: Any, tokenizer: Any, max_tokens: int, head: tuple[int, int]) -> None:
+    def __init__(self, encoder: Any, tokenizer: Any, settings: EncoderSettings) -> None:
         super().__init__()
-        self.encoder, self.tokenizer, self.max_tokens = encoder, tokenizer, max_tokens
-        first, second = head
+        self.encoder, self.tokenizer = encoder, tokenizer
+        self.max_tokens, self.pooling = settings.max_tokens, settings.pooling
+        first, second = settings.head
         size = encoder.config.hidden_size
         self.head = nn.Sequential(
             nn.Linear(size, first), nn.ELU(), nn.Linear(first, second), nn.ELU(), nn.Linear(second, 1)
@@ -68,11 +69,16 @@ class Metric(nn.Module):
     def forward(self, tokens: Any, with_states: bool = False) -> Scores:
         """The scores of encoded pairs; hidden states and attention maps on demand."""
         found = self.encoder(**tokens, output_hidden_states=with_states, output_attentions=with_states)
-        pooled = getattr(found, "pooler_output", None)
-        pooled_BH = found.last_hidden_state[:, 0] if pooled is None else pooled
-        logits_B = self.head(pooled_BH).squeeze(-1)
+        logits_B = self.head(self._pooled(found, tokens["attention_mask"])).squeeze(-1)
         hidden, attention = (found.hidden_states, found.attentions) if with_states else ((), ())
         return Scores(logits_B, logits_B.sigmoid(), hidden, attention)
+
+    def _pooled(self, found: Any, mask_BT: Tensor) -> Tensor:
+        """One state a pair, shape (B, H)."""
+        if self.pooling == "mean":
+            return cast(Tensor, (found.last_hidden_state * mask_BT.unsqueeze(-1)).sum(1) / mask_BT.sum(1, keepdim=True))
+        pooled = getattr(found, "pooler_output", None)
+        return cast(Tensor, found.last_hidden_state[:, 0] if pooled is None else pooled)
 
     def save(self, folder: Path) -> None:
         """Write encoder, tokenizer and head, all as safetensors and JSON."""
@@ -80,7 +86,8 @@ class Metric(nn.Module):
         self.tokenizer.save_pretrained(folder)
         save_file(self.head.state_dict(), folder / HEAD)
         sizes = [self.head[0].out_features, self.head[2].out_features]
-        (folder / SETTINGS).write_text(json.dumps({"max_tokens": self.max_tokens, "head": sizes}))
+        made = {"max_tokens": self.max_tokens, "pooling": self.pooling, "head": sizes}
+        (folder / SETTINGS).write_text(json.dumps(made))
 
 
 def fresh(settings: EncoderSettings, seed: int) -> Metric:
@@ -103,7 +110,7 @@ def fresh(settings: EncoderSettings, seed: int) -> Metric:
     if settings.layers is not None:
         encoder.encoder.layer = encoder.encoder.layer[: settings.layers]
         encoder.config.num_hidden_layers = len(encoder.encoder.layer)
-    return Metric(encoder, tokenizer, settings.max_tokens, settings.head)
+    return Metric(encoder, tokenizer, settings)
 
 
 def pretrained(model: str) -> tuple[Any, Any]:
@@ -122,9 +129,9 @@ def load(folder: Path) -> Metric:
         DistillError: the folder holds none.
     """
     try:
-        settings = json.loads((folder / SETTINGS).read_text())
+        settings = EncoderSettings.model_validate_json((folder / SETTINGS).read_text())
         encoder, tokenizer = pretrained(str(folder))
-        metric = Metric(encoder, tokenizer, settings["max_tokens"], tuple(settings["head"]))
+        metric = Metric(encoder, tokenizer, settings)
         metric.head.load_state_dict(load_file(folder / HEAD))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise DistillError(f"{folder} holds no coherence metric that can be read: {error}") from error

@@ -22,9 +22,10 @@ def silent(done, of):
     pass
 
 
-def test_a_saved_metric_gives_the_same_scores(tmp_path, dialogues):
-    """Prevents a metric whose head, tokenizer or length is lost on the way to its user."""
-    made = student.fresh(TINY, seed=0).eval()
+@pytest.mark.parametrize("pooling", ["first", "mean"])
+def test_a_saved_metric_gives_the_same_scores(tmp_path, dialogues, pooling):
+    """Prevents a metric whose head, tokenizer, length or pooling is lost on the way to its user."""
+    made = student.fresh(TINY.model_copy(update={"pooling": pooling}), seed=0).eval()
     made.save(tmp_path / "metric")
     found = predict.scores(student.load(tmp_path / "metric"), dialogues.scored)
     assert np.allclose(found, predict.scores(made, dialogues.scored), atol=1e-6)
@@ -35,6 +36,13 @@ def test_a_saved_metric_gives_the_same_scores(tmp_path, dialogues):
 def test_a_folder_without_a_metric_is_named(tmp_path):
     with pytest.raises(DistillError, match="no coherence metric"):
         student.load(tmp_path)
+
+
+def test_the_mean_leaves_out_what_only_fills_up(dialogues):
+    """Prevents a score that depends on the length of the other dialogues in the batch."""
+    made = student.fresh(TINY.model_copy(update={"pooling": "mean"}), seed=0).eval()
+    short, long = dialogues.scored[0], Scored(("the soup ?",) * 9, "the soup can wait " * 9)
+    assert np.allclose(predict.scores(made, [short, long])[0], predict.scores(made, [short])[0], atol=1e-6)
 
 
 def test_a_long_context_loses_its_beginning(dialogues):
