@@ -72,7 +72,8 @@ def agreed_to(replay: "Replay", cost: Spending, yes: bool, as_json: bool) -> Non
     if yes or not cost.calls:
         return
     if as_json or not sys.stdin.isatty():
-        raise BadConfig(f"{words} Nothing was asked: give --yes to have it asked.")
+        said = f"{words} " if as_json else ""
+        raise BadConfig(f"{said}Nothing was asked: give --yes to have it asked.")
     typer.confirm("Ask the judge?", abort=True)
 
 

@@ -54,6 +54,19 @@ def test_foretelling_asks_no_judge_and_needs_no_key(bench, monkeypatch, options)
     assert total["usd"] == pytest.approx(total["tokens"] / 1e6, rel=0.15)
 
 
+def test_what_dynamic_demonstrations_would_add_stands_on_a_line_of_its_own(bench):
+    """Prevents a bill that grows by a half once they earn their place, and one figure that means either."""
+    bench.set("demonstrations", static=2, dynamic=4)
+    found = foreseen(bench, "--rounds", "2")
+    left_out, shown = (found["all", purpose] for purpose in ("all", "all, if dynamic demonstrations earn their place"))
+    assert left_out["calls"] == shown["calls"]
+    assert left_out["tokens"] < shown["tokens"]
+    bench.set("demonstrations", least_gain=-1)
+    always = foreseen(bench, "--rounds", "2")
+    assert always["all", "all"]["tokens"] == shown["tokens"]
+    assert len([purpose for number, purpose in always if number == "all"]) == 1
+
+
 def test_a_model_without_a_price_is_no_surprise(bench):
     """Prevents a budget of money that counts nothing."""
     bench.set("budget", usd=1.0)

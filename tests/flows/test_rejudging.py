@@ -81,6 +81,23 @@ def test_only_what_was_changed_differs(finished):
     assert not any("Example 1" in body["messages"][0]["content"] for body in ours)
 
 
+def test_all_demonstrations_are_those_in_use_now_but_for_the_question_s_own(bench):
+    """Prevents a list from being ranked with the round's own verdict on it before the judge's eyes."""
+    bench.set("policy", answers=6)
+    bench.set("demonstrations", chance_at_most=1.0, static=1)
+    code, output = bench.run()
+    assert code == 0, output
+    own = {each["question"] for each in detail()["demonstrations"]["promoted"]}
+    assert own
+    asked = len(bench.judge.bodies)
+    found = replayed(bench, "--demonstrations", "all")
+    for body in bench.judge.bodies[asked:]:
+        system, user = (message["content"] for message in body["messages"])
+        shown = {question for question in own if f"]]\n{question}\n[[" in system}
+        assert shown == {question for question in own if f"]]\n{question}\n[[" not in user}
+    assert found["demonstrations"] == "all"
+
+
 def test_another_judge_at_another_address(finished):
     """Prevents the old judge from being asked under the new one's name, and the old price from being counted."""
     with LocalJudge(reversed_order) as other:
