@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cyclealign.cli import abreast, console
 from cyclealign.hostile import plain_text
+from cyclealign.screen import abreast, console
 from cyclealign.store import Store
 
 # Figure -> what it is called, in the order in which people compare judges.

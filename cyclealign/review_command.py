@@ -9,10 +9,10 @@ import typer
 from rich.table import Table
 
 from cyclealign import prompting, reviewing
-from cyclealign.cli import console
 from cyclealign.errors import BadConfig, BadOrder
 from cyclealign.hostile import plain_text
 from cyclealign.records import LabelledList, Review
+from cyclealign.screen import console
 from cyclealign.store import Store
 from cyclealign.store.reviews import labelled
 

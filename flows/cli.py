@@ -12,12 +12,14 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from cyclealign.cli import app, console, print_rounds
+from cyclealign.cli import app
 from cyclealign.config import ExperimentConfig, checked, load_config
 from cyclealign.errors import CycleAlignError
 from cyclealign.files import home
+from cyclealign.history_command import print_rounds
 from cyclealign.judges_command import judges
 from cyclealign.review_command import review
+from cyclealign.screen import console
 from flows.distill_command import distill
 from flows.rejudge_command import rejudge
 

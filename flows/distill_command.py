@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cyclealign.cli import console, print_job
 from cyclealign.config import checked_settings
 from cyclealign.distill.settings import JobConfig
 from cyclealign.errors import BadConfig
 from cyclealign.files import home
+from cyclealign.history_command import print_job
+from cyclealign.screen import console
 from flows import scoring
 from flows.jobs import JOBS, Entry, job_named
 

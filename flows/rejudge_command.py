@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cyclealign import rejudging
-from cyclealign.cli import console
 from cyclealign.errors import BadConfig
 from cyclealign.hostile import plain_text
 from cyclealign.records import Spending
 from cyclealign.rejudging import Change, Shown
 from cyclealign.report import interval
+from cyclealign.screen import console
 from flows.terminal import live_progress
 
 if TYPE_CHECKING:

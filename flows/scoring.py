@@ -6,8 +6,8 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from cyclealign.cli import console
 from cyclealign.errors import BadConfig
+from cyclealign.screen import console
 
 JOB = "quantidce"
 
