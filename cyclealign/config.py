@@ -302,6 +302,12 @@ class DemonstrationSettings(Section):
 class TrainingSettings(Section):
     """How the rankings change the policy."""
 
+    method: Literal["lora", "full"] = Field(
+        "lora",
+        title="Method",
+        description="`lora`: an adapter beside the model's weights. `full`: all weights, a folder of the model's size "
+        "each round. One for all rounds of an experiment.",
+    )
     objective: Literal["rrhf", "pro", "dpo"] = Field("rrhf", title="Objective")
     target: Literal["judge", "agreement"] = Field("judge", title="Ranking to learn")
     weight: Literal["uniform", "agreement", "steadiness"] = Field("uniform", title="Weight of a prompt")
@@ -316,7 +322,9 @@ class TrainingSettings(Section):
         None, ge=0, title="Weight of the SFT term", description="Empty: the paper's own (RRHF 1, PRO 0.05 (n-1)²)."
     )
     dpo_beta: float = Field(0.1, gt=0, title="DPO beta")
-    learning_rate: float = Field(1e-4, gt=0, title="Learning rate")
+    learning_rate: float = Field(
+        1e-4, gt=0, title="Learning rate", description="For `lora`; `full` wants a smaller one, such as 1e-5 or 1e-6."
+    )
     epochs: int = Field(1, ge=1, title="Epochs")
     prompts_per_step: int = Field(8, ge=1, title="Prompts per step")
     lora_rank: int = Field(16, ge=1, title="LoRA rank")

@@ -26,7 +26,7 @@
     │   │   ├── JudgeFaltered    ... this time: asking again may help
     │   │   └── JudgeBusy        ... because too much is asked at once: asking again later helps
     │   └── UnreadableReply  one reply is not a ranking of the labels that were given
-    ├── TrainingFailed       the training process ended without an adapter
+    ├── TrainingFailed       the training process ended without weights
     └── DistillError         a teacher, a student or the data of a distillation job cannot be used
 """
 
@@ -142,7 +142,7 @@ class UnreadableReply(JudgeError):
 
 
 class TrainingFailed(CycleAlignError):
-    """The training process ended without an adapter."""
+    """The training process ended without an adapter or whole weights."""
 
 
 class DistillError(CycleAlignError):

@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,7 +24,12 @@ def hash_of_file(path: Path) -> str:
 
 def hash_of_folder(folder: Path) -> str:
     """SHA-256 over the names and bytes of all files in a folder, as 64 hexadecimal digits."""
-    files = sorted((each.relative_to(folder).as_posix(), each) for each in folder.rglob("*") if each.is_file())
+    return hash_of_files(folder, (each for each in folder.rglob("*") if each.is_file()))
+
+
+def hash_of_files(folder: Path, chosen: Iterable[Path]) -> str:
+    """SHA-256 over the names, as seen from ``folder``, and bytes of some files, as 64 hexadecimal digits."""
+    files = sorted((each.relative_to(folder).as_posix(), each) for each in chosen)
     listing = "\n".join(f"{hash_of_file(path)} {name}" for name, path in files)
     return hashlib.sha256(listing.encode()).hexdigest()
 

@@ -172,7 +172,10 @@ class Template:
 
 @dataclass(frozen=True)
 class Adapter:
-    """A LoRA adapter on disk: its folder, the hash of its weights and the adapter that it was trained from."""
+    """What a round trained, on disk: its folder, the hash of its weights, and the adapter that it was trained from.
+
+    A LoRA adapter, or whole weights that stand in its place: see `cyclealign.weights`.
+    """
 
     id: str
     path: str

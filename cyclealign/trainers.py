@@ -1,7 +1,7 @@
 """The TRL trainers: RRHF and PRO by overriding the loss of `SFTTrainer`, DPO as TRL has it.
 
 All of them take the token ids that generation saw; nothing is tokenised again. ``python -m cyclealign.trainers FOLDER``
-reads FOLDER/job.json and leaves the adapter in FOLDER.
+reads FOLDER/job.json and leaves the adapter, or the whole weights, in FOLDER.
 """
 
 import json
@@ -14,11 +14,10 @@ from typing import Any, TypeVar
 
 import torch
 from datasets import Dataset
-from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, set_seed
+from transformers import PrinterCallback, Trainer, TrainerCallback, set_seed
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
@@ -26,8 +25,9 @@ from cyclealign.batching import SharedSteps, part_of_mean
 from cyclealign.losses import LISTWISE
 from cyclealign.policy.measuring import from_folders, measured, probe_rows
 from cyclealign.policy.probing import Logprobs, Probe, Rows
-from cyclealign.policy.transformers import load_model, load_tokenizer
+from cyclealign.policy.transformers import device, load_tokenizer
 from cyclealign.processes import end_with_input, end_with_parent
+from cyclealign.trainable import Model, is_first, is_spread, parents_model, trainable, unwrapped
 from cyclealign.training import OnStep, RankedAnswers, TrainingJob
 
 IGNORED = -100
@@ -182,23 +182,6 @@ def collate_pairs(rows: Sequence[dict[str, Any]], collator: DataCollatorForPrefe
     return {**collator(list(rows)), "weights": weights, "doubts": torch.tensor([each["doubt"] for each in rows])}
 
 
-def adapted(job: TrainingJob) -> PeftModel:
-    """The base model with the parent's adapter, trainable, or with a new one."""
-    base = load_model(job.model, job.revision, where="cpu", own_code=job.own_code)
-    base.config.use_cache = False
-    if job.parent:
-        return PeftModel.from_pretrained(base, job.parent, is_trainable=True)
-    lora = LoraConfig(
-        r=job.settings.lora_rank,
-        lora_alpha=job.settings.lora_alpha,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
-    model = get_peft_model(base, lora)
-    assert isinstance(model, PeftModel)
-    return model
-
-
 def arguments(job: TrainingJob, folder: Path) -> dict[str, Any]:
     """What both kinds of trainer are told."""
     on_accelerator = torch.cuda.is_available()
@@ -232,12 +215,7 @@ def processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def is_first() -> bool:
-    """Whether this process is the one that speaks and saves."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
-def ranking_trainer(job: TrainingJob, folder: Path, model: PreTrainedModel | PeftModel) -> SFTTrainer:
+def ranking_trainer(job: TrainingJob, folder: Path, model: Model) -> SFTTrainer:
     """A trainer for RRHF or PRO."""
     tokenizer = load_tokenizer(job.model, job.revision, job.own_code)
     rows = [
@@ -262,13 +240,14 @@ def ranking_trainer(job: TrainingJob, folder: Path, model: PreTrainedModel | Pef
     return trainer
 
 
-def dpo_trainer(job: TrainingJob, folder: Path, model: PreTrainedModel | PeftModel) -> DPOTrainer:
-    """TRL's own DPO; the reference is the policy as this round found it (TRL copies the loaded adapter)."""
+def dpo_trainer(job: TrainingJob, folder: Path, model: Model) -> DPOTrainer:
+    """TRL's DPO; the reference is the policy as this round found it: a second model, or TRL's copy of the adapter."""
     tokenizer = load_tokenizer(job.model, job.revision, job.own_code)
     rows = pairs([each for each in job.lists if each.teaches])
     collator = DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id)
     trainer = TokenisedDPOTrainer(
         model=model,
+        ref_model=parents_model(job) if job.whole else None,
         args=on_one_device(DPOConfig(**arguments(job, folder), beta=job.settings.dpo_beta)),
         train_dataset=Dataset.from_list([*rows, filling_up(rows[0])]),
         data_collator=lambda batch: collate_pairs(batch, collator),
@@ -279,47 +258,32 @@ def dpo_trainer(job: TrainingJob, folder: Path, model: PreTrainedModel | PeftMod
 
 
 def fit(job: TrainingJob, folder: Path, on_step: OnStep) -> float:
-    """Train, save the adapter (safetensors) into ``folder`` and return the mean loss."""
+    """Train, save what was trained (safetensors) into ``folder`` and return the mean loss."""
     set_seed(job.seed % 2**32)  # before LoRA draws its first weights
-    model = adapted(job)
+    model, save = trainable(job)
     make = dpo_trainer if job.settings.objective == "dpo" else ranking_trainer
     trainer = make(job, folder, model)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(ReportSteps(on_step))
     rows = probe_rows([(*each.prompt_ids, *each.answers[0]) for each in job.lists], model)
-    parent = () if is_spread(trainer) else measured(unwrapped(trainer), rows)
+    parent = () if is_spread(trainer) or job.whole else measured(unwrapped(trainer), rows)
     result = trainer.train()
-    save_adapter(trainer, folder)
+    save(trainer, folder)
     if is_first():
         probe_of(trainer, job, folder, rows, parent).save(folder)
     return float(result.training_loss)
 
 
 def probe_of(trainer: Trainer, job: TrainingJob, folder: Path, rows: Rows, parent: Logprobs) -> Probe:
-    """What tells the adapter from its parent: by the model in memory, or by folders where no process has it all."""
-    if is_spread(trainer):
-        return from_folders(job.model, job.revision, job.own_code, folder, job.parent, rows)
+    """What tells the new weights from their parent's: by the model in memory, or by the folders that will be loaded.
+
+    By folders where no process has it all, and of whole weights, of which only one set is in memory.
+    """
+    if is_spread(trainer) or job.whole:
+        where = "cpu" if is_spread(trainer) else device()
+        return from_folders(job.model, job.revision, job.own_code, folder, job.parent, rows, where)
     model = unwrapped(trainer)
     return Probe(rows, measured(model, rows), parent, base=measured(model, rows, adapted=False))
-
-
-def is_spread(trainer: Trainer) -> bool:
-    """Whether each process holds a part of the weights only."""
-    return bool(trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled)
-
-
-def unwrapped(trainer: Trainer) -> Any:
-    """The model itself."""
-    return trainer.accelerator.unwrap_model(trainer.model)
-
-
-def save_adapter(trainer: Trainer, folder: Path) -> None:
-    """Save the trained adapter once; where the weights are spread over processes, all of them help to collect it."""
-    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if is_spread(trainer) else None
-    if is_first():
-        unwrapped(trainer).save_pretrained(
-            str(folder), selected_adapters=["default"], safe_serialization=True, state_dict=weights
-        )
 
 
 def main(folder: Path) -> None:

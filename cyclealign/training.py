@@ -1,4 +1,4 @@
-"""Rankings -> a LoRA adapter: the job as a value, and where it runs.
+"""Rankings -> a LoRA adapter, or whole weights: the job as a value, and where it runs.
 
 The work itself is in `cyclealign.trainers`, which alone loads TRL. It runs in this process, or in one of its own under
 ``accelerate launch``, whose memory goes back when it ends and where several GPUs are Accelerate's own business.
@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 
+from cyclealign import weights
 from cyclealign.config import TrainingSettings
 from cyclealign.errors import TrainingFailed
 from cyclealign.inheritance import environment_without_keys
 from cyclealign.records import Preference
 
-WEIGHTS = "adapter_model.safetensors"
 OnStep = Callable[[int, int], None]
 
 
@@ -70,7 +70,10 @@ def decided_pairs(
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """Everything that training reads. ``parent`` is the folder of the adapter to go on from (None: a new one)."""
+    """Everything that training reads. ``parent`` is the folder of the adapter, or of the whole weights, to go on from.
+
+    None: from the base model.
+    """
 
     model: str
     revision: str | None
@@ -79,6 +82,11 @@ class TrainingJob:
     lists: tuple[RankedAnswers, ...]
     seed: int
     own_code: bool = False  # the model's own code may run
+
+    @property
+    def whole(self) -> bool:
+        """Whether all weights are trained, and no adapter."""
+        return self.settings.method == "full"
 
     def save(self, path: Path) -> None:
         values = {**asdict(self), "settings": self.settings.model_dump()}
@@ -100,10 +108,10 @@ class TrainingJob:
 
 
 def train(job: TrainingJob, folder: Path, on_step: OnStep) -> float:
-    """Train an adapter into ``folder`` and return the mean training loss.
+    """Train an adapter, or all weights, into ``folder`` and return the mean training loss.
 
     Raises:
-        TrainingFailed: nothing to learn from, or the training process ended without an adapter.
+        TrainingFailed: nothing to learn from, or the training process ended without weights.
     """
     if not any(each.teaches for each in job.lists):
         raise TrainingFailed(
@@ -132,7 +140,7 @@ def _in_own_process(job: TrainingJob, folder: Path, on_step: OnStep) -> float:
         ) as process,
     ):
         loss = _follow(process, on_step)
-    if process.returncode != 0 or loss is None or not (folder / WEIGHTS).is_file():
+    if process.returncode != 0 or loss is None or not weights.files(folder):
         tail = "\n".join(log.read_text(encoding="utf-8").strip().splitlines()[-5:])
         raise TrainingFailed(f"The training process ended with code {process.returncode}. Its last lines:\n{tail}")
     return loss

@@ -14,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from cyclealign.config import ExperimentConfig, load_config
 from cyclealign.errors import JudgeUntrusted
 from cyclealign.records import Round
-from flows.examining import decide, evaluate
+from flows.examining import answer_as_parent, decide, evaluate
 from flows.health import examine_judge, watch_judge
 from flows.learning import train
 from flows.leases import LEASE_SECONDS, kept_alive
@@ -36,7 +36,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Step = Callable[[Workshop, Round], int | str]
 # After generating and judging.
-STEPS: tuple[Step, ...] = (watch_judge, agree, review, teach, train, evaluate, decide)
+STEPS: tuple[Step, ...] = (watch_judge, agree, review, teach, answer_as_parent, train, evaluate, decide)
 
 
 @flow(name="align", flow_run_name="align-{config.experiment}", persist_result=False, validate_parameters=True)

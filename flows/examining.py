@@ -35,6 +35,14 @@ def evaluate(shop: Workshop, round_: Round) -> int:
     return len(metrics)
 
 
+def answer_as_parent(shop: Workshop, round_: Round) -> int:
+    """The parent answers the held-out prompts, as far as it has not, while it is still on the policy; returns how many.
+
+    After training it would have to be put on once more: of whole weights that is another start of the engine.
+    """
+    return sum(map(len, held_out_answers(shop, round_, round_.parent).values()))
+
+
 def held_out_answers(shop: Workshop, round_: Round, adapter: Adapter | None) -> Answers:
     """Answers to the held-out prompts; the same adapter answers once per experiment, whichever round asks."""
     origin = ["held-out", round_.experiment, round_.plan.seed]

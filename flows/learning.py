@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
-from cyclealign import training
+from cyclealign import training, weights
 from cyclealign.config import TrainingSettings
-from cyclealign.files import appearing_folder, hash_of_file, home
+from cyclealign.files import appearing_folder, home
 from cyclealign.records import Adapter, Candidate, Metric, Prompt, Ranking, Round, content_id, seed_from
 from flows.progress import tell
 from flows.workshop import Workshop
 
 
 def train(shop: Workshop, round_: Round) -> str:
-    """Fine-tune the parent's adapter on the round's rankings; returns the new adapter's id.
+    """Fine-tune the parent's adapter, or its whole weights, on the round's rankings; returns the new adapter's id.
 
     The folder appears first and the row last, so a row means an adapter that is complete.
     """
@@ -31,7 +31,8 @@ def train(shop: Workshop, round_: Round) -> str:
     shop.policy.rest()
     with appearing_folder(folder) as unfinished:
         loss = training.train(job, unfinished, lambda step, of: tell("train", step, of))
-    weights_hash = hash_of_file(folder / training.WEIGHTS)
+    weights_hash = weights.content_hash(folder)
+    assert weights_hash is not None
     parent_id = round_.parent.id if round_.parent else None
     adapter_id = content_id("adapter", round_.experiment, round_.number, weights_hash)
     adapter = Adapter(adapter_id, str(folder), weights_hash, parent_id)
@@ -47,7 +48,7 @@ def ranked_answers(shop: Workshop, round_: Round) -> tuple[training.RankedAnswer
     """
     settings = shop.config.training
     orders, verdicts = shop.store.rankings(round_.id, settings.target), shop.store.rankings(round_.id, "judge")
-    weights = {row.prompt_id: row.weight for row in shop.store.agreements(round_.id).values()}
+    weight_of = {row.prompt_id: row.weight for row in shop.store.agreements(round_.id).values()}
     candidate_of: Mapping[str, Candidate] = {
         each.id: each for row in shop.store.candidates(round_.id).values() for each in row
     }
@@ -59,7 +60,7 @@ def ranked_answers(shop: Workshop, round_: Round) -> tuple[training.RankedAnswer
         return training.RankedAnswers(
             prompt_ids=tuple(shop.policy.prompt_ids(prompt)),
             answers=tuple(candidate_of[each].token_ids for each in order),
-            weight=1.0 if by_person else weights[prompt.id],
+            weight=1.0 if by_person else weight_of[prompt.id],
             pairs=None if by_person else decided(order, verdicts[prompt.id], settings),
         )
 

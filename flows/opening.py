@@ -43,6 +43,7 @@ def plan_round(shop: Workshop) -> RoundPlan:
     """Choose what the next round reads."""
     config, store = shop.config, shop.store
     same_base_model(shop)
+    same_method(shop)
     if config.prompts.set_name == DEMO_SET:
         import_demo_world(store)
     fresh = in_seeded_order(store.unused_prompts(config.prompts.set_name, config.experiment), config.seed)
@@ -141,4 +142,14 @@ def same_base_model(shop: Workshop) -> None:
         raise BadConfig(
             f"Experiment '{shop.config.experiment}' began with the model '{last}', and policy.model is now "
             f"'{shop.base_model}'. Give this model an experiment of its own."
+        )
+
+
+def same_method(shop: Workshop) -> None:
+    """Raise BadConfig if the experiment began with another method: adapters do not go on from whole weights."""
+    first, now = shop.store.method_of(shop.config.experiment), shop.config.training.method
+    if first is not None and first != now:
+        raise BadConfig(
+            f"Experiment '{shop.config.experiment}' began with training.method = '{first}', and it is now '{now}'. Set "
+            "it back, or start a new experiment."
         )

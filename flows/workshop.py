@@ -9,14 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
+from cyclealign import weights
 from cyclealign.asking import Asker
 from cyclealign.config import ExperimentConfig
 from cyclealign.errors import PolicyError
-from cyclealign.files import hash_of_file, home
+from cyclealign.files import home
 from cyclealign.policy import Policy
 from cyclealign.records import Adapter, Round
 from cyclealign.store import Store
-from cyclealign.training import WEIGHTS
 from flows.calling import calls_at_once, judge_of
 from flows.leases import this_owner, this_run
 from flows.overlapping import Bell, as_they_come
@@ -56,6 +56,7 @@ class Workshop:
     store: Store
     stack: ExitStack
     run: str = field(default_factory=this_run)
+    _seen: dict[str, weights.State] = field(default_factory=dict)
 
     @cached_property
     def owner(self) -> str:
@@ -94,7 +95,8 @@ class Workshop:
         from cyclealign.policy.vllm import VllmPolicy
 
         config = self.config
-        return VllmPolicy(config.policy, config.engine, self.model_folder, config.training.lora_rank, announce)
+        rank = config.training.lora_rank if config.training.method == "lora" else None
+        return VllmPolicy(config.policy, config.engine, self.model_folder, rank, announce)
 
     @cached_property
     def judge_address(self) -> str | None:
@@ -142,13 +144,21 @@ class Workshop:
     def use(self, adapter: Adapter | None) -> None:
         """Put an adapter on the policy, after a look that it is the one that the history tells of."""
         if adapter is not None:
-            weights = Path(adapter.path) / WEIGHTS
-            if not weights.is_file() or hash_of_file(weights) != adapter.content_hash:
-                raise PolicyError(
-                    f"{weights} is missing or is not the adapter that was recorded (hash {adapter.content_hash[:12]}). "
-                    "Restore it from a backup, or start a new experiment."
-                )
+            self._refuse_other_weights(adapter)
         self.policy.use(adapter)
+
+    def _refuse_other_weights(self, adapter: Adapter) -> None:
+        """Files of unchanged size and time are not read again: whole weights are many GB, and used for each batch."""
+        folder = Path(adapter.path)
+        state = weights.state(folder)
+        if self._seen.get(adapter.content_hash) == state:
+            return
+        if weights.content_hash(folder) != adapter.content_hash:
+            raise PolicyError(
+                f"The weights in {folder} are missing or not those that were recorded (hash "
+                f"{adapter.content_hash[:12]}). Restore them from a backup, or start a new experiment."
+            )
+        self._seen[adapter.content_hash] = state
 
     def rest(self) -> None:
         """Let the policy, if there is one yet, give the accelerator's memory up until it is asked again."""

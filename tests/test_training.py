@@ -17,8 +17,10 @@ from cyclealign.policy.measuring import from_folders
 from cyclealign.policy.probing import Probe
 from cyclealign.policy.transformers import TransformersPolicy
 from cyclealign.records import Adapter, Preference, Prompt
-from cyclealign.trainers import RankingTrainer, adapted, collate, dpo_trainer, fit, pair_weights, pairs, ranking_trainer
-from cyclealign.training import WEIGHTS, RankedAnswers, TrainingJob, decided_pairs, train
+from cyclealign.trainable import adapted
+from cyclealign.trainers import RankingTrainer, collate, dpo_trainer, fit, pair_weights, pairs, ranking_trainer
+from cyclealign.training import RankedAnswers, TrainingJob, decided_pairs, train
+from cyclealign.weights import ADAPTER_WEIGHTS
 from tests.tiny import make_model
 
 TWO = Path(__file__).parents[1] / "flows" / "configs" / "accelerate-two-gpus.yaml"
@@ -123,7 +125,7 @@ def test_a_process_of_its_own_makes_the_same_adapter(folder, policy, tmp_path, c
     other = train(own, there, lambda step, of: steps.append((step, of)))
     assert loss == pytest.approx(other, rel=1e-5)
     assert steps == [(1, 2), (2, 2)]
-    weights, others = load_file(here / WEIGHTS), load_file(there / WEIGHTS)
+    weights, others = load_file(here / ADAPTER_WEIGHTS), load_file(there / ADAPTER_WEIGHTS)
     assert all(torch.allclose(weights[name], others[name], atol=1e-6) for name in weights)
 
 

@@ -11,12 +11,14 @@ import torch
 from safetensors.torch import load_file
 
 from cyclealign.config import TrainingSettings
-from cyclealign.training import WEIGHTS, RankedAnswers, TrainingJob
+from cyclealign.training import RankedAnswers, TrainingJob
+from cyclealign.weights import ADAPTER_WEIGHTS
 from tests.tiny import make_model
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 OBJECTIVES = ("rrhf", "pro", "dpo")
+JOBS = (*OBJECTIVES, "full")
 
 # Unlike numbers of answers, lengths, weights and doubts; 7 lists in steps of 4: the last step has 3 for two processes.
 LISTS = tuple(
@@ -32,15 +34,16 @@ LISTS = tuple(
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The folders of the three jobs, each trained alone and shared; DPO goes on from an adapter of RRHF."""
+    """The folders of the jobs, each trained alone and shared; DPO goes on from RRHF's; `full` trains all weights."""
     home = tmp_path_factory.mktemp("together")
     model = str(make_model(home / "model"))
-    for objective in OBJECTIVES:
-        settings = TrainingSettings(objective=objective, learning_rate=5e-3, epochs=2, prompts_per_step=4, lora_rank=4)
-        parent = str(home / "rrhf" / "alone") if objective == "dpo" else None
-        (home / objective).mkdir()
-        TrainingJob(model, None, parent, settings, LISTS, seed=3).save(home / objective / "job.json")
-    command = [sys.executable, "-m", "tests.several_processes", *[str(home / each) for each in OBJECTIVES]]
+    for name in JOBS:
+        manner = {"method": "full"} if name == "full" else {"objective": name, "lora_rank": 4}
+        settings = TrainingSettings(**manner, learning_rate=5e-3, epochs=2, prompts_per_step=4)
+        parent = str(home / "rrhf" / "alone") if name == "dpo" else None
+        (home / name).mkdir()
+        TrainingJob(model, None, parent, settings, LISTS, seed=3).save(home / name / "job.json")
+    command = [sys.executable, "-m", "tests.several_processes", *[str(home / each) for each in JOBS]]
     ended = subprocess.run(command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr[-3000:]
     return home
@@ -54,8 +57,21 @@ def test_two_processes_make_the_adapter_of_one(trained, objective):
     assert len(reports) == 3
     assert reports[0]["steps"] == reports[1]["steps"] == reports[2]["steps"]
     assert [each["loss"] for each in reports] == pytest.approx([reports[0]["loss"]] * 3, rel=1e-4)
-    weights, others = load_file(alone / WEIGHTS), load_file(shared / WEIGHTS)
+    weights = the_same_weights(alone / ADAPTER_WEIGHTS, shared / ADAPTER_WEIGHTS)
+    assert max(tensor.abs().max().item() for name, tensor in weights.items() if "lora_B" in name) > 1e-3
+
+
+def the_same_weights(path, other):
+    weights, others = load_file(path), load_file(other)
     assert weights.keys() == others.keys()
     for name in weights:
         assert torch.allclose(weights[name], others[name], atol=2e-5), name
-    assert max(tensor.abs().max().item() for name, tensor in weights.items() if "lora_B" in name) > 1e-3
+    return weights
+
+
+def test_two_processes_train_the_whole_weights_of_one(trained):
+    """Prevents whole weights of which each process saves its own, or that one process alone has moved."""
+    alone, shared = trained / "full" / "alone", trained / "full" / "shared"
+    weights = the_same_weights(alone / "model.safetensors", shared / "model.safetensors")
+    before = load_file(trained / "model" / "model.safetensors")
+    assert min((weights[name] - before[name]).abs().max().item() for name in before) > 1e-3

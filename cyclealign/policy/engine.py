@@ -50,7 +50,7 @@ OURS = (
 
 @dataclass(frozen=True)
 class Served:
-    """What a server is to serve: a model (an absolute folder, or a hub id), and adapters up to a rank.
+    """What a server is to serve: a model (an absolute folder, or a hub id), and adapters up to a rank (None: none).
 
     ``lora_modules`` are the layers that adapters may change, which must leave the output head out: with it among them,
     vLLM's log-probs of given texts fail on a CPU, and would be taken at wrong places elsewhere.
@@ -58,7 +58,7 @@ class Served:
 
     model: str
     revision: str | None
-    lora_rank: int
+    lora_rank: int | None
     lora_modules: tuple[str, ...]
     own_code: bool = False
 
@@ -112,9 +112,7 @@ class ManagedEngine:
 
     def _arguments(self, served: Served) -> list[str]:
         settings = self.settings
-        rank = next((rank for rank in LORA_RANKS if rank >= served.lora_rank), LORA_RANKS[-1])
-        chosen = ["--dtype", precision(settings), "--enable-lora", "--disable-uvicorn-access-log"]
-        chosen += ["--max-loras", str(LOADED_AT_ONCE), "--max-cpu-loras", str(LOADED_AT_ONCE)]
+        chosen = ["--dtype", precision(settings), "--disable-uvicorn-access-log"]
         chosen += ["--enable-sleep-mode"] if on_gpu() and rest_of(settings).startswith("level") else []
         chosen += [] if on_gpu() else list(CPU_FLAGS)
         chosen += ["--max-model-len", str(settings.context)] if settings.context else []
@@ -122,8 +120,7 @@ class ManagedEngine:
         chosen += ["--revision", served.revision, "--tokenizer-revision", served.revision] if served.revision else []
         # Last, so that nothing before can say otherwise.
         fixed = ["--model", served.model, "--served-model-name", self.name, "--host", HOST, "--port", str(self.port)]
-        fixed += ["--max-lora-rank", str(rank), "--load-format", "safetensors", "--logprobs-mode", "raw_logprobs"]
-        fixed += ["--lora-target-modules", *served.lora_modules]
+        fixed += ["--load-format", "safetensors", "--logprobs-mode", "raw_logprobs", *_for_adapters(served)]
         fixed += ["--generation-config", "vllm", "--middleware", "require_key.RequireKey"]
         fixed += ["--trust-remote-code" if served.own_code else "--no-trust-remote-code"]
         return ["-m", "vllm.entrypoints.openai.api_server", *chosen, *checked_flags(settings), *fixed]
@@ -217,6 +214,15 @@ def reason_in(log: str) -> str:
             return f"{line.strip()} {details}".strip()[:1000]
     told = [line for line in lines if line.strip() and "[supervisor]" not in line]
     return "\n".join(told[-5:]) or "it said nothing"
+
+
+def _for_adapters(served: Served) -> list[str]:
+    """The flags by which adapters can be loaded; none where the weights are whole."""
+    if served.lora_rank is None:
+        return []
+    rank = next((rank for rank in LORA_RANKS if rank >= served.lora_rank), LORA_RANKS[-1])
+    at_once = ["--max-loras", str(LOADED_AT_ONCE), "--max-cpu-loras", str(LOADED_AT_ONCE)]
+    return ["--enable-lora", *at_once, "--max-lora-rank", str(rank), "--lora-target-modules", *served.lora_modules]
 
 
 def checked_flags(settings: EngineSettings) -> list[str]:

@@ -9,6 +9,7 @@ from peft import PeftModel
 
 from cyclealign.policy.probing import LONGEST, Logprobs, Probe, Rows, cut_rows
 from cyclealign.policy.transformers import load_model, token_logprobs
+from cyclealign.weights import are_whole
 
 
 def probe_rows(texts: Sequence[Sequence[int]], model: Any) -> Rows:
@@ -27,11 +28,15 @@ def measured(model: Any, rows: Rows, adapted: bool = True) -> Logprobs:
 
 
 def from_folders(
-    model: str, revision: str | None, own_code: bool, folder: Path, parent: str | None, rows: Rows
+    model: str, revision: str | None, own_code: bool, folder: Path, parent: str | None, rows: Rows, where: str = "cpu"
 ) -> Probe:
-    """A probe from what is on disk, where the model that was trained is spread over several processes."""
-    base = load_model(model, revision, "cpu", own_code)
+    """A probe from what is on disk: an adapter and its parent's, or whole weights and their parent's."""
+    base = load_model(model, revision, where, own_code)
     plain = measured(base, rows)
+    if are_whole(folder):
+        del base  # one model at a time
+        before = measured(load_model(parent, None, where, own_code), rows) if parent else plain
+        return Probe(rows, measured(load_model(str(folder), None, where, own_code), rows), before, plain)
     adapted = PeftModel.from_pretrained(base, str(folder), adapter_name="own")
     own, before = measured(adapted, rows), plain
     if parent is not None:

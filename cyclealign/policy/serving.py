@@ -1,4 +1,7 @@
-"""The life of the engine behind a policy: started or connected to when first asked, put to sleep, started again."""
+"""The life of the engine behind a policy: started or connected to when first asked, put to sleep, started again.
+
+A server of ours is also started again where it is to serve other weights.
+"""
 
 import logging
 import os
@@ -21,7 +24,8 @@ class Serving:
     lock.
 
     Args:
-        served: what a server of ours is to serve, asked when one is started.
+        served: what a server of ours is to serve, asked each time it is wanted: another one takes the place of one
+            that serves something else.
         say: told what takes long or went wrong, for the person who waits.
     """
 
@@ -29,6 +33,7 @@ class Serving:
         self.settings, self._served, self._say = settings, served, say
         self._client: EngineClient | None = None
         self._engine: ManagedEngine | None = None
+        self._serves: Served | None = None
         self._asleep = 0
         self.base_name = ""
         self.version = ""
@@ -50,6 +55,8 @@ class Serving:
         Raises:
             EngineFailed: it does not start, or does not answer.
         """
+        if self._engine is not None and self._serves != self._served():
+            self.stop()
         if self._client is None:
             self._client = self._connected() if self.settings.base_url else self._started()
             self.version = self._client.version()
@@ -62,7 +69,8 @@ class Serving:
 
     def _started(self) -> EngineClient:
         self._say("Starting vLLM (from half a minute to some minutes).")
-        self._engine = ManagedEngine(self.settings, self._served())
+        self._serves = self._served()
+        self._engine = ManagedEngine(self.settings, self._serves)
         try:
             self._engine.wait_until_up()
         except BaseException:

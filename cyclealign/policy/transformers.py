@@ -1,5 +1,6 @@
 """The portable policy: transformers and PEFT in this process. For a CPU, small models, and as a check on vLLM."""
 
+import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -26,6 +27,7 @@ from cyclealign.errors import PolicyError
 from cyclealign.policy import Answer
 from cyclealign.policy.safety import refuse_unsafe
 from cyclealign.records import Adapter, Prompt
+from cyclealign.weights import are_whole
 
 # Loading is a matter of a moment or is told by a line of ours; bars of its own would tear the terminal's.
 transformers_logging.disable_progress_bar()
@@ -101,15 +103,28 @@ def _not_loaded(what: str, model: str, error: Exception) -> str:
 
 
 class TransformersPolicy:
-    """Generates with `transformers`; adapters are swapped in place by PEFT."""
+    """Generates with `transformers`; adapters are swapped in place by PEFT, whole weights by loading them."""
 
     def __init__(self, settings: PolicySettings, model: str) -> None:
-        self._settings = settings
-        own_code = settings.own_code
-        self._tokenizer = load_tokenizer(model, settings.revision, own_code)
-        self._base = load_model(model, settings.revision, device(), own_code)
-        self._model: PreTrainedModel | PeftModel = self._base
+        self._settings, self._name = settings, model
+        self._tokenizer = load_tokenizer(model, settings.revision, settings.own_code)
+        self._load_weights(None)
         self._adapter: Adapter | None = None
+
+    def _load_weights(self, folder: str | None) -> None:
+        """Load the whole weights of a folder, or the base model's (None), after those from before are dropped."""
+        self._drop()
+        model, revision = (folder, None) if folder else (self._name, self._settings.revision)
+        self._base = load_model(model, revision, device(), self._settings.own_code)
+        self._model: PreTrainedModel | PeftModel = self._base
+        self._weights = folder
+
+    def _drop(self) -> None:
+        for held in {"_model", "_base", "_weights"} & vars(self).keys():
+            delattr(self, held)
+        gc.collect()  # PEFT's wrapper and the model point at each other
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     @property
     def context_tokens(self) -> int:
@@ -123,7 +138,10 @@ class TransformersPolicy:
         return prompt_ids(self._tokenizer, prompt.messages)
 
     def use(self, adapter: Adapter | None) -> None:
-        if adapter is not None:
+        whole = adapter.path if adapter is not None and are_whole(Path(adapter.path)) else None
+        if whole != getattr(self, "_weights", ""):
+            self._load_weights(whole)
+        if adapter is not None and whole is None:
             self._load(adapter)
         self._adapter = adapter
 
@@ -208,9 +226,7 @@ class TransformersPolicy:
         return {name: padded[name].to(self._base.device) for name in ("input_ids", "attention_mask")}
 
     def close(self) -> None:
-        del self._model, self._base
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        self._drop()
 
 
 def token_logprobs(model: Any, row: Sequence[int]) -> list[float]:

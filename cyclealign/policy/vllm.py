@@ -12,13 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeGuard, TypeVar
 
 from transformers import AutoConfig, GenerationConfig
 
 from cyclealign import chat
 from cyclealign.config import EngineSettings, PolicySettings
-from cyclealign.errors import PolicyError, WrongWeights
+from cyclealign.errors import BadConfig, PolicyError, WrongWeights
 from cyclealign.policy import Answer, completions
 from cyclealign.policy.engine import LOADED_AT_ONCE, Served, precision
 from cyclealign.policy.engine_client import EngineClient, EngineGone
@@ -27,6 +27,7 @@ from cyclealign.policy.safety import refuse_unsafe
 from cyclealign.policy.serving import Serving
 from cyclealign.policy.transformers import adaptable_layers, load_tokenizer
 from cyclealign.records import Adapter, Prompt, seed_from
+from cyclealign.weights import are_whole
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -49,8 +50,11 @@ class VllmPolicy:
     """Generates and scores through vLLM; see `cyclealign.policy.Policy`. May be used from several threads at once.
 
     Args:
-        lora_rank: the largest rank of the adapters to come.
+        lora_rank: the largest rank of the adapters to come; None: what comes are whole weights.
         say: told what takes long or went wrong, for the person who waits.
+
+    Raises:
+        BadConfig: whole weights are to come, and the server is not ours to start again on them.
     """
 
     def __init__(
@@ -58,9 +62,14 @@ class VllmPolicy:
         settings: PolicySettings,
         engine: EngineSettings,
         model: str,
-        lora_rank: int,
+        lora_rank: int | None,
         say: Callable[[str], None] = logger.info,
     ) -> None:
+        if lora_rank is None and engine.base_url is not None:
+            raise BadConfig(
+                "training.method = 'full' wants a vLLM server of our own, which is started again on each round's "
+                "weights, and engine.base_url names another's. Leave it out, or train with 'lora'."
+            )
         refuse_unsafe(model, settings.revision, settings.own_code)
         self._settings, self._engine_settings, self._model = settings, engine, model
         self._tokenizer = load_tokenizer(model, settings.revision, settings.own_code)
@@ -74,9 +83,17 @@ class VllmPolicy:
         self._probe: Probe | None = None  # of the last adapter: it tells the base model from it, too
 
     def _served(self) -> Served:
+        """The base model, on which adapters are loaded; or the whole weights that are wanted, in its place."""
         revision, own_code = self._settings.revision, self._settings.own_code
-        modules = adaptable_layers(self._model, revision, own_code)
-        return Served(_absolute(self._model), revision, self._lora_rank, modules, own_code)
+        if _is_whole(self._wanted):
+            return Served(_absolute(self._wanted.path), None, None, (), own_code)
+        return Served(_absolute(self._model), revision, self._lora_rank, self._lora_modules, own_code)
+
+    @cached_property
+    def _lora_modules(self) -> tuple[str, ...]:
+        if self._lora_rank is None:
+            return ()
+        return adaptable_layers(self._model, self._settings.revision, self._settings.own_code)
 
     @property
     def context_tokens(self) -> int:
@@ -140,8 +157,12 @@ class VllmPolicy:
         return self._asking(lambda client, mounted: completions.score(client, mounted.name, rows))
 
     def rest(self) -> None:
+        """Whole weights are about to be replaced: to sleep would only keep them."""
         with self._lock:
-            self.serving.rest()
+            if self._lora_rank is None and self._engine_settings.rest != "stay":
+                self.serving.stop()
+            else:
+                self.serving.rest()
 
     def close(self) -> None:
         with self._lock:
@@ -179,7 +200,7 @@ class VllmPolicy:
         if mounted is not None and mounted.life == life and _hash(mounted.adapter) == _hash(wanted):
             return mounted
         self._mounted = None
-        name = self._load(client, wanted) if wanted else self.serving.base_name
+        name = self._load(client, wanted) if wanted and not _is_whole(wanted) else self.serving.base_name
         self._mounted = Mounted(name, wanted, self._attested(client, name, wanted), life)
         return self._mounted
 
@@ -251,6 +272,11 @@ def end_tokens(model: str, revision: str | None, own_code: bool = False) -> set[
         config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=own_code)
     found = config.eos_token_id
     return {token for token in (found if isinstance(found, list) else [found]) if isinstance(token, int)}
+
+
+def _is_whole(adapter: Adapter | None) -> TypeGuard[Adapter]:
+    """Whether an adapter stands for whole weights."""
+    return adapter is not None and are_whole(Path(adapter.path))
 
 
 def _hash(adapter: Adapter | None) -> str | None:

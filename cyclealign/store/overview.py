@@ -1,14 +1,17 @@
 """The rounds of an experiment with their metrics, for tables and plots; and what a next round must fit."""
 
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from cyclealign import tables
 from cyclealign.store.connecting import Database
 from cyclealign.store.history import summaries
 from cyclealign.store.measurements import read_metrics
 from cyclealign.store.remarks import read_notes
+
+Value = TypeVar("Value")
 
 
 class OverviewMemory(Database):
@@ -41,10 +44,20 @@ class OverviewMemory(Database):
     def base_model_of(self, experiment: str) -> str | None:
         """The base model that the experiment's first round was opened with."""
         with self.reading() as session:
-            return session.scalar(
-                select(tables.Round.base_model)
-                .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
-                .where(tables.Experiment.name == experiment)
-                .order_by(tables.Round.number)
-                .limit(1)
-            )
+            return session.scalar(_of_first_round(experiment, tables.Round.base_model))
+
+    def method_of(self, experiment: str) -> str | None:
+        """How the experiment's first round was to train: ``lora``, also from before there was a choice, or ``full``."""
+        with self.reading() as session:
+            settings = session.scalar(_of_first_round(experiment, tables.Round.settings))
+        return None if settings is None else str(settings.get("training", {}).get("method", "lora"))
+
+
+def _of_first_round(experiment: str, column: InstrumentedAttribute[Value]) -> Select[tuple[Value]]:
+    return (
+        select(column)
+        .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
+        .where(tables.Experiment.name == experiment)
+        .order_by(tables.Round.number)
+        .limit(1)
+    )

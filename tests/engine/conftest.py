@@ -11,7 +11,8 @@ from cyclealign.files import hash_of_file
 from cyclealign.policy.transformers import TransformersPolicy
 from cyclealign.policy.vllm import VllmPolicy
 from cyclealign.records import Adapter, Prompt
-from cyclealign.training import WEIGHTS, RankedAnswers, TrainingJob, train
+from cyclealign.training import RankedAnswers, TrainingJob, train
+from cyclealign.weights import ADAPTER_WEIGHTS
 from tests.demo.conftest import policy_folder  # noqa: F401
 
 PYTHON = Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python"
@@ -58,7 +59,7 @@ def adapters(
         parent = made[-1] if made else None
         job = TrainingJob(settings.model, None, parent.path if parent else None, chosen, lists, seed=number)
         train(job, folder, lambda step, of: None)
-        weights = hash_of_file(folder / WEIGHTS)
+        weights = hash_of_file(folder / ADAPTER_WEIGHTS)
         made.append(Adapter(f"adapter-{number}", str(folder), weights, parent.id if parent else None))
     return made
 

@@ -11,7 +11,7 @@ from cyclealign.config import load_config
 from cyclealign.files import hash_of_file
 from cyclealign.records import content_id
 from cyclealign.store import Store
-from cyclealign.training import WEIGHTS
+from cyclealign.weights import ADAPTER_WEIGHTS
 from tests.tiny import make_model
 
 
@@ -34,7 +34,7 @@ def test_two_rounds_use_fresh_prompts_and_go_on_from_the_accepted_adapter(bench)
     assert not drawn[0] & drawn[1]
     assert second["parent_adapter"] == first["adapter"]["id"]
     for row in (first, second):
-        weights = Path(row["adapter"]["path"]) / WEIGHTS
+        weights = Path(row["adapter"]["path"]) / ADAPTER_WEIGHTS
         assert hash_of_file(weights) == row["adapter"]["content_hash"]
         assert {each["step"] for each in row["steps"]} == {
             "examine_judge",
@@ -44,6 +44,7 @@ def test_two_rounds_use_fresh_prompts_and_go_on_from_the_accepted_adapter(bench)
             "agree",
             "review",
             "teach",
+            "answer_as_parent",
             "train",
             "evaluate",
             "decide",
@@ -329,9 +330,9 @@ def test_an_adapter_that_was_changed_on_disk(bench):
     """Prevents a stale or foreign adapter from answering under a recorded one's name."""
     bench.set("acceptance", least_win_rate=0.0)
     bench.run()
-    weights = Path(detail()["adapter"]["path"]) / WEIGHTS
+    weights = Path(detail()["adapter"]["path"]) / ADAPTER_WEIGHTS
     weights.write_bytes(weights.read_bytes()[:-4] + b"0000")
-    refused(bench, "PolicyError", "is not the adapter that was recorded")
+    refused(bench, "PolicyError", "not those that were recorded")
 
 
 def test_a_second_start_refuses_by_name_while_the_first_is_at_work(bench):
