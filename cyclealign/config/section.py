@@ -1,0 +1,9 @@
+"""What every group of settings is."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Section(BaseModel):
+    """A group of settings; a key that is not a setting is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
