@@ -1,7 +1,6 @@
 """Whole weights on a managed vLLM server: it is started again on each round's, and attested every time."""
 
 import json
-import shutil
 import sqlite3
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import pytest
 from cyclealign.errors import WrongWeights
 from cyclealign.policy import serving
 from cyclealign.policy.engine import ManagedEngine
-from cyclealign.policy.probing import PROBE_FILE
 from cyclealign.policy.vllm import VllmPolicy
 from cyclealign.records import Adapter
 from tests.flows.conftest import bench, tiny_model  # noqa: F401
@@ -22,38 +20,38 @@ def test_a_round_starts_the_engine_on_its_new_weights_and_other_weights_are_caug
     bench,  # noqa: F811
     engine,
     settings,
-    tmp_path,
     monkeypatch,
 ):
-    """Prevents answers of the parent's weights under the new ones' name, and starts that a round could do without."""
-    starts = []
+    """Prevents answers of other weights under the new ones' name, and starts that a round could do without."""
+    base, made = Path(settings.model), bench.home / "home" / "adapters" / "bench" / "round-1"
+    close, starts, caught = VllmPolicy.close, [], []
 
     class Noted(ManagedEngine):
         def __init__(self, given, served):
             starts.append((Path(served.model), served.lora_rank))
             super().__init__(given, served)
 
+    def on_other_weights(policy):
+        """At the end of the round the server has the base model on, and is left on it in place of the new weights."""
+        policy.serving._served = lambda: policy.serving._serves
+        for _ in range(2):  # it stays refused, and nothing is drawn
+            with pytest.raises(WrongWeights, match=r"does not answer with|stale weights"):
+                policy.use(Adapter("round-1", str(made), "f" * 64, None))
+            caught.append(policy.serving.life)
+        close(policy)
+
     monkeypatch.setattr(serving, "ManagedEngine", Noted)
+    monkeypatch.setattr(VllmPolicy, "close", on_other_weights)
     bench.set("policy", kind="vllm", model=settings.model, max_new_tokens=16, top_up=0)
     bench.set("engine", python=engine.python)
     bench.set("training", method="full", learning_rate=1e-3)
     bench.set("acceptance", least_win_rate=0.0)
     code, output = bench.run()
     assert code == 0, output
-    base, made = Path(settings.model), bench.home / "home" / "adapters" / "bench" / "round-1"
     assert starts == [(base, None), (made, None), (base, None)]
+    assert caught == [3, 3]
     with sqlite3.connect(bench.home / "home" / "cyclealign.db") as database:
         rows = database.execute("SELECT sampling FROM candidate WHERE adapter_id IS NOT NULL").fetchall()
     attested = [json.loads(sampling)["attested_within"] for (sampling,) in rows]
     assert attested
     assert max(attested) < 1e-3
-
-    stale = shutil.copytree(base, tmp_path / "stale")
-    shutil.copy(made / PROBE_FILE, stale)
-    policy = VllmPolicy(settings, engine, settings.model, None, lambda text: None)
-    try:
-        with pytest.raises(WrongWeights, match=r"does not answer with|stale weights"):
-            policy.use(Adapter("stale", str(stale), "f" * 64, None))
-        assert starts[-1] == (stale, None)
-    finally:
-        policy.close()
