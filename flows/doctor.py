@@ -11,6 +11,7 @@ from cyclealign.config import EngineSettings, ExperimentConfig
 from cyclealign.errors import CycleAlignError, EngineFailed
 from cyclealign.policy.engine import interpreter_of
 from cyclealign.policy.engine_client import EngineClient, EngineGone
+from cyclealign.policy.serving import WANTS_OUR_OWN
 from cyclealign.store import Store
 
 IMPORT_SECONDS = 180.0
@@ -74,7 +75,9 @@ def engine(config: ExperimentConfig) -> Iterator[Finding]:
     """vLLM: the server that is there, or the environment from which one is started."""
     needed = config.policy.kind == "vllm"
     if config.engine.base_url and needed:
-        yield remote(config.engine, config.engine.base_url)
+        whole = config.training.method == "full"
+        refused = Finding("vLLM", WANTS_OUR_OWN, missing=True)
+        yield refused if whole else remote(config.engine, config.engine.base_url)
         return
     try:
         python = interpreter_of(config.engine)

@@ -15,6 +15,10 @@ from cyclealign.policy.engine_client import EngineClient, EngineGone
 
 logger = logging.getLogger(__name__)
 SLEEP_LEVEL = {"level_1": 1, "level_2": 2}
+WANTS_OUR_OWN = (
+    "training.method = 'full' wants a vLLM server of our own, which is started again on each round's weights, and "
+    "engine.base_url names another's. Leave it out, or train with 'lora'."
+)
 
 
 class Serving:

@@ -24,7 +24,7 @@ from cyclealign.policy.engine import LOADED_AT_ONCE, Served, precision
 from cyclealign.policy.engine_client import EngineClient, EngineGone
 from cyclealign.policy.probing import Attestation, Logprobs, Probe, attest
 from cyclealign.policy.safety import refuse_unsafe
-from cyclealign.policy.serving import Serving
+from cyclealign.policy.serving import WANTS_OUR_OWN, Serving
 from cyclealign.policy.transformers import adaptable_layers, load_tokenizer
 from cyclealign.records import Adapter, Prompt, seed_from
 from cyclealign.weights import are_whole
@@ -66,10 +66,7 @@ class VllmPolicy:
         say: Callable[[str], None] = logger.info,
     ) -> None:
         if lora_rank is None and engine.base_url is not None:
-            raise BadConfig(
-                "training.method = 'full' wants a vLLM server of our own, which is started again on each round's "
-                "weights, and engine.base_url names another's. Leave it out, or train with 'lora'."
-            )
+            raise BadConfig(WANTS_OUR_OWN)
         refuse_unsafe(model, settings.revision, settings.own_code)
         self._settings, self._engine_settings, self._model = settings, engine, model
         self._tokenizer = load_tokenizer(model, settings.revision, settings.own_code)

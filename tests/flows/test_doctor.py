@@ -44,6 +44,14 @@ def test_a_server_that_does_not_answer_is_named(home):
     assert "http://127.0.0.1:9/v1" in finding.says
 
 
+def test_a_server_that_cannot_be_put_on_whole_weights_is_named(home):
+    """Prevents a config that looks fine and is refused when its round is opened."""
+    engine = {"base_url": "http://127.0.0.1:9/v1"}
+    finding = found(policy={"kind": "vllm"}, engine=engine, training={"method": "full"})["vLLM"]
+    assert finding.missing
+    assert "a vLLM server of our own" in finding.says
+
+
 def test_what_is_there_is_fine_and_no_key_is_shown(home):
     """Prevents a complaint about vLLM where nobody asked for it, and a key on the screen."""
     model = make_model(home / "model")
