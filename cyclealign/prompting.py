@@ -88,12 +88,21 @@ def check_template(template: Template, where: str) -> None:
     for role in ROLES:
         if role not in blocks:
             raise BadTemplate(f"{where}: no block '{role}'. Add {{% block {role} %}} ... {{% endblock %}}.")
+    for words in outside(tree):
+        raise BadTemplate(f"{where}: '{words[:60]}' stands outside the blocks, where nobody sees it. Move it into one.")
     allowed = VARIABLES[template.name]
     used = meta.find_undeclared_variables(tree)
     for name in sorted(used - allowed):
         raise BadTemplate(f"{where}: unknown variable '{name}'. It may use: {', '.join(sorted(allowed))}.")
     for name in sorted(REQUIRED[template.name] - used):
         raise BadTemplate(f"{where}: the variable '{name}' is missing. The judge would rank without seeing it.")
+
+
+def outside(tree: nodes.Template) -> list[str]:
+    """The pieces of text that stand in no block; blanks are none."""
+    pieces = [piece for node in tree.body if isinstance(node, nodes.Output) for piece in node.nodes]
+    texts = [" ".join(piece.data.split()) for piece in pieces if isinstance(piece, nodes.TemplateData)]
+    return [text for text in texts if text]
 
 
 def render(template: Template, variables: Mapping[str, object]) -> Messages:

@@ -70,7 +70,7 @@ def advance(shop: Workshop) -> None:
     """One round, from its opening (or from where it stands) to its verdict."""
     given = shop.config
     round_ = open_or_resume(shop)
-    shop.config = as_opened(given, round_)
+    shop.work_by(as_opened(given, round_))
     announce(f"Experiment {round_.experiment}, round {round_.number}")
     try:
         with kept_alive(shop.store, round_.id, shop.owner):
@@ -84,7 +84,7 @@ def advance(shop: Workshop) -> None:
         publish(shop.store, round_)  # a refusal is part of the history, too
         raise
     finally:
-        shop.config = given
+        shop.work_by(given)
     publish(shop.store, round_)
 
 

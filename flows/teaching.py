@@ -202,7 +202,7 @@ def agreement_of(shop: Workshop, own: Sequence[str], verdict: Ranking) -> Agreem
         answers=len(own),
         chance=ranking.chance_of_lcs(len(own), len(agreed)),
         tau=tau,
-        weight=weights[shop.config.training.weight],
+        weight=weights[shop.config.training.weighing],
     )
 
 

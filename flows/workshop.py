@@ -63,6 +63,16 @@ class Workshop:
         """Who holds the rounds that this run advances."""
         return this_owner(self.run)
 
+    def work_by(self, config: ExperimentConfig) -> None:
+        """Take on other settings; a policy or a judge that was made by others is made anew when it is next wanted."""
+        before, self.config = self.config, config
+        if policy_settings(before) != policy_settings(config):
+            self.__dict__.pop("model_folder", None)
+            if (policy := self.__dict__.pop("policy", None)) is not None:
+                policy.close()
+        if before.judge != config.judge:
+            self.__dict__.pop("judge_address", None)
+
     @cached_property
     def model_folder(self) -> str:
         """The policy's model: a folder or hub id; the demo's own is trained on first use."""
@@ -173,6 +183,11 @@ class Workshop:
             yield
         finally:
             self.store.add_seconds(round_.id, step, time.monotonic() - started)
+
+
+def policy_settings(config: ExperimentConfig) -> tuple[object, ...]:
+    """What a policy is made by."""
+    return config.policy, config.engine, config.training.method, config.training.lora_rank
 
 
 @contextmanager

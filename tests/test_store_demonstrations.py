@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cyclealign.records import Template
 from cyclealign.store import Store, Verdict
-from tests.store_values import TEMPLATE, demonstration, opened, prompt
+from tests.store_values import TEMPLATE, answers, demonstration, opened, prompt
 
 
 def advance(
@@ -148,12 +148,21 @@ def test_template_version_of_the_last_accepted_round(store: Store, name: str) ->
     verdicts: tuple[Verdict, ...] = ("accepted", "rolled_back", "rolled_back", "accepted")
     used = (versions[0], versions[1], versions[0], versions[2])
     for verdict, version in zip(verdicts[:3], used, strict=False):
-        store.close_round(opened(store, templates=[version]).id, "me", verdict, "")
+        made = opened(store, templates=[version])
+        store.add_candidates(made.id, answers(made, prompt(0)))
+        store.close_round(made.id, "me", verdict, "")
     assert store.accepted_template("trial", name) == versions[0]
     assert store.dropped_templates("trial", name) == {versions[1].hash}
     store.close_round(opened(store, templates=[versions[2]]).id, "me", "accepted", "")
     assert store.accepted_template("trial", name) == versions[2]
     assert store.accepted_template("trial", "unknown") is None
+
+
+def test_a_round_that_was_refused_drops_no_template(store: Store) -> None:
+    """Prevents the old template from coming back unasked once the judge, which was found unfit, is another one."""
+    made = opened(store, templates=[Template("rank", "edited")])
+    store.close_round(made.id, "me", "rolled_back", "refused before training")
+    assert store.dropped_templates("trial", "rank") == set()
 
 
 def test_no_template_is_accepted_before_a_round_is(store: Store) -> None:

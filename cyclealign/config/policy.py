@@ -118,7 +118,12 @@ class TrainingSettings(Section):
     )
     objective: Literal["rrhf", "pro", "dpo"] = Field("rrhf", title="Objective")
     target: Literal["judge", "agreement"] = Field("judge", title="Ranking to learn")
-    weight: Literal["uniform", "agreement", "steadiness"] = Field("uniform", title="Weight of a prompt")
+    weight: Literal["uniform", "agreement", "steadiness"] | None = Field(
+        None,
+        title="Weight of a prompt",
+        description="`steadiness`: how far the judge's verdicts on it agree. `agreement`: how far judge and policy do. "
+        "Empty: `steadiness`, and `uniform` with DPO.",
+    )
     least_preference: float = Field(
         0.6,
         ge=0.5,
@@ -146,6 +151,11 @@ class TrainingSettings(Section):
 
     @model_validator(mode="after")
     def _weights_need_a_listwise_loss(self) -> Self:
-        if self.objective == "dpo" and self.weight != "uniform":
+        if self.objective == "dpo" and self.weighing != "uniform":
             raise ValueError("training.weight must be 'uniform' with DPO: TRL's trainer weighs all pairs alike.")
         return self
+
+    @property
+    def weighing(self) -> Literal["uniform", "agreement", "steadiness"]:
+        """The weight of a prompt, chosen or by default."""
+        return self.weight or ("uniform" if self.objective == "dpo" else "steadiness")

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, aliased
 from cyclealign import records, tables
 from cyclealign.store.connecting import Database
 from cyclealign.store.plans import demonstration_record, remember_demonstrations
-from cyclealign.store.writing import insert_all, require_open
+from cyclealign.store.writing import insert_all, refused, require_open
 
 
 class DemonstrationMemory(Database):
@@ -72,14 +72,17 @@ class DemonstrationMemory(Database):
             return None if text is None else records.Template(name, text)
 
     def dropped_templates(self, experiment: str, name: str) -> set[str]:
-        """Hashes of the versions that rounds used which were rolled back, and no accepted round."""
+        """Hashes of the versions that rounds used which were rolled back, and no accepted round.
+
+        A round that was refused drops none: what was found unfit is the judge, and perhaps another one is to come.
+        """
         used = tables.RoundTemplate
         with self.reading() as session:
             found = session.execute(
                 select(used.template_hash, tables.Round.verdict)
                 .join(tables.Round, tables.Round.id == used.round_id)
                 .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
-                .where(tables.Experiment.name == experiment, used.name == name)
+                .where(tables.Experiment.name == experiment, used.name == name, ~refused())
             ).all()
         accepted = {version for version, verdict in found if verdict == "accepted"}
         return {version for version, verdict in found if verdict == "rolled_back"} - accepted
