@@ -42,6 +42,18 @@ def test_a_round_costs_what_it_cost_and_the_budget_counts_all(store: Store) -> N
     assert store.paid_for_rejudging("trial", keys=[]) == NOTHING
 
 
+def test_rejudging_takes_no_failed_request_away_from_its_round(store: Store) -> None:
+    """The round would lose a call, and its cost, to a look at another judge; what only that look asked is taken."""
+    of = opened(store)
+    store.record_failure(of.id, call(0), "status 500")
+    store.record_reply(of.id, call(0, "rejudge"), reply(cost_usd=0.5))
+    assert [found.key for found, _ in store.answered_calls(of.id, "rank")] == [call(0).key]
+    assert store.paid_for_rejudging("trial") == NOTHING
+    store.record_failure(of.id, call(1, "rejudge"), "status 500")
+    store.record_reply(of.id, call(1), reply())
+    assert len(store.answered_calls(of.id, "rank")) == 2
+
+
 def test_labels_are_counted_by_the_version_that_made_them(store: Store) -> None:
     """Rounds without a label would be called stale, and other experiments' labels one's own."""
     for experiment, templates in (("trial", [TEMPLATE]), ("trial", [OTHER]), ("trial", [OTHER]), ("ant", [TEMPLATE])):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, cast
 
-from sqlalchemy import Compiled, Dialect, bindparam, func, select
+from sqlalchemy import Compiled, Dialect, bindparam, case, func, select
 from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
@@ -12,6 +12,7 @@ from cyclealign.store.connecting import Database
 from cyclealign.store.writing import insert_for, now
 
 _PAID = ("prompt_tokens", "cached_prompt_tokens", "completion_tokens", "cost_usd", "seconds")
+_OWNER = ("round_id", "purpose")
 
 
 class CallMemory(Database):
@@ -89,7 +90,7 @@ class CallMemory(Database):
         """Record what became of calls (different ones), all or none.
 
         A reply replaces an earlier failure of the same request, nothing replaces a reply. What was paid is recorded
-        whatever became of the round.
+        whatever became of the round. Rejudging takes no request over: it stays with the round that asked it first.
         """
         with self.writing() as session:
             _record(session, round_id, outcomes)
@@ -122,7 +123,9 @@ def _compiled(dialect: Dialect, columns: tuple[str, ...]) -> Compiled:
     made = insert_for(dialect, tables.JudgeCall).values(experiment_id=its_experiment.scalar_subquery())
     old, new = tables.JudgeCall, made.excluded
     summed = ("attempts", *_PAID)
-    changed = {name: new[name] for name in columns if name not in ("key", "asked_at", *summed)}
+    changed: dict[str, Any] = {name: new[name] for name in columns if name not in ("key", "asked_at", *summed)}
+    for name in _OWNER:
+        changed[name] = case((new["purpose"] == "rejudge", getattr(old, name)), else_=new[name])
     spent = {name: getattr(old, name) + new[name] for name in summed}
     statement = made.on_conflict_do_update(
         index_elements=[old.experiment_id, old.key], set_={**changed, **spent}, where=old.status == "failed"
