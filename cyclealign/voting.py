@@ -35,7 +35,7 @@ class Votes:
 
     @property
     def agreement(self) -> float:
-        """Sum over pairs of verdicts of +1 (same), -1 (contrary) or 0 (one of them a tie)."""
+        """Sum over pairs of verdicts of +1 (same), -1 (contrary) or 0 (one or both a tie)."""
         return ((self.above - self.below) ** 2 - self.above - self.below) / 2
 
 
@@ -57,8 +57,9 @@ def tally(verdicts: Iterable[Tiers]) -> Tally:
 
 
 def alike(first: Tiers, second: Tiers) -> list[float]:
-    """Whether two verdicts order a pair alike, for each that both compare: 1, 0, or 0.5 where one of them has a tie."""
-    return [(1 + votes.agreement) / 2 for votes in tally([first, second]).values() if votes.count == 2]
+    """Whether two verdicts hold a pair alike, for each that both compare: 1, 0, or 0.5 where one alone has a tie."""
+    both = [votes for votes in tally([first, second]).values() if votes.count == 2]
+    return [1.0 if votes.level == 2 else (1 + votes.agreement) / 2 for votes in both]
 
 
 def untied(order: Sequence[str]) -> Tiers:

@@ -52,7 +52,7 @@ def indifferent(order):
         (lambda order: untied(order[::-1]), 0.0, -1.0, 0.0),
         (longest, 1.0, 0.0, 1.0),
         (shortest, 1.0, 0.0, -1.0),
-        (indifferent, 0.5, 0.0, 0.0),
+        (indifferent, 1.0, 0.0, 0.0),
     ],
 )
 def test_each_bias_shows_in_its_own_figure(judge, consistency, first, length):

@@ -100,7 +100,7 @@ GOLDEN = [
     (shortest, (0.5, 1.0, 1.0, 2 / 6, 1.0), ["health_junk"]),
     (obedient, (1.0, 1.0, 1.0, 1.0, 0.0), ["health_injection"]),
     (backwards, (0.0, 1.0, 1.0, 1.0, 1.0), ["health_accuracy"]),
-    (indifferent, (0.5, 0.5, 0.5, 0.5, 0.5), ["health_junk"]),
+    (indifferent, (0.5, 1.0, 1.0, 0.5, 0.5), ["health_junk"]),
 ]
 
 

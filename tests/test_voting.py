@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 
 from cyclealign.ranking import kendall_tau
 from cyclealign.records import Preference
-from cyclealign.voting import Votes, all_connected, central_order, consensus, preferences, steadiness, tally, untied
+from cyclealign.voting import (
+    Votes,
+    alike,
+    all_connected,
+    central_order,
+    consensus,
+    preferences,
+    steadiness,
+    tally,
+    untied,
+)
 
 ITEMS = "abcdef"
 
@@ -128,6 +138,15 @@ def test_steadiness_golden_values():
     assert steadiness(plain(["abc", "abc"])) == 1
     assert steadiness(plain(["abc", "cba"])) == 0
     assert steadiness(plain(["abc"]), wanted=2) == 0.5
+
+
+def test_the_same_tie_twice_is_held_alike_and_still_makes_no_pair_sure():
+    """Prevents a judge that repeats its ties from looking fickle, or its ties from weighing like a label."""
+    tied, split = (("a", "b"), ("c",)), (("a",), ("b",), ("c",))
+    assert alike(tied, tied) == [1.0, 1.0, 1.0]
+    assert alike(tied, split) == alike(split, tied) == [0.5, 1.0, 1.0]
+    assert alike(split, split[::-1]) == [0.0, 0.0, 0.0]
+    assert steadiness(tally([tied, tied])) == pytest.approx(5 / 6)
 
 
 @pytest.mark.parametrize(

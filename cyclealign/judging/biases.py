@@ -64,7 +64,7 @@ def biases(lists: Mapping[str, Sequence[Seen]], texts: Mapping[str, str]) -> lis
 
 
 def position_consistency(row: Sequence[Seen]) -> float | None:
-    """Share of the pairs that an order and its reverse rank alike, a tie being half; None without such two."""
+    """Share of the pairs that an order and its reverse rank alike; half where one alone has a tie. None without two."""
     alike = [
         pair
         for first, second in combinations(row, 2)

@@ -89,7 +89,10 @@ class Examined:
 
     @property
     def outcomes(self) -> dict[str, list[float]]:
-        """By metric: 1 for each right pair or verdict, 0 for a wrong one, 0.5 for a tie or two that contradict."""
+        """By metric: 1 for each right pair or verdict, 0 for a wrong one, 0.5 for a tie or two that contradict.
+
+        Of two verdicts on a pair: see `voting.alike`.
+        """
         shown, mirrored, again = self.listed
         return {
             "health_accuracy": self._right([each for each in (shown, mirrored) if each]),
