@@ -157,7 +157,11 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A transaction that sees one state of the database."""
+        """A transaction that only reads.
+
+        On SQLite it sees one state of the database. On PostgreSQL each of its statements sees what was committed before
+        it: what has to belong together is asked for in one.
+        """
         with _explained(self.engine), Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
 

@@ -71,12 +71,17 @@ class ReviewMemory(Database):
             LeaseLost: the round is closed.
         """
         table = tables.Review
-        answered = (table.round_id == round_id) & (table.status == "answered")
+        learning = (
+            update(table)
+            .where(table.round_id == round_id, table.status == "answered")
+            .values(learnt=True)
+            # In one statement: on PostgreSQL a later one would also see, unmarked, what was answered in between.
+            .returning(table.position, table.prompt_id, table.verdict)
+        )
         with self.writing() as session:
             require_open(session, round_id)
-            session.execute(update(table).where(answered).values(learnt=True))
-            found = session.execute(select(table.prompt_id, table.verdict).where(answered).order_by(table.position))
-            return {prompt_id: tuple(verdict or ()) for prompt_id, verdict in found}
+            found = sorted(session.execute(learning).tuples(), key=lambda row: row[0])
+            return {prompt_id: tuple(verdict or ()) for _, prompt_id, verdict in found}
 
     def reviewed(self, set_name: str) -> list[records.LabelledList]:
         """The lists on prompts of a set that people ranked, in whatever experiment, as labelled lists; by id.
