@@ -22,7 +22,7 @@ from prefect.settings import get_current_settings
 from pydantic import Field, create_model
 
 from cyclealign import reviewing
-from cyclealign.errors import BadOrder
+from cyclealign.errors import BadOrder, StoreError
 from cyclealign.records import Review
 from cyclealign.store import Store
 
@@ -114,10 +114,11 @@ def resumed_when(settled: Callable[[], bool]) -> Iterator[None]:
 
     def watch() -> None:
         while not done.wait(POLL_SECONDS):
-            if settled():
-                # Asked again until the pause has ended: it may not have begun yet, or the server be busy.
-                with suppress(PrefectException, httpx.HTTPError), get_client(sync_client=True) as client:
-                    client.resume_flow_run(run_id)
+            # Asked again until the pause has ended: it may not have begun yet, or server or database be busy.
+            with suppress(PrefectException, httpx.HTTPError, StoreError):
+                if settled():
+                    with get_client(sync_client=True) as client:
+                        client.resume_flow_run(run_id)
 
     thread = threading.Thread(target=copy_context().run, args=(watch,), name="review", daemon=True)
     thread.start()

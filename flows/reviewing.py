@@ -15,14 +15,15 @@ POLL_SECONDS = 1.0
 def review(shop: Workshop, round_: Round) -> str:
     """Put the round's most doubtful lists to people, and wait for their orders if the settings say so.
 
-    A resumed round finds the same lists, those that were ranked meanwhile, and what is left of the wait.
+    A resumed round finds the same lists, those that were ranked meanwhile, and what is left of the wait. After its
+    training it waits no more: nothing would learn what came.
     """
     settings = shop.config.review
     if settings.lists == 0:
         return "nobody is asked"
     agreements, verdicts = shop.store.agreements(round_.id), shop.store.rankings(round_.id, "judge")
     shop.store.ask_people(round_.id, reviewing.most_doubtful(agreements.values(), verdicts, settings.lists))
-    if waiting(shop, round_):
+    if waiting(shop, round_) and shop.store.adapter_of(round_.id) is None:
         wait_for_people(shop, round_)
     asked = shop.store.reviews(round_.experiment, round_.number)
     return f"{sum(each.status == 'answered' for each in asked)} of {len(asked)} lists ranked by people"

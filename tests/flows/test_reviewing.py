@@ -10,8 +10,10 @@ from prefect.settings import PREFECT_UI_ENABLED, temporary_settings
 
 from cyclealign import reviewing, training
 from cyclealign.config import load_config
+from cyclealign.errors import StoreError
 from cyclealign.policy.transformers import TransformersPolicy
 from cyclealign.store import Store
+from flows import review_form
 from flows.workshop import open_workshop
 from tests.flows.conftest import ROOT
 from tests.launched import until
@@ -157,6 +159,24 @@ def test_orders_from_a_terminal_end_the_pause_of_the_form(doubtful):
     assert [each["review"]["learnt"] for each in detail()["prompts"] if each["review"]] == [True, True]
 
 
+def test_a_database_that_is_away_for_a_moment_does_not_end_the_watch(doubtful, monkeypatch):
+    """Prevents a run that stays paused, hours after everything was answered, for one failed look at the database."""
+    real, failed = review_form.over, []
+
+    def over(*rest):
+        if not failed:
+            failed.append(True)
+            raise StoreError("The database stopped answering.")
+        return real(*rest)
+
+    monkeypatch.setattr(review_form, "over", over)
+    with person(rank_all):
+        code, output = doubtful.run()
+    assert code == 0, output
+    assert failed
+    assert [each["review"]["learnt"] for each in detail()["prompts"] if each["review"]] == [True, True]
+
+
 @pytest.mark.parametrize("seen", [True, False])
 def test_a_round_goes_on_when_nobody_comes(doubtful, seen):
     """Prevents a run that fails, or stands for ever, because nobody was there."""
@@ -181,6 +201,19 @@ def test_a_resumed_round_asks_for_no_list_twice(doubtful):
     assert code == 0, output
     with Store.open() as store:
         assert store.reviews("bench") == before
+
+
+def test_a_round_that_has_been_trained_waits_for_nobody(doubtful):
+    """Prevents a resumed round from holding everything up for orders that nothing would learn."""
+    doubtful.judge.status = lambda _: 401 if rounds() and detail()["adapter"] else 200  # the evaluation fails
+    doubtful.set("review", wait_minutes=0)
+    assert doubtful.run()[0] == 1
+    doubtful.judge.status = None
+    doubtful.set("review", wait_minutes=10)
+    code, output = doubtful.run()
+    assert code == 0, output
+    assert len(asked()) == 2
+    assert "Rank 2 lists" not in output
 
 
 def test_a_list_that_people_were_asked_about_is_no_example_of_agreement(doubtful):
