@@ -4,11 +4,13 @@ All of them take the token ids that generation saw; nothing is tokenised again. 
 reads FOLDER/job.json and leaves the adapter, or the whole weights, in FOLDER.
 """
 
+import gc
 import json
 import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -258,7 +260,25 @@ def dpo_trainer(job: TrainingJob, folder: Path, model: Model) -> DPOTrainer:
 
 
 def fit(job: TrainingJob, folder: Path, on_step: OnStep) -> float:
-    """Train, save what was trained (safetensors) into ``folder`` and return the mean loss."""
+    """Train, save what was trained (safetensors) into ``folder`` with its probe, and return the mean loss."""
+    done = trained(job, folder, on_step)
+    if is_first():
+        (done.probe or probe_of_folders(job, folder, done)).save(folder)
+    return done.loss
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What is left of a training; ``probe`` where the model in memory could tell it. ``spread``: over processes."""
+
+    loss: float
+    rows: Rows
+    probe: Probe | None
+    spread: bool
+
+
+def trained(job: TrainingJob, folder: Path, on_step: OnStep) -> Trained:
+    """Train and save; model, optimizer and reference go out of reach on return, so that their memory can be had."""
     set_seed(job.seed % 2**32)  # before LoRA draws its first weights
     model, save = trainable(job)
     make = dpo_trainer if job.settings.objective == "dpo" else ranking_trainer
@@ -266,24 +286,28 @@ def fit(job: TrainingJob, folder: Path, on_step: OnStep) -> float:
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(ReportSteps(on_step))
     rows = probe_rows([(*each.prompt_ids, *each.answers[0]) for each in job.lists], model)
-    parent = () if is_spread(trainer) or job.whole else measured(unwrapped(trainer), rows)
+    here = not (is_spread(trainer) or job.whole)
+    parent = measured(unwrapped(trainer), rows) if here else ()
     result = trainer.train()
     save(trainer, folder)
-    if is_first():
-        probe_of(trainer, job, folder, rows, parent).save(folder)
-    return float(result.training_loss)
+    probe = probe_of_adapter(unwrapped(trainer), rows, parent) if here and is_first() else None
+    return Trained(float(result.training_loss), rows, probe, is_spread(trainer))
 
 
-def probe_of(trainer: Trainer, job: TrainingJob, folder: Path, rows: Rows, parent: Logprobs) -> Probe:
-    """What tells the new weights from their parent's: by the model in memory, or by the folders that will be loaded.
-
-    By folders where no process has it all, and of whole weights, of which only one set is in memory.
-    """
-    if is_spread(trainer) or job.whole:
-        where = "cpu" if is_spread(trainer) else device()
-        return from_folders(job.model, job.revision, job.own_code, folder, job.parent, rows, where)
-    model = unwrapped(trainer)
+def probe_of_adapter(model: Model, rows: Rows, parent: Logprobs) -> Probe:
+    """What tells the new adapter from its parent's, by the model in memory."""
     return Probe(rows, measured(model, rows), parent, base=measured(model, rows, adapted=False))
+
+
+def probe_of_folders(job: TrainingJob, folder: Path, done: Trained) -> Probe:
+    """The same by the folders that will be loaded, one after another.
+
+    Where no process has the whole model, and for whole weights, of which only one set was in memory.
+    """
+    gc.collect()  # trainers hold themselves by their callbacks
+    torch.cuda.empty_cache()
+    where = "cpu" if done.spread else device()
+    return from_folders(job.model, job.revision, job.own_code, folder, job.parent, done.rows, where)
 
 
 def main(folder: Path) -> None:
