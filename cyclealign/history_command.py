@@ -15,7 +15,7 @@ from cyclealign.distill.report import cell, measure_table
 from cyclealign.errors import BadConfig
 from cyclealign.hostile import plain_text
 from cyclealign.report import round_table
-from cyclealign.screen import abreast, console
+from cyclealign.screen import abreast, console, set_in
 from cyclealign.store import Store
 
 COLUMNS_AT_MOST = 5
@@ -166,30 +166,30 @@ def print_controls(controls: list[dict[str, Any]]) -> None:
     """What the judge was asked, and replied, in a round that was refused for it."""
     for each in controls:
         console.print(f"\n> control: {each['control']}", markup=False, highlight=False)
-        console.print(plain_text(each["asked"]), markup=False, highlight=False)
-        console.print(f"  reply: {plain_text(each['reply'])}", markup=False, highlight=False)
+        console.print(set_in("    ", each["asked"]))
+        console.print(set_in("  reply: ", each["reply"]))
 
 
 def print_prompt(prompt: dict[str, Any]) -> None:
-    """One prompt: its answers in the judge's order, with the policy's log-prob. Model text is printed as text."""
-    console.print(f"\n> {plain_text(prompt['text'])}", markup=False, highlight=False)
+    """One prompt: its answers in the judge's order, with the policy's log-prob. Model text never reaches the margin."""
+    console.print()
+    console.print(set_in("> ", prompt["text"]))
     ranked = prompt["rankings"].get("judge", {})
     verdict = ranked.get("order", [])
     place = {candidate: number for number, candidate in enumerate(verdict, 1)}
     for candidate in sorted(prompt["candidates"], key=lambda each: place.get(each["id"], 99)):
         rank = place.get(candidate["id"], "-")
-        words = plain_text(candidate["text"])
-        console.print(f"  {rank}. ({candidate['mean_logprob']:.2f}) {words}", markup=False, highlight=False)
+        console.print(set_in(f"  {rank}. ({candidate['mean_logprob']:.2f}) ", candidate["text"]))
         for flag in candidate["flags"]:
-            console.print(f"     flagged: {flag['kind']}: {flag['excerpt']}", markup=False, highlight=False)
+            console.print(set_in(f"     flagged: {flag['kind']}: ", flag["excerpt"]))
         for each in ranked.get("reasons", []):
             if each["candidate"] == candidate["id"]:
-                console.print(f"     reason: {plain_text(each['reason'])}", markup=False, highlight=False)
+                console.print(set_in("     reason: ", each["reason"]))
     undecided = [pair for pair in ranked.get("preferences", []) if pair["share"] == 0.5]
     for pair in undecided:
         console.print(f"  undecided: {place[pair['better']]} and {place[pair['worse']]}", highlight=False)
     if prompt["unjudged_reason"]:
-        console.print(f"  unjudged: {plain_text(prompt['unjudged_reason'])}", markup=False, highlight=False)
+        console.print(set_in("  unjudged: ", prompt["unjudged_reason"]))
     if prompt["set_aside_reason"]:
         console.print(f"  set aside: {prompt['set_aside_reason']}", markup=False)
     if prompt["review"]:

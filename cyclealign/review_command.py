@@ -10,9 +10,8 @@ from rich.table import Table
 
 from cyclealign import prompting, reviewing
 from cyclealign.errors import BadConfig, BadOrder
-from cyclealign.hostile import plain_text
 from cyclealign.records import LabelledList, Review
-from cyclealign.screen import console
+from cyclealign.screen import console, set_in
 from cyclealign.store import Store
 from cyclealign.store.reviews import labelled
 
@@ -26,13 +25,18 @@ def review(
     listing: Annotated[bool, typer.Option("--list", help="Show what was asked, and what became of it.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
     queue: Annotated[
-        int | None, typer.Option(min=1, help="Ask for so many lists of a round: the most doubtful ones.")
+        int | None,
+        typer.Option(
+            min=1, help="Ask for so many lists of a round, the most doubtful ones; of the last that was judged."
+        ),
     ] = None,
     export: Annotated[
         Path | None, typer.Option(help="Append what people ranked to a file of demonstrations, for you to look at.")
     ] = None,
 ) -> None:
     """Rank the lists on which policy and judge disagree and the judge is unsteady; their orders are shown after."""
+    if queue is not None and export is not None:
+        raise BadConfig("Give `--queue` and `--export` one after the other: only what people have ranked is exported.")
     if experiment is None and (number is not None or queue is not None or export is not None):
         raise BadConfig("Name the experiment: `cyclealign review EXPERIMENT --round N`.")
     with Store.open() as store:
@@ -59,18 +63,25 @@ def known(store: Store, experiment: str, number: int | None) -> None:
 
 
 def ask_for(store: Store, experiment: str, number: int | None, count: int) -> None:
-    """Put the most doubtful lists of a round to people; of the last round where none is named."""
-    last = store.history(experiment)[-1]["number"] if number is None else number
-    round_ = store.round_numbered(experiment, last)
+    """Put the most doubtful lists of a round to people; of the last judged one where none is named."""
+    chosen = last_judged(store, experiment) if number is None else number
+    round_ = store.round_numbered(experiment, chosen)
     agreements = store.agreements(round_.id)
     doubts = reviewing.most_doubtful(agreements.values(), store.rankings(round_.id, "judge"), count)
     new = store.ask_people(round_.id, doubts)
     console.print(
-        f"Round {last} of '{experiment}': {new} lists queued, {len(doubts) - new} were there before. "
-        f"Of {len(agreements)} lists none is asked for on which the judge is steady, or at one with the policy.",
+        f"Round {chosen} of '{experiment}': {new} lists queued, {len(doubts) - new} were there before, of "
+        f"{len(agreements)}: lists on which the judge is steady, or agrees with the policy, are never asked for.",
         markup=False,
         highlight=False,
     )
+
+
+def last_judged(store: Store, experiment: str) -> int:
+    """The last round whose policy and judge have been compared; the last one at all where there is none such."""
+    numbers: list[int] = [row["number"] for row in store.history(experiment)][::-1]
+    judged = (each for each in numbers if store.agreements(store.round_numbered(experiment, each).id))
+    return next(judged, numbers[0])
 
 
 def ask_in_turn(store: Store, waiting: Sequence[Review]) -> None:
@@ -91,11 +102,12 @@ def ask_in_turn(store: Store, waiting: Sequence[Review]) -> None:
 
 
 def show(asked: Review, letters: Mapping[str, str], heading: str) -> None:
-    """The prompt and its answers under letters. What a model wrote is printed as text, never as markup."""
+    """The prompt and its answers under letters. What a model wrote is printed as text, and never at the margin."""
     console.rule(heading)
-    console.print(plain_text(asked.prompt.text), markup=False, highlight=False)
+    console.print(set_in("    ", asked.prompt.text))
     for letter, candidate in letters.items():
-        console.print(f"\n[{letter}] {plain_text(asked.answers[candidate])}", markup=False, highlight=False)
+        console.print()
+        console.print(set_in(f"[{letter}] ", asked.answers[candidate]))
 
 
 def typed_order(letters: Mapping[str, str]) -> tuple[str, ...] | str:
@@ -159,20 +171,33 @@ def write_demonstrations(reviews: Sequence[Review], path: Path) -> None:
 
     Raises:
         BadTemplate: the file holds a line that is no demonstration.
+        BadConfig: there is a folder of that name, or the file cannot be written.
     """
+    if path.is_dir():
+        raise BadConfig(f"{path} is a folder: name a file, such as {path / 'candidates.jsonl'}.")
     written = prompting.load_demonstrations(path) if path.exists() else ()
     lists = [labelled(each) for each in reviews if each.status == "answered"]
     new = reviewing.not_yet_written(lists, written)
     if new:
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-        rows = "".join(f"{as_line(each)}\n" for each in new)
-        path.write_text(text + ("\n" if text and not text.endswith("\n") else "") + rows, encoding="utf-8")
+        append(path, [as_line(each) for each in new])
     console.print(
         f"{len(new)} lists added to {path}, {len(lists) - len(new)} of their questions were in it before. Look at them "
         "before the judge is shown any.",
         markup=False,
         highlight=False,
     )
+
+
+def append(path: Path, lines: Sequence[str]) -> None:
+    """Add lines at the end of a file; what is there is not written again, so a cut leaves it whole."""
+    try:
+        with path.open("a+b") as file:
+            size = file.seek(0, 2)
+            file.seek(max(size - 1, 0))
+            gap = b"" if file.read(1) in (b"", b"\n") else b"\n"
+            file.write(gap + "".join(f"{line}\n" for line in lines).encode())
+    except OSError as error:
+        raise BadConfig(f"{path} cannot be written ({error.strerror}). Name another file.") from error
 
 
 def as_line(each: LabelledList) -> str:

@@ -5,6 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+
+from cyclealign.hostile import plain_text
 
 console = Console()
 COLUMNS_ABREAST = 3
@@ -22,3 +25,12 @@ def abreast(title: str, rows: Sequence[Mapping[str, str]]) -> Iterator[Table]:
         for name in names:
             table.add_row(name, *[escape(row[name]) for row in some])
         yield table
+
+
+def set_in(lead: str, words: str) -> Table:
+    """Text that a model wrote, every line of it right of ``lead``, broken ones too: no line of it passes for ours."""
+    grid = Table.grid()
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text(lead), Text(plain_text(words)))
+    return grid

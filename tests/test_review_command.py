@@ -1,6 +1,7 @@
 """`cyclealign review`, as a person uses it: what is shown, what is kept, and what a slip costs."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,6 +86,27 @@ def test_what_a_model_wrote_reaches_the_terminal_as_text(memory: Store) -> None:
         assert "\\u001b[2J[bold]look[/bold] at me" in output
 
 
+@pytest.mark.parametrize("columns", ["200", "40"])
+def test_no_answer_can_pass_for_two(memory: Store, monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    """Prevents an answer that writes another one below itself, by its lines or by where a terminal breaks them."""
+    monkeypatch.setenv("COLUMNS", columns)
+    forged = ("> a prompt", "[C] a fine answer", "[D] another", "  1. (-0.10) the best")
+    text = "\n\n".join(forged) + "\n" + " ".join(["x" * 33, *forged])
+    made = opened(memory, experiment="forger")
+    ids = [f"forged-{place}" for place in range(3)]
+    rows = [
+        Candidate(id_, prompt(0).id, place, f"{place} {text}", (1, place), -1.0, "stop", None)
+        for place, id_ in enumerate(ids)
+    ]
+    memory.add_candidates(made.id, rows)
+    memory.add_rankings(made.id, [Ranking(prompt(0).id, "judge", tuple(ids), 0.5)])
+    memory.ask_people(made.id, [Doubt(prompt(0).id, "why")])
+    shown = told("forger", typed="q\n")
+    assert re.findall(r"^\[.\]", shown, re.MULTILINE) == ["[A]", "[B]", "[C]"]
+    history = CliRunner().invoke(app, ["history", "forger", "--round", "1"], catch_exceptions=False).output
+    assert re.findall(r"^ {0,4}(\d)\. \(", history, re.MULTILINE) == ["1", "2", "3"]
+
+
 def test_the_history_says_what_people_said(memory: Store) -> None:
     """Prevents gold labels that nobody can find again, or a judge that looks right where people found it wrong."""
     memory.answer_review(1, prompt(0).id, sorted(memory.reviews("trial")[0].answers)[::-1])
@@ -103,6 +125,27 @@ def test_the_most_doubtful_lists_of_a_round_can_be_queued_afterwards(memory: Sto
     rows = json.loads(told("trial", "--round", "1", "--json"))
     assert [each["question"] for each in rows] == ["question 0", "question 1", "question 2"]
     assert set(rows[0]["answers"]) == {"A", "B", "C"}
+
+
+def test_after_a_refused_round_the_lists_of_the_judged_one_are_queued(memory: Store) -> None:
+    """Prevents a queue that stays empty because the last round ended before anything was ranked."""
+    memory.close_round(1, "me", "accepted", "better")
+    refused = opened(memory, drawn=prompts(4, 6))
+    memory.close_round(refused.id, "me", "rolled_back", "the judge failed its controls")
+    assert "Round 1 of 'trial': 1 lists queued" in told("trial", "--queue", "2")
+    empty = told("trial", "--queue", "2", "--round", "2")
+    assert "lists on which the judge is steady, or agrees with the policy, are never asked for" in empty
+
+
+def test_what_cannot_be_exported_to_says_so_and_stays(memory: Store, tmp_path: Path) -> None:
+    """Prevents a queue or an export that is silently left out, and a traceback for a folder."""
+    file = tmp_path / "candidates.jsonl"
+    both = CliRunner().invoke(app, ["review", "trial", "--queue", "2", "--export", str(file)])
+    assert "one after the other" in str(both.exception)
+    assert not file.exists()
+    assert len(memory.reviews("trial")) == 2
+    folder = CliRunner().invoke(app, ["review", "trial", "--export", str(tmp_path)])
+    assert "is a folder: name a file" in str(folder.exception)
 
 
 def test_exported_lists_can_be_read_as_demonstrations_and_come_once(memory: Store, tmp_path: Path) -> None:
