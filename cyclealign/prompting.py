@@ -176,7 +176,7 @@ def load_demonstrations(path: Path) -> tuple[Demonstration, ...]:
         BadTemplate: naming the file and line that cannot be read.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines() would break at U+2028 within a text, too
     except OSError as error:
         raise BadTemplate(f"{path}: the demonstrations cannot be read ({error.strerror}). Restore the file.") from error
     return tuple(_demonstration(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip())

@@ -15,7 +15,7 @@ from cyclealign.store import Store
 from flows.cli import app
 from tests.store_values import opened, prompt, prompts
 
-HOSTILE = "\x1b[2J[bold]look[/bold] at me"
+HOSTILE = "\x1b[2J[bold]look[/bold] at me\u2028twice"
 
 
 @pytest.fixture
