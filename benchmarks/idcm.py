@@ -60,7 +60,8 @@ candidates = 6
 [etm]
 model = "{encoder}"
 layers = 3
-passages = {{ steps = 160, batch = 8, learning_rate = 1e-4 }}
+pooling = "mean"
+passages = {{ steps = 500, batch = 8, learning_rate = 1e-4 }}
 documents = {{ steps = 16, batch = 2, learning_rate = 3e-5 }}
 top_learning_rate = 1e-2
 [esm]

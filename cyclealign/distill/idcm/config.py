@@ -75,6 +75,12 @@ class ETMSettings(Section):
     )
     revision: str | None = Field(None, title="Revision", description="A commit of the Hugging Face model.")
     layers: int | None = Field(None, ge=1, title="Layers", description="Only the first so many. Empty: all.")
+    pooling: Literal["first", "mean"] = Field(
+        "first",
+        title="Pooling",
+        description="`first`: the encoder's first state. `mean`: of all states; for sentence encoders, whose first "
+        "state was never trained.",
+    )
     hidden: int = Field(128, ge=8, title="Width of `tiny`", multiple_of=4)
     top: int = Field(3, ge=1, title="Best windows", description="Whose scores make up a document's score.")
     passages: Annotated[StageSettings, Field(title="Stage 1: passages")] = StageSettings()

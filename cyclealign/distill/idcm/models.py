@@ -55,6 +55,7 @@ def fresh_etm(settings: ETMSettings, source: str, seed: int) -> tuple[ETM, Any]:
         if settings.layers is not None:
             _at_most(config, names, settings.layers, source)
         encoder = _encoder(source, config, settings.revision)
+        encoder.config.etm_pooling = settings.pooling
         tokenizer = AutoTokenizer.from_pretrained(source, revision=settings.revision)
     except (OSError, ValueError) as error:
         raise DistillError(f"etm.model: '{source}' cannot be loaded as an encoder: {error}") from error

@@ -31,7 +31,8 @@ class ETM(nn.Module):
     """BERT_CAT on one window: the encoder's first hidden state, then Linear(hidden, 1).
 
     Args:
-        encoder: any transformers encoder that takes ``input_ids`` and ``attention_mask``.
+        encoder: any transformers encoder that takes ``input_ids`` and ``attention_mask``. Where its config has
+            ``etm_pooling = "mean"`` (it is saved with it), the mean of all states takes the first one's place.
         top: windows that make up a document's score.
     """
 
@@ -58,8 +59,14 @@ class ETM(nn.Module):
         """Scores of rows of tokens, shape (R,); segments go to encoders that know two of them."""
         more = {"token_type_ids": segments_RW} if getattr(self.encoder.config, "type_vocab_size", 0) > 1 else {}
         hidden_RWH = self.encoder(input_ids=ids_RW, attention_mask=mask_RW.long(), **more).last_hidden_state
-        scores_R: Tensor = self.head(hidden_RWH[:, 0]).squeeze(1)
+        scores_R: Tensor = self.head(self._pooled(hidden_RWH, mask_RW)).squeeze(1)
         return scores_R
+
+    def _pooled(self, hidden_RWH: Tensor, mask_RW: Tensor) -> Tensor:
+        """One state a row, shape (R, H)."""
+        if getattr(self.encoder.config, "etm_pooling", "first") == "first":
+            return hidden_RWH[:, 0]
+        return (hidden_RWH * mask_RW.unsqueeze(-1)).sum(1) / mask_RW.sum(1, keepdim=True)
 
     def window_scores(self, queries: Sequence[Tensor], windows: Sequence[Windows], rows_at_once: int = 64) -> Tensor:
         """Scores of all given windows of all pairs, one after another, shape (R,).
