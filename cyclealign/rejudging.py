@@ -19,8 +19,8 @@ class Change:
 
     Args:
         template: a folder with another rank.jinja.
-        config: a TOML file whose judge and budget count.
-        judge: the name of another model, and base_url its address.
+        config: a TOML file whose judge and budget count, each if it is in there.
+        judge: the name of another model, base_url its address, key_variable the name of the variable with its key.
         demonstrations: none, the round's written ones, or these and the dynamic ones that are in use now.
         prompts: so many of the round's lists.
     """
@@ -31,6 +31,7 @@ class Change:
     base_url: str | None = None
     demonstrations: Shown | None = None
     prompts: int | None = None
+    key_variable: str | None = None
 
     @property
     def of_anything(self) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -141,7 +142,13 @@ def known_price(config: ExperimentConfig) -> Price:
             f"budget.usd is set, and nobody knows what '{config.judge.model}' costs. Add it to {config.judge.prices}, "
             "or set judge.usd_per_million_prompt_tokens and judge.usd_per_million_completion_tokens."
         )
-    logger.warning("No price for '%s' in %s: its calls are counted as free.", config.judge.model, config.judge.prices)
+    return no_price(config.judge.model, config.judge.prices)
+
+
+@lru_cache
+def no_price(model: str, file: str) -> Price:
+    """Free, and a warning: once a process, not for each look at the price."""
+    logger.warning("No price for '%s' in %s: its calls are counted as free.", model, file)
     return Price()
 
 

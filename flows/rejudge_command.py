@@ -19,6 +19,7 @@ from cyclealign.screen import console
 from flows.terminal import live_progress
 
 if TYPE_CHECKING:
+    from cyclealign.config import JudgeSettings
     from flows.rejudging import Outcome, Replay
 
 MOST_CHANGED = 3
@@ -28,9 +29,12 @@ def rejudge(
     experiment: Annotated[str, typer.Argument(help="The experiment.")],
     number: Annotated[int, typer.Option("--round", help="The round, open or closed.")],
     template: Annotated[Path | None, typer.Option(help="A folder with another rank.jinja.")] = None,
-    config: Annotated[Path | None, typer.Option(help="A TOML file: its sections judge and budget count.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file; its [judge] and [budget] count, if there.")] = None,
     judge: Annotated[str | None, typer.Option(help="Another model of an OpenAI-compatible endpoint.")] = None,
     base_url: Annotated[str | None, typer.Option(help="Its address.")] = None,
+    key_variable: Annotated[
+        str | None, typer.Option(help="The name of the variable with its key; wanted where the address is another.")
+    ] = None,
     demonstrations: Annotated[
         Shown | None, typer.Option(help="none; the round's written ones; or these and the dynamic ones in use now.")
     ] = None,
@@ -45,7 +49,7 @@ def rejudge(
     from flows.rejudging import foreseen, replay_of
     from flows.rejudging import rejudge as put_to_the_judge
 
-    change = Change(template, config, judge, base_url, demonstrations, prompts)
+    change = Change(template, config, judge, base_url, demonstrations, prompts, key_variable)
     with replay_of(experiment, number, change) as replay:
         agreed_to(replay, foreseen(replay), yes, as_json)
         with nullcontext() if as_json else live_progress(console):
@@ -60,21 +64,37 @@ def agreed_to(replay: "Replay", cost: Spending, yes: bool, as_json: bool) -> Non
     """Say what it will cost and ask whether it may.
 
     Raises:
-        BadConfig: there is nobody to ask.
+        BadConfig: there is no key, or nobody to ask.
     """
+    from flows.keys import api_key
+
+    judge = replay.shop.config.judge
     words = (
         f"{len(replay.lists)} lists of round {replay.round_.number}: at most {cost.calls:,} calls to "
-        f"'{replay.shop.config.judge.model}', about {cost.tokens:,} tokens and {cost.usd:.4f} USD; what is answered "
-        "already is free, a repair of a reply that cannot be read comes on top."
+        f"'{judge.model}' at {whereabouts(judge)}, about {cost.tokens:,} tokens and {cost.usd:.4f} USD; what is "
+        "answered already is free, a repair of a reply that cannot be read comes on top."
     )
     if not as_json:
         say(words)
-    if yes or not cost.calls:
+    if not cost.calls:
+        return
+    api_key(judge)  # that there is none is better known before a yes than after it
+    if yes:
         return
     if as_json or not sys.stdin.isatty():
         said = f"{words} " if as_json else ""
         raise BadConfig(f"{said}Nothing was asked: give --yes to have it asked.")
     typer.confirm("Ask the judge?", abort=True)
+
+
+def whereabouts(judge: "JudgeSettings") -> str:
+    """The judge's address, and where its key is."""
+    from flows.changes import address
+
+    if judge.kind == "simulated":
+        return address(judge)
+    block = f" or Secret block '{judge.api_key_block}'" if judge.api_key_block else ""
+    return f"{address(judge)} (key in {judge.api_key_variable}{block})"
 
 
 def show(replay: "Replay", outcome: "Outcome") -> None:
@@ -84,7 +104,8 @@ def show(replay: "Replay", outcome: "Outcome") -> None:
     say(
         f"lists: {made.lists} compared, {made.unread} without a readable verdict; {made.pairs} pairs decided both times"
     )
-    say(f"flips: {interval(made.flips)} of the decided pairs of a list came out the other way")
+    share = f"{interval(made.flips)} of the decided pairs of a list came out the other way"
+    say(f"flips: {share if made.flips else 'no pair decided both times'}")
     say(f"Kendall tau of both orders: {interval(made.tau)}")
     say(f"cost: {spelled(made.cost)}; paid now: {spelled(outcome.paid)}")
     for turn in outcome.comparison.most_changed(MOST_CHANGED):

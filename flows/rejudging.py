@@ -11,10 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from cyclealign import judging, rejudging
 from cyclealign.asking import Asker, every
-from cyclealign.config import ExperimentConfig, JudgeSettings, checked, load_config
 from cyclealign.demonstrations import of_other_questions
-from cyclealign.errors import BadConfig, JudgeError, StoreError
-from cyclealign.prompting import load_template
+from cyclealign.errors import BadConfig, BudgetReached, JudgeError, StoreError
 from cyclealign.records import (
     Candidate,
     Demonstration,
@@ -24,7 +22,6 @@ from cyclealign.records import (
     Rejudgement,
     Reply,
     Round,
-    RoundPlan,
     Spending,
     Template,
     content_id,
@@ -32,11 +29,11 @@ from cyclealign.records import (
 from cyclealign.rejudging import Change
 from cyclealign.store import Store
 from flows.calling import known_price
+from flows.changes import plan_for, settings_for
 from flows.imagining import Counting, Estimate, imagined
 from flows.teaching import rankable, ranking_job
 from flows.workshop import Job, Workshop, open_workshop
 
-PRICES = ("prompt", "cached", "completion")
 EVERY_ORDER = 2.0  # an agreement that no verdicts reach: adaptive ways then ask all that they may
 
 
@@ -121,40 +118,6 @@ def replay_of(experiment: str, number: int, change: Change) -> Iterator[Replay]:
         yield Replay(shop, changed, shown, dynamic, before, {each: lists[each] for each in chosen})
 
 
-def settings_for(round_: Round, change: Change) -> ExperimentConfig:
-    """The round's settings with another judge."""
-    where = f"settings of round {round_.number}"
-    config = checked(round_.plan.settings, where)
-    if change.config is not None:
-        given = load_config(change.config)
-        config = config.model_copy(update={"judge": given.judge, "budget": given.budget})
-    judge = {**config.judge.model_dump(), **judge_for(config.judge, change)}
-    return checked({**config.model_dump(), "judge": judge}, "command line")
-
-
-def judge_for(judge: JudgeSettings, change: Change) -> dict[str, str | None]:
-    """What differs in the judge's settings; another model has another price, and is none of the simulated one."""
-    found: dict[str, str | None] = {}
-    if change.judge or change.base_url:
-        found["kind"] = "openai"
-    if change.base_url:
-        found["base_url"] = change.base_url
-    if change.judge and change.judge != judge.model:
-        found |= {"model": change.judge, **{f"usd_per_million_{each}_tokens": None for each in PRICES}}
-    return found
-
-
-def plan_for(plan: RoundPlan, change: Change) -> RoundPlan:
-    """The round's plan with another template, and without demonstrations that are not wanted."""
-    if change.template is not None:
-        templates = tuple(load_template(change.template, each.name) for each in plan.templates)
-        plan = replace(plan, templates=templates)
-    if change.demonstrations is not None:
-        static = tuple(each for each in plan.demonstrations if each.kind == "static")
-        plan = replace(plan, demonstrations=() if change.demonstrations == "none" else static)
-    return plan
-
-
 def foreseen(replay: Replay) -> Spending:
     """The most calls that the replay will make, without repairs, and their tokens and price by `cyclealign estimate`.
 
@@ -189,7 +152,7 @@ def rejudge(replay: Replay) -> Outcome:
     shop, round_ = replay.shop, replay.round_
     shop.store.remember_template(replay.template)
     before = rejudging_cost(replay)
-    found = shop.ask(round_, f"rejudge round {round_.number}", replay.jobs)
+    found = asked(replay)
     note_problems(shop, round_, found)
     after = {
         prompt.id: verdict
@@ -205,6 +168,20 @@ def rejudge(replay: Replay) -> Outcome:
     made = made_of(replay, comparison)
     shop.store.put_rejudgement(made)
     return Outcome(made, comparison, rejudging_cost(replay) - before)
+
+
+def asked(replay: Replay) -> list[judging.Judgement]:
+    """Put the lists to the judge; a budget that ends it is raised otherwise than a run's."""
+    shop, round_ = replay.shop, replay.round_
+    try:
+        return shop.ask(round_, f"rejudge round {round_.number}", replay.jobs)
+    except BudgetReached as error:
+        spent = shop.store.spent(round_.experiment, round_.id if shop.config.budget.of == "round" else None)
+        raise BudgetReached(
+            f"The budget of the {shop.config.budget.of} does not have the next call; spent: {spent.usd:.4f} USD, "
+            f"{spent.tokens:,} tokens, {spent.calls:,} calls. Everything that was answered is stored. Give the same "
+            "command with `--config FILE`, a TOML file with a raised [budget]: only the rest is asked."
+        ) from error
 
 
 def rejudging_cost(replay: Replay) -> Spending:

@@ -2,11 +2,14 @@
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cyclealign.rejudging import Change
 from cyclealign.store import Store
+from flows.changes import settings_for
 from tests.local_judge import LocalJudge, most_words_first
 
 
@@ -101,9 +104,77 @@ def test_all_demonstrations_are_those_in_use_now_but_for_the_question_s_own(benc
 def test_another_judge_at_another_address(finished):
     """Prevents the old judge from being asked under the new one's name, and the old price from being counted."""
     with LocalJudge(reversed_order) as other:
-        found = replayed(finished, "--judge", "another", "--base-url", other.url)
+        found = replayed(finished, "--judge", "another", "--base-url", other.url, "--key-variable", "TEST_JUDGE_KEY")
         assert {body["model"] for body in other.bodies} == {"another"}
     assert (found["model"], found["flips"]["value"], found["cost"]["usd"]) == ("another", 1.0, 0.0)
+
+
+OTHER_KEY = ("--key-variable", "OTHER_KEY")
+
+
+def test_another_judge_under_the_old_name_is_refused(finished):
+    """Prevents the round's own replies from being recalled as another judge's, which would agree in everything."""
+    options = ("rejudge", "bench", "--round", "1", "--yes")
+    with LocalJudge(reversed_order) as other:
+        code, output = finished.command(*options, "--base-url", other.url, *OTHER_KEY)
+    assert (code, "give the other judge a name of its own with --judge" in output) == (1, True)
+    finished.set("judge", kind="simulated", position_bias=2.0)
+    code, output = finished.command(*options, "--config", str(finished.write()))
+    assert (code, "Replies are known by the model's name" in output) == (1, True)
+
+
+def test_a_key_goes_to_another_host_only_if_that_host_s_variable_is_named(finished, monkeypatch):
+    """Prevents the round's key from being handed to whoever is at the other address."""
+    monkeypatch.setenv("OTHER_KEY", "their-own-secret")
+    options = ("rejudge", "bench", "--round", "1", "--judge", "another", "--base-url")
+    with LocalJudge(reversed_order) as other:
+        code, output = finished.command(*options, other.url, "--yes")
+        assert (code, "--key-variable NAME" in output, other.bodies) == (1, True, [])
+        code, output = finished.command(*options, other.url, *OTHER_KEY)
+        assert f"'another' at {other.url} (key in OTHER_KEY)" in output
+        assert "their-own-secret" not in output
+        replayed(finished, *options[4:], other.url, *OTHER_KEY)
+    code, output = finished.command(*options, finished.judge.url)
+    assert "(key in TEST_JUDGE_KEY)" in output, "the round's own address needs no new leave"
+
+
+def test_a_file_changes_only_the_sections_that_it_has(finished):
+    """Prevents a raised budget from bringing the default judge with it, and another judge from lifting the budget."""
+    finished.set("budget", calls=3)
+    whole, part = finished.write().read_text(), finished.home / "part.toml"
+    part.write_text("[budget]\ncalls = 3\n")
+    with Store.open() as store:
+        round_ = store.round_numbered("bench", 1)
+    budget = settings_for(round_, Change(config=part))
+    assert (budget.judge.model, budget.budget.calls) == ("local", 3)
+    part.write_text(whole[whole.index("[judge]") : whole.index("[training]")])
+    limited = replace(round_, plan=replace(round_.plan, settings={**round_.plan.settings, "budget": {"usd": 2.0}}))
+    assert settings_for(limited, Change(config=part)).budget.usd == 2.0
+
+
+def test_without_a_key_nobody_is_asked_for_a_yes(finished, monkeypatch):
+    """Prevents a yes that leads nowhere."""
+    monkeypatch.delenv("TEST_JUDGE_KEY")
+    code, output = finished.command("rejudge", "bench", "--round", "1", "--demonstrations", "none")
+    assert (code, "set the environment variable TEST_JUDGE_KEY" in output) == (1, True)
+    assert "give --yes" not in output
+    assert replayed(finished, "--demonstrations", "static")["cost"]["calls"] == 0, "stored replies want no key"
+
+
+def test_a_judge_that_goes_by_the_place_alone_decides_no_pair(finished):
+    """Prevents "n/a of the decided pairs" from being read as a figure."""
+    finished.judge.script = lambda answers: json.dumps({"ranking": [label for label, _ in answers]})
+    options = ("--yes", "--demonstrations", "none")
+    code, output = finished.command("rejudge", "bench", "--round", "1", *options)
+    assert (code, "0 pairs decided both times flips: no pair decided both times" in output) == (0, True), output
+
+
+def test_an_unknown_price_is_said_once(finished, caplog):
+    """Prevents one lack from looking like two."""
+    replayed(finished, "--judge", "unpriced")
+    assert [record.message for record in caplog.records if "No price" in record.message] == [
+        "No price for 'unpriced' in prices.toml: its calls are counted as free."
+    ]
 
 
 def test_it_says_what_it_costs_and_does_nothing_without_a_yes(finished):
@@ -125,7 +196,8 @@ def test_the_round_s_budget_holds_and_what_was_answered_is_kept(finished):
     config.write_text(finished.write().read_text())
     options = ("rejudge", "bench", "--round", "1", "--yes", "--config", str(config), "--demonstrations", "none")
     code, output = finished.command(*options)
-    assert (code, "BudgetReached" in output) == (1, True)
+    assert (code, "`--config FILE`, a TOML file with a raised [budget]" in output) == (1, True)
+    assert "start the same command again" not in output
     assert sum(finished.judge.asked.values()) == spent + 3
     finished.set("budget", calls=spent + 8)
     config.write_text(finished.write().read_text())
