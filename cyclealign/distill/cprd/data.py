@@ -86,7 +86,7 @@ def read_captions(folder: Path) -> list[dict[str, Any]]:
     """The rows of ``captions.jsonl``: file, text, and keywords."""
     path = folder / CAPTIONS
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines() would break at U+2028 within a text, too
     except (OSError, UnicodeDecodeError) as error:
         raise DistillError(f"{path} cannot be read as UTF-8 text: {error}. Name a folder that holds it.") from error
     return [row_of(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]

@@ -112,7 +112,7 @@ def pair_of(row: Mapping[str, Any], where: str) -> Scored:
 def rows_of(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The JSON objects of a file, a line each, and where each one is."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines() would break at U+2028 within a text, too
     except (OSError, UnicodeDecodeError) as error:
         raise DistillError(f"{path} cannot be read as UTF-8 text: {error}. Correct the path or the file.") from error
     if not any(line.strip() for line in lines):
