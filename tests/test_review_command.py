@@ -133,7 +133,7 @@ def test_after_a_refused_round_the_lists_of_the_judged_one_are_queued(memory: St
     refused = opened(memory, drawn=prompts(4, 6))
     memory.close_round(refused.id, "me", "rolled_back", "the judge failed its controls")
     assert "Round 1 of 'trial': 1 lists queued" in told("trial", "--queue", "2")
-    empty = told("trial", "--queue", "2", "--round", "2")
+    empty = " ".join(told("trial", "--queue", "2", "--round", "2").split())
     assert "lists on which the judge is steady, or agrees with the policy, are never asked for" in empty
 
 
