@@ -61,10 +61,6 @@ class Filler:
         tokens = (0,) * round(self._words * 5 / CHARACTERS_PER_TOKEN)
         return [[Answer(text, tokens, 0.0, "stop") for text in texts] for _ in prompts]
 
-    def logprob_sums(self, prompt: Prompt, answers: Sequence[Sequence[int]]) -> list[float]:
-        """It has no distribution."""
-        raise NotImplementedError
-
     def close(self) -> None:
         """It holds nothing."""
 
