@@ -59,10 +59,9 @@ triples = "{folder}/triples.tsv"
 candidates = 6
 [etm]
 model = "{encoder}"
-layers = 3
-pooling = "mean"
-passages = {{ steps = 500, batch = 8, learning_rate = 1e-4 }}
-documents = {{ steps = 16, batch = 2, learning_rate = 3e-5 }}
+pooling = "match"
+passages = {{ steps = 300, batch = 8, learning_rate = 5e-5 }}
+documents = {{ steps = 16, batch = 2, learning_rate = 2e-5 }}
 top_learning_rate = 1e-2
 [esm]
 losses = ["ndcg2", "mse"]
@@ -138,7 +137,7 @@ def passage_at(context: str, start: int, draw: random.Random) -> str:
     return " ".join(words[:PASSAGE_WORDS])
 
 
-def write_covid(folder: Path, questions: int = 80, seed: int = 0) -> None:
+def write_covid(folder: Path, questions: int = 200, seed: int = 0) -> None:
     """COVID-QA in the format of BEIR: every other article's questions are for training, the others' for the test.
 
     A triple's negative passage comes from the same article or another one, half of the time each.

@@ -89,7 +89,7 @@ def settings(data: Path, folder: Path, given: argparse.Namespace) -> dict[str, A
             "contexts": given.contexts,
             "responses": 3,
         },
-        "encoder": {"model": str(encoder()), "layers": given.layers, "max_tokens": 64, "pooling": "mean"},
+        "encoder": {"model": str(encoder()), "layers": given.layers, "max_tokens": 64, "pooling": "match"},
         "pretraining": {"epochs": 1, "contexts_per_step": 3, "learning_rate": 1e-4},
         "tuning": {"epochs": 2, "learning_rate": 5e-5},
     }
@@ -116,8 +116,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--contexts", type=int, default=800)
-    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--contexts", type=int, default=1600)
+    parser.add_argument("--layers", type=int, default=3)
     parser.add_argument("--home", type=Path, help="Keep the runs here; what is there is not done again.")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()

@@ -1,8 +1,13 @@
 """What the settings of every distillation job share. Loads no heavy library."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from cyclealign.config import Section
+
+# How an encoder that read two texts together gives one vector; `cyclealign.distill.pooling` says what each is.
+PairPooling = Literal["first", "mean", "match"]
 
 
 class JobConfig(Section):

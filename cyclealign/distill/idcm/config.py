@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from cyclealign.config import Section
-from cyclealign.distill.settings import JobConfig
+from cyclealign.distill.settings import JobConfig, PairPooling
 
 SelectionLossName = Literal["ndcg2", "mse", "cross_entropy"]
 
@@ -75,11 +75,11 @@ class ETMSettings(Section):
     )
     revision: str | None = Field(None, title="Revision", description="A commit of the Hugging Face model.")
     layers: int | None = Field(None, ge=1, title="Layers", description="Only the first so many. Empty: all.")
-    pooling: Literal["first", "mean"] = Field(
+    pooling: PairPooling = Field(
         "first",
         title="Pooling",
-        description="`first`: the encoder's first state. `mean`: of all states; for sentence encoders, whose first "
-        "state was never trained.",
+        description="`first`: the encoder's first state. `mean`: of all states. `match`: product of the query's and "
+        "the window's mean state; the start for sentence encoders, whose first state was never trained.",
     )
     hidden: int = Field(128, ge=8, title="Width of `tiny`", multiple_of=4)
     top: int = Field(3, ge=1, title="Best windows", description="Whose scores make up a document's score.")

@@ -61,7 +61,10 @@ def fresh_etm(settings: ETMSettings, source: str, seed: int) -> tuple[ETM, Any]:
         raise DistillError(f"etm.model: '{source}' cannot be loaded as an encoder: {error}") from error
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return ETM(encoder, settings.top).eval(), tokenizer
+        etm = ETM(encoder, settings.top).eval()
+    if settings.pooling == "match":
+        etm.start_from_match()
+    return etm, tokenizer
 
 
 def _at_most(config: Any, names: list[str], layers: int, source: str) -> None:

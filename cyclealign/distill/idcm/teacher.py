@@ -7,7 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from cyclealign.distill.idcm.windows import Windows, packed_rows
+from cyclealign.distill.pooling import matched_states, mean_state
 from cyclealign.errors import BadConfig
+
+MATCH_SCALE = 10.0  # differences of scores are then of the size that RankNet looks for
 
 
 class TopWindows(nn.Module):
@@ -31,8 +34,8 @@ class ETM(nn.Module):
     """BERT_CAT on one window: the encoder's first hidden state, then Linear(hidden, 1).
 
     Args:
-        encoder: any transformers encoder that takes ``input_ids`` and ``attention_mask``. Where its config has
-            ``etm_pooling = "mean"`` (it is saved with it), the mean of all states takes the first one's place.
+        encoder: any transformers encoder that takes ``input_ids`` and ``attention_mask``. Where its config has an
+            ``etm_pooling`` (it is saved with it), a vector of another kind takes the first state's place.
         top: windows that make up a document's score.
     """
 
@@ -59,14 +62,21 @@ class ETM(nn.Module):
         """Scores of rows of tokens, shape (R,); segments go to encoders that know two of them."""
         more = {"token_type_ids": segments_RW} if getattr(self.encoder.config, "type_vocab_size", 0) > 1 else {}
         hidden_RWH = self.encoder(input_ids=ids_RW, attention_mask=mask_RW.long(), **more).last_hidden_state
-        scores_R: Tensor = self.head(self._pooled(hidden_RWH, mask_RW)).squeeze(1)
+        scores_R: Tensor = self.head(self._pooled(hidden_RWH, mask_RW, segments_RW)).squeeze(1)
         return scores_R
 
-    def _pooled(self, hidden_RWH: Tensor, mask_RW: Tensor) -> Tensor:
-        """One state a row, shape (R, H)."""
-        if getattr(self.encoder.config, "etm_pooling", "first") == "first":
-            return hidden_RWH[:, 0]
-        return (hidden_RWH * mask_RW.unsqueeze(-1)).sum(1) / mask_RW.sum(1, keepdim=True)
+    def start_from_match(self) -> None:
+        """Let the untrained head of ``etm_pooling = "match"`` give ten times the correlation of query and window."""
+        nn.init.constant_(self.head.weight, MATCH_SCALE / self.head.in_features)
+        nn.init.zeros_(self.head.bias)
+
+    def _pooled(self, hidden_RWH: Tensor, mask_RW: Tensor, segments_RW: Tensor) -> Tensor:
+        """One vector a row, shape (R, H)."""
+        pooling = getattr(self.encoder.config, "etm_pooling", "first")
+        if pooling == "match":
+            window_RW = segments_RW.bool()
+            return matched_states(hidden_RWH, mask_RW & ~window_RW, mask_RW & window_RW)
+        return mean_state(hidden_RWH, mask_RW) if pooling == "mean" else hidden_RWH[:, 0]
 
     def window_scores(self, queries: Sequence[Tensor], windows: Sequence[Windows], rows_at_once: int = 64) -> Tensor:
         """Scores of all given windows of all pairs, one after another, shape (R,).

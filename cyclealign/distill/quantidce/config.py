@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from cyclealign.config import Section
-from cyclealign.distill.settings import JobConfig
+from cyclealign.distill.settings import JobConfig, PairPooling
 
 Pretraining = Literal["mlr", "pairs", "none"]
 Tuning = Literal["kd", "plain", "none"]
@@ -40,11 +40,12 @@ class EncoderSettings(Section):
     )
     layers: int | None = Field(None, ge=1, title="Layers", description="The first ones only. Empty: all.")
     sizes: dict[str, Any] = Field({}, title="Sizes", description="Of `tiny`: keys of BERT's configuration.")
-    pooling: Literal["first", "mean"] = Field(
+    pooling: PairPooling = Field(
         "first",
         title="Pooling",
-        description="`first`: the encoder's pooler, or its first state where it has none. `mean`: of all states; for "
-        "sentence encoders, whose first state was never trained.",
+        description="`first`: the encoder's pooler, or its first state where it has none. `mean`: of all states. "
+        "`match`: product of the context's and the response's mean state; the start for sentence encoders, whose first "
+        "state was never trained.",
     )
     max_tokens: int = Field(128, ge=8, title="Longest pair", description="In tokens; a context loses its beginning.")
     head: tuple[int, int] = Field((384, 192), title="Head", description="Sizes of its two hidden layers.")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
 from transformers.utils import logging as transformers_logging
 
+from cyclealign.distill.pooling import matched_states, mean_state
 from cyclealign.distill.quantidce import world
 from cyclealign.distill.quantidce.config import EncoderSettings
 from cyclealign.distill.quantidce.data import Scored
@@ -69,14 +70,16 @@ class Metric(nn.Module):
     def forward(self, tokens: Any, with_states: bool = False) -> Scores:
         """The scores of encoded pairs; hidden states and attention maps on demand."""
         found = self.encoder(**tokens, output_hidden_states=with_states, output_attentions=with_states)
-        logits_B = self.head(self._pooled(found, tokens["attention_mask"])).squeeze(-1)
+        logits_B = self.head(self._pooled(found, tokens)).squeeze(-1)
         hidden, attention = (found.hidden_states, found.attentions) if with_states else ((), ())
         return Scores(logits_B, logits_B.sigmoid(), hidden, attention)
 
-    def _pooled(self, found: Any, mask_BT: Tensor) -> Tensor:
-        """One state a pair, shape (B, H)."""
+    def _pooled(self, found: Any, tokens: Any) -> Tensor:
+        """One vector a pair, shape (B, H)."""
         if self.pooling == "mean":
-            return cast(Tensor, (found.last_hidden_state * mask_BT.unsqueeze(-1)).sum(1) / mask_BT.sum(1, keepdim=True))
+            return mean_state(found.last_hidden_state, tokens["attention_mask"])
+        if self.pooling == "match":
+            return matched_states(found.last_hidden_state, *places_of_texts(tokens))
         pooled = getattr(found, "pooler_output", None)
         return cast(Tensor, found.last_hidden_state[:, 0] if pooled is None else pooled)
 
@@ -88,6 +91,16 @@ class Metric(nn.Module):
         sizes = [self.head[0].out_features, self.head[2].out_features]
         made = {"max_tokens": self.max_tokens, "pooling": self.pooling, "head": sizes}
         (folder / SETTINGS).write_text(json.dumps(made))
+
+
+def places_of_texts(tokens: Any) -> tuple[Tensor, Tensor]:
+    """True at the tokens of the context, and at those of the response, shape (B, T) each; special tokens are neither.
+
+    Token types would not do: not every encoder has them.
+    """
+    texts = [tokens.sequence_ids(row) for row in range(len(tokens["input_ids"]))]
+    context, response = (torch.tensor([[each == text for each in row] for row in texts]) for text in (0, 1))
+    return context, response
 
 
 def fresh(settings: EncoderSettings, seed: int) -> Metric:

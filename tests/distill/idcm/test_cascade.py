@@ -126,15 +126,16 @@ def test_both_modules_come_back_from_their_folders(small, tmp_path, variant):
     assert torch.equal(again(*small.given, 2), Cascade(small.etm, small_esm)(*small.given, 2))
 
 
-def test_the_mean_of_all_states_is_kept_and_leaves_out_padding(small, tmp_path, monkeypatch):
+@pytest.mark.parametrize("pooling", ["mean", "match"])
+def test_pooling_is_kept_and_leaves_out_padding(small, tmp_path, monkeypatch, pooling):
     """Prevents an ETM that was trained on one state and scores by another, and scores that depend on the batch."""
     first = small.etm.window_scores(*small.given).detach()
-    monkeypatch.setattr(small.etm.encoder.config, "etm_pooling", "mean")
-    mean = small.etm.window_scores(*small.given)
-    assert not torch.allclose(first, mean)
-    assert torch.allclose(small.etm.window_scores(*small.given, rows_at_once=1), mean, atol=1e-5)
+    monkeypatch.setattr(small.etm.encoder.config, "etm_pooling", pooling)
+    other = small.etm.window_scores(*small.given)
+    assert not torch.allclose(first, other)
+    assert torch.allclose(small.etm.window_scores(*small.given, rows_at_once=1), other, atol=1e-5)
     models.save_etm(tmp_path, small.etm, small.tokenizer)
-    assert torch.allclose(models.load_etm(tmp_path)[0].window_scores(*small.given), mean, atol=1e-6)
+    assert torch.allclose(models.load_etm(tmp_path)[0].window_scores(*small.given), other, atol=1e-6)
 
 
 def test_stages_lower_their_losses(small):

@@ -22,7 +22,7 @@ def silent(done, of):
     pass
 
 
-@pytest.mark.parametrize("pooling", ["first", "mean"])
+@pytest.mark.parametrize("pooling", ["first", "mean", "match"])
 def test_a_saved_metric_gives_the_same_scores(tmp_path, dialogues, pooling):
     """Prevents a metric whose head, tokenizer, length or pooling is lost on the way to its user."""
     made = student.fresh(TINY.model_copy(update={"pooling": pooling}), seed=0).eval()
@@ -38,11 +38,25 @@ def test_a_folder_without_a_metric_is_named(tmp_path):
         student.load(tmp_path)
 
 
-def test_the_mean_leaves_out_what_only_fills_up(dialogues):
+@pytest.mark.parametrize("pooling", ["mean", "match"])
+def test_a_mean_leaves_out_what_only_fills_up(dialogues, pooling):
     """Prevents a score that depends on the length of the other dialogues in the batch."""
-    made = student.fresh(TINY.model_copy(update={"pooling": "mean"}), seed=0).eval()
+    made = student.fresh(TINY.model_copy(update={"pooling": pooling}), seed=0).eval()
     short, long = dialogues.scored[0], Scored(("the soup ?",) * 9, "the soup can wait " * 9)
     assert np.allclose(predict.scores(made, [short, long])[0], predict.scores(made, [short])[0], atol=1e-6)
+
+
+def test_the_two_texts_are_told_apart_without_their_special_tokens():
+    """Prevents a match of the context with itself, and one with the tokens that stand between the texts."""
+    made = student.fresh(TINY, seed=0)
+    tokens = made.encode([Scored(("the soup ?",), "the soup can wait"), Scored(("the soup",), "can wait")])
+    words = [made.tokenizer.convert_ids_to_tokens(row.tolist()) for row in tokens["input_ids"]]
+    context, response = (
+        [[word for word, chosen in zip(*row, strict=True) if chosen] for row in zip(words, part.tolist(), strict=True)]
+        for part in student.places_of_texts(tokens)
+    )
+    assert context == [["the", "soup", "?"], ["the", "soup"]]
+    assert response == [["the", "soup", "can", "wait"], ["can", "wait"]]
 
 
 def test_a_long_context_loses_its_beginning(dialogues):
