@@ -4,17 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
-import torch
 from sentence_transformers import SentenceTransformer
 
 from cyclealign.distill.leaf.compression import Vectors
 
 CHUNK = 32  # batches between two words on progress
-
-
-def device() -> str:
-    """The accelerator of this machine, or the CPU."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def encode(

@@ -13,10 +13,10 @@ from sentence_transformers.sentence_transformer.modules import Dense, Normalize,
 from torch import Tensor, nn
 from transformers import AutoConfig
 
+from cyclealign.distill.fitting import device
 from cyclealign.distill.leaf.compression import Vectors
 from cyclealign.distill.leaf.config import StudentSettings, TrainingSettings
 from cyclealign.distill.leaf.loss import embedding_distance
-from cyclealign.distill.leaf.predict import device
 from cyclealign.distill.leaf.training import Schedule, train
 from cyclealign.errors import DistillError
 

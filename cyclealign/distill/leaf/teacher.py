@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
+from cyclealign.distill.fitting import device
 from cyclealign.distill.leaf.compression import Vectors
 from cyclealign.distill.leaf.config import TeacherSettings
 from cyclealign.distill.leaf.data import table
 from cyclealign.distill.leaf.labelling import Kind, Progress
-from cyclealign.distill.leaf.predict import device, encode
+from cyclealign.distill.leaf.predict import encode
 from cyclealign.errors import DistillError
 from cyclealign.files import hash_of_file
 
