@@ -12,7 +12,7 @@ def test_a_loss_that_is_no_number_stops_the_training():
     """Prevents a student of NaN that is trained to the end, and kept."""
     assert checked(torch.tensor(1.5), 3).item() == 1.5
     for value in (float("nan"), float("inf")):
-        with pytest.raises(DistillError, match="at step 3. Lower the learning rate"):
+        with pytest.raises(DistillError, match="at step 3"):
             checked(torch.tensor(value), 3)
 
 
