@@ -9,9 +9,9 @@ from sentence_transformers import SentenceTransformer
 from cyclealign.distill.fitting import device
 from cyclealign.distill.leaf.compression import Vectors
 from cyclealign.distill.leaf.config import TeacherSettings
-from cyclealign.distill.leaf.data import table
 from cyclealign.distill.leaf.labelling import Kind, Progress
 from cyclealign.distill.leaf.predict import encode
+from cyclealign.distill.tables import table
 from cyclealign.errors import DistillError
 from cyclealign.files import hash_of_file
 
