@@ -17,7 +17,7 @@ BATCH = 32
 def scores(metric: Metric, pairs: Sequence[Scored]) -> NDArray[np.float64]:
     """Scores from 1 to 5, shape (pairs,), in the order of the pairs."""
     parts = [
-        metric(metric.encode(pairs[start : start + BATCH])).coherence.double().numpy()
+        metric(metric.encode(pairs[start : start + BATCH])).coherence.double().cpu().numpy()
         for start in range(0, len(pairs), BATCH)
     ]
     return LOWEST + SPAN * np.concatenate(parts)

@@ -1,16 +1,18 @@
 """The metric: an encoder over (context, response), and a head that gives a coherence in (0, 1)."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
+from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel
 from transformers.utils import logging as transformers_logging
 
+from cyclealign.distill.fitting import device
 from cyclealign.distill.pooling import matched_states, mean_state
 from cyclealign.distill.quantidce import world
 from cyclealign.distill.quantidce.config import EncoderSettings
@@ -20,6 +22,7 @@ from cyclealign.errors import DistillError
 
 transformers_logging.disable_progress_bar()
 
+LAYER_COUNTS = ("num_hidden_layers", "n_layers")  # of most encoders, of DistilBERT and its like
 HEAD, SETTINGS = "head.safetensors", "metric.json"
 # From fresh weights in a minute: one layer, larger first weights than BERT's own, no dropout.
 TINY = {
@@ -58,7 +61,7 @@ class Metric(nn.Module):
     def encode(self, pairs: Sequence[Scored]) -> Any:
         """Token ids of the pairs, padded; what is too long of a pair, first of its longer part, loses its beginning."""
         contexts, responses = [" ".join(each.context) for each in pairs], [each.response for each in pairs]
-        return self.tokenizer(
+        tokens = self.tokenizer(
             contexts,
             responses,
             truncation="longest_first",
@@ -66,6 +69,12 @@ class Metric(nn.Module):
             padding=True,
             return_tensors="pt",
         )
+        return tokens.to(self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.head.parameters()).device
 
     def forward(self, tokens: Any, with_states: bool = False) -> Scores:
         """The scores of encoded pairs; hidden states and attention maps on demand."""
@@ -98,8 +107,11 @@ def places_of_texts(tokens: Any) -> tuple[Tensor, Tensor]:
 
     Token types would not do: not every encoder has them.
     """
-    texts = [tokens.sequence_ids(row) for row in range(len(tokens["input_ids"]))]
-    context, response = (torch.tensor([[each == text for each in row] for row in texts]) for text in (0, 1))
+    ids_BT = tokens["input_ids"]
+    texts = [tokens.sequence_ids(row) for row in range(len(ids_BT))]
+    context, response = (
+        torch.tensor([[each == text for each in row] for row in texts], device=ids_BT.device) for text in (0, 1)
+    )
     return context, response
 
 
@@ -107,7 +119,7 @@ def fresh(settings: EncoderSettings, seed: int) -> Metric:
     """A metric with a fresh head, over the encoder that the settings name.
 
     Raises:
-        DistillError: the encoder cannot be loaded.
+        DistillError: the encoder cannot be loaded, has fewer layers, or cannot take pairs of that length.
     """
     torch.manual_seed(seed)
     if settings.model == "tiny":
@@ -117,22 +129,80 @@ def fresh(settings: EncoderSettings, seed: int) -> Metric:
         )
         config = BertConfig(vocab_size=len(tokenizer), **{**TINY, **settings.sizes})
         config._attn_implementation = "eager"
+        keep_layers(config, settings.layers, settings.model)
         encoder: Any = BertModel(config)
     else:
-        encoder, tokenizer = pretrained(settings.model)
-    if settings.layers is not None:
-        encoder.encoder.layer = encoder.encoder.layer[: settings.layers]
-        encoder.config.num_hidden_layers = len(encoder.encoder.layer)
-    return Metric(encoder, tokenizer, settings)
+        encoder, tokenizer = pretrained(settings.model, settings.layers)
+    need_positions(encoder, settings)
+    return Metric(encoder, tokenizer, settings).to(device())
 
 
-def pretrained(model: str) -> tuple[Any, Any]:
-    """An encoder and its tokenizer from a folder or the hub. Only eager attention returns its maps."""
+def pretrained(model: str, layers: int | None = None) -> tuple[Any, Any]:
+    """An encoder and its tokenizer from a folder or the hub. Only eager attention returns its maps.
+
+    Args:
+        layers: how many are loaded, the first ones; None loads all.
+    """
     try:
+        config = AutoConfig.from_pretrained(model)
+        keep_layers(config, layers, model)
         tokenizer = AutoTokenizer.from_pretrained(model, truncation_side="left")
-        return AutoModel.from_pretrained(model, attn_implementation="eager", use_safetensors=True), tokenizer
+        with quiet() if layers is not None else nullcontext():  # a report of what was left out, as it was asked to be
+            encoder = AutoModel.from_pretrained(model, config=config, attn_implementation="eager", use_safetensors=True)
+        return encoder, tokenizer
     except (OSError, ValueError) as error:
         raise DistillError(f"The encoder '{model}' cannot be loaded: {error}") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings of transformers while the block runs."""
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(before)
+
+
+def keep_layers(config: Any, layers: int | None, model: str) -> None:
+    """Set how many layers an encoder of this configuration has.
+
+    Raises:
+        DistillError: it has fewer, or does not say how many.
+    """
+    if layers is None:
+        return
+    name = next((name for name in LAYER_COUNTS if name in config.to_dict()), None)
+    if name is None:
+        raise DistillError(f"The encoder '{model}' does not say how many layers it has. Leave out encoder.layers.")
+    if getattr(config, name) < layers:
+        raise DistillError(
+            f"encoder.layers is {layers}; '{model}' has {getattr(config, name)} layers. Set it to that or less."
+        )
+    setattr(config, name, layers)
+    if getattr(config, "layer_types", None):  # the kind of each layer, where they differ
+        config.layer_types = config.layer_types[:layers]
+
+
+def need_positions(encoder: Any, settings: EncoderSettings) -> None:
+    """Make sure that the encoder has a position for each token of the longest pair.
+
+    Raises:
+        DistillError: it has fewer.
+    """
+    positions = getattr(encoder.config, "max_position_embeddings", None)
+    if not positions or positions < 0:  # relative positions: any length will do
+        return
+    # Some kinds count from behind the number that stands for padding (RoBERTa: 514 positions for 512 tokens).
+    table = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    longest = positions if padding is None else positions - padding - 1
+    if settings.max_tokens > longest:
+        raise DistillError(
+            f"encoder.max_tokens is {settings.max_tokens}; '{settings.model}' takes {longest} tokens at most. Set it "
+            "to that or less."
+        )
 
 
 def load(folder: Path) -> Metric:
@@ -148,4 +218,4 @@ def load(folder: Path) -> Metric:
         metric.head.load_state_dict(load_file(folder / HEAD))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise DistillError(f"{folder} holds no coherence metric that can be read: {error}") from error
-    return metric.eval()
+    return metric.to(device()).eval()

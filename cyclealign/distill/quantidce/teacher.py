@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import get_linear_schedule_with_warmup
 
+from cyclealign.distill.fitting import checked
 from cyclealign.distill.quantidce.config import Pretraining, PretrainingSettings, TuningSettings
 from cyclealign.distill.quantidce.data import Graded, Scored
 from cyclealign.distill.quantidce.loss import distillation, human_scores, multi_level_ranking, pairwise_logistic
@@ -40,7 +41,7 @@ def tune(metric: Metric, scored: Sequence[Scored], settings: TuningSettings, kd:
 
     def loss(rows: Sequence[Scored]) -> Tensor:
         tokens = metric.encode(rows)
-        given_B = torch.tensor([each.score for each in rows], dtype=torch.float32)
+        given_B = torch.tensor([each.score for each in rows], dtype=torch.float32, device=metric.device)
         ours = metric(tokens, with_states=kd)
         value = human_scores(ours.coherence, given_B)
         if not kd:
@@ -78,14 +79,18 @@ def fitted(
     warm_up: float,
     tell: Tell,
 ) -> Metric:
-    """AdamW (weight decay .01), linear warm-up and decay."""
+    """AdamW (weight decay .01), linear warm-up and decay.
+
+    Raises:
+        DistillError: the loss became infinite.
+    """
     optimizer = torch.optim.AdamW(metric.parameters(), lr=learning_rate, weight_decay=0.01)
     schedule = get_linear_schedule_with_warmup(optimizer, int(warm_up * len(batches)), len(batches))
     metric.train()
     for number, batch in enumerate(batches):
         tell(number, len(batches))
         optimizer.zero_grad()
-        loss(batch).backward()
+        checked(loss(batch), number).backward()
         torch.nn.utils.clip_grad_norm_(metric.parameters(), 1.0)
         optimizer.step()
         schedule.step()

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertModel, RobertaConfig, RobertaModel
 
-from cyclealign.distill.quantidce import data, evaluate, predict, student, teacher
+from cyclealign.distill.quantidce import data, evaluate, predict, student, teacher, world
 from cyclealign.distill.quantidce.config import DataSettings, EncoderSettings, PretrainingSettings, TuningSettings
 from cyclealign.distill.quantidce.data import Scored
+from cyclealign.distill.words import word_tokenizer
 from cyclealign.errors import DistillError
 
 TINY = EncoderSettings(max_tokens=48, head=(16, 8))
@@ -31,6 +33,76 @@ def test_a_saved_metric_gives_the_same_scores(tmp_path, dialogues, pooling):
     assert np.allclose(found, predict.scores(made, dialogues.scored), atol=1e-6)
     assert ((found >= 1) & (found <= 5)).all()
     assert not list((tmp_path / "metric").glob("*.bin"))
+
+
+KINDS = {
+    "bert": (BertConfig, BertModel, {"intermediate_size": 8, "num_hidden_layers": 3}),
+    "roberta": (RobertaConfig, RobertaModel, {"intermediate_size": 8, "num_hidden_layers": 3}),
+    "distilbert": (DistilBertConfig, DistilBertModel, {"hidden_dim": 8, "n_layers": 3}),
+}
+
+
+@pytest.fixture
+def encoder(tmp_path):
+    """Makes the folder of an encoder: ``encoder(kind)``; three layers, positions for 30 tokens."""
+
+    def make(kind: str) -> str:
+        tokenizer = word_tokenizer(
+            world.vocabulary(), lowercase=True, model_input_names=["input_ids", "attention_mask"]
+        )
+        config_class, model_class, sizes = KINDS[kind]
+        positions = 30 + (tokenizer.pad_token_id + 1 if kind == "roberta" else 0)
+        given = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id, **sizes}
+        names = {"hidden_size": 8, "num_attention_heads": 2, "max_position_embeddings": positions}
+        torch.manual_seed(0)
+        model_class(config_class(**names, **given)).save_pretrained(tmp_path / kind)
+        tokenizer.save_pretrained(tmp_path / kind)
+        return str(tmp_path / kind)
+
+    return make
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_layers_of_any_encoder_are_used(encoder, kind, dialogues, tmp_path):
+    """Prevents a metric with other layers than the settings say, and kinds that end in a traceback."""
+    folder = encoder(kind)
+    made = [
+        student.fresh(TINY.model_copy(update={"model": folder, "layers": n, "max_tokens": 30}), 0) for n in (2, None)
+    ]
+    tokens = made[0].encode(dialogues.scored[:4])
+    few, all_ = (each.eval()(tokens, with_states=True) for each in made)
+    assert (len(few.attention), len(all_.attention)) == (2, 3)
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(few.hidden[:2], all_.hidden[:2], strict=True))
+    made[0].save(tmp_path / "metric")
+    found = predict.scores(student.load(tmp_path / "metric"), dialogues.scored)
+    assert np.allclose(found, predict.scores(made[0], dialogues.scored), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["tiny", *KINDS])
+def test_more_layers_than_there_are_is_refused(encoder, kind):
+    """Prevents a setting that says one thing while another is trained."""
+    model = kind if kind == "tiny" else encoder(kind)
+    with pytest.raises(DistillError, match=r"encoder\.layers is 4; .* has [13] layers\. Set it to that or less"):
+        student.fresh(EncoderSettings(model=model, layers=4, max_tokens=16), 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pairs_longer_than_the_encoder_takes_are_refused_before_training(encoder, kind):
+    """Prevents a run that ends at its first long dialogue; the longest allowed pair does go through."""
+    settings = EncoderSettings(model=encoder(kind), max_tokens=30)
+    long = Scored(("the soup " * 40,), "the soup can wait")
+    assert np.isfinite(predict.scores(student.fresh(settings, 0).eval(), [long])).all()
+    with pytest.raises(DistillError, match=r"encoder\.max_tokens is 31; .* takes 30 tokens at most"):
+        student.fresh(settings.model_copy(update={"max_tokens": 31}), 0)
+
+
+def test_a_loss_that_is_no_number_leaves_no_metric(dialogues):
+    """Prevents a metric of NaN from being kept and compared."""
+    settings = PretrainingSettings(epochs=1, contexts_per_step=4)
+    made = student.fresh(TINY, seed=0)
+    torch.nn.init.constant_(made.head[0].weight, float("nan"))
+    with pytest.raises(DistillError, match="Lower the learning rate"):
+        teacher.pretrain(made, dialogues.graded, "mlr", settings, 0, silent)
 
 
 def test_a_folder_without_a_metric_is_named(tmp_path):
