@@ -1,16 +1,20 @@
 """QuantiDCE as a Prefect flow: first stages once a run, the arms' second stages from them, one examination of all."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from prefect import flow
 
 from cyclealign.config import load_settings
+from cyclealign.distill.fitting import identity
 from cyclealign.distill.outcome import Measure
 from cyclealign.distill.quantidce import data, evaluate, predict, student, teacher
 from cyclealign.distill.quantidce.config import ArmSettings, Config, Pretraining
-from cyclealign.distill.quantidce.data import Dialogues
-from cyclealign.files import appearing_folder, hash_of_file
+from cyclealign.distill.quantidce.data import Dialogues, Scored
+from cyclealign.distill.quantidce.evaluate import Vector
+from cyclealign.distill.tables import fingerprint
+from cyclealign.files import appearing_folder
 from flows.distilling import Job, opened
 
 # The form in the UI is filled from this instance: the demo's settings, which work at once on any machine.
@@ -39,9 +43,15 @@ def quantidce(config: Config = FORM) -> int:
 
 
 def inputs_of(config: Config) -> dict[str, str]:
-    """The hashes of the files that the config names, as far as they are there; a missing one is found by its reader."""
-    paths = {"levels": config.data.levels, "scored": config.data.scored, **config.data.tests}
-    return {name: hash_of_file(Path(path)) for name, path in paths.items() if Path(path).is_file()}
+    """What data and encoder are known by: another content is another run.
+
+    Raises:
+        DistillError: a file or a data set is missing.
+    """
+    tests = {f"test {name}": source for name, source in config.data.tests.items()}
+    named = {"levels": config.data.levels, "scored": config.data.scored, **tests}
+    inputs = {name: fingerprint(source) for name, source in named.items() if source != "made"}
+    return inputs if config.encoder.model == "tiny" else {**inputs, "encoder": identity(config.encoder.model)}
 
 
 def metric_of(job: Job, config: Config, dialogues: Dialogues, arm: ArmSettings, run: int) -> Path:
@@ -84,13 +94,20 @@ def seed_of(config: Config, run: int) -> int:
 
 def examine(config: Config, dialogues: Dialogues, folders: dict[str, list[Path]]) -> list[Measure]:
     """Agreement with people on every test set, then the levels that each arm gives held-out contexts."""
-    metrics = {name: [student.load(folder) for folder in row] for name, row in folders.items()}
+    graded = [pair for row in dialogues.held_out for pair in teacher.flat(row)]
+    found = {name: [scores_of(folder, dialogues.tests, graded) for folder in row] for name, row in folders.items()}
     measures = []
     for test, pairs in dialogues.tests.items():
-        found = {name: [predict.scores(metric, pairs) for metric in row] for name, row in metrics.items()}
-        measures += evaluate.agreement(test, found, np.array([each.score for each in pairs]))
-    graded = [pair for row in dialogues.held_out for pair in teacher.flat(row)]
-    for name, row in metrics.items():
-        found_levels = np.mean([predict.scores(metric, graded) for metric in row], axis=0)
-        measures += evaluate.levels(name, dialogues.held_out, found_levels)
+        of_test = {name: [tests[test] for tests, _ in row] for name, row in found.items()}
+        measures += evaluate.agreement(test, of_test, np.array([each.score for each in pairs]))
+    for name, row in found.items():
+        measures += evaluate.levels(name, dialogues.held_out, np.mean([levels for _, levels in row], axis=0))
     return measures
+
+
+def scores_of(
+    folder: Path, tests: Mapping[str, Sequence[Scored]], graded: Sequence[Scored]
+) -> tuple[dict[str, Vector], Vector]:
+    """What the metric of a folder gives each test set, and the graded pairs. It is in memory only while it is asked."""
+    metric = student.load(folder)
+    return {test: predict.scores(metric, pairs) for test, pairs in tests.items()}, predict.scores(metric, graded)

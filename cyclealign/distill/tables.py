@@ -1,9 +1,10 @@
-"""Rows of files here, and of Hugging Face data sets."""
+"""Rows of files here, and of Hugging Face data sets, and what both are known by."""
 
 from pathlib import Path
 from typing import Any
 
 from cyclealign.errors import DistillError
+from cyclealign.files import hash_of_file, hash_of_folder
 
 READERS = {".txt": "text", ".jsonl": "json", ".json": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 
@@ -31,3 +32,18 @@ def table(address: str, config: str | None = None, split: str | None = None) -> 
             f"'{address}' is neither a file that can be read here ({', '.join(READERS)}) nor a data set that could be "
             f"fetched ({type(error).__name__}: {first_line})."
         ) from error
+
+
+def fingerprint(address: str) -> str:
+    """What rows are known by: the hash of a file or folder here, or of a data set's name, version and split.
+
+    A data set that was changed on the hub since it was fetched keeps the version that was fetched until it is fetched
+    anew, and `table` reads that one, too.
+
+    Raises:
+        DistillError: there is neither.
+    """
+    path = Path(address)
+    if path.is_dir():
+        return hash_of_folder(path)
+    return hash_of_file(path) if path.is_file() else str(table(address)._fingerprint)

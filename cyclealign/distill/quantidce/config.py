@@ -18,18 +18,23 @@ class DataSettings(Section):
         "made",
         title="Levels",
         description="JSON lines in the format of DailyDialog++ (context, positive_responses, "
-        "adversarial_negative_responses, random_negative_responses), or `made`: a small world made on the spot.",
+        "adversarial_negative_responses, random_negative_responses); a .parquet file or a Hugging Face data set "
+        "(`name:split`) with these columns; or `made`: a small world made on the spot.",
     )
     scored: str = Field(
-        "made", title="Scored responses", description="JSON lines with context, response and score (1 to 5)."
+        "made",
+        title="Scored responses",
+        description="JSON lines with context, response and score (1 to 5), or such a file or data set.",
     )
     tests: dict[str, str] = Field(
         {"same topics": "made", "other topics": "made"},
         title="Test sets",
-        description="Name and file of each, in the format of the scored responses. Nothing is trained on them.",
+        description="Name and source of each, in the format of the scored responses. Nothing is trained on them.",
     )
     contexts: int = Field(240, ge=2, title="Contexts", description="Of the levels, at most; one in ten is held out.")
-    responses: int = Field(5, ge=1, title="Responses a level", description="Of each context, at most.")
+    responses: int = Field(
+        5, ge=1, title="Responses a level", description="Of each context; those with fewer in some level are left out."
+    )
 
 
 class EncoderSettings(Section):
@@ -111,5 +116,5 @@ class Config(JobConfig):
             raise ValueError(f"arms: each needs a name of its own: {', '.join(names)}.")
         made = [self.data.levels, self.data.scored, *self.data.tests.values()]
         if 0 < made.count("made") < len(made):
-            raise ValueError("data: either all parts are `made`, or each names a file.")
+            raise ValueError("data: either all parts are `made`, or each names a file or a data set.")
         return self

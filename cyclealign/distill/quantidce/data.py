@@ -1,7 +1,8 @@
-"""Dialogues: responses of graded coherence, and scored responses, from files."""
+"""Dialogues: responses of graded coherence, and scored responses, from files and Hugging Face data sets."""
 
 import json
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,15 @@ import numpy as np
 
 from cyclealign.distill.quantidce import world
 from cyclealign.distill.quantidce.config import DataSettings
+from cyclealign.distill.tables import table
 from cyclealign.errors import DistillError
+
+logger = logging.getLogger(__name__)
 
 # DailyDialog++'s names of its levels, best first.
 LEVELS = ("positive_responses", "adversarial_negative_responses", "random_negative_responses")
 HELD_OUT = 10  # one context in so many
+LINES, TABLES = (".jsonl", ".json"), (".parquet", ".gz")  # how a file that is read here ends; others are read as lines
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ def load(settings: DataSettings, seed: int) -> Dialogues:
     """The dialogues that the settings name.
 
     Raises:
-        DistillError: a file is missing or wrong; the message names file and line.
+        DistillError: a source is missing or wrong; the message names file and line, or data set and row.
     """
     if settings.levels == "made":
         made = world.made(settings.contexts, settings.responses, tuple(settings.tests), seed)
@@ -56,9 +61,9 @@ def load(settings: DataSettings, seed: int) -> Dialogues:
         scored = tuple(Scored(*row) for row in made.scored)
         tests = {name: tuple(Scored(*row) for row in rows) for name, rows in made.tests.items()}
     else:
-        graded = chosen(read_graded(Path(settings.levels), settings.responses), settings.contexts, seed)
-        scored = tuple(read_scored(Path(settings.scored)))
-        tests = {name: tuple(read_scored(Path(path))) for name, path in settings.tests.items()}
+        graded = chosen(read_graded(settings.levels, settings.responses), settings.contexts, seed)
+        scored = tuple(read_scored(settings.scored))
+        tests = {name: tuple(read_scored(source)) for name, source in settings.tests.items()}
     learnt = [each for number, each in enumerate(graded) if number % HELD_OUT]
     return Dialogues(tuple(learnt), tuple(graded[::HELD_OUT]), scored, tests)
 
@@ -69,26 +74,37 @@ def chosen(graded: list[Graded], count: int, seed: int) -> list[Graded]:
     return [graded[number] for number in order[:count]]
 
 
-def read_graded(path: Path, responses: int) -> list[Graded]:
-    """Contexts with at most ``responses`` of each level; those with fewer in one level keep as many in all."""
-    found = []
-    for where, row in rows_of(path):
-        lists = [texts_of(row, name, where) for name in LEVELS]
-        count = min(responses, *(len(each) for each in lists))
-        if count == 0:
-            raise DistillError(f"{where}: a level has no response. Every context needs one of each level.")
-        found.append(Graded(texts_of(row, "context", where), tuple(each[:count] for each in lists)))
+def read_graded(source: str | Path, responses: int) -> list[Graded]:
+    """Contexts with ``responses`` of each level, the first ones; those with fewer in some level are left out.
+
+    A batch is one tensor, so all contexts have as many.
+    """
+    found, counts = [], []
+    for where, row in rows_of(source, ("context", *LEVELS)):
+        lists = [texts_of(row, name, where, least=0) for name in LEVELS]
+        counts.append(min(len(each) for each in lists))
+        context = texts_of(row, "context", where)
+        if counts[-1] >= responses:
+            found.append(Graded(context, tuple(each[:responses] for each in lists)))
     if len(found) < 2:
-        raise DistillError(f"{path}: two contexts are needed at least.")
-    # A batch is one tensor, so all contexts have as many responses as the one with the fewest.
-    fewest = min(len(each.levels[0]) for each in found)
-    return [Graded(each.context, tuple(level[:fewest] for level in each.levels)) for each in found]
+        most = sorted(counts)[-2] if len(counts) > 1 else 0
+        advice = f"Set data.responses to {most} or less." if most else "Two such contexts are needed at least."
+        raise DistillError(
+            f"{source}: {len(found)} of {len(counts)} contexts have {responses} responses in every level. {advice}"
+        )
+    if len(found) < len(counts):
+        left_out = len(counts) - len(found)
+        logger.warning(
+            "%s: %d of %d contexts are left out: they have fewer than %d responses in some level (data.responses).",
+            *(source, left_out, len(counts), responses),
+        )
+    return found
 
 
-def read_scored(path: Path) -> list[Scored]:
+def read_scored(source: str | Path) -> list[Scored]:
     """Responses with their human scores."""
     found = []
-    for where, row in rows_of(path):
+    for where, row in rows_of(source, ("context", "response", "score")):
         score = row.get("score")
         if not isinstance(score, int | float) or not 1 <= score <= 5:
             raise DistillError(f'{where}: "score" must be a number from 1 to 5.')
@@ -96,9 +112,9 @@ def read_scored(path: Path) -> list[Scored]:
     return found
 
 
-def read_pairs(path: Path) -> list[Scored]:
+def read_pairs(source: str | Path) -> list[Scored]:
     """Responses whose scores are to be found; one that a row holds is left aside."""
-    return [pair_of(row, where) for where, row in rows_of(path)]
+    return [pair_of(row, where) for where, row in rows_of(source, ("context", "response"))]
 
 
 def pair_of(row: Mapping[str, Any], where: str) -> Scored:
@@ -109,7 +125,27 @@ def pair_of(row: Mapping[str, Any], where: str) -> Scored:
     return Scored(texts_of(row, "context", where), response)
 
 
-def rows_of(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def rows_of(source: str | Path, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The rows of a source, and where each one is: a file of JSON lines, or what `table` reads."""
+    path = Path(source)
+    if path.suffix in LINES or (path.is_file() and path.suffix not in TABLES):
+        return rows_of_lines(path)
+    return rows_of_table(str(source), columns)
+
+
+def rows_of_table(source: str, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The rows of a Hugging Face data set, or of a file as one."""
+    rows = table(source)
+    missing = [name for name in columns if name not in rows.column_names]
+    if missing:
+        raise DistillError(f"{source}: no column {missing}; it has {rows.column_names}. {list(columns)} are needed.")
+    if not len(rows):
+        raise DistillError(f"{source}: no dialogues in it.")
+    for number, row in enumerate(rows, 1):
+        yield f"{source}, row {number}", row
+
+
+def rows_of_lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The JSON objects of a file, a line each, and where each one is."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")  # splitlines() would break at U+2028 within a text, too
@@ -129,9 +165,9 @@ def rows_of(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield where, row
 
 
-def texts_of(row: Mapping[str, Any], name: str, where: str) -> tuple[str, ...]:
-    """A list of texts of a row."""
+def texts_of(row: Mapping[str, Any], name: str, where: str, least: int = 1) -> tuple[str, ...]:
+    """A list of texts of a row, ``least`` or more."""
     value = row.get(name)
-    if not isinstance(value, list) or not value or not all(isinstance(text, str) for text in value):
-        raise DistillError(f'{where}: "{name}" must be a list of texts, not empty.')
+    if not isinstance(value, list) or len(value) < least or not all(isinstance(text, str) for text in value):
+        raise DistillError(f'{where}: "{name}" must be a list of texts{", not empty" if least else ""}.')
     return tuple(value)

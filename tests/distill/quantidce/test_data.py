@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from datasets import Dataset
 
 from cyclealign.distill.quantidce import data, world
 from cyclealign.distill.quantidce.config import DataSettings
@@ -21,12 +22,61 @@ def written(path, *rows):
     return path
 
 
-def test_levels_are_read_best_first_and_cut_to_the_shortest(tmp_path):
+def test_levels_are_read_best_first_and_cut_to_what_is_wanted(tmp_path, caplog):
     """Prevents levels of different sizes, which a tensor cannot hold, from losing or mixing responses."""
     path = written(tmp_path / "levels.jsonl", GRADED, {**GRADED, "context": ["Hello."]})
-    graded = data.read_graded(path, 5)
+    graded = data.read_graded(path, 2)
     assert [len(level) for level in graded[0].levels] == [2, 2, 2]
     assert [level[0] for level in graded[0].levels] == ["Fine.", "How I are.", "The train is late."]
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("few", [[], ["Only one."]])
+def test_a_context_with_few_responses_is_left_out_and_costs_the_others_nothing(tmp_path, caplog, few):
+    """Prevents one poor context from silently cutting the responses of all."""
+    poor = {**GRADED, "random_negative_responses": few}
+    graded = data.read_graded(written(tmp_path / "levels.jsonl", GRADED, poor, GRADED), 2)
+    assert [len(each.levels[0]) for each in graded] == [2, 2]
+    assert "1 of 3 contexts are left out: they have fewer than 2 responses" in caplog.text
+
+
+def test_too_few_contexts_with_so_many_responses_are_refused_with_what_there_is(tmp_path):
+    """Prevents a setting that leaves nothing to learn from from ending in an empty run."""
+    poor = {**GRADED, "random_negative_responses": ["Only one."]}
+    path = written(tmp_path / "levels.jsonl", GRADED, poor, GRADED)
+    with pytest.raises(DistillError, match=r"0 of 3 contexts have 5 .* Set data\.responses to 2 or less"):
+        data.read_graded(path, 5)
+    with pytest.raises(DistillError, match=r"1 of 1 contexts .* Two such contexts are needed"):
+        data.read_graded(written(tmp_path / "one.jsonl", GRADED), 1)
+
+
+def test_a_data_set_reads_as_its_lines_do(tmp_path):
+    """Prevents a column of a data set from meaning something else than the field of a line."""
+    rows = [{**GRADED, "context": [f"Hello {number}."]} for number in range(3)]
+    Dataset.from_list(rows).to_parquet(tmp_path / "levels.parquet")
+    assert data.read_graded(tmp_path / "levels.parquet", 2) == data.read_graded(
+        written(tmp_path / "levels.jsonl", *rows), 2
+    )
+    scored = [{"context": ["a\u2028b"], "response": "c", "score": score} for score in (1.5, 5.0)]
+    Dataset.from_list(scored).to_parquet(tmp_path / "scored.parquet")
+    assert data.read_scored(str(tmp_path / "scored.parquet")) == data.read_scored(
+        written(tmp_path / "scored.jsonl", *scored)
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({"context": [["a"]], "response": ["b"], "rating": [2]}, r"no column \['score'\]; it has .*'rating'"),
+        ({"context": [["a"]] * 2, "response": ["b"] * 2, "score": [2, 9]}, r"row 2: .score. must be a number from 1"),
+        ({"context": ["a"], "response": ["b"], "score": [2]}, r"row 1: .context. must be a list of texts"),
+    ],
+)
+def test_what_a_data_set_lacks_is_named(tmp_path, rows, message):
+    """Prevents another column from passing for the scores."""
+    Dataset.from_dict(rows).to_parquet(tmp_path / "some.parquet")
+    with pytest.raises(DistillError, match=message):
+        data.read_scored(tmp_path / "some.parquet")
 
 
 @pytest.mark.parametrize(
