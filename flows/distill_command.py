@@ -34,6 +34,9 @@ def distill(
     """Distil a teacher into a student; the same command goes on after a crash, and finds what is finished."""
     entry = job_named(job)
     if entry.name == scoring.JOB and config == Path("score"):
+        idle = [name for name, given in {"--demo": demo, "--seed": seed is not None, "--again": again}.items() if given]
+        if idle:
+            raise BadConfig(f"`cyclealign distill {entry.name} score` trains nothing: leave out {', '.join(idle)}.")
         scoring.score(file, model, as_json)
         return
     if file is not None or model is not None:

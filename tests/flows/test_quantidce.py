@@ -1,6 +1,20 @@
 """QuantiDCE by its command: trained, found again, and used."""
 
+import gc
 import json
+import weakref
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from cyclealign.distill.quantidce import data, student
+from cyclealign.distill.quantidce.config import Config, EncoderSettings
+from cyclealign.distill.quantidce.data import Scored
+from cyclealign.records import content_id
+from cyclealign.store import Store
+from flows.quantidce import examine, inputs_of
+from flows.scoring import Chosen, newest_metric, table_of
 
 TINY = """
 runs = 1
@@ -33,7 +47,84 @@ def test_a_metric_is_trained_and_scores_dialogues(command, tmp_path):
     assert code == 0
     (row,) = json.loads(output)
     assert 1 <= row["score"] <= 5
-    assert "[b]tonight[/b]" in command("distill", "quantidce", "score", str(file))[1]
+    assert row["metric"].startswith(str(tmp_path / "home"))
+    code, output, errors = command("distill", "quantidce", "score", str(file))
+    assert "[b]tonight[/b]" in output
+    assert f"(run {row['run']})" in output
+    assert "Only metrics of the demo's made world are here" in " ".join(errors.split())
+
+
+def finished(store, levels, folder):
+    """A finished run on ``levels`` that left a metric in ``folder``."""
+    hashes = (content_id("config", str(folder)), content_id("code"))
+    run = store.open_distillation("quantidce", {"data": {"levels": levels}}, hashes, 0, False)
+    folder.mkdir(parents=True)
+    store.record_student(run.id, str(folder), content_id("student"))
+    store.finish_distillation(run.id, [])
+    return Chosen(folder, run.id, levels == "made")
+
+
+def test_a_demo_does_not_take_the_place_of_a_real_metric(tmp_path, monkeypatch):
+    """Prevents dialogues from being scored, unsaid, by a metric that knows the few words of a made world."""
+    monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path / "home"))
+    with Store.open() as store:
+        first, demo = finished(store, "made", tmp_path / "a"), finished(store, "made", tmp_path / "b")
+        assert newest_metric() == demo
+        real = finished(store, "levels.jsonl", tmp_path / "c")
+        newer = finished(store, "levels.jsonl", tmp_path / "d")
+        finished(store, "made", tmp_path / "e")
+        assert newest_metric() == newer
+    newer.folder.rmdir()
+    assert newest_metric() == real
+    assert first.run < demo.run
+
+
+def test_the_whole_context_is_shown():
+    """Prevents two dialogues that end alike from looking the same."""
+    table = table_of([Scored(("Where is the soup?", "And then?"), "Soon.")], [2.5])
+    console = Console(width=80, file=StringIO())
+    console.print(table)
+    cells = {part.strip() for part in console.file.getvalue().replace("\n", "│").split("│")}
+    assert {"Where is the soup?", "And then?", "2.50"} <= cells
+
+
+@pytest.mark.parametrize("option", [["--demo"], ["--seed", "3"], ["--again"]])
+def test_options_that_do_nothing_are_refused(command, tmp_path, option):
+    """Prevents a person from thinking that a score was made with another seed."""
+    code, output, _ = command("distill", "quantidce", "score", str(tmp_path / "x.jsonl"), *option)
+    assert code != 0
+    assert f"leave out {option[0]}" in " ".join(output.split())
+
+
+def test_another_encoder_in_the_same_folder_is_another_run(tmp_path):
+    """Prevents a metric on an encoder that was replaced from being found finished."""
+    config = Config.model_validate({"encoder": {"model": str(tmp_path)}})
+    (tmp_path / "weights").write_text("a")
+    before = inputs_of(config)
+    (tmp_path / "weights").write_text("b")
+    assert before.keys() == inputs_of(config).keys() == {"encoder"}
+    assert before != inputs_of(config)
+
+
+def test_metrics_are_in_memory_one_at_a_time(tmp_path, monkeypatch):
+    """Prevents an examination of many arms and runs that does not fit where each of them was trained."""
+    config = Config.model_validate({"data": {"contexts": 10, "responses": 2}})
+    dialogues = data.load(config.data, 0)
+    student.fresh(EncoderSettings(max_tokens=48, head=(8, 4)), 0).save(folder := tmp_path / "metric")
+    alive: weakref.WeakSet[student.Metric] = weakref.WeakSet()
+    load = student.load
+
+    def watched(path):
+        gc.collect()
+        assert not alive
+        made = load(path)
+        alive.add(made)
+        return made
+
+    monkeypatch.setattr(student, "load", watched)
+    measures = examine(config, dialogues, {"a": [folder, folder], "b": [folder]})
+    assert {each.arm for each in measures} == {"a", "b"}
+    assert all(each.value == pytest.approx(0) for each in measures if "above" in each.name)
 
 
 def test_a_wrong_line_ends_in_one_message(command, tmp_path):
