@@ -50,11 +50,7 @@ training = { steps = 150, batch = 8, learning_rate = 3e-3 }
 
 COVID = """
 [data]
-source = "files"
-corpus = "{folder}/corpus.jsonl"
-queries = "{folder}/queries.jsonl"
-train_qrels = "{folder}/train.tsv"
-test_qrels = "{folder}/test.tsv"
+source = "{folder}"
 triples = "{folder}/triples.tsv"
 candidates = 6
 [etm]
@@ -155,11 +151,11 @@ def write_covid(folder: Path, questions: int = 200, seed: int = 0) -> None:
         lines["triples.tsv"].append("\t".join(" ".join(cell.split()) for cell in cells))
     chosen = {name: draw.sample(part, min(questions, len(part))) for name, part in parts.items()}
     for name, part in chosen.items():
-        lines[f"{name}.tsv"] = [f"{each.id}\td{each.article}\t1" for each in part]
+        lines[f"qrels/{name}.tsv"] = [f"{each.id}\td{each.article}\t1" for each in part]
     asked = [{"_id": each.id, "text": each.text} for part in chosen.values() for each in part]
     texts = [{"_id": f"d{number}", "title": "", "text": each["context"]} for number, each in enumerate(articles)]
     lines |= {"queries.jsonl": list(map(json.dumps, asked)), "corpus.jsonl": list(map(json.dumps, texts))}
-    folder.mkdir(exist_ok=True)
+    (folder / "qrels").mkdir(parents=True, exist_ok=True)
     for name, rows in lines.items():
         (folder / name).write_text("\n".join(rows) + "\n")
 

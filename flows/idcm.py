@@ -6,6 +6,7 @@ from prefect import flow
 from torch import Tensor
 
 from cyclealign.config import load_settings
+from cyclealign.distill.fitting import identity
 from cyclealign.distill.idcm import evaluate, fitting, models, reading, speed
 from cyclealign.distill.idcm.config import Config
 from cyclealign.distill.idcm.data import Collection
@@ -32,7 +33,7 @@ def idcm(config: Config = FORM) -> int:
     Returns:
         The id of the run in the history.
     """
-    with opened("idcm", config, {str(path): hash_of_file(path) for path in reading.named_files(config.data)}) as job:
+    with opened("idcm", config, inputs_of(config)) as job:
         if job.finished:
             return job.id
         collection = job.step("data", reading.load, config.data, config.seed)
@@ -65,6 +66,14 @@ def idcm(config: Config = FORM) -> int:
         curves = job.step("time by length", speed.by_length, cascade, *texts.pairs(tested), config)
         timed = [*speed.measures(times, name_of(first)), *speed.growth(curves, name_of(first))]
         return job.report([*found, *timed], curves)
+
+
+def inputs_of(config: Config) -> dict[str, str]:
+    """The hashes of the files that the config names, and of the encoder; a missing file is found by its reader."""
+    files = {str(path): hash_of_file(path) for path in reading.named_files(config.data)}
+    if config.etm.model == models.TINY:
+        return files
+    return {**files, "etm": identity(config.etm.model, config.etm.revision)}
 
 
 def fitted_etm(job: Job, config: Config, collection: Collection, start: str | Path, stage: str) -> Path:

@@ -8,15 +8,16 @@ from statistics import fmean
 from prefect import flow
 
 from cyclealign.config import load_settings
+from cyclealign.distill.bm25 import bm25, candidate_ids
 from cyclealign.distill.margin_mse import data, evaluate, predict, teacher
 from cyclealign.distill.margin_mse.backbone import write_tiny_encoder
-from cyclealign.distill.margin_mse.candidates import Run, bm25, candidate_ids
 from cyclealign.distill.margin_mse.config import Arm, Config, StudentSettings
 from cyclealign.distill.margin_mse.fit import Lesson, fit, with_offsets
 from cyclealign.distill.margin_mse.student import build_student, load_student, save_student
 from cyclealign.distill.margin_mse.students import Student
 from cyclealign.distill.margin_mse.students.dot import BiEncoderStudent
 from cyclealign.distill.outcome import Measure
+from cyclealign.distill.retrieval import Run
 from cyclealign.files import appearing_folder
 from flows.distilling import Job, opened
 
@@ -51,8 +52,8 @@ def first_stage(config: Config, collection: data.Collection) -> Run:
     """BM25's candidates of all queries that the run needs."""
     splits = [config.data.test_split, config.data.validation_split]
     splits += [config.data.train_split] if config.teacher.kind != "scores" else []
-    queries = {key: text for each in splits if each for key, text in data.split_queries(collection, each).items()}
-    return bm25(collection.passages, queries, config.data.candidates)
+    queries = {key: text for each in splits if each for key, text in collection.asked(each).items()}
+    return bm25(collection.documents, queries, config.data.candidates)
 
 
 def label(job: Job, config: Config, collection: data.Collection, found: Run) -> tuple[Lesson, Run]:
@@ -106,7 +107,7 @@ def usable(job: Job, settings: StudentSettings, collection: data.Collection) -> 
         return settings
     folder = job.folder / "encoder"
     if not folder.exists():
-        texts = [*collection.passages.values(), *collection.queries.values()]
+        texts = [*collection.documents.values(), *collection.queries.values()]
         with appearing_folder(folder) as made:
             write_tiny_encoder(made, texts, 0)
     return settings.model_copy(update={"model": str(folder)})
@@ -117,14 +118,14 @@ def fitted(job: Job, config: Config, collection: data.Collection, found: Run, le
     folder, steps = job.folder / arm.name.replace(", ", "-").replace(" ", "-"), job.folder / f"steps-{arm.name}"
     if not folder.exists():
         student = build_student(
-            usable(job, config.student, collection), list(collection.passages.values()), config.seed
+            usable(job, config.student, collection), list(collection.documents.values()), config.seed
         )
         moved = with_offsets(lesson, arm.offset, config.seed)
         tells = job.tells(f"fit {arm.name}")
 
         def validate(at: Student) -> float:
             split = config.data.validation_split or config.data.test_split
-            run = predict.rerank(at, collection, data.split_queries(collection, split), candidate_ids(found))
+            run = predict.rerank(at, collection, collection.asked(split), candidate_ids(found))
             values = evaluate.per_query(run, collection.qrels[split], config.evaluation)
             return fmean(values[evaluate.ndcg(config.evaluation)])
 
@@ -141,7 +142,7 @@ def examine(
 ) -> int:
     """Rank the test queries with everything, measure, and report."""
     split = config.data.test_split
-    queries, kept = data.split_queries(collection, split), candidate_ids(runs["BM25"])
+    queries, kept = collection.asked(split), candidate_ids(runs["BM25"])
     values = {name: evaluate.per_query(run, collection.qrels[split], config.evaluation) for name, run in runs.items()}
     dense: list[Measure] = []
     for number, (arm, folder) in enumerate(students.items()):

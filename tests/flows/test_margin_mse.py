@@ -128,4 +128,4 @@ def test_the_demo_world_is_the_forms_default():
     from flows.margin_mse import FORM
 
     assert FORM.data.source == FORM.student.model == "demo"
-    assert len(load_collection(FORM).passages) == FORM.data.world.passages
+    assert len(load_collection(FORM).documents) == FORM.data.world.passages

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from cyclealign.config import Section
 from cyclealign.distill.settings import JobConfig, PairPooling
 
+MADE = "made"  # the value of data.source that names no folder
 SelectionLossName = Literal["ndcg2", "mse", "cross_entropy"]
 
 
@@ -25,18 +26,15 @@ class WorldSettings(Section):
 class DataSettings(Section):
     """Queries, documents and which answer which."""
 
-    source: Literal["made", "files"] = Field(
-        "files",
+    source: str = Field(
+        MADE,
         title="Source",
-        description="`made`: a world made on the spot. `files`: as BEIR and TREC have them.",
+        description="`made`: a world made on the spot; a folder in BEIR's format (corpus.jsonl, queries.jsonl, "
+        "qrels/<split>.tsv, or .txt as TREC has them); or a Hugging Face data set of that layout such as BeIR/scifact.",
     )
     world: Annotated[WorldSettings, Field(title="Made-up world")] = WorldSettings()
-    corpus: str = Field("corpus.jsonl", title="Documents", description='Lines of {"_id", "title", "text"}; .gz too.')
-    queries: str = Field("queries.jsonl", title="Queries", description='Lines of {"_id", "text"}; .gz too.')
-    train_qrels: str = Field(
-        "qrels/train.tsv", title="Training judgements", description="Lines of query, document, relevance; tabs."
-    )
-    test_qrels: str = Field("qrels/test.tsv", title="Test judgements", description="As the training judgements.")
+    train_split: str = Field("train", title="Training split")
+    test_split: str = Field("test", title="Test split")
     run: str | None = Field(
         None, title="Candidates", description="A TREC run to re-rank. Empty: BM25 over the documents."
     )

@@ -6,16 +6,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Judged:
-    """The candidates of one query that are to be re-ranked, and which of them are relevant: ids."""
+    """The candidates of one query that are to be re-ranked, and the grades that people gave to documents: ids.
+
+    A relevant document that is no candidate is lost to every ranking of them, and counts against each.
+    """
 
     query: str
     candidates: tuple[str, ...]
-    relevant: frozenset[str]
+    grades: Mapping[str, int]
+
+    @property
+    def relevant(self) -> list[str]:
+        """Candidates of a grade above 0."""
+        return [each for each in self.candidates if self.grades.get(each, 0) > 0]
 
     @property
     def others(self) -> list[str]:
         """Candidates that are not relevant."""
-        return [each for each in self.candidates if each not in self.relevant]
+        return [each for each in self.candidates if self.grades.get(each, 0) <= 0]
 
 
 @dataclass(frozen=True)

@@ -64,8 +64,9 @@ def values_by_query(scored: Scored, aggregate: TopWindows, chosen_NP: Tensor) ->
         ir_measures.ScoredDoc(pair.query, pair.document, score)
         for pair, score in zip(scored.pairs, documents_N, strict=True)
     ]
-    qrels = [ir_measures.Qrel(each.query, document, 1) for each in scored.judged for document in each.relevant]
-    found: dict[tuple[str, str], float] = {}
+    qrels = {each.query: dict(each.grades) for each in scored.judged}
+    # A query without a candidate is in no ranking, and has 0.
+    found = {(str(measure), each.query): 0.0 for measure in METRICS.values() for each in scored.judged}
     for metric in ir_measures.iter_calc(list(METRICS.values()), qrels, run):
         found[str(metric.measure), metric.query_id] = metric.value
     return {

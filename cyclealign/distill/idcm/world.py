@@ -65,7 +65,7 @@ def make(size: Size) -> Collection:
         right = draw.choice(ids)
         for each in ids:
             documents[each] = " ".join(_document(entity, attribute, each == right, entities, size, draw))
-        judged.append(Judged(f"q{number}", tuple(ids), frozenset([right])))
+        judged.append(Judged(f"q{number}", tuple(ids), {right: 1}))
     train, test = judged[: size.train_queries], judged[size.train_queries :]
     return Collection(queries, documents, passages, tuple(train), tuple(test))
 

@@ -1,11 +1,12 @@
 """Texts to learn from, and a retrieval task to be examined on: from files, or from the Hugging Face hub."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cyclealign.distill.leaf.config import Config, DataSettings
+from cyclealign.distill.retrieval import read_retrieval
 from cyclealign.distill.tables import table
 from cyclealign.errors import DistillError
 from cyclealign.files import hash_of_file, hash_of_folder
@@ -13,11 +14,11 @@ from cyclealign.files import hash_of_file, hash_of_folder
 
 @dataclass(frozen=True)
 class Task:
-    """A retrieval task; ``relevant`` holds for each query the indices of its documents, at least one."""
+    """A retrieval task; ``relevant`` holds for each query its documents' indices, at least one, with their grades."""
 
     queries: tuple[str, ...]
     documents: tuple[str, ...]
-    relevant: tuple[frozenset[int], ...]
+    relevant: tuple[Mapping[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,11 @@ def _texts_of(source: str, at_most: int | None) -> list[str]:
     rows = table(address)
     name = column or "text"
     _need(rows, [name], source)
-    found = [text for row in rows[:at_most][name] if (text := str(row or "").strip())]
+    column_of = rows[:at_most][name]
+    odd = next((row for row in column_of if row is not None and not isinstance(row, str)), None)
+    if odd is not None:
+        raise DistillError(f"{source}: the column '{name}' holds {odd!r}, which is no text.")
+    found = [text for row in column_of if (text := (row or "").strip())]
     if not found:
         raise DistillError(f"{source}: no text in it.")
     return found
@@ -67,46 +72,23 @@ def _need(rows: Any, columns: Sequence[str], source: str) -> None:
 
 
 def read_task(address: str, split: str) -> Task:
-    """A task in BEIR's layout: corpus (_id, title, text), queries (_id, text), qrels (query-id, corpus-id, score)."""
-    corpus, queries, judged = _beir(Path(address), split) if Path(address).is_dir() else _beir_on_hub(address, split)
-    _need(corpus, ["_id", "text"], f"{address}, corpus")
-    _need(queries, ["_id", "text"], f"{address}, queries")
-    _need(judged, ["query-id", "corpus-id", "score"], f"{address}, qrels")
-    place = {str(row["_id"]): number for number, row in enumerate(corpus)}
-    relevant = _relevant(judged, place)
-    asked = [row for row in queries if str(row["_id"]) in relevant]
-    if not asked:
-        raise DistillError(f"{address}: no query of split '{split}' has a relevant document in the corpus.")
+    """A task in BEIR's layout, in a folder or on the hub; of its queries those that have a relevant document.
+
+    A relevant document that the corpus lacks is left out.
+    """
+    read = read_retrieval(address, (split,))
+    place = {document: number for number, document in enumerate(read.documents)}
+    relevant = {
+        query: {place[each]: grade for each, grade in read.qrels[split][query].items() if grade > 0 and each in place}
+        for query in read.queries
+        if query in read.qrels[split]
+    }
+    asked = [query for query, grades in relevant.items() if grades]
     return Task(
-        tuple(row["text"] for row in asked),
-        tuple(f"{row.get('title') or ''} {row['text']}".strip() for row in corpus),
-        tuple(frozenset(relevant[str(row["_id"])]) for row in asked),
+        tuple(read.queries[each] for each in asked),
+        tuple(read.documents.values()),
+        tuple(relevant[each] for each in asked),
     )
-
-
-def _beir(folder: Path, split: str) -> Iterator[Any]:
-    for name in ("corpus.jsonl", "queries.jsonl", f"qrels/{split}.tsv"):
-        path = next((found for found in (folder / name, folder / f"{name}.gz") if found.is_file()), None)
-        if path is None:
-            raise DistillError(
-                f"{folder / name} is missing. A task has corpus.jsonl, queries.jsonl and qrels/{split}.tsv."
-            )
-        yield table(str(path))
-
-
-def _beir_on_hub(name: str, split: str) -> Iterator[Any]:
-    yield table(name, "corpus", "corpus")
-    yield table(name, "queries", "queries")
-    yield table(name, "default", split)
-
-
-def _relevant(judged: Any, place: Mapping[str, int]) -> dict[str, set[int]]:
-    relevant: dict[str, set[int]] = {}
-    for row in judged:
-        document = place.get(str(row["corpus-id"]))
-        if document is not None and float(row["score"]) > 0:
-            relevant.setdefault(str(row["query-id"]), set()).add(document)
-    return relevant
 
 
 def hashes_of_files(config: Config) -> dict[str, str]:

@@ -14,7 +14,7 @@ from cyclealign.distill.outcome import Curve, Measure
 CUT = 10
 DRAWS = 2_000
 
-Relevant = Sequence[frozenset[int]]
+Relevant = Sequence[Mapping[int, int]]
 PerQuery = NDArray[np.float64]
 Triple = tuple[float, float, float]
 
@@ -54,7 +54,7 @@ def ndcg(arm: Arm, relevant: Relevant, cut: int = CUT) -> PerQuery:
     """nDCG at ``cut`` of each query, by exact search (faiss), as trec_eval defines it (ir-measures).
 
     Args:
-        relevant: for each query the indices of its relevant documents, at least one.
+        relevant: for each query the indices of its relevant documents, at least one, and their grades.
     """
     import faiss
     from ir_measures import iter_calc, nDCG
@@ -66,7 +66,10 @@ def ndcg(arm: Arm, relevant: Relevant, cut: int = CUT) -> PerQuery:
         str(query): {str(document): float(score) for document, score in zip(documents, scores, strict=True)}
         for query, (documents, scores) in enumerate(zip(found_QK, scores_QK, strict=True))
     }
-    qrels = {str(query): {str(document): 1 for document in wanted} for query, wanted in enumerate(relevant)}
+    qrels = {
+        str(query): {str(document): grade for document, grade in wanted.items()}
+        for query, wanted in enumerate(relevant)
+    }
     values = {each.query_id: float(each.value) for each in iter_calc([nDCG @ cut], qrels, run)}
     return np.asarray([values[str(query)] for query in range(len(relevant))])
 

@@ -1,6 +1,7 @@
 """The teacher: any Sentence Transformers model, or a file of vectors. A black box: only its vectors are used."""
 
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -57,16 +58,14 @@ class FileTeacher:
         """Read it.
 
         Raises:
-            DistillError: it cannot be read, lacks a column, or its vectors differ in length.
+            DistillError: it cannot be read, lacks a column, or a row holds no vector of the common length.
         """
         rows = table(path)
         if not {"text", "vector"} <= set(rows.column_names):
             raise DistillError(f"{path}: want columns 'text' and 'vector' (and 'kind'); it has {rows.column_names}.")
-        lengths = {len(vector) for vector in rows["vector"]}
-        if len(lengths) != 1:
-            raise DistillError(f"{path}: all vectors have one length; these have {sorted(lengths)}.")
+        given_ND = numbers_of(rows["vector"], path)
         kinds = rows["kind"] if "kind" in rows.column_names else ["document"] * len(rows)
-        self._vectors_ND = np.asarray(rows["vector"], dtype=np.float32)
+        self._vectors_ND = given_ND
         self._place = {
             (kind or "document", text): n for n, (kind, text) in enumerate(zip(kinds, rows["text"], strict=True))
         }
@@ -87,6 +86,21 @@ class FileTeacher:
         progress(len(texts), len(texts))
         found: Vectors = self._vectors_ND[[self._place[kind, text] for text in texts]]
         return found
+
+
+def numbers_of(column: Sequence[object], path: str) -> Vectors:
+    """A column of lists of numbers as vectors (N, D).
+
+    Raises:
+        DistillError: a row is no list of finite numbers, or they differ in length.
+    """
+    for number, row in enumerate(column, 1):
+        if not isinstance(row, list) or not all(isinstance(each, int | float) and isfinite(each) for each in row):
+            raise DistillError(f"{path}, row {number}: 'vector' must be a list of finite numbers.")
+    lengths = {len(row) for row in column if isinstance(row, list)}
+    if len(lengths) != 1:
+        raise DistillError(f"{path}: all vectors have one length; these have {sorted(lengths)}.")
+    return np.asarray(column, dtype=np.float32)
 
 
 def load_model(model: str, revision: str | None = None) -> SentenceTransformer:

@@ -75,7 +75,7 @@ class World:
         meanings = [self.meaning() for _ in range(documents)]
         asked = [self.question(meaning) for meaning in self._draw.sample(meanings, queries)]
         relevant = [
-            frozenset(number for number, meaning in enumerate(meanings) if part.items() <= meaning.items())
+            {number: 1 for number, meaning in enumerate(meanings) if part.items() <= meaning.items()}
             for _, part in asked
         ]
         texts = tuple(self.document(meaning) for meaning in meanings)

@@ -38,8 +38,8 @@ class DataSettings(Section):
     source: str = Field(
         "demo",
         title="Source",
-        description="`demo`, a folder in BEIR's format (corpus.jsonl, queries.jsonl, qrels/<split>.tsv), or a Hugging "
-        "Face data set of that layout such as BeIR/scifact.",
+        description="`demo`; a folder in BEIR's format (corpus.jsonl, queries.jsonl, qrels/<split>.tsv, or .txt as "
+        "TREC has them); or a Hugging Face data set of that layout such as BeIR/scifact.",
     )
     train_split: str = Field("train", title="Training split")
     validation_split: str | None = Field(None, title="Validation split", description="For early stopping.")
@@ -48,6 +48,11 @@ class DataSettings(Section):
     negatives: int = Field(16, ge=1, title="Negatives per positive", description="Drawn from the candidates.")
     most_triples: int = Field(2_000_000, ge=1, title="Training triples at most")
     world: Annotated[WorldSettings, Field(title="Demo world")] = WorldSettings()
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """All splits whose judgements are read."""
+        return (self.train_split, self.test_split, *([self.validation_split] if self.validation_split else []))
 
 
 class TeacherSettings(Section):

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from cyclealign.distill.intervals import bootstrap_mean, paired_difference
-from cyclealign.distill.margin_mse.candidates import Run
 from cyclealign.distill.margin_mse.config import Arm, EvaluationSettings
-from cyclealign.distill.margin_mse.data import Qrels
 from cyclealign.distill.outcome import Curve, Measure
+from cyclealign.distill.retrieval import Qrels, Run
 
 PerQuery = Mapping[str, Sequence[float]]
 

@@ -126,7 +126,7 @@ class _Collator:
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         queries = [self.collection.queries[row["triple"][0]] for row in rows]
-        passages = [self.collection.passages[each] for row in rows for each in row["triple"][1:]]
+        passages = [self.collection.documents[each] for row in rows for each in row["triple"][1:]]
         features = self.student.prepare(queries, passages)
         return {"features": features, "scores": torch.tensor([row["scores"] for row in rows], dtype=torch.float32)}
 

@@ -4,16 +4,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from cyclealign.distill.margin_mse.candidates import Run
 from cyclealign.distill.margin_mse.data import Candidates, Collection
 from cyclealign.distill.margin_mse.students import Student
 from cyclealign.distill.margin_mse.students.dot import BiEncoderStudent
+from cyclealign.distill.retrieval import Run
 
 
 def rerank(student: Student, collection: Collection, queries: Mapping[str, str], candidates: Candidates) -> Run:
     """Query id -> passage id -> the student's score, for the candidates of each query."""
     pairs = [(query_id, each) for query_id in queries for each in candidates.get(query_id, ())]
-    scores = student.score([(queries[query_id], collection.passages[each]) for query_id, each in pairs])
+    scores = student.score([(queries[query_id], collection.documents[each]) for query_id, each in pairs])
     run: Run = {query_id: {} for query_id in queries}
     for (query_id, passage_id), score in zip(pairs, scores, strict=True):
         run[query_id][passage_id] = float(score)
@@ -24,8 +24,8 @@ def retrieve(student: BiEncoderStudent, collection: Collection, queries: Mapping
     """The ``count`` passages of the whole collection with the largest dot product (exact search)."""
     import faiss
 
-    ids = list(collection.passages)
-    vectors_PD = student.passage_vectors(list(collection.passages.values()))
+    ids = list(collection.documents)
+    vectors_PD = student.passage_vectors(list(collection.documents.values()))
     index = faiss.IndexFlatIP(vectors_PD.shape[1])
     index.add(np.ascontiguousarray(vectors_PD, dtype=np.float32))
     queries_QD = np.ascontiguousarray(student.query_vectors(list(queries.values())), dtype=np.float32)

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from cyclealign.distill.labels import in_parts, labelled_in_parts
-from cyclealign.distill.margin_mse.candidates import Run
 from cyclealign.distill.margin_mse.config import Config
-from cyclealign.distill.margin_mse.data import Collection, Triple, files_of
+from cyclealign.distill.margin_mse.data import Collection, Triple
 from cyclealign.distill.margin_mse.fit import Lesson, Tell
 from cyclealign.distill.margin_mse.students.cat import cross_encoder
+from cyclealign.distill.retrieval import Run, files_of
 from cyclealign.errors import DistillError
 from cyclealign.files import hash_of_file, hash_of_folder
 
@@ -48,7 +48,7 @@ def ensemble(models: Sequence[str], collection: Collection, config: Config) -> S
     loaded = [cross_encoder(each, longest) for each in models]
 
     def score(pairs: Sequence[Pair]) -> NDArray[np.float64]:
-        texts = [(collection.queries[query], collection.passages[passage]) for query, passage in pairs]
+        texts = [(collection.queries[query], collection.documents[passage]) for query, passage in pairs]
         rows = [
             model.predict(
                 texts, batch_size=config.teacher.batch, show_progress_bar=False, activation_fn=torch.nn.Identity()
@@ -77,7 +77,7 @@ def label_pairs(
 
 def made_of(config: Config, collection: Collection, models: Sequence[str]) -> dict[str, object]:
     """All that the teacher's scores depend on, besides the pairs."""
-    texts = hashlib.sha256(json.dumps([dict(collection.passages), dict(collection.queries)]).encode()).hexdigest()
+    texts = hashlib.sha256(json.dumps([dict(collection.documents), dict(collection.queries)]).encode()).hexdigest()
     told: dict[str, object] = {"teacher": config.teacher.kind, "texts": texts}
     if config.teacher.kind == "simulated":
         return {**told, "noise": config.data.world.teacher_noise, "seed": config.seed}
@@ -137,7 +137,7 @@ def _row(line: str, where: str, collection: Collection) -> tuple[Triple, tuple[f
         raise DistillError(
             f"{where}: want pos_score, neg_score, query_id, pos_id, neg_id between tabs ({error})."
         ) from error
-    missing = [each for each in (positive, negative) if each not in collection.passages]
+    missing = [each for each in (positive, negative) if each not in collection.documents]
     if query not in collection.queries or missing:
         raise DistillError(
             f"{where}: '{(missing or [query])[0]}' is not among the passages and queries of data.source."
@@ -160,5 +160,5 @@ def unlabelled(triples: Sequence[Triple]) -> Lesson:
 def named_files(config: Config) -> dict[str, str]:
     """The content hashes of the local files and folders that the settings name: other content is another run."""
     names = [config.student.model, config.teacher.scores, config.student.embeddings, *config.teacher.models]
-    paths = [*files_of(config.data), *(Path(each) for each in names if each)]
+    paths = [*files_of(config.data.source, config.data.splits), *(Path(each) for each in names if each)]
     return {str(path): hash_of_folder(path) if path.is_dir() else hash_of_file(path) for path in paths if path.exists()}

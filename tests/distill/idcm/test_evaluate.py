@@ -1,5 +1,7 @@
 """Effectiveness and speed figures: worked out by hand on two queries, and clocks that count what they say."""
 
+import math
+
 import pytest
 import torch
 from torch import tensor
@@ -13,7 +15,7 @@ from cyclealign.distill.outcome import Curve
 
 
 def two_queries():
-    judged = (Judged("a", ("x", "y"), frozenset("x")), Judged("b", ("x", "y"), frozenset("y")))
+    judged = (Judged("a", ("x", "y"), {"x": 1}), Judged("b", ("x", "y"), {"y": 1}))
     pairs = [Pair(q, d) for q in "ab" for d in "xy"]
     etm = [tensor(row) for row in ([0.0, 5.0], [1.0], [3.0, 0.0], [0.0, 9.0])]
     first = torch.zeros(4, 2)  # equal scores choose the first window
@@ -31,6 +33,16 @@ def test_k_windows_change_the_ranking_as_they_should():
     found = {(each.arm, each.name): each.value for each in evaluate.measures(scored, aggregate, (1, 2))}
     assert found["first, k = 1", "share of all windows' nDCG@10"] == pytest.approx(0.6309, abs=1e-4)
     assert found["first, k = 2", "share of all windows' nDCG@10"] == 1
+
+
+def test_what_the_candidates_lack_is_lost_and_grades_count():
+    """Prevents figures above trec_eval's: a query without a hit left out, a missed document forgotten, grades of 1."""
+    judged = (Judged("a", ("x", "y"), {"x": 1, "y": 3, "elsewhere": 2}), Judged("b", (), {"y": 1}))
+    pairs = [Pair("a", "x"), Pair("a", "y")]
+    scored = evaluate.Scored.of(judged, pairs, [tensor([2.0]), tensor([1.0])], {})
+    found = evaluate.values_by_query(scored, TopWindows(3), scored.mask_NP)
+    gained, best = 1 + 3 / math.log2(3), 3 + 2 / math.log2(3) + 1 / 2
+    assert found["nDCG@10"].tolist() == [pytest.approx(gained / best, abs=1e-4), 0]
 
 
 def test_padded_windows_are_never_chosen():

@@ -37,7 +37,7 @@ def beir(tmp_path):
 def test_a_task_in_beirs_layout(beir):
     """Prevents judgements of 0 from counting as relevant, and unanswerable queries from counting as failures."""
     task = data.read_task(str(beir), "test")
-    assert task == data.Task(("moon?",), ("Moon is far", "sun"), (frozenset({0}),))
+    assert task == data.Task(("moon?",), ("Moon is far", "sun"), ({0: 1},))
 
 
 def test_sources_of_texts(tmp_path):
@@ -55,9 +55,8 @@ def test_sources_of_texts(tmp_path):
         (lambda folder: (folder / "queries.jsonl").unlink(), r"queries\.jsonl is missing"),
         (
             lambda folder: (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\na\t7\t0\n"),
-            "no query",
+            "no relevant document",
         ),
-        (lambda folder: lines(folder / "queries.jsonl", [{"id": "a", "text": "x"}]), r"no column \['_id'\]"),
     ],
 )
 def test_a_broken_task_is_refused_with_what_is_missing(beir, broken, message):
@@ -92,6 +91,14 @@ def test_vectors_are_found_by_text_and_kind(tmp_path):
     rows.append({"text": "c", "vector": [1, 2, 3], "kind": "document"})
     with pytest.raises(DistillError, match=r"\[2, 3\]"):
         FileTeacher(lines(tmp_path / "w.jsonl", rows), None)
+
+
+@pytest.mark.parametrize("vector", [[1.0, float("nan")], None])
+def test_a_vector_that_is_none_is_refused(tmp_path, vector):
+    """Prevents a student that learns NaN from the one row that is broken."""
+    rows = [{"text": "a", "vector": [1.0, 0.0]}, {"text": "b", "vector": vector}]
+    with pytest.raises(DistillError, match=r"row 2: 'vector' must be"):
+        FileTeacher(lines(tmp_path / "v.jsonl", rows), None)
 
 
 class CountingTeacher:

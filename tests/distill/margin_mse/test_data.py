@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from cyclealign.distill.margin_mse.candidates import bm25, candidate_ids
+from cyclealign.distill.bm25 import bm25, candidate_ids
 from cyclealign.distill.margin_mse.config import Config, DataSettings, TeacherSettings, WorldSettings
-from cyclealign.distill.margin_mse.data import draw_triples, load_collection, pairs_of, split_queries
+from cyclealign.distill.margin_mse.data import draw_triples, load_collection, pairs_of
 from cyclealign.distill.margin_mse.world import make_world
 from cyclealign.errors import DistillError
 from tests.distill.margin_mse.conftest import PASSAGES, QRELS, QUERIES
@@ -34,24 +34,18 @@ def read(folder):
 
 def test_a_folder_in_beirs_format_is_read(tmp_path):
     found = read(write_beir(tmp_path))
-    assert found.passages == PASSAGES
+    assert found.documents == PASSAGES
     assert found.queries == QUERIES
     assert found.qrels == QRELS
-    assert split_queries(found, "test") == {"q3": QUERIES["q3"]}
-
-
-def test_titles_come_first(tmp_path):
-    write_beir(tmp_path)
-    (tmp_path / "corpus.jsonl").write_text('{"_id": "p1", "title": "Cats", "text": "sleep"}\n', encoding="utf-8")
-    assert read(tmp_path).passages["p1"] == "Cats sleep"
+    assert found.asked("test") == {"q3": QUERIES["q3"]}
 
 
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("corpus.jsonl", '{"_id": "p1", "text": "a"}\n{"_id": "p2"}\n', "corpus.jsonl, line 2"),
-        ("queries.jsonl", "no json\n", "queries.jsonl, line 1"),
-        ("qrels/train.tsv", "query-id\tcorpus-id\tscore\nq1\tp1\n", "train.tsv, line 2"),
+        ("corpus.jsonl", '{"_id": "p1", "text": "a"}\n{"_id": "p2"}\n', "corpus.jsonl:2"),
+        ("queries.jsonl", "no json\n", "queries.jsonl:1"),
+        ("qrels/train.tsv", "query-id\tcorpus-id\tscore\nq1\tp1\n", "train.tsv:2"),
         ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq9\tp1\t1\n", "split 'test'"),
     ],
 )
@@ -69,7 +63,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_bm25_ranks_by_shared_rare_words(collection):
-    run = bm25(collection.passages, {"q": "bird sings", "none": "zebra"}, 3)
+    run = bm25(collection.documents, {"q": "bird sings", "none": "zebra"}, 3)
     assert candidate_ids(run)["q"] == ["p3", "p4"]
     assert run["none"] == {}
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from cyclealign.distill.retrieval import Run
+
 K1, B = 0.9, 0.4  # as Pyserini's baselines
-Run = dict[str, dict[str, float]]
 
 
 def bm25(passages: Mapping[str, str], queries: Mapping[str, str], count: int) -> Run:

@@ -1,0 +1,210 @@
+"""Retrieval collections as they are published: BEIR's folders, TREC's judgements and runs, Hugging Face data sets.
+
+A folder holds ``corpus.jsonl``, ``queries.jsonl`` and ``qrels/<split>.tsv`` (or ``.txt``), each with ``.gz`` too.
+Judgements have BEIR's three columns (a heading, tabs) or TREC's four. On the hub they lie in the configuration
+``default`` (as MTEB has it) or in a data set of their own, ``<name>-qrels`` (as BEIR has it).
+"""
+
+import gzip
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cyclealign.distill.tables import table
+from cyclealign.errors import DistillError
+
+Qrels = Mapping[str, Mapping[str, int]]
+Run = dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Texts by id, and what people judged.
+
+    Attributes:
+        documents: document id -> text, the title first.
+        queries: query id -> text, of all splits.
+        qrels: split -> query id -> document id -> grade; 0 is judged and not relevant.
+    """
+
+    documents: Mapping[str, str]
+    queries: Mapping[str, str]
+    qrels: Mapping[str, Qrels]
+
+    def asked(self, split: str) -> dict[str, str]:
+        """Query id -> text of the queries that have a judgement in the split, in the order of their ids."""
+        return {each: self.queries[each] for each in sorted(self.qrels[split]) if each in self.queries}
+
+
+def read_retrieval(source: str, splits: Sequence[str]) -> Retrieval:
+    """The collection in a folder, or on the Hugging Face hub, with the judgements of some splits.
+
+    Raises:
+        DistillError: a file is missing, or a row of it cannot be read, or ids of one file are not in another; the
+            message names file and line.
+    """
+    folder = Path(source)
+    if folder.is_dir():
+        documents, queries = (_texts(read_lines(file_in(folder, name))) for name in ("corpus.jsonl", "queries.jsonl"))
+        qrels = {split: read_qrels(_judgements(folder, split)) for split in splits}
+    else:
+        documents, queries = (_texts(_rows_on_hub(source, name, name)) for name in ("corpus", "queries"))
+        qrels = {split: _graded(_judged_on_hub(source, split)) for split in splits}
+    read = Retrieval(documents, queries, qrels)
+    for split in splits:
+        _fits(source, split, read)
+    return read
+
+
+def files_of(source: str, splits: Sequence[str]) -> list[Path]:
+    """The files of a collection in a folder, as far as they are there."""
+    folder = Path(source)
+    names = ["corpus.jsonl", "queries.jsonl", *(f"qrels/{split}{end}" for split in splits for end in (".tsv", ".txt"))]
+    paths = [folder / f"{name}{end}" for name in names for end in ("", ".gz")]
+    return [path for path in paths if path.is_file()]
+
+
+def file_in(folder: Path, *names: str) -> Path:
+    """The file of one of these names in a folder, or with .gz behind it.
+
+    Raises:
+        DistillError: there is none.
+    """
+    for name in names:
+        for path in (folder / name, folder / f"{name}.gz"):
+            if path.is_file():
+                return path
+    raise DistillError(
+        f"{folder / names[0]} is missing. A collection has corpus.jsonl, queries.jsonl and qrels/<split>.tsv."
+    )
+
+
+def read_qrels(path: Path) -> Qrels:
+    """Query id -> document id -> grade.
+
+    Raises:
+        DistillError: a line is no judgement.
+    """
+    return _graded(_judged_in(path))
+
+
+def read_run(path: Path) -> Run:
+    """A TREC run, lines of query, Q0, document, rank, score and name: query id -> document id -> score.
+
+    Raises:
+        DistillError: a line is none of a run, or its score is no finite number.
+    """
+    run: Run = {}
+    for where, line in read_lines(path):
+        try:
+            query, _, document, _, score, _ = line.split()
+            value = float(score)
+        except ValueError as error:
+            raise DistillError(f"{where}: not a line of a TREC run (query Q0 document rank score name).") from error
+        if not math.isfinite(value):
+            raise DistillError(f"{where}: the score {score} is no finite number.")
+        run.setdefault(query, {})[document] = value
+    return run
+
+
+def read_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Lines of a text file that are not empty, each with the name and number to speak of it by; .gz too.
+
+    Raises:
+        DistillError: the file cannot be read.
+    """
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield f"{path}:{number}", line.rstrip("\n")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise DistillError(f"{path}: cannot be read as UTF-8 text ({error}).") from error
+
+
+def _texts(rows: Iterable[tuple[str, str | Mapping[str, Any]]]) -> dict[str, str]:
+    """Id -> title and text of each row, or line of JSON."""
+    found: dict[str, str] = {}
+    for where, row in rows:
+        try:
+            each = json.loads(row) if isinstance(row, str) else row
+            if not isinstance(each["_id"], str | int) or not isinstance(each["text"], str):
+                raise TypeError("'_id' or 'text' is not a text")
+        except (ValueError, KeyError, TypeError) as error:
+            raise DistillError(f'{where}: want {{"_id": ..., "text": ...}} ({error}).') from error
+        found[str(each["_id"])] = f"{each.get('title') or ''} {each['text']}".strip()
+    return found
+
+
+def _judgements(folder: Path, split: str) -> Path:
+    return file_in(folder, f"qrels/{split}.tsv", f"qrels/{split}.txt")
+
+
+def _judged_in(path: Path) -> Iterator[tuple[str, str, str, str]]:
+    """Where, query, document and grade of each line, but of a heading."""
+    for number, (where, line) in enumerate(read_lines(path)):
+        cells = line.split("\t") if "\t" in line else line.split()
+        if number == 0 and not _is_number(cells[-1]):
+            continue
+        if len(cells) not in (3, 4):
+            raise DistillError(
+                f"{where}: want query, document and grade (BEIR, tabs between), or query, 0, document and grade (TREC)."
+            )
+        yield where, cells[0], cells[-2], cells[-1]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _graded(rows: Iterable[tuple[str, str, str, str]]) -> Qrels:
+    grades: dict[str, dict[str, int]] = {}
+    for where, query, document, grade in rows:
+        if not _is_number(grade) or float(grade) != int(float(grade)):
+            raise DistillError(f"{where}: the grade '{grade}' is no whole number.")
+        grades.setdefault(query, {})[document] = int(float(grade))
+    return grades
+
+
+def _rows_on_hub(source: str, name: str, split: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for number, row in enumerate(table(source, name, split), 1):
+        yield f"{source}, {name}, row {number}", row
+
+
+def _judged_on_hub(source: str, split: str) -> Iterator[tuple[str, str, str, str]]:
+    try:
+        rows = table(f"{source}-qrels", None, split)
+    except DistillError:
+        rows = table(source, "default", split)
+    for number, row in enumerate(rows, 1):
+        where = f"{source}, judgements, row {number}"
+        try:
+            yield where, str(row["query-id"]), str(row["corpus-id"]), str(row["score"])
+        except KeyError as error:
+            raise DistillError(f"{where}: no column {error}.") from error
+
+
+def _fits(source: str, split: str, read: Retrieval) -> None:
+    """Refuse judgements that speak of other queries or documents: every figure would be 0, after all the work."""
+    qrels = read.qrels[split]
+    known = [query for query in qrels if query in read.queries]
+    if not known:
+        raise DistillError(f"{source}: {_strange(f'query of split {split!r}', qrels, 'queries', read.queries)}")
+    wanted = [each for query in known for each, grade in qrels[query].items() if grade > 0]
+    if not any(each in read.documents for each in wanted):
+        said = _strange(f"relevant document of split {split!r}", wanted, "corpus", read.documents)
+        raise DistillError(f"{source}: {said}")
+
+
+def _strange(what: str, named: Iterable[str], where: str, there: Iterable[str]) -> str:
+    samples = [next(iter(each), "nothing") for each in (named, there)]
+    return (
+        f"no {what} is in the {where}. The judgements name, for one, '{samples[0]}', the {where} '{samples[1]}': "
+        "are the files of one collection?"
+    )

@@ -1,0 +1,71 @@
+"""Retrieval collections from files, as their owners publish them, and errors that name file and line."""
+
+import gzip
+import json
+
+import pytest
+
+from cyclealign.distill.retrieval import files_of, read_retrieval, read_run
+from cyclealign.errors import DistillError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rows = [{"_id": "007", "title": "Moon", "text": "is far"}, {"_id": 9, "title": "", "text": "sun"}]
+    with gzip.open(tmp_path / "corpus.jsonl.gz", "wt") as file:
+        file.write("\n".join(map(json.dumps, rows)))
+    asked = [{"_id": "a", "text": "moon?"}, {"_id": "b", "text": "sun?"}]
+    (tmp_path / "queries.jsonl").write_text("\n".join(map(json.dumps, asked)))
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nb\t9\t2.0\na\t007\t1\na\t9\t0\n")
+    return tmp_path
+
+
+def test_beirs_folder_keeps_ids_grades_and_titles(folder):
+    """Prevents ids that are read as numbers and fit nothing, and grades that are all taken for 1."""
+    found = read_retrieval(str(folder), ["test"])
+    assert found.documents == {"007": "Moon is far", "9": "sun"}
+    assert found.qrels["test"] == {"b": {"9": 2}, "a": {"007": 1, "9": 0}}
+    assert found.asked("test") == {"a": "moon?", "b": "sun?"}
+    assert {each.name for each in files_of(str(folder), ["test"])} == {"corpus.jsonl.gz", "queries.jsonl", "test.tsv"}
+
+
+def test_trecs_judgements_are_read_too(folder):
+    """Prevents a first line that is taken for a heading, since its cells lie between blanks."""
+    (folder / "qrels" / "dev.txt").write_text("a 0 007 1\nb 0 9 3\n")
+    assert read_retrieval(str(folder), ["dev"]).qrels["dev"] == {"a": {"007": 1}, "b": {"9": 3}}
+
+
+def test_a_trec_run(tmp_path):
+    path = tmp_path / "bm25.run"
+    path.write_text("a Q0 7 1 2.5 x\na Q0 9 2 -1e-2 x\n")
+    assert read_run(path) == {"a": {"7": 2.5, "9": -0.01}}
+    for text, said in (("a 7 1\n", r"bm25\.run:1: not a line of a TREC run"), ("a Q0 7 1 nan x\n", "no finite number")):
+        path.write_text(text)
+        with pytest.raises(DistillError, match=said):
+            read_run(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("queries.jsonl", '{"id": "a"}\n', r"queries\.jsonl:1: want"),
+        ("queries.jsonl", '{"_id": "a", "text": null}\n', r"queries\.jsonl:1: want"),
+        ("queries.jsonl", '{"_id": "z", "text": "moon?"}\n', "no query of split 'test' is in the queries"),
+        ("queries.jsonl", "", "the queries 'nothing'"),
+        ("qrels/test.tsv", "b\t9\t1\nb d2\n", r"test\.tsv:2: want query, document and grade"),
+        ("qrels/test.tsv", "b\t9\t1\nb\t9\thigh\n", "grade 'high' is no whole number"),
+        ("qrels/test.tsv", "a\t7\t1\n", "name, for one, '7', the corpus '007'"),
+    ],
+)
+def test_what_does_not_fit_is_named(folder, name, text, said):
+    """Prevents hours of work whose every figure is 0 since two files are of different collections."""
+    (folder / name).write_text(text)
+    with pytest.raises(DistillError, match=said):
+        read_retrieval(str(folder), ["test"])
+
+
+def test_a_missing_file_is_named(folder):
+    (folder / "queries.jsonl").unlink()
+    with pytest.raises(DistillError, match=r"queries\.jsonl is missing"):
+        read_retrieval(str(folder), ["test"])
