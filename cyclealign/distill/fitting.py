@@ -24,7 +24,7 @@ def identity(model: str, revision: str | None = None) -> str:
         return hash_of_folder(Path(model))
     try:
         commit = getattr(AutoConfig.from_pretrained(model, revision=revision), "_commit_hash", None)
-    except (OSError, ValueError):
+    except (OSError, ValueError, ImportError):
         commit = None  # the loader of the model says what is wrong with its name
     return f"{model}@{commit or revision}"
 

@@ -27,8 +27,8 @@ class DataSettings(Section):
         "drawn",
         title="Source",
         description="`drawn`: strokes drawn on the spot. `images`: folders or .zip files with a folder of images for "
-        'each class, or .npz files with x and y. `texts`: .jsonl files of {"text", "label"}. `hub_...`: a Hugging Face '
-        "data set.",
+        "each class, or .npz files with x (uint8; items x height x width, or x 3) and y. `texts`: .jsonl files of "
+        '{"text", "label"}. `hub_...`: a Hugging Face data set.',
     )
     paths: tuple[str, ...] = Field((), title="Paths", description="Of `images` and `texts`; `name:split` of `hub_...`.")
     input_column: str = Field("image", title="Column of the inputs", description="Of a Hugging Face data set.")

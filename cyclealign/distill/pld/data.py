@@ -1,5 +1,7 @@
 """Items to classify, split so that no item is in two splits, and the views of the training images."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from cyclealign.distill.fitting import identity
 from cyclealign.distill.pld import drawing, reading
-from cyclealign.distill.pld.config import Config, DataSettings
+from cyclealign.distill.pld.config import Config, DataSettings, ModelSettings
+from cyclealign.distill.tables import fingerprint
 from cyclealign.errors import DistillError
-from cyclealign.files import hash_of_file, hash_of_folder
 
 DRAWN_TO_TRAIN = 20
 # Standard deviations of a view's turn and scale, and of its shift as a share of half the side.
@@ -65,6 +68,8 @@ def everything(settings: DataSettings, seed: int) -> tuple[NDArray[Any], NDArray
         return images, labels, tuple(f"drawing {number}" for number in range(settings.classes))
     inputs, names = reading.read(settings)
     classes = tuple(sorted(set(names)))
+    if len(classes) < 2:
+        raise DistillError(f"{', '.join(settings.paths)}: at least 2 classes are wanted; all is of '{classes[0]}'.")
     numbers = {name: number for number, name in enumerate(classes)}
     return inputs, np.array([numbers[name] for name in names], dtype=np.int64), classes
 
@@ -101,8 +106,26 @@ def views(images: NDArray[np.uint8], count: int, seed: int) -> NDArray[np.uint8]
     return np.concatenate(made)
 
 
+def hash_of(items: Items) -> str:
+    """SHA-256 of inputs and labels, as 64 hexadecimal digits: other items are other work, whatever the settings say."""
+    digest = hashlib.sha256()
+    for array in (items.inputs, items.labels):
+        digest.update(f"{array.dtype} {array.shape}\n".encode())
+        digest.update(
+            json.dumps(array.tolist()).encode() if array.dtype == object else np.ascontiguousarray(array).data
+        )
+    return digest.hexdigest()
+
+
+def model_hashes(settings: ModelSettings) -> dict[str, str]:
+    """What the pretrained parts of a model are known by."""
+    parts = {"model": identity(settings.model, settings.revision)} if settings.model else {}
+    return {**parts, "tokenizer": identity(settings.tokenizer)} if settings.tokenizer else parts
+
+
 def hashes(config: Config) -> dict[str, str]:
-    """Content hashes of the local files that the settings name: other content is other work."""
-    named = [*config.data.paths, *(model.model or "" for model in (config.teacher, config.student))]
-    paths = {name: Path(name) for name in named if name and Path(name).exists()}
-    return {name: hash_of_folder(path) if path.is_dir() else hash_of_file(path) for name, path in paths.items()}
+    """What the sources and models that the settings name are known by: other content is another run."""
+    hub = config.data.source.startswith("hub_")
+    found = {path: fingerprint(path) for path in config.data.paths if hub or Path(path).exists()}
+    models = {"teacher": model_hashes(config.teacher), "student": model_hashes(config.student)}
+    return found | {f"{name} {part}": known for name, parts in models.items() for part, known in parts.items()}

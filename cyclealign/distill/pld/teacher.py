@@ -11,7 +11,7 @@ from cyclealign.distill.labels import Arrays, in_parts, labelled_in_parts
 from cyclealign.distill.pld import predict, student
 from cyclealign.distill.pld.classifier import Classifier, load, made
 from cyclealign.distill.pld.config import Config
-from cyclealign.distill.pld.data import Items, Splits, hashes
+from cyclealign.distill.pld.data import Items, Splits, hash_of, model_hashes
 from cyclealign.errors import DistillError
 from cyclealign.files import appearing_folder
 from cyclealign.records import content_id
@@ -31,10 +31,11 @@ def label(folder: Path, config: Config, splits: Splits, train_tell: Tell, tell: 
         ``train`` (its views one after the other), ``valid`` and ``test``, each of shape (items, classes).
     """
     made_of = {
-        "data": config.data.model_dump(mode="json"),
         "teacher": config.teacher.model_dump(mode="json"),
+        "known by": model_hashes(config.teacher),
+        "trained on": [hash_of(splits.train), splits.views] if config.teacher.epochs else None,
+        "classes": splits.classes,
         "seed": config.seed,
-        "files": hashes(config.model_copy(update={"student": config.teacher})),
     }
     teacher = Lazily(lambda: trained(folder / f"teacher-{content_id(made_of)}", config, splits, train_tell))
     found: Arrays = {}
@@ -45,7 +46,7 @@ def label(folder: Path, config: Config, splits: Splits, train_tell: Tell, tell: 
             some = Items(items.inputs[part.start : part.stop], items.labels[part.start : part.stop])
             return {"logits": in_our_order(predict.logits(teacher.get(), some), teacher.get(), splits.classes)}
 
-        found[name] = labelled_in_parts(folder, {**made_of, "split": name}, parts, logits, tell)["logits"]
+        found[name] = labelled_in_parts(folder, {**made_of, "items": hash_of(items)}, parts, logits, tell)["logits"]
     return found
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from datasets import ClassLabel, Dataset, Features, Value
 from PIL import Image
 
 from cyclealign.distill.pld import data, drawing
@@ -71,6 +72,47 @@ def test_arrays_and_inverted_ink(tmp_path):
     assert set().union(*(greys(each) for each in splits.named().values())) == set(range(248, 256))
 
 
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        (np.linspace(0, 1, 8 * 81, dtype=np.float32).reshape(8, 9, 9), np.arange(8) % 2),
+        (np.full((8, 9, 9), 300), np.arange(8) % 2),
+        (np.zeros((8, 3, 9, 9), dtype=np.uint8), np.arange(8) % 2),
+        (np.zeros((8, 81), dtype=np.uint8), np.arange(8) % 2),
+        (np.zeros((8, 9, 9), dtype=np.uint8), np.arange(7) % 2),
+        (np.zeros((8, 9, 9), dtype=np.uint8), np.eye(8, dtype=np.int64)),
+        (np.zeros((8, 9, 9), dtype=np.uint8), np.array([0, np.nan] * 4)),
+    ],
+    ids=["fractions", "above a byte", "channels first", "flat", "other lengths", "one-hot", "no class"],
+)
+def test_arrays_that_are_no_images_are_refused(tmp_path, x, y):
+    """Prevents pictures that are all black, or turned, from being learnt from."""
+    np.savez(tmp_path / "some.npz", x=x, y=y)
+    with pytest.raises(DistillError, match=r"some\.npz: x has dtype .* Wanted: x of dtype uint8"):
+        data.load(settings(tmp_path / "some.npz"), 0)
+
+
+def test_arrays_in_colour_and_of_wide_whole_numbers(tmp_path):
+    """Prevents arrays that are images from being refused, or from losing their channels."""
+    x = np.arange(8).repeat(9 * 9 * 3).reshape(8, 9, 9, 3)
+    np.savez(tmp_path / "some.npz", x=x, y=np.array(["a", "b"] * 4))
+    splits = data.load(settings(tmp_path / "some.npz", colour=True), 0)
+    assert splits.train.inputs.shape[1:] == (8, 8, 3)
+    assert splits.classes == ("a", "b")
+
+
+def test_one_class_or_none_is_refused(tmp_path):
+    """Prevents images without folders of their classes from becoming one class that everything is right about."""
+    (tmp_path / "flat").mkdir()
+    for number in range(6):
+        (tmp_path / "flat" / f"{number}.png").write_bytes(picture(number))
+    with pytest.raises(DistillError, match=r"0\.png lies in no folder of a class"):
+        data.load(settings(tmp_path / "flat"), 0)
+    np.savez(tmp_path / "one.npz", x=np.zeros((8, 9, 9), dtype=np.uint8), y=np.full(8, 7))
+    with pytest.raises(DistillError, match=r"one\.npz: at least 2 classes are wanted; all is of '7'"):
+        data.load(settings(tmp_path / "one.npz"), 0)
+
+
 def test_views_keep_the_first_and_move_the_others(folder):
     images, _ = drawing.world(3, 2, seed=0)
     moved = data.views(images, 3, seed=0)
@@ -96,6 +138,49 @@ def test_texts(tmp_path):
     splits = data.load(settings(path, source="texts"), seed=0)
     assert len(splits.train.inputs) == len(splits.test.inputs) == 2
     assert splits.classes == ("x", "y")
+
+
+def test_a_text_may_hold_any_sign(tmp_path):
+    """Prevents a line separator within a text from cutting its line in two."""
+    path = tmp_path / "texts.jsonl"
+    rows = [{"text": f"text\u2028{n}", "label": n % 2} for n in range(6)]
+    path.write_text("\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n\n", encoding="utf-8")
+    splits = data.load(settings(path, source="texts"), seed=0)
+    found = {text for items in splits.named().values() for text in items.inputs}
+    assert found == {row["text"] for row in rows}
+    assert splits.classes == ("0", "1")
+
+
+@pytest.mark.parametrize("row", [{"text": None, "label": "a"}, {"text": "a", "label": None}, {"text": 1, "label": "a"}])
+def test_what_is_no_text_or_no_class_is_refused(tmp_path, row):
+    """Prevents a missing text or label from being learnt as the word None."""
+    (tmp_path / "some.jsonl").write_text(json.dumps({"text": "a", "label": "b"}) + "\n" + json.dumps(row))
+    with pytest.raises(DistillError, match=r"some\.jsonl, line 2: expected"):
+        data.load(settings(tmp_path / "some.jsonl", source="texts"), 0)
+    (tmp_path / "empty.jsonl").write_text("\n")
+    with pytest.raises(DistillError, match=r"No texts in .*empty\.jsonl"):
+        data.load(settings(tmp_path / "empty.jsonl", source="texts"), 0)
+
+
+def hub(path: Path, **more: object) -> DataSettings:
+    return settings(path, source="hub_texts", input_column="text", **more)
+
+
+def test_a_data_set_names_its_classes_and_refuses_rows_without_one(tmp_path):
+    """Prevents the number -1, which stands for no label, from being read as the last class."""
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["no", "yes"])})
+    labels = [0, 1, 0, 1, 0, 1]
+    rows = Dataset.from_dict({"text": [f"text {n}" for n in range(6)], "label": labels}, features=features)
+    rows.to_parquet(tmp_path / "good.parquet")
+    assert data.load(hub(tmp_path / "good.parquet"), 0).classes == ("no", "yes")
+    rows = Dataset.from_dict({"text": ["a"] * 6, "label": [*labels[:5], -1]}, features=features)
+    rows.to_parquet(tmp_path / "bad.parquet")
+    with pytest.raises(DistillError, match=r"bad\.parquet, row 6: no class has the number -1"):
+        data.load(hub(tmp_path / "bad.parquet"), 0)
+    with pytest.raises(DistillError, match="no column answer"):
+        data.load(hub(tmp_path / "good.parquet", label_column="answer"), 0)
+    with pytest.raises(DistillError, match="row 1: an image is wanted, not str"):
+        data.load(settings(tmp_path / "good.parquet", source="hub_images", input_column="text"), 0)
 
 
 @pytest.mark.parametrize(
