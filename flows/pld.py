@@ -5,7 +5,7 @@ from pathlib import Path
 from prefect import flow
 
 from cyclealign.config import load_settings
-from cyclealign.distill.pld import data, evaluate, teacher
+from cyclealign.distill.pld import classifier, data, evaluate, teacher
 from cyclealign.distill.pld.arms import Bench
 from cyclealign.distill.pld.config import Config
 from flows.distilling import opened
@@ -28,6 +28,9 @@ def pld(config: Config = FORM) -> int:
         if job.finished:
             return job.id
         splits = job.step("data", data.load, config.data, config.seed)
+        channels = 3 if config.data.colour else 1
+        # What is wrong with the student is said here, not after the teacher was trained.
+        classifier.made(config.student, splits.classes, config.data.texts, channels, config.seed)
         tells = job.tells("train the teacher"), job.tells("label in parts")
         labels = job.step("label", teacher.label, job.labels, config, splits, *tells)
 

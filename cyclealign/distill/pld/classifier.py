@@ -4,6 +4,7 @@ A classifier takes raw inputs: how they become tensors (its own image processor 
 teacher and a student may want them differently.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,9 @@ from transformers import (
     AutoTokenizer,
 )
 from transformers.utils import logging as transformers_logging
+from transformers.utils.generic import is_timm_local_checkpoint
 
+from cyclealign.distill.fitting import device
 from cyclealign.distill.pld.config import ModelSettings
 from cyclealign.errors import DistillError
 
@@ -30,6 +33,9 @@ transformers_logging.disable_progress_bar()
 
 # About the mean and the standard deviation of ink on an empty ground, both of 255.
 INK_MEAN, INK_DEVIATION = 64, 76
+# A saved classifier says how its inputs were prepared: by `pixel_values`, or by its own processor or tokenizer.
+PREPARATION, BY_INK, BY_OWN = "preparation.json", "ink", "own"
+PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 
 
 @dataclass(frozen=True)
@@ -41,14 +47,17 @@ class Classifier:
     parts: tuple[Any, ...] = ()
 
     def __call__(self, inputs: NDArray[Any]) -> Tensor:
-        """Logits of raw inputs, shape (items, classes)."""
-        logits: Tensor = self.model(**self.prepare(inputs)).logits
+        """Logits of raw inputs, shape (items, classes), on the model's device."""
+        tensors = {name: tensor.to(self.model.device) for name, tensor in self.prepare(inputs).items()}
+        logits: Tensor = self.model(**tensors).logits
         return logits
 
     def save(self, folder: Path) -> None:
         """Write a folder that `load`, and transformers, can read."""
         for part in (self.model, *self.parts):
             part.save_pretrained(folder)
+        prepared = {"inputs": BY_OWN if self.parts else BY_INK}
+        (folder / PREPARATION).write_text(json.dumps(prepared) + "\n", encoding="utf-8")
 
 
 def made(settings: ModelSettings, classes: Sequence[str], texts: bool, channels: int, seed: int) -> Classifier:
@@ -68,7 +77,7 @@ def made(settings: ModelSettings, classes: Sequence[str], texts: bool, channels:
         if texts:
             return fresh_for_texts(settings, head)
         config: Any = AutoConfig.for_model(settings.family, **{"num_channels": channels, **head, **settings.sizes})
-        return Classifier(AutoModelForImageClassification.from_config(config), pixel_values)
+        return Classifier(AutoModelForImageClassification.from_config(config).to(device()), pixel_values)
     except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
         raise DistillError(refusal(settings, error)) from error
 
@@ -80,22 +89,46 @@ def fresh_for_texts(settings: ModelSettings, head: dict[str, Any]) -> Classifier
     tokenizer = AutoTokenizer.from_pretrained(settings.tokenizer)
     sizes = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id, **head, **settings.sizes}
     config: Any = AutoConfig.for_model(settings.family, **sizes)
-    model = AutoModelForSequenceClassification.from_config(config)
+    model: Any = AutoModelForSequenceClassification.from_config(config).to(device())
     return Classifier(model, tokens(tokenizer, model.config), (tokenizer,))
 
 
 def loaded(name: str, texts: bool, revision: str | None = None, own: dict[str, Any] | None = None) -> Classifier:
-    """A classifier from its folder or hub id. Without an image processor of its own it takes `pixel_values`."""
+    """A classifier from its folder or hub id, with what it was trained with to make tensors of raw inputs.
+
+    Raises:
+        DistillError: it is a folder that does not say how images are prepared: a guess would feed the model other
+            inputs than it knows, unseen.
+    """
     given: dict[str, Any] = {"revision": revision} if revision else {}
     if texts:
-        model = AutoModelForSequenceClassification.from_pretrained(name, **given, **(own or {}))
+        model: Any = AutoModelForSequenceClassification.from_pretrained(name, **given, **(own or {})).to(device())
         tokenizer = AutoTokenizer.from_pretrained(name, **given)
         return Classifier(model, tokens(tokenizer, model.config), (tokenizer,))
-    model = AutoModelForImageClassification.from_pretrained(name, **given, **(own or {}))
-    if Path(name).is_dir() and not (Path(name) / "preprocessor_config.json").exists():
+    prepared = preparation(Path(name)) if Path(name).is_dir() else BY_OWN
+    model = AutoModelForImageClassification.from_pretrained(name, **given, **(own or {})).to(device())
+    if prepared == BY_INK:
         return Classifier(model, pixel_values)
     processor: Any = AutoImageProcessor.from_pretrained(name, backend="pil", **given)
     return Classifier(model, processed(processor), (processor,))
+
+
+def preparation(folder: Path) -> str:
+    """How images become tensors for the model of a folder: as `Classifier.save` wrote, or by a processor that is there.
+
+    A model of timm has its processor in its config.json; none is ever saved beside it.
+
+    Raises:
+        DistillError: the folder does not say.
+    """
+    if (folder / PREPARATION).is_file():
+        return str(json.loads((folder / PREPARATION).read_text(encoding="utf-8")).get("inputs"))
+    if not any((folder / name).is_file() for name in PROCESSORS) and not is_timm_local_checkpoint(folder):
+        raise DistillError(
+            f"{folder} has no preprocessor_config.json: how images become its inputs is not known. Save the model's "
+            f'image processor there; if this job trained it on raw images, write {{"inputs": "ink"}} to {PREPARATION}.'
+        )
+    return BY_OWN
 
 
 def load(folder: Path, texts: bool) -> Classifier:

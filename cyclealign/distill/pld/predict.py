@@ -15,5 +15,5 @@ def logits(classifier: Classifier, items: Items) -> NDArray[np.float32]:
     """Logits of the items, shape (items, classes)."""
     classifier.model.eval()
     parts = [items.inputs[start : start + BATCH] for start in range(0, len(items.labels), BATCH)]
-    found: NDArray[np.float32] = torch.cat([classifier(part) for part in parts]).float().numpy()
+    found: NDArray[np.float32] = torch.cat([classifier(part).float().cpu() for part in parts]).numpy()
     return found

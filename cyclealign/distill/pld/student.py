@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from cyclealign.distill.fitting import checked
 from cyclealign.distill.pld.classifier import Classifier
 from cyclealign.distill.pld.config import ModelSettings
 from cyclealign.distill.pld.data import Splits
@@ -41,10 +43,12 @@ def fit(
     items = len(splits.train.labels) // splits.views
     steps_an_epoch = -(-items // settings.batch)
     schedule = cosine(optimizer, settings.epochs * steps_an_epoch)
-    labels, logits = torch.from_numpy(splits.train.labels), torch.from_numpy(teacher_logits)
+    where = classifier.model.device
+    labels, logits = torch.from_numpy(splits.train.labels).to(where), torch.from_numpy(teacher_logits).to(where)
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     classifier.model.train()
+    step = 0
     for epoch in range(settings.epochs):
         tell(epoch, settings.epochs)
         order = torch.randperm(items, generator=generator) + items * (epoch % splits.views)
@@ -53,16 +57,21 @@ def fit(
             value = LOSSES[loss](
                 classifier(splits.train.inputs[chosen.numpy()]), logits[chosen], labels[chosen], **words
             )
-            if not value.isfinite():
-                raise DistillError(
-                    f"The loss of '{loss}' became {value.item()} with {dict(given)}: lower learning_rate."
-                )
+            step += 1
             optimizer.zero_grad()
-            value.backward()
+            finite(value, step, loss, given).backward()
             optimizer.step()
             schedule.step()
     tell(settings.epochs, settings.epochs)
     classifier.model.eval()
+
+
+def finite(value: Tensor, step: int, loss: str, given: Mapping[str, float]) -> Tensor:
+    """The loss, if it is a number; if not, the error says with which loss and keywords."""
+    try:
+        return checked(value, step)
+    except DistillError as error:
+        raise DistillError(f"'{loss}' with {dict(given)}: {error}") from None
 
 
 def cosine(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LambdaLR:

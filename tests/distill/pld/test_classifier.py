@@ -8,7 +8,7 @@ import torch
 from transformers import ViTConfig, ViTForImageClassification
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from cyclealign.distill.pld import classifier, predict, student
+from cyclealign.distill.pld import classifier, data, predict, student
 from cyclealign.distill.pld.config import Config, ModelSettings
 from cyclealign.distill.pld.data import Items, Splits
 from cyclealign.distill.pld.teacher import in_our_order, label
@@ -69,6 +69,63 @@ def folder(tmp_path):
     ViTForImageClassification(config).save_pretrained(tmp_path / "teacher")
     ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(tmp_path / "teacher")
     return tmp_path / "teacher"
+
+
+@pytest.mark.parametrize("kind", ["a processor", "raw images"])
+def test_a_model_that_was_trained_on_gets_the_inputs_it_was_trained_on(folder, tmp_path, kind):
+    """Prevents a saved model from being fed other inputs than those that it learnt, unseen."""
+    fresh = ModelSettings(family="vit", sizes=FAMILIES["vit"], epochs=1)
+    own = ModelSettings(model=str(folder), epochs=1)
+    first = classifier.made(own if kind == "a processor" else fresh, CLASSES, False, 3, 0)
+    first.save(tmp_path / "first")
+    second = classifier.made(ModelSettings(model=str(tmp_path / "first"), epochs=1), CLASSES, False, 3, 0)
+    second.save(tmp_path / "second")
+    wide = IMAGES.repeat(3, axis=-1)
+    wanted = first.prepare(wide)["pixel_values"]
+    for found in (second, classifier.load(tmp_path / "second", texts=False)):
+        assert torch.equal(found.prepare(wide)["pixel_values"], wanted)
+
+
+def test_a_folder_that_does_not_say_how_images_are_prepared_is_refused(folder):
+    """Prevents a model from elsewhere, saved without its image processor, from silently getting our own inputs."""
+    (folder / "preprocessor_config.json").unlink()
+    with pytest.raises(DistillError, match="has no preprocessor_config"):
+        classifier.load(folder, texts=False)
+    (folder / classifier.PREPARATION).write_text('{"inputs": "ink"}')
+    assert classifier.load(folder, texts=False).prepare is classifier.pixel_values
+
+
+def test_a_model_of_timm_has_its_processor_without_a_file_of_it(tmp_path):
+    """Prevents the models of timm, which save no image processor, from getting our own inputs when loaded."""
+    (tmp_path / "config.json").write_text('{"architecture": "resnet18", "pretrained_cfg": {"input_size": [3, 32, 32]}}')
+    assert classifier.preparation(tmp_path) == classifier.BY_OWN
+
+
+def test_labels_are_kept_by_the_items_and_not_by_what_names_them(folder, tmp_path):
+    """Prevents the labels of other images, which came under the same settings, from being taken for these."""
+    kept: list[int] = []
+
+    def labels(items: Splits, **given: object) -> np.ndarray:
+        config = Config.model_validate({"data": given, "teacher": {"model": str(folder), "epochs": 0}})
+        found = label(tmp_path / "labels", config, items, lambda done, of: None, lambda done, of: None)
+        kept.append(len([*(tmp_path / "labels").iterdir()]))
+        return found["train"]
+
+    first = labels(splits())
+    assert np.array_equal(labels(splits(), test_per_class=3), first)
+    assert not np.array_equal(labels(splits(255 - IMAGES)), first)
+    assert kept[0] == kept[1] < kept[2]
+
+
+def test_items_are_known_by_their_content():
+    """Prevents a changed image, label or text from passing for what was labelled before."""
+    texts = np.array(["a", "b", "c", "d", "e", "f"], dtype=object)
+    other = np.array(["a", "b", "c", "d", "e", "g"], dtype=object)
+    labels = np.array([0, 1, 2, 0, 1, 1])
+    found = [Items(IMAGES, labels), Items(255 - IMAGES, labels), Items(IMAGES, labels[::-1]), Items(texts, labels)]
+    hashes = {data.hash_of(each) for each in (*found, Items(other, labels))}
+    assert len(hashes) == 5
+    assert data.hash_of(Items(IMAGES.copy(), labels.copy())) in hashes
 
 
 def test_a_local_teacher_labels_in_our_order_of_the_classes(folder, tmp_path):
@@ -139,5 +196,5 @@ def test_a_loss_that_is_not_finite_stops_with_the_setting_to_change():
     settings = ModelSettings(sizes=FAMILIES["resnet"], epochs=1, batch=3)
     made = classifier.made(settings, CLASSES, False, 1, 0)
     logits = np.full((6, 3), np.nan, dtype=np.float32)
-    with pytest.raises(DistillError, match="lower learning_rate"):
+    with pytest.raises(DistillError, match=r"'kd' with .* Lower the learning rate"):
         student.fit(made, splits(), logits, "kd", settings, {}, seed=0)
