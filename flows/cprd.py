@@ -5,9 +5,10 @@ from pathlib import Path
 from prefect import flow
 
 from cyclealign.config import load_settings
-from cyclealign.distill.cprd import data, evaluate, predict, student, teacher
+from cyclealign.distill.cprd import data, evaluate, predict, reading, student, teacher, training
 from cyclealign.distill.cprd.config import Config
 from cyclealign.distill.cprd.data import Pairs, Splits
+from cyclealign.distill.fitting import identity
 from cyclealign.distill.labels import Arrays, in_parts, labelled, labelled_in_parts
 from cyclealign.files import appearing_folder, hash_of_file
 from flows.distilling import Job, opened
@@ -27,42 +28,54 @@ def cprd(config: Config = FORM) -> int:
     Returns:
         The id of the run in the history.
     """
-    inputs = inputs_of(config)
-    with opened("cprd", config, inputs) as job:
+    with opened("cprd", config, inputs_of(config)) as job:
         if job.finished:
             return job.id
         splits = job.step("data", data.load, config.data, config.seed)
-        scores = job.step("label", label, job, config, splits.train, inputs)["scores"]
+        # A student that cannot be loaded, or whose data do not fit it, is found before the teacher scores for hours.
+        job.step("student", student.fresh, config.student, splits.train, config.data, config.seed)
+        scores = job.step("label", label, job, config, splits.train)["scores"]
         folders: dict[str, list[Path]] = {
             arm: [job.step(f"fit {arm}", fit, job, config, splits, scores, arm, run) for run in range(config.runs)]
             for arm in config.arms
         }
         job.student(folders.get(evaluate.REFERENCE, folders[config.arms[-1]])[0])
-        truth = splits.test.overlap().astype(float)
+        truth, own = splits.test.overlap().astype(float), splits.test.own()
         found = {
-            arm: [predict.similarities(student.load(str(each), config.data.most_words), splits.test) for each in row]
+            arm: [predict.similarities(student.load(str(each), config.data), splits.test) for each in row]
             for arm, row in folders.items()
         }
-        figures = {arm: [evaluate.figures(each, truth) for each in row] for arm, row in found.items()}
-        return job.report(evaluate.measures(figures), [evaluate.curve(arm, row) for arm, row in found.items()])
+        figures = {arm: [evaluate.figures(each, truth, own) for each in row] for arm, row in found.items()}
+        return job.report(evaluate.measures(figures), [evaluate.curve(arm, row, own) for arm, row in found.items()])
 
 
 def inputs_of(config: Config) -> dict[str, str]:
-    """The hashes of the files that the config names, as far as they are there; a missing one is found by its reader."""
-    paths = {"captions": Path(config.data.source) / data.CAPTIONS, "teacher": Path(config.teacher.model)}
-    return {name: hash_of_file(path) for name, path in paths.items() if path.is_file()}
+    """What the data and models that the config names are known by, so that others make another run."""
+    found = {} if config.data.source == "drawn" else {"data": reading.identity_of(config.data.source)}
+    if config.student.model != "tiny":
+        found["student"] = identity(config.student.model)
+    if config.teacher.model != "simulated":
+        found["teacher"] = teacher_identity(config.teacher.model)
+    return found
 
 
-def label(job: Job, config: Config, pairs: Pairs, inputs: dict[str, str]) -> Arrays:
+def teacher_identity(model: str) -> str:
+    """The hash of a score file, or what a cross-encoder is known by; a missing file is found by its reader."""
+    return hash_of_file(Path(model)) if Path(model).is_file() else identity(model)
+
+
+def label(job: Job, config: Config, pairs: Pairs) -> Arrays:
     """The teacher's match probabilities of all training images with all training texts, computed once."""
     settings = config.teacher
-    made_of = {"data": config.data.model_dump(), "teacher": settings.model_dump(), "seed": config.seed, **inputs}
     if settings.model == "simulated":
+        code = hash_of_file(Path(teacher.__file__))
+        made_of = {"pairs": pairs.content(), "teacher": settings.model_dump(), "seed": config.seed, "code": code}
         return labelled(job.labels, made_of, lambda: {"scores": teacher.simulated(pairs, settings, config.seed)})
-    if settings.model.endswith(".npy"):
-        return {"scores": teacher.from_file(Path(settings.model), len(pairs))}
-    encoder = teacher.CrossEncoder(settings.model)
-    parts = in_parts(len(pairs), IMAGES_A_PART)
+    if Path(settings.model).suffix in (".npz", ".npy"):
+        return {"scores": teacher.from_file(Path(settings.model), pairs)}
+    encoder = teacher.CrossEncoder(settings.model, config.data.side)
+    made_of = {"pairs": pairs.content(), "teacher": teacher_identity(settings.model)}
+    parts = in_parts(len(pairs.images), IMAGES_A_PART)
     return labelled_in_parts(
         job.labels, made_of, parts, lambda part: encoder.rows(pairs, part), job.tells("score pairs")
     )
@@ -73,9 +86,9 @@ def fit(job: Job, config: Config, splits: Splits, scores: teacher.Scores, arm: s
     folder = job.folder / f"{arm.replace(' ', '-')}-{run}"
     if not folder.exists():
         seed = config.seed * 1000 + run
-        made = student.fresh(config.student, splits.train, config.data.most_words, seed)
-        tell = job.tells(f"train {arm}")
-        student.fit(made, splits.train, scores, arm, config.student, config.distillation, seed, tell)
+        made = student.fresh(config.student, splits.train, config.data, seed)
+        objective = training.Objective(arm, scores, splits.train.image, config.distillation)
+        training.fit(made, splits.train, objective, config.student, seed, job.tells(f"train {arm}"))
         with appearing_folder(folder) as final:
             made.save(final)
     return folder

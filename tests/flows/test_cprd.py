@@ -25,6 +25,7 @@ hard = 4
 def test_the_job_leaves_a_student_and_its_figures(tmp_path, prefect_server, monkeypatch, capsys):
     """Prevents a job whose student cannot be loaded, and one that trains anew what is finished."""
     from cyclealign.distill.cprd import student
+    from cyclealign.distill.cprd.config import DataSettings
     from flows.cli import main
 
     monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path / "home"))
@@ -40,4 +41,4 @@ def test_the_job_leaves_a_student_and_its_figures(tmp_path, prefect_server, monk
         found.append(json.loads(capsys.readouterr().out))
     assert found[0]["id"] == found[1]["id"]
     assert {each["arm"] for each in found[0]["measures"]} == {"none", "cprd"}
-    assert student.load(found[0]["student_path"], 16).of_texts(["a red circle"]).shape == (1, 8)
+    assert student.load(found[0]["student_path"], DataSettings(side=16)).of_texts(["a red circle"]).shape == (1, 8)

@@ -16,13 +16,33 @@ class DataSettings(Section):
     source: str = Field(
         "drawn",
         title="Source",
-        description="`drawn`: shapes drawn on the spot, or a folder with captions.jsonl: file, text, and keywords "
-        "(optional) a line.",
+        description="`drawn`: shapes drawn on the spot; a folder with captions.jsonl: file, text, and keywords "
+        "(optional) a line; a .parquet file; or a Hugging Face data set as `name[:split]`.",
     )
-    train: int = Field(600, ge=2, title="Training pairs", description="At most.")
-    test: int = Field(200, ge=2, title="Test pairs", description="At most.")
-    side: int = Field(32, ge=8, title="Side of an image", description="In pixels; images are scaled to it.")
-    most_words: int = Field(16, ge=2, title="Longest caption", description="In tokens.")
+    image_column: str = Field("image", title="Column of images", description="Of a data set.")
+    text_column: str = Field(
+        "text",
+        title="Column of captions",
+        description="Of a data set: a text, or a list of texts. Keywords are read from a column `keywords`, if it has "
+        "one.",
+    )
+    file_column: str = Field(
+        "",
+        title="Column of file names",
+        description="Of a data set: rows of the same name are captions of one image. Empty: rows whose images have the "
+        "same bytes are.",
+    )
+    train: int = Field(600, ge=2, title="Training images", description="At most, each with all its captions.")
+    test: int = Field(200, ge=2, title="Test images", description="At most, each with all its captions.")
+    side: int = Field(
+        32,
+        ge=8,
+        title="Side of an image",
+        description="In pixels; images are scaled to squares of it. A pretrained student takes only its own.",
+    )
+    most_words: int = Field(
+        16, ge=2, title="Longest caption", description="In tokens of the student, which must have as many positions."
+    )
 
 
 class StudentSettings(Section):
@@ -48,8 +68,12 @@ class TeacherSettings(Section):
         "simulated",
         title="Model",
         description="`simulated`: the true overlap of image and text, with noise, through a steep sigmoid; a local "
-        "folder or Hugging Face id of a ViLT for image-text retrieval; or a .npy file of match probabilities "
-        "(training images x training texts).",
+        "folder or Hugging Face id of a ViLT for image-text retrieval, which scores every training image with every "
+        "training caption (1,000 x 1,000 are a million passes: for a GPU); or a .npz file of its scores: `scores` "
+        "(match probabilities from 0 to 1, images x texts), `images` (file names, as in the data; of a data set "
+        "without a column of them the first 16 digits of the SHA-256 of the image's bytes; of a drawn picture its "
+        "caption) and `texts` (captions, as in the data), each name once and in any order; more than is needed may be "
+        "in it.",
     )
     steepness: float = Field(12.0, gt=0, title="Steepness", description="Of the simulated teacher.")
     noise: float = Field(0.08, ge=0, title="Noise", description="Of the simulated teacher, on the overlap.")

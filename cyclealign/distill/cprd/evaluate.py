@@ -14,42 +14,53 @@ CURVE = (1, 2, 3, 5, 8, 10, 15, 20, 30)
 REFERENCE = "cprd"
 
 Matrix = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 
-def recall(similarity: Matrix, depth: int) -> float:
-    """Share of images that find their text, and texts that find their image, among the first ``depth``; their mean."""
-    return float(np.mean([_found(similarity, depth), _found(similarity.T, depth)]))
+def recall(similarity: Matrix, own: Mask, depth: int) -> float:
+    """Share of images that find a text of theirs, and of texts that find their image, among the first ``depth``; their
+    mean."""
+    return float(np.mean([_found(similarity, own, depth), _found(similarity.T, own.T, depth)]))
 
 
-def _found(similarity: Matrix, depth: int) -> float:
-    own = similarity.diagonal()[:, None]
-    return float(((similarity > own).sum(axis=1) < depth).mean())
+def _found(similarity: Matrix, own: Mask, depth: int) -> float:
+    best = np.where(own, similarity, -np.inf).max(axis=1)[:, None]
+    return float(((similarity > best).sum(axis=1) < depth).mean())
 
 
-def graded(similarity: Matrix, truth: Matrix) -> float:
-    """Spearman correlation of similarity and true overlap over the others of each query, mean of both directions."""
-    return float(np.mean([*_spearman(similarity, truth), *_spearman(similarity.T, truth.T)]))
+def graded(similarity: Matrix, truth: Matrix, own: Mask) -> float | None:
+    """Spearman correlation of similarity and true overlap over the others of each query, mean of both directions.
+
+    Queries whose others all overlap alike are left out; None where no query is left.
+    """
+    return _mean([*_spearman(similarity, truth, own), *_spearman(similarity.T, truth.T, own.T)])
 
 
-def _spearman(similarity: Matrix, truth: Matrix) -> list[float]:
-    others = ~np.eye(len(similarity), dtype=bool)
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def _spearman(similarity: Matrix, truth: Matrix, own: Mask) -> list[float]:
     found = []
-    for row, given, mask in zip(similarity, truth, others, strict=True):
-        if np.ptp(given[mask]) > 0:
-            found.append(float(np.corrcoef(rankdata(row[mask]), rankdata(given[mask]))[0, 1]))
+    for row, given, mask in zip(similarity, truth, ~own, strict=True):
+        if mask.any() and np.ptp(given[mask]) > 0:
+            flat = np.ptp(row[mask]) == 0  # a student that tells nothing apart has no order
+            found.append(0.0 if flat else float(np.corrcoef(rankdata(row[mask]), rankdata(given[mask]))[0, 1]))
     return found
 
 
-def ndcg(similarity: Matrix, truth: Matrix, depth: int = 10) -> float:
-    """nDCG of the others of each query, gains are overlaps, mean of both directions; queries without gain left out."""
-    return float(np.mean([*_ndcg(similarity, truth, depth), *_ndcg(similarity.T, truth.T, depth)]))
+def ndcg(similarity: Matrix, truth: Matrix, own: Mask, depth: int = 10) -> float | None:
+    """nDCG of the others of each query, gains are overlaps, mean of both directions.
+
+    Queries without gain are left out; None where no query is left.
+    """
+    return _mean([*_ndcg(similarity, truth, own, depth), *_ndcg(similarity.T, truth.T, own.T, depth)])
 
 
-def _ndcg(similarity: Matrix, truth: Matrix, depth: int) -> list[float]:
+def _ndcg(similarity: Matrix, truth: Matrix, own: Mask, depth: int) -> list[float]:
     discounts = 1 / np.log2(np.arange(2, depth + 2))
     found = []
-    for number, (row, given) in enumerate(zip(similarity, truth, strict=True)):
-        others = np.arange(len(row)) != number
+    for row, given, others in zip(similarity, truth, ~own, strict=True):
         gains = given[others]
         ideal = np.sort(gains)[::-1][:depth]
         if ideal.sum() > 0:
@@ -58,10 +69,15 @@ def _ndcg(similarity: Matrix, truth: Matrix, depth: int) -> list[float]:
     return found
 
 
-def figures(similarity: Matrix, truth: Matrix) -> dict[str, float]:
-    """All figures of one student."""
-    recalls = {f"recall@{depth}": recall(similarity, depth) for depth in DEPTHS}
-    return {**recalls, "graded (Spearman)": graded(similarity, truth), "graded (nDCG@10)": ndcg(similarity, truth)}
+def figures(similarity: Matrix, truth: Matrix, own: Mask) -> dict[str, float]:
+    """All figures of one student; one that the test pairs leave undefined is left out.
+
+    Args:
+        similarity, truth, own: shape (images, texts); ``own`` says which texts are captions of which image.
+    """
+    found = {f"recall@{depth}": recall(similarity, own, depth) for depth in DEPTHS}
+    degrees = {"graded (Spearman)": graded(similarity, truth, own), "graded (nDCG@10)": ndcg(similarity, truth, own)}
+    return {**found, **{name: value for name, value in degrees.items() if value is not None}}
 
 
 def measures(arms: Mapping[str, Sequence[Mapping[str, float]]]) -> list[Measure]:
@@ -78,8 +94,8 @@ def measures(arms: Mapping[str, Sequence[Mapping[str, float]]]) -> list[Measure]
     return made
 
 
-def curve(arm: str, similarities: Sequence[Matrix]) -> Curve:
+def curve(arm: str, similarities: Sequence[Matrix], own: Mask) -> Curve:
     """Recall over depth, mean over runs."""
     depths = [depth for depth in CURVE if depth <= len(similarities[0])]
-    heights = [float(np.mean([recall(each, depth) for each in similarities])) for depth in depths]
+    heights = [float(np.mean([recall(each, own, depth) for each in similarities])) for depth in depths]
     return Curve(arm, "recall", "depth", tuple(float(depth) for depth in depths), tuple(heights))

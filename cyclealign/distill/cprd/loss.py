@@ -13,10 +13,15 @@ from cyclealign.losses import plackett_luce
 CERTAIN = 1e-4  # match probabilities this near to 0 and 1 have the same logit
 
 
-def contrastive(similarity_BB: Tensor, temperature: float) -> Tensor:
-    """Mean of the two directional cross-entropies; row and column i belong together."""
+def contrastive(similarity_BB: Tensor, temperature: float, image_B: Tensor) -> Tensor:
+    """Mean of the two directional cross-entropies; row and column i belong together.
+
+    Args:
+        image_B: the number of each pair's image; pairs of the same image are no negatives of each other.
+    """
     own_B = torch.arange(len(similarity_BB), device=similarity_BB.device)
-    scaled_BB = similarity_BB / temperature
+    same_BB = (image_B.unsqueeze(1) == image_B.unsqueeze(0)).fill_diagonal_(False)
+    scaled_BB = (similarity_BB / temperature).masked_fill(same_BB, -torch.inf)
     return (functional.cross_entropy(scaled_BB, own_B) + functional.cross_entropy(scaled_BB.T, own_B)) / 2
 
 

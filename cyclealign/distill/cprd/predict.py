@@ -13,8 +13,9 @@ BATCH = 256
 @torch.no_grad()
 def similarities(student: DualEncoder, pairs: Pairs) -> NDArray[np.float64]:
     """Cosines, shape (images, texts)."""
-    starts = range(0, len(pairs), BATCH)
-    images = torch.cat([student.of_images(pairs.images[start : start + BATCH]) for start in starts])
-    texts = torch.cat([student.of_texts(list(pairs.texts[start : start + BATCH])) for start in starts])
-    found: NDArray[np.float64] = (images @ texts.T).double().numpy()
+    image_parts = [pairs.images[start : start + BATCH] for start in range(0, len(pairs.images), BATCH)]
+    text_parts = [pairs.texts[start : start + BATCH] for start in range(0, len(pairs), BATCH)]
+    images = torch.cat([student.of_images(part) for part in image_parts])
+    texts = torch.cat([student.of_texts(list(part)) for part in text_parts])
+    found: NDArray[np.float64] = (images @ texts.T).double().cpu().numpy()
     return found

@@ -58,4 +58,13 @@ def test_contrastive_is_the_mean_of_both_directions():
     scaled = torch.randn(5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     rows = -scaled.log_softmax(1).diagonal().mean()
     columns = -scaled.log_softmax(0).diagonal().mean()
-    assert contrastive(scaled * 0.07, 0.07).item() == pytest.approx(((rows + columns) / 2).item())
+    found = contrastive(scaled * 0.07, 0.07, torch.arange(5))
+    assert found.item() == pytest.approx(((rows + columns) / 2).item())
+
+
+def test_captions_of_one_image_are_no_negatives_of_each_other():
+    """Prevents a student from being taught that a picture's second caption does not belong to it."""
+    similarity = torch.randn(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    contrastive(similarity, 0.07, tensor([4, 9, 4])).backward()
+    assert similarity.grad[0, 2] == similarity.grad[2, 0] == 0
+    assert similarity.grad[0, 1] != 0

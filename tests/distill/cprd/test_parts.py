@@ -1,14 +1,15 @@
 """Data, teacher, student and figures of CPRD."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import ViltConfig, ViltForImageAndTextRetrieval
+from transformers import CLIPImageProcessorPil, ViltConfig, ViltForImageAndTextRetrieval
 
-from cyclealign.distill.cprd import data, evaluate, predict, student, teacher
+from cyclealign.distill.cprd import data, evaluate, predict, student, teacher, training
 from cyclealign.distill.cprd.config import DataSettings, DistillationSettings, StudentSettings, TeacherSettings
 from cyclealign.distill.words import word_tokenizer
 from cyclealign.errors import DistillError
@@ -28,9 +29,10 @@ def silent(done, of):
 
 
 def fitted(arm, splits, seed=0):
-    made = student.fresh(TINY, splits.train, 16, seed)
+    made = student.fresh(TINY, splits.train, SMALL, seed)
     scores = teacher.simulated(splits.train, TeacherSettings(), 0)
-    return student.fit(made, splits.train, scores, arm, TINY, K, seed, silent)
+    objective = training.Objective(arm, scores, splits.train.image, K)
+    return training.fit(made, splits.train, objective, TINY, seed, silent)
 
 
 def test_no_scene_is_in_both_splits(splits):
@@ -62,14 +64,13 @@ def test_every_arm_trains_from_the_same_start_to_its_own_end(splits, arm, tmp_pa
     if arm != "none":
         assert not np.allclose(similarities, predict.similarities(fitted("none", splits), splits.test))
     made.save(tmp_path / "student")
-    assert np.allclose(
-        predict.similarities(student.load(str(tmp_path / "student"), 16), splits.test), similarities, atol=1e-6
-    )
+    loaded = student.load(str(tmp_path / "student"), SMALL)
+    assert np.allclose(predict.similarities(loaded, splits.test), similarities, atol=1e-6)
     assert not list((tmp_path / "student").glob("*.bin"))
 
 
 def test_the_queue_keeps_the_newest_and_no_gradient():
-    queue = student.Queue(3)
+    queue = training.Queue(3)
     for step in range(3):
         queue.push(torch.tensor([2 * step, 2 * step + 1]), torch.full((2, 4), float(step), requires_grad=True))
     assert queue.numbers.tolist() == [4, 5, 2]
@@ -86,15 +87,16 @@ def test_a_real_cross_encoder_scores_all_pairs(splits, tmp_path):
     )  # fmt: skip
     ViltForImageAndTextRetrieval(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    scores = teacher.CrossEncoder(str(tmp_path)).rows(splits.test, range(2, 5))["scores"]
+    with pytest.raises(DistillError, match=r"preprocessor_config\.json"):
+        teacher.CrossEncoder(str(tmp_path), 16)
+    CLIPImageProcessorPil(image_mean=[0.1, 0.2, 0.3]).save_pretrained(tmp_path)
+    scores = teacher.CrossEncoder(str(tmp_path), 16).rows(splits.test, range(2, 5))["scores"]
     assert scores.shape == (3, 8)
     assert ((scores > 0) & (scores < 1)).all()
-
-
-def test_scores_from_a_file_are_checked(tmp_path):
-    np.save(tmp_path / "scores.npy", np.full((3, 3), 1.5))
-    with pytest.raises(DistillError, match="match probabilities"):
-        teacher.from_file(tmp_path / "scores.npy", 3)
+    CLIPImageProcessorPil(image_mean=[0.9, 0.9, 0.9]).save_pretrained(tmp_path)
+    assert not np.allclose(teacher.CrossEncoder(str(tmp_path), 16).rows(splits.test, range(2, 5))["scores"], scores)
+    with pytest.raises(DistillError, match="patches of 8"):
+        teacher.CrossEncoder(str(tmp_path), 20)
 
 
 def test_a_folder_is_read_and_a_wrong_line_named(tmp_path):
@@ -119,9 +121,50 @@ def test_a_folder_is_read_and_a_wrong_line_named(tmp_path):
 def test_figures_of_a_perfect_and_a_reversed_order():
     """Prevents a figure that counts the own text as a graded neighbour, or ties as finds."""
     truth = np.array([[1.0, 0.6, 0.1], [0.6, 1.0, 0.3], [0.1, 0.3, 1.0]])
-    best, worst = evaluate.figures(truth, truth), evaluate.figures(-truth, truth)
+    own = np.eye(3, dtype=bool)
+    best, worst = evaluate.figures(truth, truth, own), evaluate.figures(-truth, truth, own)
     assert best["recall@1"] == 1
     assert (best["graded (Spearman)"], worst["graded (Spearman)"]) == (pytest.approx(1), pytest.approx(-1))
     assert best["graded (nDCG@10)"] == pytest.approx(1)
     assert worst["graded (nDCG@10)"] < 1
     assert worst["recall@1"] == 0
+
+
+def test_any_caption_of_an_image_is_a_find():
+    """Prevents a student from losing recall or gaining graded order, by an image's other captions."""
+    own = np.array([[True, True, False], [False, False, True]])
+    similarity = np.array([[0.1, 0.9, 0.5], [0.0, 0.2, 0.6]])
+    assert evaluate.recall(similarity, own, 1) == 1
+    assert evaluate.recall(similarity[:, [0, 2, 1]], own[:, [0, 2, 1]], 1) == 1
+    truth = np.array([[1.0, 1.0, 0.3], [0.2, 0.4, 1.0]])
+    assert evaluate.graded(similarity, truth, own) == pytest.approx(1)
+
+
+def test_what_the_test_pairs_leave_undefined_is_left_out():
+    """Prevents NaN in the report where no two test pairs have anything in common, or a student tells nothing apart."""
+    own = np.eye(3, dtype=bool)
+    apart = evaluate.figures(np.eye(3), np.eye(3), own)
+    assert list(apart) == ["recall@1", "recall@5", "recall@10"]
+    truth = np.array([[1.0, 0.6, 0.1], [0.6, 1.0, 0.3], [0.1, 0.3, 1.0]])
+    assert evaluate.figures(np.ones((3, 3)), truth, own)["graded (Spearman)"] == 0
+
+
+def test_a_loss_that_is_no_number_ends_the_training(splits):
+    """Prevents a student of NaN from being kept and examined."""
+    scores = teacher.simulated(splits.train, TeacherSettings(), 0)
+    made = student.fresh(TINY, splits.train, SMALL, 0)
+    with torch.no_grad():
+        made.model.text_projection.weight.fill_(torch.nan)
+    with pytest.raises(DistillError, match="step 0"):
+        training.fit(made, splits.train, training.Objective("cprd", scores, splits.train.image, K), TINY, 0, silent)
+
+
+def test_other_pixels_or_captions_are_other_content(splits):
+    """Prevents labels of one set of images from being taken for another's."""
+    train = splits.train
+    pixels = train.images.copy()
+    pixels[0, 0, 0, 0] ^= 1
+    texts = (train.texts[1], *train.texts[1:])
+    found = {each.content() for each in (train, replace(train, images=pixels), replace(train, texts=texts))}
+    assert len(found) == 3
+    assert data.load(SMALL, seed=0).train.content() == train.content()
