@@ -37,8 +37,7 @@ def table(address: str, config: str | None = None, split: str | None = None) -> 
 def fingerprint(address: str) -> str:
     """What rows are known by: the hash of a file or folder here, or of a data set's name, version and split.
 
-    A data set that was changed on the hub since it was fetched keeps the version that was fetched until it is fetched
-    anew, and `table` reads that one, too.
+    On the hub that is the newest version; without a network, the one that was fetched last. `table` reads the same one.
 
     Raises:
         DistillError: there is neither.
