@@ -11,8 +11,8 @@ from cyclealign.config import load_settings
 from cyclealign.distill.bm25 import bm25, candidate_ids
 from cyclealign.distill.margin_mse import data, evaluate, predict, teacher
 from cyclealign.distill.margin_mse.backbone import write_tiny_encoder
-from cyclealign.distill.margin_mse.config import Arm, Config, StudentSettings
-from cyclealign.distill.margin_mse.fit import Lesson, fit, with_offsets
+from cyclealign.distill.margin_mse.config import DEMO, Arm, Config, StudentSettings
+from cyclealign.distill.margin_mse.fit import Lesson, Validate, fit, with_offsets
 from cyclealign.distill.margin_mse.student import build_student, load_student, save_student
 from cyclealign.distill.margin_mse.students import Student
 from cyclealign.distill.margin_mse.students.dot import BiEncoderStudent
@@ -39,8 +39,9 @@ def margin_mse(config: Config = FORM) -> int:
         if job.finished:
             return job.id
         collection = job.step("data", data.load_collection, config)
+        score = job.step("teacher", teacher.ready, config, collection)
         found = job.step("candidates", first_stage, config, collection)
-        lesson, teachers = job.step("label", label, job, config, collection, found)
+        lesson, teachers = job.step("label", label, job, config, collection, found, score)
         students = {
             arm: job.step(f"fit {arm.name}", fitted, job, config, collection, found, lesson, arm) for arm in config.arms
         }
@@ -56,18 +57,18 @@ def first_stage(config: Config, collection: data.Collection) -> Run:
     return bm25(collection.documents, queries, config.data.candidates)
 
 
-def label(job: Job, config: Config, collection: data.Collection, found: Run) -> tuple[Lesson, Run]:
+def label(
+    job: Job, config: Config, collection: data.Collection, found: Run, score: teacher.Scorer | None
+) -> tuple[Lesson, Run]:
     """The teacher's scores of the training triples and of the test candidates; a score file has the former only."""
     if config.teacher.scores is not None and config.teacher.kind == "scores":
         return teacher.read_scores(Path(config.teacher.scores), collection, config.data.most_triples), {}
     kept = candidate_ids(found)
     triples = data.draw_triples(collection, config.data.train_split, kept, config.data, config.seed)
-    models = tuple(teachers_trained(job, config, collection, triples))
-    score = (
-        teacher.ensemble(models, collection, config)
-        if models
-        else teacher.simulated(collection, config.data.world.teacher_noise, config.seed)
-    )
+    models = list(config.teacher.models)
+    if score is None:
+        models = teachers_trained(job, config, collection, found, triples)
+        score = teacher.ensemble(models, collection, config)
     made_of = teacher.made_of(config, collection, models)
     told = [
         teacher.label_pairs(score, pairs, made_of, job.labels, config.teacher.part, job.tells(f"label {split} pairs"))
@@ -82,11 +83,11 @@ def label(job: Job, config: Config, collection: data.Collection, found: Run) -> 
     return teacher.lesson_of(triples, told[0]), teacher.run_of(told[1])
 
 
-def teachers_trained(job: Job, config: Config, collection: data.Collection, triples: list[data.Triple]) -> list[str]:
-    """The cross-encoders of the settings; where they are to be trained, each by RankNet on the judgements."""
-    if config.teacher.kind != "trained":
-        return list(config.teacher.models)
-    folders = []
+def teachers_trained(
+    job: Job, config: Config, collection: data.Collection, found: Run, triples: list[data.Triple]
+) -> list[str]:
+    """The folders of the cross-encoders of the settings, each trained by RankNet on the judgements, as a student is."""
+    validate, folders = validation(config, collection, found), []
     for number, model in enumerate(config.teacher.models):
         folder = job.folder / f"teacher-{number}"
         if not folder.exists():
@@ -95,15 +96,16 @@ def teachers_trained(job: Job, config: Config, collection: data.Collection, trip
             lesson = teacher.unlabelled(triples)
             tells = job.tells(f"train teacher {number + 1}")
             steps = job.folder / f"teacher-{number}-steps"
-            fit(student, lesson, collection, "ranknet", config.training, config.seed + number, steps, tells)
+            fit(student, lesson, collection, "ranknet", config.training, config.seed + number, steps, tells, validate)
             save_student(student, folder)
+            shutil.rmtree(steps, ignore_errors=True)
         folders.append(str(folder))
     return folders
 
 
 def usable(job: Job, settings: StudentSettings, collection: data.Collection) -> StudentSettings:
     """The settings with the demo's encoder, made on the spot, in the place of its name."""
-    if settings.model != "demo":
+    if settings.model != DEMO:
         return settings
     folder = job.folder / "encoder"
     if not folder.exists():
@@ -121,20 +123,28 @@ def fitted(job: Job, config: Config, collection: data.Collection, found: Run, le
             usable(job, config.student, collection), list(collection.documents.values()), config.seed
         )
         moved = with_offsets(lesson, arm.offset, config.seed)
-        tells = job.tells(f"fit {arm.name}")
-
-        def validate(at: Student) -> float:
-            split = config.data.validation_split or config.data.test_split
-            run = predict.rerank(at, collection, collection.asked(split), candidate_ids(found))
-            values = evaluate.per_query(run, collection.qrels[split], config.evaluation)
-            return fmean(values[evaluate.ndcg(config.evaluation)])
-
+        tells, validate = job.tells(f"fit {arm.name}"), validation(config, collection, found)
         fit(student, moved, collection, arm.loss, config.training, config.seed, steps, tells, validate)
         save_student(student, folder)
         shutil.rmtree(steps, ignore_errors=True)
     if arm == config.arms[0]:
         job.student(folder)
     return folder
+
+
+def validation(config: Config, collection: data.Collection, found: Run) -> Validate | None:
+    """nDCG of re-ranking the candidates of the validation split; None where nothing is to be validated."""
+    split = config.data.validation_split
+    if split is None:
+        return None
+    queries, kept = collection.asked(split), candidate_ids(found)
+
+    def validate(at: Student) -> float:
+        run = predict.rerank(at, collection, queries, kept)
+        values = evaluate.per_query(run, collection.qrels[split], config.evaluation)
+        return fmean(values[evaluate.ndcg(config.evaluation)])
+
+    return validate
 
 
 def examine(

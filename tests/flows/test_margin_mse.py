@@ -1,15 +1,21 @@
 """Margin-MSE as a flow: the demo's path with tiny settings, and the path of real collections and cross-encoders."""
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from sentence_transformers import CrossEncoder
 
 from cyclealign.config import checked_settings
+from cyclealign.distill.bm25 import bm25, candidate_ids
 from cyclealign.distill.margin_mse.backbone import write_tiny_encoder
-from cyclealign.distill.margin_mse.config import Config
-from cyclealign.distill.margin_mse.data import load_collection
-from cyclealign.distill.margin_mse.student import load_student
+from cyclealign.distill.margin_mse.config import Config, StudentSettings
+from cyclealign.distill.margin_mse.data import draw_triples, load_collection, pairs_of
+from cyclealign.distill.margin_mse.student import build_student, load_student, save_student
 from cyclealign.distill.margin_mse.students.dot import BiEncoderStudent
+from cyclealign.files import hash_of_folder
 from cyclealign.store import Store
 from tests.distill.margin_mse.conftest import PASSAGES, QUERIES
 from tests.distill.margin_mse.test_data import write_beir
@@ -90,6 +96,68 @@ def test_real_collections_and_cross_encoders(run, tmp_path):
     }
     row = run(settings)
     assert 0 < value(row, "margin_mse", "nDCG@10")["value"] <= 1
+    assert 0 < value(row, "teacher", "nDCG@10")["value"] <= 1
+
+
+def test_a_teacher_in_training_is_validated_on_the_validation_split(run, tmp_path, monkeypatch):
+    """Prevents a teacher whose training dies at its first validation, or is validated on what it is tested on."""
+    import flows.margin_mse as module
+
+    validated = []
+    rerank = module.predict.rerank
+
+    def watched(student, collection, queries, candidates):
+        validated.append((student.settings.kind, *sorted(queries)))
+        return rerank(student, collection, queries, candidates)
+
+    monkeypatch.setattr(module.predict, "rerank", watched)
+    encoder = tmp_path / "encoder"
+    write_tiny_encoder(encoder, [*PASSAGES.values(), *QUERIES.values()], seed=1)
+    asked = {**QUERIES, "q1": "cat under tree", "q2": "young bird"}
+    qrels = {"train": {"q1": {"p1": 1}}, "dev": {"q2": {"p2": 1}}, "test": {"q3": {"p3": 2}}}
+    folder = write_beir(tmp_path, queries=asked, qrels=qrels)
+    settings = {
+        "data": {"source": str(folder), "validation_split": "dev", "candidates": 4, "negatives": 2},
+        "teacher": {"kind": "trained", "models": [str(encoder)]},
+        "student": {"kind": "tk", "embedding_size": 12, "query_tokens": 8, "passage_tokens": 12},
+        "training": {"arms": ["margin_mse"], "batch": 1, "epochs": 2, "validate_every": 1, "patience": 9},
+    }
+    row = run(settings)
+    assert {each for each in validated if each[0] == "cat"} == {("cat", "q2")}
+    assert {each for each in validated if each[0] == "tk"} == {("tk", "q2"), ("tk", "q3")}
+    assert not list(Path(row["student_path"]).parent.glob("*steps*"))
+
+
+def test_an_ensemble_of_ready_cross_encoders_teaches_their_mean_raw_score(run, tmp_path):
+    """Prevents a sigmoid or a rescaling between models and labels, and an ensemble that is one of its members."""
+    encoder = tmp_path / "encoder"
+    write_tiny_encoder(encoder, [*PASSAGES.values(), *QUERIES.values()], seed=1)
+    models = [tmp_path / "one", tmp_path / "two"]
+    for seed, folder in enumerate(models):
+        cat = StudentSettings(kind="cat", model=str(encoder), query_tokens=8, passage_tokens=12)
+        save_student(build_student(cat, [], seed), folder)
+    asked = {**QUERIES, "q1": "cat under tree", "q2": "young bird"}
+    settings = {
+        "data": {"source": str(write_beir(tmp_path, queries=asked)), "candidates": 4, "negatives": 2},
+        "teacher": {"kind": "cross_encoders", "models": list(map(str, models)), "part": 3},
+        "student": {"kind": "dot", "model": str(encoder), "query_tokens": 8, "passage_tokens": 12},
+        "training": {"arms": ["margin_mse"], "batch": 2, "learning_rate": 1e-3},
+        "evaluation": {"dense": False},
+    }
+    row = run(settings)
+    labels = tmp_path / "home" / "distill" / "margin-mse" / "labels"
+    (training,) = [each for each in labels.iterdir() if len(list(each.glob("part-*.npz"))) > 1]
+    stored = np.concatenate([np.load(each)["scores"] for each in sorted(training.glob("part-*.npz"))])
+    made_of = json.loads((training / "made_of.json").read_text())
+    assert made_of["models"] == [hash_of_folder(each) for each in models]
+    config = checked_settings(settings, "test", Config)
+    collection = load_collection(config)
+    kept = candidate_ids(bm25(collection.documents, collection.asked("train"), 4))
+    pairs = pairs_of(draw_triples(collection, "train", kept, config.data, 0))
+    texts = [(collection.queries[query], collection.documents[passage]) for query, passage in pairs]
+    raw = [CrossEncoder(str(each), device="cpu").predict(texts, activation_fn=torch.nn.Identity()) for each in models]
+    assert stored == pytest.approx((raw[0] + raw[1]) / 2, abs=1e-6)
+    assert abs(raw[0] - raw[1]).max() > 1e-4
     assert 0 < value(row, "teacher", "nDCG@10")["value"] <= 1
 
 

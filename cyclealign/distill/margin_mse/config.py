@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from cyclealign.config import Section
 from cyclealign.distill.settings import JobConfig
 
+DEMO = "demo"  # the value of data.source and of student.model that names nothing outside
 LossName = Literal["margin_mse", "pointwise_mse", "weighted_ranknet", "ranknet"]
 
 
@@ -36,7 +37,7 @@ class DataSettings(Section):
     """Passages, queries and relevance judgements."""
 
     source: str = Field(
-        "demo",
+        DEMO,
         title="Source",
         description="`demo`; a folder in BEIR's format (corpus.jsonl, queries.jsonl, qrels/<split>.tsv, or .txt as "
         "TREC has them); or a Hugging Face data set of that layout such as BeIR/scifact.",
@@ -160,7 +161,7 @@ class Config(JobConfig):
 
     @model_validator(mode="after")
     def _the_world_has_its_own_teacher(self) -> Self:
-        if self.teacher.kind == "simulated" and self.data.source != "demo":
+        if self.teacher.kind == "simulated" and self.data.source != DEMO:
             raise ValueError("teacher.kind 'simulated' exists in the demo world only: name cross-encoders or a file.")
         if self.training.validate_every and not self.data.validation_split:
             raise ValueError("training.validate_every needs data.validation_split.")

@@ -19,6 +19,7 @@ from transformers import (
 )
 from transformers.trainer_utils import get_last_checkpoint
 
+from cyclealign.distill.fitting import checked
 from cyclealign.distill.margin_mse.config import TrainingSettings
 from cyclealign.distill.margin_mse.data import Collection, Triple
 from cyclealign.distill.margin_mse.loss import LOSSES
@@ -69,7 +70,13 @@ def fit(
 
     Returns:
         The mean training loss.
+
+    Raises:
+        DistillError: the loss became infinite or no number.
+        ValueError: `settings.validate_every` without `validate`.
     """
+    if settings.validate_every and validate is None:
+        raise ValueError("settings.validate_every asks for a validation, and none is given.")
     trainer = _Trainer(
         model=student,
         args=_arguments(settings, seed, folder),
@@ -153,7 +160,8 @@ class _Trainer(Trainer):
     def compute_loss(self, model: Any, inputs: Features, return_outputs: bool = False, **kwargs: Any) -> Tensor:
         scores_B2 = model(inputs["features"]).float()
         teacher_B2 = inputs["scores"]
-        return LOSSES[self.loss_name](scores_B2[:, 0], scores_B2[:, 1], teacher_B2[:, 0], teacher_B2[:, 1])
+        loss = LOSSES[self.loss_name](scores_B2[:, 0], scores_B2[:, 1], teacher_B2[:, 0], teacher_B2[:, 1])
+        return checked(loss, self.state.global_step + 1)
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
         if self.optimizer is None:

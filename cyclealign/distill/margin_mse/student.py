@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from cyclealign.distill.fitting import device
 from cyclealign.distill.margin_mse.config import StudentSettings
 from cyclealign.distill.margin_mse.students import Student
 from cyclealign.distill.margin_mse.students.cat import CrossEncoderStudent
@@ -25,7 +26,9 @@ KINDS: dict[str, type[Student]] = {
 
 
 def build_student(settings: StudentSettings, texts: Sequence[str], seed: int) -> Student:
-    """A student that has learned nothing of the task yet; the same seed gives the same weights.
+    """A student that has learned nothing of the task yet, on the accelerator if there is one.
+
+    The same seed gives the same weights on every machine: they are drawn on the CPU.
 
     Args:
         texts: passages, from which a kind without a tokenizer of its own takes its vocabulary.
@@ -37,7 +40,7 @@ def build_student(settings: StudentSettings, texts: Sequence[str], seed: int) ->
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return KINDS[settings.kind].build(settings, texts)
+        return KINDS[settings.kind].build(settings, texts).to(device())
 
 
 def save_student(student: Student, folder: Path) -> None:
@@ -48,7 +51,7 @@ def save_student(student: Student, folder: Path) -> None:
 
 
 def load_student(folder: Path) -> Student:
-    """The student that `save_student` wrote.
+    """The student that `save_student` wrote, on the accelerator if there is one.
 
     Raises:
         DistillError: the folder holds no student.
@@ -57,4 +60,4 @@ def load_student(folder: Path) -> Student:
         settings = StudentSettings(**json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise DistillError(f"{folder}: no student of this job lies there ({error}).") from error
-    return KINDS[settings.kind].load(settings, folder)
+    return KINDS[settings.kind].load(settings, folder).to(device())

@@ -9,14 +9,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cyclealign.distill.fitting import identity
 from cyclealign.distill.labels import in_parts, labelled_in_parts
-from cyclealign.distill.margin_mse.config import Config
+from cyclealign.distill.margin_mse.config import DEMO, Config
 from cyclealign.distill.margin_mse.data import Collection, Triple
 from cyclealign.distill.margin_mse.fit import Lesson, Tell
-from cyclealign.distill.margin_mse.students.cat import cross_encoder
+from cyclealign.distill.margin_mse.students.cat import cross_encoder, ready_cross_encoder
 from cyclealign.distill.retrieval import Run, files_of
 from cyclealign.errors import DistillError
-from cyclealign.files import hash_of_file, hash_of_folder
+from cyclealign.files import hash_of_file
 
 Pair = tuple[str, str]
 Scorer = Callable[[Sequence[Pair]], NDArray[np.float64]]
@@ -42,10 +43,9 @@ def ensemble(models: Sequence[str], collection: Collection, config: Config) -> S
     """The mean of the raw scores of cross-encoders, without rescaling (the paper's T2); of one model, its own (T1).
 
     Raises:
-        DistillError: a model cannot be loaded.
+        DistillError: a model cannot be loaded, or was not trained to give one score.
     """
-    longest = config.student.query_tokens + config.student.passage_tokens
-    loaded = [cross_encoder(each, longest) for each in models]
+    loaded = [ready_cross_encoder(each, _longest(config)) for each in models]
 
     def score(pairs: Sequence[Pair]) -> NDArray[np.float64]:
         texts = [(collection.queries[query], collection.documents[passage]) for query, passage in pairs]
@@ -58,6 +58,28 @@ def ensemble(models: Sequence[str], collection: Collection, config: Config) -> S
         return np.mean(np.asarray(rows, dtype=np.float64), axis=0)
 
     return score
+
+
+def ready(config: Config, collection: Collection) -> Scorer | None:
+    """The teacher, if it can be had without training; made before the long work, so that it is refused before that.
+
+    Raises:
+        DistillError: a model of the settings does not suit the kind of teacher.
+    """
+    if config.teacher.kind == "simulated":
+        return simulated(collection, config.data.world.teacher_noise, config.seed)
+    if config.teacher.kind == "cross_encoders":
+        return ensemble(config.teacher.models, collection, config)
+    if config.teacher.kind == "trained":
+        for each in config.teacher.models:
+            if each != DEMO:
+                cross_encoder(each, _longest(config))
+    return None
+
+
+def _longest(config: Config) -> int:
+    """Tokens of a query and a passage together."""
+    return config.student.query_tokens + config.student.passage_tokens
 
 
 def label_pairs(
@@ -83,11 +105,6 @@ def made_of(config: Config, collection: Collection, models: Sequence[str]) -> di
         return {**told, "noise": config.data.world.teacher_noise, "seed": config.seed}
     longest = [config.student.query_tokens, config.student.passage_tokens]
     return {**told, "models": [identity(each) for each in models], "longest": longest}
-
-
-def identity(model: str) -> str:
-    """What names a model's weights: the hash of a local folder, or the id on the hub."""
-    return hash_of_folder(Path(model)) if Path(model).is_dir() else model
 
 
 def lesson_of(triples: Sequence[Triple], scores: Mapping[Pair, float]) -> Lesson:
@@ -158,7 +175,11 @@ def unlabelled(triples: Sequence[Triple]) -> Lesson:
 
 
 def named_files(config: Config) -> dict[str, str]:
-    """The content hashes of the local files and folders that the settings name: other content is another run."""
-    names = [config.student.model, config.teacher.scores, config.student.embeddings, *config.teacher.models]
+    """Hashes of the files and folders that the settings name, commits of the models: other content is another run."""
+    names = [config.teacher.scores, config.student.embeddings]
     paths = [*files_of(config.data.source, config.data.splits), *(Path(each) for each in names if each)]
-    return {str(path): hash_of_folder(path) if path.is_dir() else hash_of_file(path) for path in paths if path.exists()}
+    models = [*config.teacher.models, *([config.student.model] if config.student.kind != "tk" else [])]
+    return {
+        **{str(path): hash_of_file(path) for path in paths if path.exists()},
+        **{each: identity(each) for each in models if each != DEMO},
+    }

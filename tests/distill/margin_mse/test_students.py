@@ -6,7 +6,9 @@ import torch
 from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer
 
 from cyclealign.distill.margin_mse.student import KINDS, build_student, load_student, save_student
+from cyclealign.distill.margin_mse.students import on_device
 from cyclealign.errors import DistillError
+from tests.distill.elsewhere import ELSEWHERE, Accelerator, MixedDevices
 from tests.distill.margin_mse.conftest import PASSAGES, QUERIES
 
 PAIRS = [(query, passage) for query in QUERIES.values() for passage in PASSAGES.values()]
@@ -51,6 +53,25 @@ def test_every_kind_can_learn_one_triple(student):
         loss.backward()
         optimizer.step()
     assert loss.item() < before / 4
+
+
+def test_features_follow_the_student_to_its_device(student):
+    """Prevents a tensor that stays on the CPU beside an accelerator's."""
+    features = student.prepare(list(QUERIES.values()), list(PASSAGES.values())[:3])
+    with Accelerator():
+        scores = student.to(ELSEWHERE)(on_device(features, ELSEWHERE))
+        assert (scores.device, scores.shape) == (ELSEWHERE, (3, 1))
+        with pytest.raises(MixedDevices):
+            student(features)
+
+
+def test_a_student_is_built_and_loaded_on_the_accelerator(student_settings, tmp_path, monkeypatch):
+    """Prevents an accelerator that stands by while the CPU ranks."""
+    save_student(build_student(student_settings("tk"), list(PASSAGES.values()), seed=0), tmp_path / "student")
+    monkeypatch.setattr("cyclealign.distill.margin_mse.student.device", lambda: "meta")
+    built = build_student(student_settings("tk"), list(PASSAGES.values()), seed=0)
+    for each in (built, load_student(tmp_path / "student")):
+        assert {weights.device for weights in each.parameters()} == {ELSEWHERE}
 
 
 def test_the_same_seed_gives_the_same_student(student_settings):

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from cyclealign.distill.fitting import identity
 from cyclealign.distill.intervals import bootstrap_mean
 from cyclealign.distill.margin_mse import teacher
 from cyclealign.distill.margin_mse.config import Config, EvaluationSettings, TrainingSettings
@@ -59,6 +61,80 @@ def test_an_ensemble_is_the_mean_of_raw_scores(collection, student_settings, tmp
     )
     assert both == pytest.approx((one + two) / 2, abs=1e-6)
     assert abs(one - two).max() > 1e-4
+
+
+def written(model, tokenizer_of, folder):
+    """A folder with a model and the tokenizer of another folder."""
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(tokenizer_of).save_pretrained(folder)
+    return str(folder)
+
+
+def test_a_bare_encoder_is_no_teacher(collection, student_settings, encoder):
+    """Prevents noise that is taught as a ranking: the head, or the pooler under it, would be drawn at random."""
+    config = Config(student=student_settings("cat"))
+    with pytest.raises(DistillError, match=r"without a trained head \(classifier.bias.*'trained'"):
+        teacher.ensemble([str(encoder)], collection, config)
+
+
+def test_a_bare_encoder_is_refused_before_the_work_and_may_be_trained(collection, student_settings, encoder):
+    """Prevents a refusal that comes after hours of BM25, and one of an encoder that is to be trained first."""
+    for kind in ("cross_encoders", "trained"):
+        settings = {"kind": kind, "models": (str(encoder),)}
+        config = Config(data={"source": "folder"}, student=student_settings("cat"), teacher=settings)
+        if kind == "trained":
+            assert teacher.ready(config, collection) is None
+        else:
+            with pytest.raises(DistillError, match="noise"):
+                teacher.ready(config, collection)
+
+
+@pytest.mark.parametrize("kind", ["cross_encoders", "trained"])
+def test_a_classifier_of_two_classes_is_refused(collection, student_settings, encoder, tmp_path, kind):
+    """Prevents the score of one class, or a raw error about shapes, in the place of a ranker's score."""
+    two = AutoModelForSequenceClassification.from_pretrained(encoder, num_labels=2)
+    models = (written(two, encoder, tmp_path / "two"),)
+    config = Config(
+        data={"source": "folder"}, student=student_settings("cat"), teacher={"kind": kind, "models": models}
+    )
+    with pytest.raises(DistillError, match="does not give one score"):
+        teacher.ready(config, collection)
+
+
+def test_labels_are_kept_under_the_content_of_their_models(collection, student_settings, tmp_path):
+    """Prevents scores of a model that was trained anew since from being taught as today's."""
+    folder = tmp_path / "model"
+    save_student(build_student(student_settings("cat"), [], 1), folder)
+    config = Config(
+        data={"source": "folder"},
+        student=student_settings("cat"),
+        teacher={"kind": "cross_encoders", "models": (str(folder),)},
+    )
+    made_of, files = teacher.made_of(config, collection, [str(folder)]), teacher.named_files(config)
+    assert made_of["models"] == [identity(str(folder))] == [files[str(folder)]]
+    save_student(build_student(student_settings("cat"), [], 2), tmp_path / "other")
+    (tmp_path / "other" / "model.safetensors").replace(folder / "model.safetensors")
+    assert teacher.made_of(config, collection, [str(folder)])["models"] != made_of["models"]
+    assert teacher.named_files(config) != files
+    assert teacher.made_of(config, collection, ["nobody/has-this"])["models"] == ["nobody/has-this@None"]
+
+
+def test_a_loss_that_is_no_number_ends_the_training(student_settings, collection, tmp_path):
+    """Prevents a student of NaN that is trained to the end, and kept."""
+    student = build_student(student_settings("dot"), [], seed=0)
+    with pytest.raises(DistillError, match="at step 1"):
+        fit(student, Lesson(TRIPLES, SCORES + np.nan), collection, "margin_mse", SETTINGS, 0, tmp_path / "none")
+
+
+def test_a_validation_that_nobody_gives_is_said_before_the_first_step(student_settings, collection, tmp_path):
+    student = build_student(student_settings("dot"), [], seed=0)
+    settings = SETTINGS.model_copy(update={"validate_every": 3})
+    steps = []
+    with pytest.raises(ValueError, match="none is given"):
+        fit(
+            student, Lesson(TRIPLES, SCORES), collection, "ranknet", settings, 0, tmp_path, lambda *at: steps.append(at)
+        )
+    assert not steps
 
 
 def test_a_pair_is_scored_once_and_a_killed_labelling_goes_on(tmp_path):
