@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
+from cyclealign.distill.fitting import checked
 from cyclealign.distill.idcm.config import ESMSettings, ETMSettings, StageSettings
 from cyclealign.distill.idcm.data import Judged, Triple
 from cyclealign.distill.idcm.loss import SELECTION_LOSSES, ranknet
@@ -67,7 +68,7 @@ def document_scores(etm: ETM, texts: Texts, pairs: Sequence[Pair]) -> Tensor:
     top = len(etm.aggregate.weights_L)
     best = [
         chosen_windows(scores_P[mask_P], each, top)
-        for scores_P, mask_P, each in zip(scores_NP, mask_NP, documents, strict=True)
+        for scores_P, mask_P, each in zip(scores_NP.cpu(), mask_NP.cpu(), documents, strict=True)
     ]
     scores_N: Tensor = etm.aggregate(*etm_scores(etm, queries, best))
     return scores_N
@@ -93,7 +94,7 @@ def fit_selection(
     def loss(batch: list[tuple[Pair, Tensor]]) -> Tensor:
         scores_NP, mask_NP = esm_scores(esm, *texts.pairs([pair for pair, _ in batch]))
         wanted_NP = torch.nn.utils.rnn.pad_sequence([scores for _, scores in batch], batch_first=True)
-        return selection_loss(scores_NP, wanted_NP, mask_NP, settings.k)
+        return selection_loss(scores_NP, wanted_NP.to(scores_NP.device), mask_NP, settings.k)
 
     return _train([{"params": list(esm.parameters())}], loss, _batches(labels, stage, seed), stage, tell)
 
@@ -122,13 +123,17 @@ def _train(
     stage: StageSettings,
     tell: Tell,
 ) -> list[float]:
-    """AdamW with clipped gradients. Modules stay in evaluation mode: no dropout, so that runs repeat exactly."""
+    """AdamW with clipped gradients. Modules stay in evaluation mode: no dropout, so that runs repeat exactly.
+
+    Raises:
+        DistillError: the loss became infinite or no number.
+    """
     optimizer = torch.optim.AdamW(groups, lr=stage.learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, stage.steps))
     weights = [each for group in groups for each in group["params"]]
     losses = []
     for step in range(stage.steps):
-        loss = loss_of(next(batches))
+        loss = checked(loss_of(next(batches)), step + 1)
         loss.backward()
         clip_grad_norm_(weights, 1.0)
         optimizer.step()

@@ -47,6 +47,6 @@ def _scored(etm: ETM, texts: Texts, pairs: Sequence[Pair]) -> Arrays:
     windows = np.zeros(len(pairs), dtype=np.int64)
     for part in in_parts(len(pairs), PAIRS_AT_ONCE):
         scores_NP, mask_NP = etm_scores(etm, *texts.pairs([pairs[number] for number in part]))
-        scores[part.start : part.stop, : scores_NP.shape[1]] = scores_NP.numpy()
-        windows[part.start : part.stop] = mask_NP.sum(1).numpy()
+        scores[part.start : part.stop, : scores_NP.shape[1]] = scores_NP.cpu().numpy()
+        windows[part.start : part.stop] = mask_NP.sum(1).cpu().numpy()
     return {"scores": scores, "windows": windows}

@@ -20,7 +20,7 @@ def ranknet(positive_N: Tensor, negative_N: Tensor) -> Tensor:
 
 
 def top_gains(etm_NP: Tensor, mask_NP: Tensor, top: int) -> Tensor:
-    """Gain ``top`` for the window that the ETM scores best, one less for each next one, 0 from the ``top``-th on."""
+    """Gain ``top`` for the window that the ETM scores best, one less for each next one; 0 behind the ``top``-th."""
     order_NP = etm_NP.masked_fill(~mask_NP, -torch.inf).argsort(dim=1, descending=True, stable=True)
     gains_P = (top - torch.arange(etm_NP.shape[1], device=etm_NP.device)).clamp(min=0).to(etm_NP.dtype)
     gains_NP = torch.zeros_like(etm_NP).scatter(1, order_NP, gains_P.expand_as(etm_NP))

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import MODEL_MAPPING, AutoConfig, AutoModel, AutoTokenizer
 
+from cyclealign.distill.fitting import device
 from cyclealign.distill.idcm import tiny
 from cyclealign.distill.idcm.config import ETMSettings
 from cyclealign.distill.idcm.data import Collection
@@ -64,7 +65,7 @@ def fresh_etm(settings: ETMSettings, source: str, seed: int) -> tuple[ETM, Any]:
         etm = ETM(encoder, settings.top).eval()
     if settings.pooling == "match":
         etm.start_from_match()
-    return etm, tokenizer
+    return etm.to(device()), tokenizer
 
 
 def _at_most(config: Any, names: list[str], layers: int, source: str) -> None:
@@ -86,10 +87,10 @@ def _encoder(source: str | Path, config: Any, revision: str | None = None) -> An
 
 
 def fresh_esm(etm: ETM, small: bool, seed: int) -> ESM:
-    """An ESM on the ETM's embedding layer; all arms of a run start from the same weights."""
+    """An ESM on the ETM's embedding layer and device; all arms of a run start from the same weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return ESM(etm.embeddings, int(etm.encoder.config.hidden_size), small).eval()
+        return ESM(etm.embeddings, int(etm.encoder.config.hidden_size), small).eval().to(etm.head.weight.device)
 
 
 def save_etm(folder: Path, etm: ETM, tokenizer: Any) -> None:
@@ -100,11 +101,11 @@ def save_etm(folder: Path, etm: ETM, tokenizer: Any) -> None:
 
 
 def load_etm(folder: Path) -> tuple[ETM, Any]:
-    """An ETM and its tokenizer."""
+    """An ETM, on the accelerator if there is one, and its tokenizer."""
     rest = load_file(folder / HEAD)
     etm = ETM(_encoder(folder, AutoConfig.from_pretrained(folder)), len(rest["aggregate.weights_L"]))
     etm.load_state_dict(rest, strict=False)
-    return etm.eval(), AutoTokenizer.from_pretrained(folder)
+    return etm.eval().to(device()), AutoTokenizer.from_pretrained(folder)
 
 
 def save_esm(folder: Path, esm: ESM, small: bool) -> None:

@@ -10,7 +10,8 @@ from cyclealign.distill.idcm.student import ESM
 from cyclealign.distill.idcm.teacher import ETM
 from cyclealign.distill.idcm.windows import Windows, by_document, padded
 
-DOCUMENTS_AT_ONCE = 2
+DOCUMENTS_AT_ONCE = 2  # by ESM on a CPU, whose cache holds what lies between the layers
+DOCUMENTS_AT_ONCE_ELSEWHERE = 32  # on an accelerator, which few documents would leave idle
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Cascade:
         esm_NP, mask_NP = esm_scores(self.esm, queries, documents)
         chosen = [
             chosen_windows(esm_P[mask_P], each, k)
-            for esm_P, mask_P, each in zip(esm_NP, mask_NP, documents, strict=True)
+            for esm_P, mask_P, each in zip(esm_NP.cpu(), mask_NP.cpu(), documents, strict=True)
         ]
         return self.every_window(queries, chosen)
 
@@ -54,19 +55,20 @@ def etm_scores(etm: ETM, queries: Sequence[Tensor], documents: Sequence[Windows]
 
 
 def esm_scores(esm: ESM, queries: Sequence[Tensor], documents: Sequence[Windows]) -> tuple[Tensor, Tensor]:
-    """ESM's window scores (N, P) and mask (N, P).
-
-    A few documents at a time: what lies between the layers then stays in the processor's cache.
-    """
-    starts = range(0, len(documents), DOCUMENTS_AT_ONCE)
-    ends = [start + DOCUMENTS_AT_ONCE for start in starts]
+    """ESM's window scores (N, P) and mask (N, P)."""
+    at_once = DOCUMENTS_AT_ONCE if esm.alpha_K.device.type == "cpu" else DOCUMENTS_AT_ONCE_ELSEWHERE
+    starts = range(0, len(documents), at_once)
+    ends = [start + at_once for start in starts]
     parts = [_packed_esm(esm, queries[a:b], documents[a:b]) for a, b in zip(starts, ends, strict=True)]
     return by_document(torch.cat(parts), [len(each) for each in documents])
 
 
 def _packed_esm(esm: ESM, queries: Sequence[Tensor], documents: Sequence[Windows]) -> Tensor:
     """ESM's scores of all windows, one after another; each query is encoded once."""
+    here = esm.alpha_K.device
     counts = torch.tensor([len(each) for each in documents])
-    windows = torch.cat([each.ids_PT for each in documents]), torch.cat([each.mask_PT for each in documents])
-    scores_R: Tensor = esm(*padded(queries), windows, torch.repeat_interleave(torch.arange(len(counts)), counts))
+    ids_RT, mask_RT = torch.cat([each.ids_PT for each in documents]), torch.cat([each.mask_PT for each in documents])
+    pair_R = torch.repeat_interleave(torch.arange(len(counts)), counts)
+    query_NQ, query_mask_NQ = (each.to(here) for each in padded(queries))
+    scores_R: Tensor = esm(query_NQ, query_mask_NQ, (ids_RT.to(here), mask_RT.to(here)), pair_R.to(here))
     return scores_R

@@ -20,8 +20,8 @@ def name_of(loss: str) -> str:
 
 @torch.inference_mode()
 def selections(esms: Mapping[str, ESM], texts: Texts, pairs: Sequence[Pair], seed: int) -> dict[str, Tensor]:
-    """All selections of the windows of pairs; windows that are not there have any score."""
-    by_esm = {name_of(loss): esm_scores(esm, *texts.pairs(pairs))[0] for loss, esm in esms.items()}
+    """All selections of the windows of pairs, on the CPU; windows that are not there have any score."""
+    by_esm = {name_of(loss): esm_scores(esm, *texts.pairs(pairs))[0].cpu() for loss, esm in esms.items()}
     terms_NP = pad_sequence(term_counts(texts, pairs), batch_first=True)
     weights = inverse_window_frequencies(texts, pairs)
     return {

@@ -47,10 +47,17 @@ def side_by_side(calls: Mapping[str, Callable[[], object]], repeats: int) -> dic
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeats):
         for name, call in calls.items():
-            started = time.perf_counter()
+            started = _clock()
             call()
-            seconds[name].append(time.perf_counter() - started)
+            seconds[name].append(_clock() - started)
     return {name: median(each) for name, each in seconds.items()}
+
+
+def _clock() -> float:
+    """Seconds, once an accelerator has done what it was given: its calls return before their work is done."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def timed(

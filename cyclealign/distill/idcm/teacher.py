@@ -27,7 +27,8 @@ class TopWindows(nn.Module):
         """Scores and mask of the windows, both (N, P), to document scores (N,)."""
         top = min(len(self.weights_L), scores_NP.shape[1])
         best_NL, places_NL = scores_NP.masked_fill(~mask_NP, -torch.inf).topk(top, dim=1)
-        return best_NL.masked_fill(~mask_NP.gather(1, places_NL), 0.0) @ self.weights_L[:top]
+        weights_L = self.weights_L[:top].to(scores_NP.device)  # evaluation has the scores on the CPU
+        return best_NL.masked_fill(~mask_NP.gather(1, places_NL), 0.0) @ weights_L
 
 
 class ETM(nn.Module):
@@ -79,9 +80,10 @@ class ETM(nn.Module):
         return mean_state(hidden_RWH, mask_RW) if pooling == "mean" else hidden_RWH[:, 0]
 
     def window_scores(self, queries: Sequence[Tensor], windows: Sequence[Windows], rows_at_once: int = 64) -> Tensor:
-        """Scores of all given windows of all pairs, one after another, shape (R,).
+        """Scores of all given windows of all pairs, one after another, shape (R,), on this module's device.
 
         Rows of several documents go through the encoder together, at most ``rows_at_once`` of them.
         """
-        batches = zip(*(each.split(rows_at_once) for each in packed_rows(queries, windows)), strict=True)
+        here = self.head.weight.device
+        batches = zip(*(each.to(here).split(rows_at_once) for each in packed_rows(queries, windows)), strict=True)
         return torch.cat([self(*batch) for batch in batches])

@@ -87,6 +87,7 @@ def padded(queries: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def by_document(flat_R: Tensor, counts: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Scores of packed rows as one row a document: scores (N, P) with 0 as padding, mask (N, P)."""
+    """Scores of packed rows as one row a document: scores (N, P) with 0 as padding, mask (N, P), on their device."""
     scores_NP = torch.nn.utils.rnn.pad_sequence(list(flat_R.split(list(counts))), batch_first=True)
-    return scores_NP, torch.arange(scores_NP.shape[1]) < torch.tensor([[count] for count in counts])
+    mask_NP = torch.arange(scores_NP.shape[1]) < torch.tensor([[count] for count in counts])
+    return scores_NP, mask_NP.to(scores_NP.device)

@@ -17,6 +17,7 @@ from transformers import PrinterCallback, TrainerCallback
 from transformers import logging as transformers_logging
 from transformers.trainer_utils import get_last_checkpoint
 
+from cyclealign.distill.fitting import checked
 from cyclealign.distill.leaf.config import TrainingSettings
 
 # Progress is told by lines of ours; bars of its own would tear the terminal's.
@@ -55,7 +56,14 @@ class Schedule:
 
 
 class Trainer(SentenceTransformerTrainer):
-    """The library's trainer without the model card, for which it would ask the hub about the base model."""
+    """The library's trainer, which ends at a loss that is no number, and without the model card, for which it would ask
+    the hub about the base model.
+    """
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        found = super().compute_loss(*args, **kwargs)
+        checked(found[0] if isinstance(found, tuple) else found, self.state.global_step + 1)
+        return found
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         pass
@@ -80,7 +88,11 @@ def train(
     folder: Path,
     progress: Progress,
 ) -> float:
-    """Train in place; return the mean loss. Goes on from the last checkpoint in ``folder``, one an epoch."""
+    """Train in place; return the mean loss. Goes on from the last checkpoint in ``folder``, one an epoch.
+
+    Raises:
+        DistillError: the loss became infinite or no number.
+    """
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=schedule.batch,

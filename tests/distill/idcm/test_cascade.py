@@ -1,5 +1,6 @@
 """The cascade: what it computes, what goes through ETM, and that evaluation from stored window scores is the same."""
 
+import copy
 import math
 
 import pytest
@@ -7,9 +8,12 @@ import torch
 from torch import tensor
 
 from cyclealign.distill.idcm import evaluate, fitting, models
+from cyclealign.distill.idcm.config import ESMSettings, ETMSettings, StageSettings
 from cyclealign.distill.idcm.predict import Cascade, esm_scores, etm_scores
 from cyclealign.distill.idcm.student import CENTRES, ESM, kernel_sums
 from cyclealign.distill.idcm.teacher import TopWindows
+from cyclealign.errors import DistillError
+from tests.distill.elsewhere import ELSEWHERE, Accelerator, MixedDevices
 
 
 def scored(small):
@@ -104,6 +108,42 @@ def test_esm_scores_by_the_formula(small):
     assert alone[0][0].item() == pytest.approx(by_hand, abs=1e-3)
 
 
+def test_batches_follow_the_modules_to_their_device(small):
+    """Prevents a tensor of a batch that stays on the CPU, in scores, in the cascade's last step and in a lesson."""
+    etm = copy.deepcopy(small.etm).to(ELSEWHERE)
+    esm = models.fresh_esm(etm, True, 0)
+    with Accelerator():
+        for scores, mask in (etm_scores(etm, *small.given), esm_scores(esm, *small.given)):
+            assert (scores.device, mask.device) == (ELSEWHERE, ELSEWHERE)
+        assert etm.aggregate(*etm_scores(etm, *small.given)).device == ELSEWHERE
+        wanted = [(pair, torch.zeros(len(each))) for pair, each in zip(small.pairs, small.given[1], strict=True)]
+        stage = ESMSettings(training=StageSettings(steps=1, batch=2))
+        fitting.fit_selection(esm, small.texts, wanted, stage, "cross_entropy", 0, lambda done, of: None)
+        with pytest.raises(MixedDevices):
+            esm.head(torch.zeros(1, len(CENTRES)))
+
+
+def test_modules_are_made_and_loaded_on_the_accelerator(small, tmp_path, monkeypatch):
+    """Prevents an accelerator that stands by while the CPU scores windows."""
+    models.save_etm(tmp_path, small.etm, small.tokenizer)
+    monkeypatch.setattr(models, "device", lambda: "meta")
+    fresh, _ = models.fresh_etm(ETMSettings(), str(tmp_path), 0)
+    for etm in (fresh, models.load_etm(tmp_path)[0]):
+        modules = etm, models.fresh_esm(etm, False, 0)
+        assert {weights.device for module in modules for weights in module.parameters()} == {ELSEWHERE}
+
+
+def test_a_loss_that_is_no_number_ends_the_training(small):
+    """Prevents a module of NaN that is trained to the end, and kept."""
+    taught = [
+        (pair, torch.full((len(each),), torch.nan)) for pair, each in zip(small.pairs, small.given[1], strict=True)
+    ]
+    stage = ESMSettings(training=StageSettings(steps=3, batch=2))
+    esm = models.fresh_esm(small.etm, False, 0)
+    with pytest.raises(DistillError, match="at step 1"):
+        fitting.fit_selection(esm, small.texts, taught, stage, "mse", 0, lambda done, of: None)
+
+
 def test_esm_does_not_move_the_etm(small):
     """Prevents stage 3 from changing the frozen teacher through the shared embedding layer."""
     scores, mask = esm_scores(small.esm, *small.given)
@@ -140,8 +180,6 @@ def test_pooling_is_kept_and_leaves_out_padding(small, tmp_path, monkeypatch, po
 
 def test_stages_lower_their_losses(small):
     """Prevents a stage that trains nothing."""
-    from cyclealign.distill.idcm.config import ESMSettings, StageSettings
-
     stage = StageSettings(steps=25, batch=9, learning_rate=3e-3)
     stored = scored(small)
     lessons = [

@@ -120,6 +120,13 @@ def test_the_least_squares_start_finds_a_linear_teacher(backbone):
     assert after > 0.99 > before
 
 
+def test_a_loss_that_is_no_number_ends_the_training(backbone, labels, tmp_path):
+    """Prevents a student of NaN that is trained to the end, and kept."""
+    made = new(backbone)
+    with pytest.raises(DistillError, match="at step 1"):
+        student.fit(made, TEXTS, labels + np.nan, FAST, 0, tmp_path, lambda *_: None)
+
+
 def test_the_rate_falls_in_each_cycle_and_starts_again():
     """Prevents one long decay, or a rate that never reaches its end."""
     schedule = Schedule(batch=10, epochs_per_cycle=2, cycles=3, first_rate=1e-4, last_rate=1e-5, weight_decay=0.0)
