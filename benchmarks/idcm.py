@@ -61,7 +61,7 @@ documents = {{ steps = 16, batch = 2, learning_rate = 2e-5 }}
 top_learning_rate = 1e-2
 [esm]
 losses = ["ndcg2", "mse"]
-training = {{ steps = 60, batch = 4, learning_rate = 1e-3 }}
+training = {{ steps = 150, batch = 8, learning_rate = 1e-3 }}
 [evaluation]
 batches = [1]
 """
@@ -133,8 +133,8 @@ def passage_at(context: str, start: int, draw: random.Random) -> str:
     return " ".join(words[:PASSAGE_WORDS])
 
 
-def write_covid(folder: Path, questions: int = 200, seed: int = 0) -> None:
-    """COVID-QA in the format of BEIR: every other article's questions are for training, the others' for the test.
+def write_covid(folder: Path, tested: int = 160, seed: int = 0) -> None:
+    """COVID-QA in the format of BEIR: every other article's questions are for training, some of the others' for the test.
 
     A triple's negative passage comes from the same article or another one, half of the time each.
     """
@@ -149,7 +149,7 @@ def write_covid(folder: Path, questions: int = 200, seed: int = 0) -> None:
         negative = passage_at(other, draw.randrange(len(other)), draw)
         cells = (each.text, passage_at(context, each.start, draw), negative)
         lines["triples.tsv"].append("\t".join(" ".join(cell.split()) for cell in cells))
-    chosen = {name: draw.sample(part, min(questions, len(part))) for name, part in parts.items()}
+    chosen = {"train": parts["train"], "test": draw.sample(parts["test"], tested)}
     for name, part in chosen.items():
         lines[f"qrels/{name}.tsv"] = [f"{each.id}\td{each.article}\t1" for each in part]
     asked = [{"_id": each.id, "text": each.text} for part in chosen.values() for each in part]
