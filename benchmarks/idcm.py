@@ -134,7 +134,7 @@ def passage_at(context: str, start: int, draw: random.Random) -> str:
 
 
 def write_covid(folder: Path, tested: int = 160, seed: int = 0) -> None:
-    """COVID-QA in the format of BEIR: every other article's questions are for training, some of the others' for the test.
+    """COVID-QA in the format of BEIR: every other article's questions are for training, some of the rest for the test.
 
     A triple's negative passage comes from the same article or another one, half of the time each.
     """

@@ -5,11 +5,12 @@ from pathlib import Path
 from prefect import flow
 
 from cyclealign.config import load_settings
-from cyclealign.distill.cprd import data, evaluate, predict, reading, student, teacher, training
+from cyclealign.distill.cprd import data, evaluate, predict, student, teacher, training
 from cyclealign.distill.cprd.config import Config
 from cyclealign.distill.cprd.data import Pairs, Splits
 from cyclealign.distill.fitting import identity
 from cyclealign.distill.labels import Arrays, in_parts, labelled, labelled_in_parts
+from cyclealign.distill.tables import fingerprint
 from cyclealign.files import appearing_folder, hash_of_file
 from flows.distilling import Job, opened
 
@@ -51,7 +52,7 @@ def cprd(config: Config = FORM) -> int:
 
 def inputs_of(config: Config) -> dict[str, str]:
     """What the data and models that the config names are known by, so that others make another run."""
-    found = {} if config.data.source == "drawn" else {"data": reading.identity_of(config.data.source)}
+    found = {} if config.data.source == "drawn" else {"data": fingerprint(config.data.source)}
     if config.student.model != "tiny":
         found["student"] = identity(config.student.model)
     if config.teacher.model != "simulated":

@@ -15,7 +15,6 @@ from PIL import Image
 from cyclealign.distill.cprd.config import DataSettings
 from cyclealign.distill.tables import table
 from cyclealign.errors import DistillError
-from cyclealign.files import hash_of_file, hash_of_folder
 
 CAPTIONS = "captions.jsonl"
 
@@ -47,15 +46,6 @@ def read(settings: DataSettings) -> Source:
     if folder.is_dir():
         return Source(read_captions(folder), lambda file: scaled(folder / file, str(folder / file), settings.side))
     return from_table(settings)
-
-
-def identity_of(source: str) -> str:
-    """What a source is known by: the hash of its file or folder; of a data set on the hub its fingerprint, which
-    `datasets` makes of the commit and the split."""
-    path = Path(source)
-    if path.is_dir():
-        return hash_of_folder(path)
-    return hash_of_file(path) if path.is_file() else str(rows_of(source)._fingerprint)
 
 
 def rows_of(source: str) -> Any:

@@ -8,8 +8,9 @@ import torch
 from datasets import Dataset, Features, Image, List, Value
 from PIL import Image as Pictures
 
-from cyclealign.distill.cprd import data, reading, student, teacher, training
+from cyclealign.distill.cprd import data, student, teacher, training
 from cyclealign.distill.cprd.config import DataSettings, DistillationSettings, StudentSettings, TeacherSettings
+from cyclealign.distill.tables import fingerprint
 from cyclealign.errors import DistillError
 
 
@@ -125,6 +126,6 @@ def test_what_a_data_set_lacks_is_named(folder, tmp_path):
 
 def test_a_changed_image_is_another_source(folder):
     """Prevents a finished run from standing for images that were changed since."""
-    before = reading.identity_of(str(folder))
+    before = fingerprint(str(folder))
     picture(99).save(folder / "3.png")
-    assert reading.identity_of(str(folder)) != before
+    assert fingerprint(str(folder)) != before
