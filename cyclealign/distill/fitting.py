@@ -1,6 +1,7 @@
-"""What the training of every student shares: the device, what its models are known by, and a loss that is a number."""
+"""What all students share: the device, what models are known by, the layers that are kept, a loss that is a number."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,6 +9,8 @@ from transformers import AutoConfig
 
 from cyclealign.errors import DistillError
 from cyclealign.files import hash_of_folder
+
+LAYER_COUNTS = ("num_hidden_layers", "n_layers")  # of most encoders, of DistilBERT and its like
 
 
 def device() -> str:
@@ -27,6 +30,26 @@ def identity(model: str, revision: str | None = None) -> str:
     except (OSError, ValueError, ImportError):
         commit = None  # the loader of the model says what is wrong with its name
     return f"{model}@{commit or revision}"
+
+
+def keep_layers(config: Any, layers: int | None, model: str, setting: str) -> None:
+    """Set how many layers, the first ones, an encoder of this configuration is loaded with; None changes nothing.
+
+    Raises:
+        DistillError: it has fewer, or does not say how many; the message names the setting.
+    """
+    if layers is None:
+        return
+    name = next((name for name in LAYER_COUNTS if name in config.to_dict()), None)
+    if name is None:
+        raise DistillError(f"The encoder '{model}' does not say how many layers it has. Leave out {setting}.")
+    if getattr(config, name) < layers:
+        raise DistillError(
+            f"{setting} is {layers}; '{model}' has {getattr(config, name)} layers. Set it to that or less."
+        )
+    setattr(config, name, layers)
+    if getattr(config, "layer_types", None):  # the kind of each layer, where they differ
+        config.layer_types = config.layer_types[:layers]
 
 
 def checked(loss: Tensor, step: int) -> Tensor:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import MODEL_MAPPING, AutoConfig, AutoModel, AutoTokenizer
 
-from cyclealign.distill.fitting import device
+from cyclealign.distill.fitting import device, keep_layers
 from cyclealign.distill.idcm import tiny
 from cyclealign.distill.idcm.config import ETMSettings
 from cyclealign.distill.idcm.data import Collection
@@ -52,9 +52,7 @@ def fresh_etm(settings: ETMSettings, source: str, seed: int) -> tuple[ETM, Any]:
     """
     try:
         config = AutoConfig.from_pretrained(source, revision=settings.revision)
-        names = [name for name in ("num_hidden_layers", "n_layers") if name in config.to_dict()]
-        if settings.layers is not None:
-            _at_most(config, names, settings.layers, source)
+        keep_layers(config, settings.layers, source, "etm.layers")
         encoder = _encoder(source, config, settings.revision)
         encoder.config.etm_pooling = settings.pooling
         tokenizer = AutoTokenizer.from_pretrained(source, revision=settings.revision)
@@ -68,14 +66,6 @@ def fresh_etm(settings: ETMSettings, source: str, seed: int) -> tuple[ETM, Any]:
     return etm.to(device()), tokenizer
 
 
-def _at_most(config: Any, names: list[str], layers: int, source: str) -> None:
-    if not names or getattr(config, names[0]) < layers:
-        raise ValueError(
-            f"etm.layers = {layers} is more than the layers of {source}, or it does not say how many it has"
-        )
-    setattr(config, names[0], layers)
-
-
 def _encoder(source: str | Path, config: Any, revision: str | None = None) -> Any:
     """The encoder without the pooling layer that some kinds have: nothing reads it, and where the weights lack it, it
     would be drawn at random.
@@ -83,7 +73,7 @@ def _encoder(source: str | Path, config: Any, revision: str | None = None) -> An
     kind = MODEL_MAPPING.get(type(config), None)
     has_pooling = isinstance(kind, type) and "add_pooling_layer" in signature(kind).parameters
     bare = {"add_pooling_layer": False} if has_pooling else {}
-    return AutoModel.from_pretrained(source, config=config, revision=revision, **bare)
+    return AutoModel.from_pretrained(source, config=config, revision=revision, use_safetensors=True, **bare)
 
 
 def fresh_esm(etm: ETM, small: bool, seed: int) -> ESM:

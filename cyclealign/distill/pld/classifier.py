@@ -101,12 +101,13 @@ def loaded(name: str, texts: bool, revision: str | None = None, own: dict[str, A
             inputs than it knows, unseen.
     """
     given: dict[str, Any] = {"revision": revision} if revision else {}
+    weights = {**given, "use_safetensors": True, **(own or {})}
     if texts:
-        model: Any = AutoModelForSequenceClassification.from_pretrained(name, **given, **(own or {})).to(device())
+        model: Any = AutoModelForSequenceClassification.from_pretrained(name, **weights).to(device())
         tokenizer = AutoTokenizer.from_pretrained(name, **given)
         return Classifier(model, tokens(tokenizer, model.config), (tokenizer,))
     prepared = preparation(Path(name)) if Path(name).is_dir() else BY_OWN
-    model = AutoModelForImageClassification.from_pretrained(name, **given, **(own or {})).to(device())
+    model = AutoModelForImageClassification.from_pretrained(name, **weights).to(device())
     if prepared == BY_INK:
         return Classifier(model, pixel_values)
     processor: Any = AutoImageProcessor.from_pretrained(name, backend="pil", **given)

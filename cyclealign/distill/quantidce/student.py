@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel
 from transformers.utils import logging as transformers_logging
 
-from cyclealign.distill.fitting import device
+from cyclealign.distill.fitting import device, keep_layers
 from cyclealign.distill.pooling import matched_states, mean_state
 from cyclealign.distill.quantidce import world
 from cyclealign.distill.quantidce.config import EncoderSettings
@@ -22,7 +22,6 @@ from cyclealign.errors import DistillError
 
 transformers_logging.disable_progress_bar()
 
-LAYER_COUNTS = ("num_hidden_layers", "n_layers")  # of most encoders, of DistilBERT and its like
 HEAD, SETTINGS = "head.safetensors", "metric.json"
 # From fresh weights in a minute: one layer, larger first weights than BERT's own, no dropout.
 TINY = {
@@ -129,7 +128,7 @@ def fresh(settings: EncoderSettings, seed: int) -> Metric:
         )
         config = BertConfig(vocab_size=len(tokenizer), **{**TINY, **settings.sizes})
         config._attn_implementation = "eager"
-        keep_layers(config, settings.layers, settings.model)
+        keep_layers(config, settings.layers, settings.model, "encoder.layers")
         encoder: Any = BertModel(config)
     else:
         encoder, tokenizer = pretrained(settings.model, settings.layers)
@@ -145,7 +144,7 @@ def pretrained(model: str, layers: int | None = None) -> tuple[Any, Any]:
     """
     try:
         config = AutoConfig.from_pretrained(model)
-        keep_layers(config, layers, model)
+        keep_layers(config, layers, model, "encoder.layers")
         tokenizer = AutoTokenizer.from_pretrained(model, truncation_side="left")
         with quiet() if layers is not None else nullcontext():  # a report of what was left out, as it was asked to be
             encoder = AutoModel.from_pretrained(model, config=config, attn_implementation="eager", use_safetensors=True)
@@ -163,26 +162,6 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         transformers_logging.set_verbosity(before)
-
-
-def keep_layers(config: Any, layers: int | None, model: str) -> None:
-    """Set how many layers an encoder of this configuration has.
-
-    Raises:
-        DistillError: it has fewer, or does not say how many.
-    """
-    if layers is None:
-        return
-    name = next((name for name in LAYER_COUNTS if name in config.to_dict()), None)
-    if name is None:
-        raise DistillError(f"The encoder '{model}' does not say how many layers it has. Leave out encoder.layers.")
-    if getattr(config, name) < layers:
-        raise DistillError(
-            f"encoder.layers is {layers}; '{model}' has {getattr(config, name)} layers. Set it to that or less."
-        )
-    setattr(config, name, layers)
-    if getattr(config, "layer_types", None):  # the kind of each layer, where they differ
-        config.layer_types = config.layer_types[:layers]
 
 
 def need_positions(encoder: Any, settings: EncoderSettings) -> None:
