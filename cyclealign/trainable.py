@@ -63,7 +63,10 @@ def whole(job: TrainingJob) -> tuple[PreTrainedModel, Save]:
 
 @dataclass(frozen=True)
 class StoredForm:
-    """How whole weights are stored: as the parent's are, with its settings, whatever a trainer made of them."""
+    """How whole weights are stored: as the parent's were loaded, with its settings, whatever a trainer made of them.
+
+    They are loaded as they are stored, but on a machine without an accelerator in float32.
+    """
 
     job: TrainingJob
     config: PretrainedConfig
