@@ -28,6 +28,7 @@ PASSAGE_WORDS = 40
 KS = tuple(range(1, 9))
 BASELINES = {"first": "first", "tf": "term frequency", "tfidf": "tf-idf", "random": "random", "esm_mse": "ESM mse"}
 SHARE = "share of all windows' nDCG@10"
+RECALL = "recall of ETM's best windows"
 
 MADE = """
 [data]
@@ -104,11 +105,14 @@ def summary(measures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for k in KS:
         arm = f"ESM ndcg2, k = {k}"
         found[f"effectiveness_share_k{k}"] = value[arm, SHARE]
-        found[f"recall_of_best_k{k}"] = value[arm, "recall of ETM's best windows"]
+        found[f"recall_of_best_k{k}"] = value[arm, RECALL]
         lost = by_name[arm, "nDCG@10 - all windows"]
         found[f"ndcg_difference_k{k}"] = [lost["value"], lost["low"], lost["high"]]
         for short, name in BASELINES.items():
             found[f"effectiveness_share_{short}_k{k}"] = value[f"{name}, k = {k}", SHARE]
+            found[f"recall_of_best_{short}_k{k}"] = value[f"{name}, k = {k}", RECALL]
+            above = by_name[f"{name}, k = {k}", "ESM ndcg2 above it, nDCG@10"]
+            found[f"ndcg_above_{short}_k{k}"] = [above["value"], above["low"], above["high"]]
         for count, suffix in ((1, ""), (32, "_batch32")):
             if (arm, f"times faster, {count} at once") in value:
                 found[f"speedup_k{k}{suffix}"] = value[arm, f"times faster, {count} at once"]

@@ -94,15 +94,32 @@ def share_of_all(values: NDArray[np.float64], every: NDArray[np.float64]) -> flo
 
 
 def measures(scored: Scored, aggregate: TopWindows, ks: Iterable[int]) -> list[Measure]:
-    """All windows, then every selection at every k: metrics, difference from all windows, share of them, recall."""
+    """All windows, then every selection at every k: metrics, difference from all windows, share of them, recall, and
+    how far the first selection, the cascade's own, is above each other one.
+    """
     every = values_by_query(scored, aggregate, scored.mask_NP)
     found = [_mean(ALL, name, values) for name, values in every.items()]
     for k in ks:
+        values = {name: of_selection(scored, aggregate, name, k) for name in scored.selections}
         for name in scored.selections:
-            arm = f"{name}, k = {k}"
-            found += _compared(arm, of_selection(scored, aggregate, name, k), every)
-            found.append(_mean(arm, "recall of ETM's best windows", recall_of_best(scored, name, k)))
+            found += _compared(f"{name}, k = {k}", values[name], every)
+            found.append(_mean(f"{name}, k = {k}", "recall of ETM's best windows", recall_of_best(scored, name, k)))
+        found += _above(values, k)
     return found
+
+
+def _above(values: Mapping[str, Values], k: int) -> list[Measure]:
+    (first, own), *others = values.items()
+    name = next(iter(METRICS))
+    return [
+        Measure(
+            f"{other}, k = {k}",
+            f"{first} above it, {name}",
+            *paired_difference(own[name], each[name]),
+            items=len(own[name]),
+        )
+        for other, each in others
+    ]
 
 
 def _compared(arm: str, values: Values, every: Values) -> list[Measure]:

@@ -1,5 +1,6 @@
 """Effectiveness and speed figures: worked out by hand on two queries, and clocks that count what they say."""
 
+import dataclasses
 import math
 
 import pytest
@@ -30,9 +31,15 @@ def test_k_windows_change_the_ranking_as_they_should():
     one = evaluate.of_selection(scored, aggregate, "first", 1)
     assert one["MRR@10"].tolist() == [0.5, 0.5]
     assert evaluate.recall_of_best(scored, "first", 1).tolist() == [0, 1, 1, 0]
+    second = torch.tensor([[0.0, 1.0]]).expand(4, 2)
+    scored = dataclasses.replace(scored, selections={"second": second, **scored.selections})
     found = {(each.arm, each.name): each.value for each in evaluate.measures(scored, aggregate, (1, 2))}
     assert found["first, k = 1", "share of all windows' nDCG@10"] == pytest.approx(0.6309, abs=1e-4)
     assert found["first, k = 2", "share of all windows' nDCG@10"] == 1
+    assert found["first, k = 2", "second above it, nDCG@10"] == 0
+    gain = found["second, k = 1", "nDCG@10"] - found["first, k = 1", "nDCG@10"]
+    assert found["first, k = 1", "second above it, nDCG@10"] == pytest.approx(gain)
+    assert gain != 0
 
 
 def test_what_the_candidates_lack_is_lost_and_grades_count():
