@@ -16,7 +16,7 @@ from cyclealign.distill.idcm.selections import name_of, selections
 from cyclealign.distill.idcm.student import ESM
 from cyclealign.distill.idcm.teacher import ETM
 from cyclealign.distill.idcm.texts import Pair, Texts, all_pairs, training_pairs
-from cyclealign.files import appearing_folder, hash_of_file, hash_of_folder
+from cyclealign.files import appearing_folder, hash_of_folder
 from flows.distilling import Job, opened
 
 # The form in the UI is filled from this instance: the demo's settings, which work at once on any machine.
@@ -69,11 +69,11 @@ def idcm(config: Config = FORM) -> int:
 
 
 def inputs_of(config: Config) -> dict[str, str]:
-    """The hashes of the files that the config names, and of the encoder; a missing file is found by its reader."""
-    files = {str(path): hash_of_file(path) for path in reading.named_files(config.data)}
+    """What data and encoder that the config names are known by; what is missing is found by its reader."""
+    data = reading.hashes(config.data)
     if config.etm.model == models.TINY:
-        return files
-    return {**files, "etm": identity(config.etm.model, config.etm.revision)}
+        return data
+    return {**data, "etm": identity(config.etm.model, config.etm.revision)}
 
 
 def fitted_etm(job: Job, config: Config, collection: Collection, start: str | Path, stage: str) -> Path:

@@ -7,6 +7,7 @@ from typing import Any
 from prefect import flow
 
 from cyclealign.config import load_settings
+from cyclealign.distill.fitting import identity
 from cyclealign.distill.leaf import data, demo, evaluate, student
 from cyclealign.distill.leaf.compression import is_unit, principal_axes, random_rotation
 from cyclealign.distill.leaf.config import Config
@@ -31,7 +32,7 @@ def leaf(config: Config = FORM) -> int:
     Returns:
         The id of the run in the history.
     """
-    with opened("leaf", config, data.hashes_of_files(config)) as job:
+    with opened("leaf", config, inputs_of(config)) as job:
         if job.finished:
             return job.id
         material = job.step("read", read, config)
@@ -55,6 +56,13 @@ def leaf(config: Config = FORM) -> int:
         found = job.step("examine", evaluate.search, arms, controls, material.task.relevant, config.evaluation)
         measures = evaluate.retrieval_measures(found) + evaluate.comparisons(found) + evaluate.closeness(arms)
         return job.report(measures, evaluate.curves(found, labels.queries.shape[1]))
+
+
+def inputs_of(config: Config) -> dict[str, str]:
+    """What data and models that the config names are known by; the demo's are known by its seed."""
+    models = {config.student.backbone: None, config.teacher.model: config.teacher.revision}
+    named = {each: identity(each, revision) for each, revision in models.items() if each and each != "demo"}
+    return named if config.data.examination == "demo" else named | data.hashes(config)
 
 
 def read(config: Config) -> data.Material:

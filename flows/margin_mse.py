@@ -35,7 +35,7 @@ def margin_mse(config: Config = FORM) -> int:
     Returns:
         The id of the run in the history.
     """
-    with opened("margin_mse", config, teacher.named_files(config)) as job:
+    with opened("margin_mse", config, teacher.inputs_of(config)) as job:
         if job.finished:
             return job.id
         collection = job.step("data", data.load_collection, config)

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cyclealign.distill.tables import table
+from cyclealign.distill.tables import fingerprint, table
 from cyclealign.errors import DistillError
+from cyclealign.files import hash_of_file
 
 Qrels = Mapping[str, Mapping[str, int]]
 Run = dict[str, dict[str, float]]
@@ -59,9 +60,22 @@ def read_retrieval(source: str, splits: Sequence[str]) -> Retrieval:
     return read
 
 
-def files_of(source: str, splits: Sequence[str]) -> list[Path]:
-    """The files of a collection in a folder, as far as they are there."""
-    folder = Path(source)
+def hashes_of(source: str, splits: Sequence[str]) -> dict[str, str]:
+    """What a collection is known by: the hashes of its files, or the fingerprints of its tables on the hub.
+
+    What is not there has none; `read_retrieval` says so.
+    """
+    if Path(source).is_dir():
+        return {str(path): hash_of_file(path) for path in _files_of(Path(source), splits)}
+    try:
+        found = {f"{source}/{name}": fingerprint(source, name, name) for name in ("corpus", "queries")}
+        judged = {f"{source}/qrels/{split}": str(_judgements_on_hub(source, split)._fingerprint) for split in splits}
+    except DistillError:
+        return {}
+    return found | judged
+
+
+def _files_of(folder: Path, splits: Sequence[str]) -> list[Path]:
     names = ["corpus.jsonl", "queries.jsonl", *(f"qrels/{split}{end}" for split in splits for end in (".tsv", ".txt"))]
     paths = [folder / f"{name}{end}" for name in names for end in ("", ".gz")]
     return [path for path in paths if path.is_file()]
@@ -177,12 +191,15 @@ def _rows_on_hub(source: str, name: str, split: str) -> Iterator[tuple[str, Mapp
         yield f"{source}, {name}, row {number}", row
 
 
-def _judged_on_hub(source: str, split: str) -> Iterator[tuple[str, str, str, str]]:
+def _judgements_on_hub(source: str, split: str) -> Any:
     try:
-        rows = table(f"{source}-qrels", None, split)
+        return table(f"{source}-qrels", None, split)
     except DistillError:
-        rows = table(source, "default", split)
-    for number, row in enumerate(rows, 1):
+        return table(source, "default", split)
+
+
+def _judged_on_hub(source: str, split: str) -> Iterator[tuple[str, str, str, str]]:
+    for number, row in enumerate(_judgements_on_hub(source, split), 1):
         where = f"{source}, judgements, row {number}"
         try:
             yield where, str(row["query-id"]), str(row["corpus-id"]), str(row["score"])

@@ -34,7 +34,7 @@ def table(address: str, config: str | None = None, split: str | None = None) -> 
         ) from error
 
 
-def fingerprint(address: str) -> str:
+def fingerprint(address: str, config: str | None = None, split: str | None = None) -> str:
     """What rows are known by: the hash of a file or folder here, or of a data set's name, version and split.
 
     On the hub that is the newest version; without a network, the one that was fetched last. `table` reads the same one.
@@ -45,4 +45,4 @@ def fingerprint(address: str) -> str:
     path = Path(address)
     if path.is_dir():
         return hash_of_folder(path)
-    return hash_of_file(path) if path.is_file() else str(table(address)._fingerprint)
+    return hash_of_file(path) if path.is_file() else str(table(address, config, split)._fingerprint)

@@ -2,10 +2,11 @@
 
 import gzip
 import json
+from pathlib import Path
 
 import pytest
 
-from cyclealign.distill.retrieval import files_of, read_retrieval, read_run
+from cyclealign.distill.retrieval import hashes_of, read_retrieval, read_run
 from cyclealign.errors import DistillError
 
 
@@ -27,7 +28,47 @@ def test_beirs_folder_keeps_ids_grades_and_titles(folder):
     assert found.documents == {"007": "Moon is far", "9": "sun"}
     assert found.qrels["test"] == {"b": {"9": 2}, "a": {"007": 1, "9": 0}}
     assert found.asked("test") == {"a": "moon?", "b": "sun?"}
-    assert {each.name for each in files_of(str(folder), ["test"])} == {"corpus.jsonl.gz", "queries.jsonl", "test.tsv"}
+    names = {Path(each).name for each in hashes_of(str(folder), ["test"])}
+    assert names == {"corpus.jsonl.gz", "queries.jsonl", "test.tsv"}
+
+
+class Hub:
+    """In the place of `datasets.load_dataset`: tables by name and configuration, as BEIR or MTEB has them."""
+
+    def __init__(self, tables):
+        self.tables = tables
+
+    def __call__(self, name, config=None, split="train"):
+        from datasets import Dataset
+
+        return Dataset.from_list(self.tables[name, config, split])
+
+
+@pytest.mark.parametrize("judged", [("org/moons-qrels", None, "test"), ("org/moons", "default", "test")])
+def test_a_collection_on_the_hub_is_known_by_what_its_tables_hold(monkeypatch, judged):
+    """Prevents a run on a data set that its owners changed since from being found finished."""
+    tables = {
+        ("org/moons", "corpus", "corpus"): [{"_id": "7", "title": "Moon", "text": "is far"}],
+        ("org/moons", "queries", "queries"): [{"_id": "a", "text": "moon?"}],
+        judged: [{"query-id": "a", "corpus-id": "7", "score": 2}],
+    }
+    monkeypatch.setattr("datasets.load_dataset", Hub(tables))
+    found = read_retrieval("org/moons", ["test"])
+    assert (found.documents, found.qrels) == ({"7": "Moon is far"}, {"test": {"a": {"7": 2}}})
+    before = hashes_of("org/moons", ["test"])
+    assert len(before) == 3
+    assert before == hashes_of("org/moons", ["test"])
+    tables[judged][0]["score"] = 1
+    after = hashes_of("org/moons", ["test"])
+    assert [name for name in before if after[name] != before[name]] == ["org/moons/qrels/test"]
+
+
+def test_a_collection_that_is_not_there_is_left_to_its_reader(monkeypatch):
+    """Prevents a run whose data cannot be fetched from leaving no trace in the history."""
+    monkeypatch.setattr("datasets.load_dataset", Hub({}))
+    assert hashes_of("org/moons", ["test"]) == {}
+    with pytest.raises(DistillError, match="org/moons"):
+        read_retrieval("org/moons", ["test"])
 
 
 def test_trecs_judgements_are_read_too(folder):

@@ -7,8 +7,9 @@ from cyclealign.distill.bm25 import bm25, candidate_ids
 from cyclealign.distill.idcm import world
 from cyclealign.distill.idcm.config import MADE, DataSettings
 from cyclealign.distill.idcm.data import Collection, Judged, Triple
-from cyclealign.distill.retrieval import Retrieval, Run, files_of, read_lines, read_retrieval, read_run
+from cyclealign.distill.retrieval import Retrieval, Run, hashes_of, read_lines, read_retrieval, read_run
 from cyclealign.errors import DistillError
+from cyclealign.files import hash_of_file
 
 
 def load(settings: DataSettings, seed: int) -> Collection:
@@ -41,13 +42,13 @@ def load(settings: DataSettings, seed: int) -> Collection:
     return Collection(read.queries, read.documents, passages, learnt, kept[test])
 
 
-def named_files(settings: DataSettings) -> list[Path]:
-    """The files that the settings name and that are there; none for the made-up world."""
+def hashes(settings: DataSettings) -> dict[str, str]:
+    """What the data that the settings name are known by, as far as they are there; the made-up world is by its seed."""
     if settings.source == MADE:
-        return []
+        return {}
     more = [Path(each) for each in (settings.run, settings.triples) if each is not None]
-    collection = files_of(settings.source, (settings.train_split, settings.test_split))
-    return [*collection, *(path for path in more if path.is_file())]
+    collection = hashes_of(settings.source, (settings.train_split, settings.test_split))
+    return {**collection, **{str(path): hash_of_file(path) for path in more if path.is_file()}}
 
 
 def _candidates(read: Retrieval, settings: DataSettings) -> Run:

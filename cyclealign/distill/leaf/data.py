@@ -1,15 +1,15 @@
 """Texts to learn from, and a retrieval task to be examined on: from files, or from the Hugging Face hub."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cyclealign.distill.leaf.config import Config, DataSettings
-from cyclealign.distill.retrieval import read_retrieval
-from cyclealign.distill.tables import table
+from cyclealign.distill.retrieval import hashes_of, read_retrieval
+from cyclealign.distill.tables import fingerprint, table
 from cyclealign.errors import DistillError
-from cyclealign.files import hash_of_file, hash_of_folder
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,12 @@ def read_task(address: str, split: str) -> Task:
     )
 
 
-def hashes_of_files(config: Config) -> dict[str, str]:
-    """The content hash of every file and folder here that the settings name: another content is another run."""
-    named = [*config.data.queries, *config.data.documents, config.data.examination, config.teacher.model]
-    named += [config.teacher.vectors or "", config.student.backbone]
-    paths = {name: Path(name.partition("#")[0]) for name in named if name and name != "demo"}
-    files = {name: hash_of_file(path) for name, path in paths.items() if path.is_file()}
-    return {**files, **{name: hash_of_folder(path) for name, path in paths.items() if path.is_dir()}}
+def hashes(config: Config) -> dict[str, str]:
+    """What texts, task and vectors that the settings name are known by, as far as they are there."""
+    found: dict[str, str] = {}
+    for source in (*config.data.queries, *config.data.documents):
+        with suppress(DistillError):  # `texts` says what is wrong with it
+            found[source] = fingerprint(source.partition("#")[0])
+    if config.teacher.vectors and Path(config.teacher.vectors).exists():
+        found[config.teacher.vectors] = fingerprint(config.teacher.vectors)
+    return found | hashes_of(config.data.examination, (config.data.split,))

@@ -15,7 +15,7 @@ from cyclealign.distill.margin_mse.config import DEMO, Config
 from cyclealign.distill.margin_mse.data import Collection, Triple
 from cyclealign.distill.margin_mse.fit import Lesson, Tell
 from cyclealign.distill.margin_mse.students.cat import cross_encoder, ready_cross_encoder
-from cyclealign.distill.retrieval import Run, files_of
+from cyclealign.distill.retrieval import Run, hashes_of
 from cyclealign.errors import DistillError
 from cyclealign.files import hash_of_file
 
@@ -174,12 +174,13 @@ def unlabelled(triples: Sequence[Triple]) -> Lesson:
     return Lesson(triples, np.zeros((len(triples), 2)))
 
 
-def named_files(config: Config) -> dict[str, str]:
-    """Hashes of the files and folders that the settings name, commits of the models: other content is another run."""
+def inputs_of(config: Config) -> dict[str, str]:
+    """What data and models that the settings name are known by: others are another run."""
     names = [config.teacher.scores, config.student.embeddings]
-    paths = [*files_of(config.data.source, config.data.splits), *(Path(each) for each in names if each)]
+    paths = [Path(each) for each in names if each]
     models = [*config.teacher.models, *([config.student.model] if config.student.kind != "tk" else [])]
     return {
+        **(hashes_of(config.data.source, config.data.splits) if config.data.source != DEMO else {}),
         **{str(path): hash_of_file(path) for path in paths if path.exists()},
         **{each: identity(each) for each in models if each != DEMO},
     }

@@ -110,12 +110,12 @@ def test_labels_are_kept_under_the_content_of_their_models(collection, student_s
         student=student_settings("cat"),
         teacher={"kind": "cross_encoders", "models": (str(folder),)},
     )
-    made_of, files = teacher.made_of(config, collection, [str(folder)]), teacher.named_files(config)
+    made_of, files = teacher.made_of(config, collection, [str(folder)]), teacher.inputs_of(config)
     assert made_of["models"] == [identity(str(folder))] == [files[str(folder)]]
     save_student(build_student(student_settings("cat"), [], 2), tmp_path / "other")
     (tmp_path / "other" / "model.safetensors").replace(folder / "model.safetensors")
     assert teacher.made_of(config, collection, [str(folder)])["models"] != made_of["models"]
-    assert teacher.named_files(config) != files
+    assert teacher.inputs_of(config) != files
     assert teacher.made_of(config, collection, ["nobody/has-this"])["models"] == ["nobody/has-this@None"]
 
 
