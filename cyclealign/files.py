@@ -1,12 +1,16 @@
 """Files and folders that appear whole or not at all, and their hashes."""
 
+import glob
 import hashlib
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
 
 HOME_VARIABLE = "CYCLEALIGN_HOME"
 
@@ -38,10 +42,16 @@ def hash_of_files(folder: Path, chosen: Iterable[Path]) -> str:
 def appearing_folder(final: Path) -> Iterator[Path]:
     """Yield a temporary folder beside ``final`` that takes its name when the block ends without an error.
 
-    A folder of that name that is already there (left by a run that was killed before its row was written) is replaced.
+    A folder of that name that is already there (left by a run that was killed before its row was written) is replaced;
+    temporary ones that killed processes of this machine left are removed.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
+    mine = f".{final.name}-{socket.gethostname()}-"
+    for left in final.parent.glob(f"{glob.escape(mine)}*"):
+        maker = left.name.removeprefix(mine).partition("-")[0]
+        if maker.isdigit() and not psutil.pid_exists(int(maker)):
+            shutil.rmtree(left, ignore_errors=True)
+    made = Path(tempfile.mkdtemp(prefix=f"{mine}{os.getpid()}-", dir=final.parent))
     try:
         yield made
         shutil.rmtree(final, ignore_errors=True)
