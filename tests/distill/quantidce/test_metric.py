@@ -110,12 +110,14 @@ def test_a_folder_without_a_metric_is_named(tmp_path):
         student.load(tmp_path)
 
 
-@pytest.mark.parametrize("pooling", ["mean", "match"])
-def test_a_mean_leaves_out_what_only_fills_up(dialogues, pooling):
-    """Prevents a score that depends on the length of the other dialogues in the batch."""
+@pytest.mark.parametrize("pooling", ["first", "mean", "match"])
+def test_a_dialogue_scores_the_same_alone_and_among_others(dialogues, pooling):
+    """Prevents a score that depends on the length of the other dialogues in the batch, and one given to another."""
     made = student.fresh(TINY.model_copy(update={"pooling": pooling}), seed=0).eval()
     short, long = dialogues.scored[0], Scored(("the soup ?",) * 9, "the soup can wait " * 9)
-    assert np.allclose(predict.scores(made, [short, long])[0], predict.scores(made, [short])[0], atol=1e-6)
+    alone = [predict.scores(made, [each])[0] for each in (long, short)]
+    assert not np.isclose(*alone, atol=1e-3)
+    assert np.allclose(predict.scores(made, [long, short] * 20), alone * 20, atol=1e-6)
 
 
 def test_the_two_texts_are_told_apart_without_their_special_tokens():
