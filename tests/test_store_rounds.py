@@ -35,6 +35,25 @@ def at_once(work: Callable[[int], object], count: int) -> list[object]:
     return results
 
 
+def open_with(store: Store, method: str) -> Round:
+    store.add_prompts("set", [(prompt(0), "train")], "test")
+    given = plan(drawn=[prompt(0)])
+    given.settings["training"] = {"method": method}
+    return store.open_round(given, "me", 600)
+
+
+def test_the_method_is_that_of_rounds_that_count(store: Store) -> None:
+    """Prevents adapters on whole weights, and an experiment that is bound to the method of a round that was refused."""
+    assert store.method_of("trial") is None
+    refused = open_with(store, "full")
+    assert store.method_of("trial") == "full"
+    store.close_round(refused.id, "me", "rolled_back", "the judge was not to be trusted")
+    assert store.method_of("trial") is None
+    for method in ("lora", "full"):
+        store.close_round(open_with(store, method).id, "me", "accepted", "better")
+        assert store.method_of("trial") == "lora"
+
+
 def test_plan_comes_back_exactly(store: Store) -> None:
     """A resumed round that saw other prompts, seeds or demonstrations would be another round under the same number."""
     static = Demonstration.of("asked", ("better", "worse"), "static")

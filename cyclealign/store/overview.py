@@ -2,7 +2,7 @@
 
 from typing import Any, TypeVar
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from cyclealign import tables
@@ -44,16 +44,20 @@ class OverviewMemory(Database):
     def base_model_of(self, experiment: str) -> str | None:
         """The base model that the experiment's first round was opened with."""
         with self.reading() as session:
-            return session.scalar(_of_first_round(experiment, tables.Round.base_model))
+            return session.scalar(_of_rounds(experiment, tables.Round.base_model))
 
     def method_of(self, experiment: str) -> str | None:
-        """How the experiment's first round was to train: ``lora``, also from before there was a choice, or ``full``."""
+        """How the experiment trains: ``lora``, also from before there was a choice, or ``full``; None while no round
+        was accepted or is under way.
+        """
+        counts = or_(tables.Round.verdict.is_(None), tables.Round.verdict == "accepted")
         with self.reading() as session:
-            settings = session.scalar(_of_first_round(experiment, tables.Round.settings))
+            settings = session.scalar(_of_rounds(experiment, tables.Round.settings).where(counts))
         return None if settings is None else str(settings.get("training", {}).get("method", "lora"))
 
 
-def _of_first_round(experiment: str, column: InstrumentedAttribute[Value]) -> Select[tuple[Value]]:
+def _of_rounds(experiment: str, column: InstrumentedAttribute[Value]) -> Select[tuple[Value]]:
+    """A column of the first round of an experiment that fits further conditions."""
     return (
         select(column)
         .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
