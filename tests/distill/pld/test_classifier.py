@@ -198,3 +198,12 @@ def test_a_loss_that_is_not_finite_stops_with_the_setting_to_change():
     logits = np.full((6, 3), np.nan, dtype=np.float32)
     with pytest.raises(DistillError, match=r"'kd' with .* Lower the learning rate"):
         student.fit(made, splits(), logits, "kd", settings, {}, seed=0)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_logits_that_are_no_numbers_are_refused(wrong):
+    """Prevents a student whose last step broke it from being right about everything."""
+    made = classifier.made(ModelSettings(sizes=FAMILIES["resnet"]), CLASSES, False, 1, 0)
+    torch.nn.init.constant_(made.model.classifier[-1].bias, wrong)
+    with pytest.raises(DistillError, match=r"logits of 6 of 6 items are no finite numbers\. Lower the learning rate"):
+        predict.logits(made, splits().test)
