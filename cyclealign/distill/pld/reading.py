@@ -1,5 +1,6 @@
 """Labelled images and texts from folders, .zip, .npz and .jsonl files, and Hugging Face data sets."""
 
+import hashlib
 import io
 import json
 import zipfile
@@ -36,14 +37,14 @@ def read(settings: DataSettings) -> Labelled:
 
 
 def images(settings: DataSettings) -> Labelled:
-    """Images of all paths. One that several paths hold under the same class and file name counts once."""
+    """Images of all paths. Files of a class with the same bytes are one item, so that no two splits share it."""
     found: dict[tuple[str, str], NDArray[np.uint8]] = {}
     for path in map(Path, settings.paths):
         if path.suffix == ".npz":
             found.update(in_arrays(path, settings))
             continue
         for name, content in files_of(path):
-            key = (name.rpartition("/")[0], name.rpartition("/")[2])
+            key = (name.rpartition("/")[0], hashlib.sha256(content).hexdigest())
             if not key[0]:
                 raise DistillError(f"{path}: {name} lies in no folder of a class. Expected <class>/<image>.")
             if key not in found:

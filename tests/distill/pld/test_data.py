@@ -65,6 +65,18 @@ def test_a_zip_file_reads_as_its_folder_and_doubles_count_once(folder, tmp_path)
     assert np.array_equal(packed.train.inputs, plain.train.inputs)
 
 
+def test_other_images_of_the_same_name_are_other_items(folder, tmp_path):
+    """Prevents folders that number their images alike from losing all but the first one's."""
+    for path in sorted(folder.rglob("*.png")):
+        other = tmp_path / "more" / path.relative_to(folder)
+        other.parent.mkdir(parents=True, exist_ok=True)
+        other.write_bytes(picture(100 + int(path.stem)))
+    (folder / "a" / "renamed.png").write_bytes(picture(10))
+    splits = data.load(settings(folder, tmp_path / "more"), seed=0)
+    found = [grey for each in splits.named().values() for grey in each.inputs[:, 4, 4, 0].tolist()]
+    assert sorted(found) == [*range(10, 18), *range(100, 108)]
+
+
 def test_arrays_and_inverted_ink(tmp_path):
     x = np.stack([np.full((9, 9), grey, dtype=np.uint8) for grey in range(8)])
     np.savez(tmp_path / "some.npz", x=x, y=np.arange(8) % 2)
