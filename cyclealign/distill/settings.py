@@ -1,8 +1,9 @@
 """What the settings of every distillation job share. Loads no heavy library."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from cyclealign.config import Section
 
@@ -10,10 +11,22 @@ from cyclealign.config import Section
 PairPooling = Literal["first", "mean", "match"]
 
 
+def _each_once(values: tuple[int, ...]) -> tuple[int, ...]:
+    """Two arms or measures of one name would meet at the very end of a run."""
+    if len(set(values)) < len(values):
+        raise PydanticCustomError("repeated", "Input should name nothing twice")
+    return values
+
+
+# Numbers that name arms or measures: at least 1, and none of them twice.
+Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], AfterValidator(_each_once)]
+
+
 class JobConfig(Section):
     """Base of a job's ``Config``: its seed, and whether to do finished work again."""
 
-    seed: int = Field(0, ge=0, title="Seed", description="Of everything that is drawn at random.")
+    # Libraries take less than 2^32, and some jobs count on from it, a seed a run.
+    seed: int = Field(0, ge=0, lt=2**31, title="Seed", description="Of everything that is drawn at random.")
     again: bool = Field(
         False,
         title="Again",

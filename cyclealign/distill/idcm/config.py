@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from cyclealign.config import Section
-from cyclealign.distill.settings import JobConfig, PairPooling
+from cyclealign.distill.settings import Counts, JobConfig, PairPooling
 
 MADE = "made"  # the value of data.source that names no folder
 SelectionLossName = Literal["ndcg2", "mse", "cross_entropy"]
@@ -21,6 +21,12 @@ class WorldSettings(Section):
     least_passages: int = Field(37, ge=1, title="Shortest document", description="In passages of about 42 words.")
     most_passages: int = Field(46, ge=1, title="Longest document", description="In passages of about 42 words.")
     entities: int = Field(40, ge=2, le=2_744, title="Entities", description="Made-up names.")
+
+    @model_validator(mode="after")
+    def _shortest_is_shorter(self) -> Self:
+        if self.least_passages > self.most_passages:
+            raise ValueError("data.world.least_passages must not be above data.world.most_passages.")
+        return self
 
 
 class DataSettings(Section):
@@ -107,11 +113,13 @@ class ESMSettings(Section):
 class EvaluationSettings(Section):
     """What is measured on the test queries, and how speed is measured."""
 
-    ks: tuple[int, ...] = Field((1, 2, 3, 4, 5, 6, 7, 8), min_length=1, title="Values of k")
-    batches: tuple[int, ...] = Field((1, 32), min_length=1, title="Pairs at once", description="For the speed.")
+    ks: Counts = Field((1, 2, 3, 4, 5, 6, 7, 8), min_length=1, title="Values of k")
+    batches: Counts = Field((1, 32), min_length=1, title="Pairs at once", description="For the speed.")
     repeats: int = Field(30, ge=1, title="Repeats", description="Of each side, in turns; the median counts.")
     least_windows: int = Field(30, ge=1, title="Least windows", description="Of the documents that are timed.")
-    lengths: tuple[int, ...] = Field((10, 20, 30, 40), title="Lengths", description="Windows, for the latency curve.")
+    lengths: Counts = Field(
+        (10, 20, 30, 40), min_length=1, title="Lengths", description="Windows, for the latency curve."
+    )
 
 
 class Config(JobConfig):

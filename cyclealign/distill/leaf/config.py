@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from cyclealign.config import Section
-from cyclealign.distill.settings import JobConfig
+from cyclealign.distill.settings import Counts, JobConfig
 
 
 class DataSettings(Section):
@@ -97,7 +97,7 @@ class TrainingSettings(Section):
 class EvaluationSettings(Section):
     """What is examined, for the teacher, for the student alone, and for student queries on teacher documents."""
 
-    dims: tuple[int, ...] = Field((256, 128), title="Truncated to", description="The first so many dimensions (MRL).")
+    dims: Counts = Field((256, 128), title="Truncated to", description="The first so many dimensions (MRL).")
     precisions: tuple[Literal["float32", "int8", "binary"], ...] = Field(
         ("float32", "int8", "binary"), title="Precisions", description="Of queries and documents alike."
     )
