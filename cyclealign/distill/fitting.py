@@ -26,10 +26,19 @@ def identity(model: str, revision: str | None = None) -> str:
     if Path(model).is_dir():
         return hash_of_folder(Path(model))
     try:
-        commit = getattr(AutoConfig.from_pretrained(model, revision=revision), "_commit_hash", None)
+        commit = getattr(
+            AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False), "_commit_hash", None
+        )
     except (OSError, ValueError, ImportError):
         commit = None  # the loader of the model says what is wrong with its name
     return f"{model}@{commit or revision}"
+
+
+def reason(error: Exception) -> str:
+    """Why transformers did not load a model, in a line; its advice to allow the model's own code would not help here."""
+    if "trust_remote_code" in str(error):
+        return "it asks for code of its own to be run, which is refused. Take a model that transformers itself knows."
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def keep_layers(config: Any, layers: int | None, model: str, setting: str) -> None:

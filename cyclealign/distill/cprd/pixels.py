@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AutoImageProcessor, CLIPImageProcessorPil
 
-from cyclealign.distill.fitting import device
+from cyclealign.distill.fitting import device, reason
 from cyclealign.errors import DistillError
 
 
@@ -45,11 +45,11 @@ def pixels_of(model: str, side: int) -> Pixels:
         DistillError: it has none.
     """
     try:
-        processor = AutoImageProcessor.from_pretrained(model, backend="pil")
+        processor = AutoImageProcessor.from_pretrained(model, backend="pil", trust_remote_code=False)
     except (OSError, ValueError, ImportError) as error:
         raise DistillError(
             f"The image processor of '{model}' (preprocessor_config.json) cannot be loaded, so it is not known how its "
-            f"pixels are normalised: {error}"
+            f"pixels are normalised: {reason(error)}"
         ) from error
     if not getattr(processor, "do_normalize", True):
         return Pixels(side, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))

@@ -22,7 +22,7 @@ from transformers.utils import logging as transformers_logging
 from cyclealign.distill.cprd.config import DataSettings, StudentSettings
 from cyclealign.distill.cprd.data import Pairs
 from cyclealign.distill.cprd.pixels import Pixels, pixels_of
-from cyclealign.distill.fitting import device
+from cyclealign.distill.fitting import device, reason
 from cyclealign.distill.words import word_tokenizer
 from cyclealign.errors import DistillError
 
@@ -100,10 +100,10 @@ def load(model: str, data: DataSettings) -> DualEncoder:
         DistillError: there is none, it is no dual encoder, or the data's images or captions do not fit it.
     """
     try:
-        found = AutoModel.from_pretrained(model, use_safetensors=True)
-        tokenizer = AutoTokenizer.from_pretrained(model)
+        found = AutoModel.from_pretrained(model, use_safetensors=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise DistillError(f"The dual encoder '{model}' cannot be loaded: {error}") from error
+        raise DistillError(f"The dual encoder '{model}' cannot be loaded: {reason(error)}") from error
     if not hasattr(found, "get_image_features"):
         raise DistillError(
             f"'{model}' is a {type(found).__name__}, not a dual encoder of images and texts (such as CLIP)."

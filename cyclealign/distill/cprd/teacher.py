@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, ViltForImageAndTextRetrieval
 from cyclealign.distill.cprd.config import TeacherSettings
 from cyclealign.distill.cprd.data import Pairs
 from cyclealign.distill.cprd.pixels import pixels_of
-from cyclealign.distill.fitting import device
+from cyclealign.distill.fitting import device, reason
 from cyclealign.errors import DistillError
 
 Scores = NDArray[np.float32]
@@ -73,10 +73,12 @@ class CrossEncoder:
 
     def __init__(self, model: str, side: int) -> None:
         try:
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(model)
-            self.model: Any = ViltForImageAndTextRetrieval.from_pretrained(model, use_safetensors=True).eval()
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
+            self.model: Any = ViltForImageAndTextRetrieval.from_pretrained(
+                model, use_safetensors=True, trust_remote_code=False
+            ).eval()
         except (OSError, ValueError) as error:
-            raise DistillError(f"The cross-encoder '{model}' cannot be loaded: {error}") from error
+            raise DistillError(f"The cross-encoder '{model}' cannot be loaded: {reason(error)}") from error
         patch = self.model.config.patch_size
         if side % patch:
             raise DistillError(f"data.side is {side}; '{model}' cuts images into patches of {patch}: take a multiple.")

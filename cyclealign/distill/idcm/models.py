@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import MODEL_MAPPING, AutoConfig, AutoModel, AutoTokenizer
 
-from cyclealign.distill.fitting import device, keep_layers
+from cyclealign.distill.fitting import device, keep_layers, reason
 from cyclealign.distill.idcm import tiny
 from cyclealign.distill.idcm.config import ETMSettings
 from cyclealign.distill.idcm.data import Collection
@@ -51,13 +51,13 @@ def fresh_etm(settings: ETMSettings, source: str, seed: int) -> tuple[ETM, Any]:
         DistillError: there is no such encoder, or it has no such layers.
     """
     try:
-        config = AutoConfig.from_pretrained(source, revision=settings.revision)
+        config = AutoConfig.from_pretrained(source, revision=settings.revision, trust_remote_code=False)
         keep_layers(config, settings.layers, source, "etm.layers")
         encoder = _encoder(source, config, settings.revision)
         encoder.config.etm_pooling, encoder.config.etm_precision = settings.pooling, settings.precision
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=settings.revision)
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=settings.revision, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise DistillError(f"etm.model: '{source}' cannot be loaded as an encoder: {error}") from error
+        raise DistillError(f"etm.model: '{source}' cannot be loaded as an encoder: {reason(error)}") from error
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         etm = ETM(encoder, settings.top).eval()
@@ -73,7 +73,9 @@ def _encoder(source: str | Path, config: Any, revision: str | None = None) -> An
     kind = MODEL_MAPPING.get(type(config), None)
     has_pooling = isinstance(kind, type) and "add_pooling_layer" in signature(kind).parameters
     bare = {"add_pooling_layer": False} if has_pooling else {}
-    return AutoModel.from_pretrained(source, config=config, revision=revision, use_safetensors=True, **bare)
+    return AutoModel.from_pretrained(
+        source, config=config, revision=revision, use_safetensors=True, trust_remote_code=False, **bare
+    )
 
 
 def fresh_esm(etm: ETM, small: bool, seed: int) -> ESM:
@@ -93,9 +95,10 @@ def save_etm(folder: Path, etm: ETM, tokenizer: Any) -> None:
 def load_etm(folder: Path) -> tuple[ETM, Any]:
     """An ETM, on the accelerator if there is one, and its tokenizer."""
     rest = load_file(folder / HEAD)
-    etm = ETM(_encoder(folder, AutoConfig.from_pretrained(folder)), len(rest["aggregate.weights_L"]))
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    etm = ETM(_encoder(folder, config), len(rest["aggregate.weights_L"]))
     etm.load_state_dict(rest, strict=False)
-    return etm.eval().to(device()), AutoTokenizer.from_pretrained(folder)
+    return etm.eval().to(device()), AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 def save_esm(folder: Path, esm: ESM, small: bool) -> None:

@@ -13,7 +13,7 @@ from sentence_transformers.sentence_transformer.modules import Dense, Normalize,
 from torch import Tensor, nn
 from transformers import AutoConfig
 
-from cyclealign.distill.fitting import device
+from cyclealign.distill.fitting import device, reason
 from cyclealign.distill.leaf.compression import Vectors
 from cyclealign.distill.leaf.config import StudentSettings, TrainingSettings
 from cyclealign.distill.leaf.loss import embedding_distance
@@ -77,10 +77,9 @@ def load_backbone(backbone: str, settings: StudentSettings) -> Transformer:
             config_kwargs={**more, **kept},
         )
     except (OSError, ValueError, RuntimeError) as error:
-        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DistillError(
             f"No encoder '{backbone}' could be loaded (student.backbone). Give a folder with config.json, tokenizer "
-            f"and *.safetensors, or a Hugging Face id. ({first_line})"
+            f"and *.safetensors, or a Hugging Face id. ({reason(error)})"
         ) from error
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
-from cyclealign.distill.fitting import device
+from cyclealign.distill.fitting import device, reason
 from cyclealign.distill.leaf.compression import Vectors
 from cyclealign.distill.leaf.config import TeacherSettings
 from cyclealign.distill.leaf.labelling import Kind, Progress
@@ -114,10 +114,9 @@ def load_model(model: str, revision: str | None = None) -> SentenceTransformer:
             model, revision=revision, device=device(), model_kwargs={"use_safetensors": True}, trust_remote_code=False
         )
     except (OSError, ValueError, RuntimeError) as error:
-        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DistillError(
             f"No embedding model '{model}' could be loaded. Give a folder of Sentence Transformers with *.safetensors, "
-            f"or a Hugging Face id. ({first_line})"
+            f"or a Hugging Face id. ({reason(error)})"
         ) from error
 
 

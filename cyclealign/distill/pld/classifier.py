@@ -24,7 +24,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 from transformers.utils.generic import is_timm_local_checkpoint
 
-from cyclealign.distill.fitting import device
+from cyclealign.distill.fitting import device, reason
 from cyclealign.distill.pld.config import ModelSettings
 from cyclealign.errors import DistillError
 
@@ -86,7 +86,7 @@ def fresh_for_texts(settings: ModelSettings, head: dict[str, Any]) -> Classifier
     """A classifier of texts with random weights, and the tokenizer that the settings name."""
     if settings.tokenizer is None:
         raise DistillError("A classifier of texts with fresh weights needs `tokenizer`: a folder or a Hugging Face id.")
-    tokenizer = AutoTokenizer.from_pretrained(settings.tokenizer)
+    tokenizer = AutoTokenizer.from_pretrained(settings.tokenizer, trust_remote_code=False)
     sizes = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id, **head, **settings.sizes}
     config: Any = AutoConfig.for_model(settings.family, **sizes)
     model: Any = AutoModelForSequenceClassification.from_config(config).to(device())
@@ -100,7 +100,7 @@ def loaded(name: str, texts: bool, revision: str | None = None, own: dict[str, A
         DistillError: it is a folder that does not say how images are prepared: a guess would feed the model other
             inputs than it knows, unseen.
     """
-    given: dict[str, Any] = {"revision": revision} if revision else {}
+    given: dict[str, Any] = {"trust_remote_code": False, **({"revision": revision} if revision else {})}
     weights = {**given, "use_safetensors": True, **(own or {})}
     if texts:
         model: Any = AutoModelForSequenceClassification.from_pretrained(name, **weights).to(device())
@@ -167,4 +167,4 @@ def refusal(settings: ModelSettings, error: Exception) -> str:
     name = settings.model or settings.family
     if "timm" in str(error) and isinstance(error, ImportError):
         return f"The model '{name}' is one of timm, which is not installed: pip install timm"
-    return f"The model '{name}' cannot be made: {str(error).strip().splitlines()[0]}"
+    return f"The model '{name}' cannot be made: {reason(error)}"

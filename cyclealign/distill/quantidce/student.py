@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel
 from transformers.utils import logging as transformers_logging
 
-from cyclealign.distill.fitting import device, keep_layers
+from cyclealign.distill.fitting import device, keep_layers, reason
 from cyclealign.distill.pooling import matched_states, mean_state
 from cyclealign.distill.quantidce import world
 from cyclealign.distill.quantidce.config import EncoderSettings
@@ -143,14 +143,16 @@ def pretrained(model: str, layers: int | None = None) -> tuple[Any, Any]:
         layers: how many are loaded, the first ones; None loads all.
     """
     try:
-        config = AutoConfig.from_pretrained(model)
+        config = AutoConfig.from_pretrained(model, trust_remote_code=False)
         keep_layers(config, layers, model, "encoder.layers")
-        tokenizer = AutoTokenizer.from_pretrained(model, truncation_side="left")
+        tokenizer = AutoTokenizer.from_pretrained(model, truncation_side="left", trust_remote_code=False)
         with quiet() if layers is not None else nullcontext():  # a report of what was left out, as it was asked to be
-            encoder = AutoModel.from_pretrained(model, config=config, attn_implementation="eager", use_safetensors=True)
+            encoder = AutoModel.from_pretrained(
+                model, config=config, attn_implementation="eager", use_safetensors=True, trust_remote_code=False
+            )
         return encoder, tokenizer
     except (OSError, ValueError) as error:
-        raise DistillError(f"The encoder '{model}' cannot be loaded: {error}") from error
+        raise DistillError(f"The encoder '{model}' cannot be loaded: {reason(error)}") from error
 
 
 @contextmanager

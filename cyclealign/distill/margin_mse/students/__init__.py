@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers.utils import logging as transformers_logging
 
+from cyclealign.distill.fitting import reason
 from cyclealign.distill.margin_mse.config import StudentSettings
 from cyclealign.errors import DistillError
 
@@ -91,7 +92,7 @@ def encoder_parts(settings: StudentSettings) -> tuple[Any, Any]:
         model = AutoModel.from_pretrained(settings.model, use_safetensors=True, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(settings.model, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise DistillError(f"student.model = '{settings.model}' cannot be loaded: {error}") from error
+        raise DistillError(f"student.model = '{settings.model}' cannot be loaded: {reason(error)}") from error
     keep_layers(model, settings.layers)
     return model, tokenizer
 

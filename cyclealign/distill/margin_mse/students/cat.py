@@ -9,7 +9,7 @@ from sentence_transformers import CrossEncoder
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
-from cyclealign.distill.fitting import device
+from cyclealign.distill.fitting import device, reason
 from cyclealign.distill.margin_mse.config import StudentSettings
 from cyclealign.distill.margin_mse.students import Features, Student, keep_layers
 from cyclealign.errors import DistillError
@@ -61,7 +61,7 @@ def cross_encoder(source: str, longest: int) -> CrossEncoder:
             model_kwargs={"use_safetensors": True},
         )
     except (OSError, ValueError) as error:
-        raise DistillError(f"The cross-encoder '{source}' cannot be loaded: {error}") from error
+        raise DistillError(f"The cross-encoder '{source}' cannot be loaded: {reason(error)}") from error
     except RuntimeError as error:  # weights of another shape: in the head, since all else is as its own config says
         raise _of_more_classes(source) from error
     if model.num_labels != 1:

@@ -43,8 +43,8 @@ class SplitStudent(Student):
 
     @classmethod
     def load(cls, settings: StudentSettings, folder: Path) -> Self:
-        encoder = AutoModel.from_pretrained(folder, use_safetensors=True)
-        student = cls(settings, encoder, AutoTokenizer.from_pretrained(folder))
+        encoder = AutoModel.from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
+        student = cls(settings, encoder, AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
         student.head.load_state_dict(load_file(folder / HEAD))
         return student
 
