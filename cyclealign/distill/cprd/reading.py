@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cyclealign.distill.cprd.config import DataSettings
+from cyclealign.distill.images import opened
 from cyclealign.distill.tables import table
 from cyclealign.errors import DistillError
 
@@ -141,14 +142,5 @@ def _captions(rows: Any, files: Sequence[str], settings: DataSettings) -> Iterat
 
 
 def scaled(file: Path | io.BytesIO, where: str, side: int) -> NDArray[np.uint8]:
-    """An image file as RGB pixels, shape (side, side, 3); transparent ground becomes white."""
-    try:
-        with Image.open(file) as image:
-            full = image.convert("RGBA")
-    except (OSError, Image.DecompressionBombError) as error:
-        raise DistillError(
-            f"{where}: the image cannot be read ({error}). Correct the captions or restore it."
-        ) from error
-    ground = Image.new("RGBA", full.size, "white")
-    flat = Image.alpha_composite(ground, full).convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
-    return np.asarray(flat, dtype=np.uint8)
+    """An image file as RGB pixels, shape (side, side, 3)."""
+    return np.asarray(opened(file, where).resize((side, side), Image.Resampling.BICUBIC), dtype=np.uint8)

@@ -35,7 +35,7 @@ class DataSettings(Section):
     label_column: str = Field("label", title="Column of the labels", description="Of a Hugging Face data set.")
     side: int = Field(28, ge=8, title="Side of an image", description="In pixels; images are made square.")
     colour: bool = Field(False, title="Colour", description="Three channels in place of one.")
-    inverted: bool = Field(False, title="Inverted", description="For dark ink on white paper.")
+    inverted: bool = Field(False, title="Inverted", description="For dark ink on white paper; transparent is white.")
     classes: int = Field(40, ge=2, title="Classes", description="Of the drawn world.")
     train_per_class: int | None = Field(
         None, ge=1, title="Training items a class", description="Empty: all that are left (`drawn`: 20)."

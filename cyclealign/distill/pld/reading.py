@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from cyclealign.distill.images import opened
 from cyclealign.distill.pld.config import DataSettings
 from cyclealign.distill.tables import table
 from cyclealign.errors import DistillError
@@ -76,15 +78,10 @@ def files_of(path: Path) -> Iterator[tuple[str, bytes]]:
 
 def pixels(content: bytes | Any, where: str, settings: DataSettings) -> NDArray[np.uint8]:
     """An image file (or a Pillow image) as uint8 of shape (side, side, channels)."""
-    from PIL import Image
-
-    try:
-        picture = Image.open(io.BytesIO(content)) if isinstance(content, bytes) else content
-        if not isinstance(picture, Image.Image):
-            raise DistillError(f"{where}: an image is wanted, not {type(picture).__name__}.")
-        converted = picture.convert("RGB" if settings.colour else "L")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DistillError(f"{where}: cannot be read as an image ({error}).") from error
+    picture = io.BytesIO(content) if isinstance(content, bytes) else content
+    if not isinstance(picture, io.BytesIO | Image.Image):
+        raise DistillError(f"{where}: an image is wanted, not {type(picture).__name__}.")
+    converted = opened(picture, where).convert("RGB" if settings.colour else "L")
     small = np.asarray(converted.resize((settings.side, settings.side), Image.Resampling.BOX), dtype=np.uint8)
     return shaped(255 - small if settings.inverted else small)
 
@@ -96,8 +93,6 @@ def shaped(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def in_arrays(path: Path, settings: DataSettings) -> dict[tuple[str, str], NDArray[np.uint8]]:
     """The images of an .npz file with x, shape (items, height, width[, channels]), and y, shape (items,)."""
-    from PIL import Image
-
     try:
         with np.load(path, allow_pickle=False) as file:
             given, labels = file["x"], file["y"]
