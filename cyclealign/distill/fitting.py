@@ -35,7 +35,7 @@ def identity(model: str, revision: str | None = None) -> str:
 
 
 def reason(error: Exception) -> str:
-    """Why transformers did not load a model, in a line; its advice to allow the model's own code would not help here."""
+    """Why transformers did not load a model, in a line; its advice to allow code of the model's own would not help."""
     if "trust_remote_code" in str(error):
         return "it asks for code of its own to be run, which is refused. Take a model that transformers itself knows."
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
