@@ -38,10 +38,10 @@ def idcm(config: Config = FORM) -> int:
             return job.id
         collection = job.step("data", reading.load, config.data, config.seed)
         encoder = job.step("encoder", models.encoder_folder, config.etm, collection, job.folder / "tiny", config.seed)
-        passages = job.step("fit ETM on passages", fitted_etm, job, config, collection, encoder, "passages")
-        documents = job.step("fit ETM on documents", fitted_etm, job, config, collection, passages, "documents")
-        etm, tokenizer = models.load_etm(documents)
-        texts = Texts(collection, tokenizer, config.windows)
+        texts = job.step("texts", timeable_texts, config, collection, encoder)
+        passages = job.step("fit ETM on passages", fitted_etm, job, config, texts, encoder, "passages")
+        documents = job.step("fit ETM on documents", fitted_etm, job, config, texts, passages, "documents")
+        etm, _ = models.load_etm(documents)
 
         def label(pairs: list[Pair]) -> list[Tensor]:
             return window_scores(job.labels, hash_of_folder(documents), etm, texts, pairs, job.tells("pairs scored"))
@@ -76,17 +76,30 @@ def inputs_of(config: Config) -> dict[str, str]:
     return {**data, "etm": identity(config.etm.model, config.etm.revision)}
 
 
-def fitted_etm(job: Job, config: Config, collection: Collection, start: str | Path, stage: str) -> Path:
+def timeable_texts(config: Config, collection: Collection, encoder: str | Path) -> Texts:
+    """The collection by the encoder's tokenizer.
+
+    Raises:
+        DistillError: the test documents are too short for what is to be timed, which is said before any training.
+    """
+    _, tokenizer = models.etm_from(encoder, config.etm, config.seed)
+    texts = Texts(collection, tokenizer, config.windows)
+    _, documents = texts.pairs(all_pairs(collection.test))
+    speed.long_pairs(documents, config.evaluation.least_windows, 1)
+    speed.lengths_within(documents, config.evaluation.lengths)
+    return texts
+
+
+def fitted_etm(job: Job, config: Config, texts: Texts, start: str | Path, stage: str) -> Path:
     """The folder of the ETM after a stage that begins with the module or encoder in ``start``; made at most once."""
     folder = job.folder / f"etm-{stage}"
     if not folder.exists():
         etm, tokenizer = models.etm_from(start, config.etm, config.seed)
-        texts = Texts(collection, tokenizer, config.windows)
         tell = job.tells(f"fit ETM on {stage}")
         if stage == "passages":
-            fitting.fit_passages(etm, texts, collection.passages, config.etm.passages, config.seed, tell)
+            fitting.fit_passages(etm, texts, texts.collection.passages, config.etm.passages, config.seed, tell)
         else:
-            fitting.fit_documents(etm, texts, collection.train, config.etm, config.seed, tell)
+            fitting.fit_documents(etm, texts, texts.collection.train, config.etm, config.seed, tell)
         with appearing_folder(folder) as made:
             models.save_etm(made, etm, tokenizer)
     return folder

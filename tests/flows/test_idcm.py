@@ -52,6 +52,25 @@ def test_a_run_from_end_to_end_is_found_again(command, tmp_path, monkeypatch):
     assert json.loads(command("distill", "idcm", str(path), "--json")[1])["id"] == run["id"]
 
 
+@pytest.mark.parametrize(
+    ("setting", "advised"),
+    [
+        ("least_windows = 30", "Lower evaluation.least_windows"),
+        ("least_windows = 2\nlengths = [30, 40]", "Lower evaluation.lengths"),
+    ],
+)
+def test_documents_too_short_to_be_timed_are_refused_before_training(command, tmp_path, monkeypatch, setting, advised):
+    """Prevents three stages of training from being paid for a run that ends in an error of its last step."""
+    from cyclealign.distill.idcm import fitting
+
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY.replace("least_windows = 2\nlengths = [1, 2]", setting))
+    monkeypatch.setattr(fitting, "fit_passages", lambda *_: pytest.fail("trained first"))
+    code, output, _ = command("distill", "idcm", str(path))
+    assert code == 1
+    assert advised in " ".join(output.split())
+
+
 def test_a_killed_run_keeps_its_stages(command, tmp_path, monkeypatch):
     """Prevents stages 1 and 2 from being paid twice when stage 3 breaks."""
     from cyclealign.distill.idcm import fitting

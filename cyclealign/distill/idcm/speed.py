@@ -113,15 +113,33 @@ def long_pairs(documents: Sequence[Windows], least: int, count: int) -> list[int
     """
     long = [number for number, each in enumerate(documents) if len(each) >= least]
     if not long:
-        raise DistillError(f"No test document has {least} windows. Lower evaluation.least_windows.")
+        longest = max(map(len, documents))
+        raise DistillError(
+            f"No test document has {least} windows, the longest has {longest}. Lower evaluation.least_windows."
+        )
     return [long[n % len(long)] for n in range(count)]
+
+
+def lengths_within(documents: Sequence[Windows], lengths: Sequence[int]) -> list[int]:
+    """The lengths that the longest document can be cut to, shortest first.
+
+    Raises:
+        DistillError: there is none.
+    """
+    longest = max(map(len, documents))
+    within = sorted(length for length in lengths if length <= longest)
+    if not within:
+        raise DistillError(
+            f"No test document has {min(lengths)} windows, the longest has {longest}. Lower evaluation.lengths."
+        )
+    return within
 
 
 def by_length(cascade: Cascade, queries: Sequence[Tensor], documents: Sequence[Windows], config: Config) -> list[Curve]:
     """Milliseconds of one pair by its document's length in windows: the longest document, cut shorter and shorter."""
     longest = max(range(len(documents)), key=lambda number: len(documents[number]))
     query, document, k = queries[longest], documents[longest], config.esm.k
-    lengths = [length for length in config.evaluation.lengths if length <= len(document)]
+    lengths = lengths_within(documents, config.evaluation.lengths)
     cut = [Windows(document.ids_PT[:length], document.mask_PT[:length]) for length in lengths]
     found = [timed(cascade, [query], [each], (k,), config.evaluation.repeats) for each in cut]
     sides = {ALL: [each.all_ms for each in found], f"cascade, k = {k}": [each.cascade_ms[k] for each in found]}

@@ -13,6 +13,7 @@ from cyclealign.distill.idcm.predict import Cascade
 from cyclealign.distill.idcm.teacher import TopWindows
 from cyclealign.distill.idcm.texts import Pair
 from cyclealign.distill.outcome import Curve
+from cyclealign.errors import DistillError
 
 
 def two_queries():
@@ -77,6 +78,14 @@ def test_long_documents_alone_are_timed(small):
     assert {len(documents[n]) for n in speed.long_pairs(documents, least, 4)} == {least}
     with pytest.raises(Exception, match="least_windows"):
         speed.long_pairs(documents, 99, 4)
+
+
+def test_the_latency_curve_goes_as_far_as_the_longest_document(small):
+    """Prevents a curve of nothing, and a growth that is read off backwards because lengths were given so."""
+    longest = max(map(len, small.given[1]))
+    assert speed.lengths_within(small.given[1], [longest + 1, longest, 1]) == [1, longest]
+    with pytest.raises(DistillError, match=rf"longest has {longest}\. Lower evaluation\.lengths"):
+        speed.lengths_within(small.given[1], [longest + 2, longest + 1])
 
 
 def test_growth_compares_the_longest_document_with_the_shortest():
