@@ -20,11 +20,14 @@ from flows.jobs import JOBS
         ("leaf", {"evaluation": {"dims": [-16]}}, r"'evaluation\.dims\.0': .*1"),
         ("margin-mse", {"seed": 2**31}, "'seed': .*less than"),
         ("margin-mse", {"seed": 99999999999999999999}, "'seed': .*less than"),
+        ("margin-mse", {"training": {"offsets": [1.0, 1.0000001]}}, r"training\.offsets names something twice: 1, 1\."),
+        ("margin-mse", {"training": {"offsets": [-3.0]}}, r"'training\.offsets\.0': .*0"),
+        ("margin-mse", {"training": {"offsets": [float("inf")]}}, r"'training\.offsets\.0': .*finite"),
         ("margin-mse", {"training": {"learning_rate": float("inf")}}, "finite"),
         ("pld", {"arms": [{"loss": "pld", "tries": [{"tau": float("nan")}]}]}, "finite"),
     ],
 )
 def test_a_number_out_of_bounds_is_refused_at_once(job, settings, said):
-    """Prevents hours of training that end in a traceback, or in measures that are no numbers."""
+    """Prevents training that ends in a traceback, in measures that are no numbers, or in two arms in one folder."""
     with pytest.raises(BadConfig, match=said):
         checked_settings(settings, "run.toml", JOBS[job].config_model())

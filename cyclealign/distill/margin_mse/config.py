@@ -116,7 +116,7 @@ class TrainingSettings(Section):
     arms: tuple[LossName, ...] = Field(
         ("margin_mse", "ranknet"), min_length=1, title="Losses", description="One student is trained with each."
     )
-    offsets: tuple[float, ...] = Field(
+    offsets: tuple[Annotated[float, Field(ge=0)], ...] = Field(
         (),
         title="Offset sweep",
         description="For each standard deviation, the teacher's scores get a random offset per query and the losses "
@@ -135,9 +135,11 @@ class TrainingSettings(Section):
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:
-        for name in ("arms", "offset_arms", "offsets"):
-            if len(set(getattr(self, name))) < len(getattr(self, name)):
-                raise ValueError(f"training.{name} names something twice.")
+        # Of offsets their names count: each arm lies in a folder of its name.
+        named = {"arms": self.arms, "offset_arms": self.offset_arms, "offsets": [f"{each:g}" for each in self.offsets]}
+        for name, values in named.items():
+            if len(set(values)) < len(values):
+                raise ValueError(f"training.{name} names something twice: {', '.join(values)}.")
         return self
 
 
