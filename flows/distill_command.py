@@ -12,11 +12,10 @@ from rich.console import Console
 from cyclealign.config import checked_settings
 from cyclealign.distill.settings import JobConfig
 from cyclealign.errors import BadConfig
-from cyclealign.files import home
 from cyclealign.history_command import print_job
 from cyclealign.screen import console
 from flows import scoring
-from flows.jobs import JOBS, Entry, job_named
+from flows.jobs import JOBS, Entry, job_named, report_of
 
 
 def distill(
@@ -75,8 +74,3 @@ def run_job(entry: Entry, config: JobConfig, as_json: bool) -> None:
         return
     print_job(run)
     console.print(f"Report: {report_of(entry.name, run_id)}", highlight=False)
-
-
-def report_of(job: str, run_id: int) -> Path:
-    """The file that a run's report is written to."""
-    return home() / "reports" / f"{job}-{run_id}.md"

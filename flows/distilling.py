@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -21,6 +21,7 @@ from cyclealign.distill.settings import JobConfig
 from cyclealign.files import hash_of_file, hash_of_folder, home
 from cyclealign.records import content_id
 from cyclealign.store import Store
+from flows.jobs import report_of
 from flows.progress import announce, tell
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,11 @@ class Job:
         """Where the students of this run lie."""
         return home() / "distill" / self.name / f"run-{self.run.id:04d}-{self.run.config_hash[:8]}"
 
+    def lost(self) -> Path | None:
+        """The student (of a run without one: the folder of all) or the report, if it is not where the run left it."""
+        student, report = Path(self.run.student_path or self.folder), report_of(self.name, self.id)
+        return next((each for each in (student, report) if not each.exists()), None)
+
     def step(self, name: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a function as a Prefect task of that name; its seconds go into the store, whatever ends it."""
 
@@ -94,11 +100,11 @@ class Job:
         svg = plot_measures(measures, curves, title)
         picture = base64.b64encode(svg).decode()
         page = f"# {title}\n\n{markdown_table(rows)}\n\n"
-        folder = home() / "reports"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{self.name}-{self.run.id}.svg").write_bytes(svg)
+        path = report_of(self.name, self.run.id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_suffix(".svg").write_bytes(svg)
         written = f"{page}![measures]({self.name}-{self.run.id}.svg)\n"
-        (folder / f"{self.name}-{self.run.id}.md").write_text(written, encoding="utf-8")
+        path.write_text(written, encoding="utf-8")
         create_table_artifact(key=f"{self.name}-measures", table=list(rows), description=title)
         shown = f"{page}![measures](data:image/svg+xml;base64,{picture})\n"
         create_markdown_artifact(key=f"{self.name}-report", markdown=shown, description=title)
@@ -110,6 +116,9 @@ class Job:
 def opened(job: str, config: JobConfig, inputs: Mapping[str, str] | None = None) -> Iterator[Job]:
     """Open the run of a job: a new one, one that was interrupted and goes on, or a finished one of the same work.
 
+    A finished run whose student or report is gone goes on too: it makes what is missing, and measures again, since the
+    store does not hold all that a report shows.
+
     Args:
         job: its name, as in `flows.jobs`.
         config: its settings; ``again`` asks to train anew what is finished.
@@ -120,7 +129,13 @@ def opened(job: str, config: JobConfig, inputs: Mapping[str, str] | None = None)
     hashes = (content_id("distillation", name, settings, dict(inputs or {})), code_of(name))
     with Store.open() as store:
         run = store.open_distillation(name, settings, hashes, config.seed, config.again)
+        lost = Job(name, run, store).lost() if run.finished else None
+        if lost:
+            store.reopen_distillation(run.id)
+            run = replace(run, finished=False)
         announce(f"{name}, run {run.id}")
+        if lost:
+            announce(f"Run {run.id} was finished, but {lost} is gone: what is missing is made again.")
         if run.finished:
             announce(f"Run {run.id} has the same settings and code and is finished; --again (or `again`) trains anew.")
         logger.info("Settings: %s", json.dumps(settings))

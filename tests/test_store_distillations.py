@@ -54,6 +54,21 @@ def test_a_second_finish_changes_nothing(store: Store) -> None:
     assert store.distillation_measures(run.id) == MEASURES
 
 
+def test_a_run_that_was_opened_again_keeps_its_measures_until_it_finishes_anew(store: Store) -> None:
+    """Prevents figures of a student that is gone from standing beside a new one, and from vanishing before there is."""
+    run = opened(store)
+    store.record_student(run.id, "here", "hash")
+    store.finish_distillation(run.id, MEASURES)
+    store.reopen_distillation(run.id)
+    again = opened(store)
+    assert (again.id, again.finished, again.student_path) == (run.id, False, "here")
+    assert store.distillation_measures(run.id) == MEASURES
+    anew = [Measure("student", "top-1", 0.5)]
+    store.finish_distillation(run.id, anew)
+    assert opened(store).finished
+    assert store.distillation_measures(run.id) == anew
+
+
 def test_doubled_measures_are_refused_before_anything_is_written(store: Store) -> None:
     run = opened(store)
     with pytest.raises(ValueError, match="share arm and name"):

@@ -47,3 +47,4 @@ class DistillationRun:
     config_hash: str
     code_hash: str
     finished: bool
+    student_path: str | None = None

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select, text, update
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
 from cyclealign import tables
@@ -49,7 +49,13 @@ class DistillationMemory(Database):
                 )
                 session.add(found)
                 session.flush()
-            return DistillationRun(found.id, job, *hashes, finished=found.finished_at is not None)
+            return DistillationRun(found.id, job, *hashes, found.finished_at is not None, found.student_path)
+
+    def reopen_distillation(self, run_id: int) -> None:
+        """Say that a finished run is to go on; what it measured stays until it finishes anew."""
+        table = tables.DistillationRun
+        with self.writing() as session:
+            session.execute(update(table).where(table.id == run_id).values(finished_at=None))
 
     def add_distillation_seconds(self, run_id: int, step: str, seconds: float) -> None:
         """Add the seconds that were spent on a step; a run that was interrupted spends some several times."""
@@ -74,17 +80,20 @@ class DistillationMemory(Database):
     def finish_distillation(self, run_id: int, measures: Sequence[Measure]) -> None:
         """Record what the run measured, and that it is finished: both, or neither. The first finish stays.
 
+        What it measured before it was opened again is replaced.
+
         Raises:
             ValueError: two measures share arm and name.
         """
         if len({(each.arm, each.name) for each in measures}) < len(measures):
             raise ValueError("two measures of a run share arm and name")
-        table = tables.DistillationRun
+        table, measure = tables.DistillationRun, tables.DistillationMeasure
         finishing = update(table).where(table.id == run_id, table.finished_at.is_(None)).values(finished_at=now())
         rows = [{"run_id": run_id, "position": number, **vars(each)} for number, each in enumerate(measures)]
         with self.writing() as session:
             if session.scalars(finishing.returning(table.id)).first() is not None:
-                insert_all(session, tables.DistillationMeasure, rows)
+                session.execute(delete(measure).where(measure.run_id == run_id))
+                insert_all(session, measure, rows)
 
     def distillation_measures(self, run_id: int) -> list[Measure]:
         """What the run measured, in the job's own order."""

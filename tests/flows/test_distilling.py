@@ -1,6 +1,7 @@
 """What all distillation flows share, through the command line: finding finished work, going on after a kill."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,38 @@ def test_a_killed_run_goes_on_with_the_arms_that_are_missing(command, tiny, monk
     assert fitted[before:] == ["pld", "pld"]
     with Store.open() as store:
         assert len(store.distillations()) == 1
+
+
+@pytest.mark.parametrize(
+    ("without", "trained"),
+    [("reports", 0), ("distill/pld/run-*", 4), ("distill/pld/run-*/pld-*", 2), ("distill/pld/labels", 0)],
+)
+def test_a_finished_run_makes_again_what_is_gone(command, tiny, tmp_path, monkeypatch, without, trained):
+    """Prevents a student or a report that somebody removed from being named as there, and more work than is missing."""
+    from cyclealign.distill.pld import student
+
+    first = json.loads(command("distill", "pld", str(tiny), "--json")[1])
+    fitted: list[str] = []
+    fit = student.fit
+
+    def watched(*arguments, **more):
+        fitted.append(arguments[3])
+        return fit(*arguments, **more)
+
+    monkeypatch.setattr(student, "fit", watched)
+    for folder in (tmp_path / "home").glob(without):
+        shutil.rmtree(folder)
+    code, output, errors = command("distill", "pld", str(tiny), "--json")
+    assert code == 0, errors
+    found = json.loads(output)
+    assert len(fitted) == trained
+    assert hash_of_folder(Path(found["student_path"])) == found["student_hash"]
+    assert Path(found["report"]).with_suffix(".svg").is_file()
+    assert Path(found["report"]).is_file()
+    same = ("id", "measures", "student_path", "student_hash", "report")
+    assert [found[name] for name in same] == [first[name] for name in same]
+    with Store.open() as store:
+        assert [run["finished_at"] is not None for run in store.distillations()] == [True]
 
 
 @pytest.mark.parametrize(
