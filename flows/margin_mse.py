@@ -51,9 +51,7 @@ def margin_mse(config: Config = FORM) -> int:
 
 def first_stage(config: Config, collection: data.Collection) -> Run:
     """BM25's candidates of all queries that the run needs."""
-    splits = [config.data.test_split, config.data.validation_split]
-    splits += [config.data.train_split] if config.teacher.kind != "scores" else []
-    queries = {key: text for each in splits if each for key, text in collection.asked(each).items()}
+    queries = {key: text for split in config.splits for key, text in collection.asked(split).items()}
     return bm25(collection.documents, queries, config.data.candidates)
 
 

@@ -162,7 +162,9 @@ def test_an_ensemble_of_ready_cross_encoders_teaches_their_mean_raw_score(run, t
 
 
 def test_a_published_score_file_teaches_without_a_teacher(run, tmp_path):
+    """Prevents a score file from being refused for want of training judgements, which nothing would read."""
     folder = write_beir(tmp_path)
+    (folder / "qrels" / "train.tsv").unlink()
     (tmp_path / "scores.tsv").write_text("6\t-3\tq1\tp1\tp2\n4\t-1\tq2\tp2\tp3\n", encoding="utf-8")
     settings = {
         "data": {"source": str(folder), "candidates": 4},
@@ -186,6 +188,7 @@ def test_settings_that_contradict_are_refused():
         ({"teacher": {"kind": "cross_encoders"}}, "at least one model"),
         ({"teacher": {"kind": "scores"}}, "teacher.scores is missing"),
         ({"training": {"validate_every": 5}}, "validation_split"),
+        ({"data": {"validation_split": "dev"}}, "validate_every and data.validation_split go together"),
         ({"training": {"arms": ["ranknet", "ranknet"]}}, "twice"),
     ):
         with pytest.raises(BadConfig, match=said):

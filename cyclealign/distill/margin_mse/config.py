@@ -42,18 +42,17 @@ class DataSettings(Section):
         description="`demo`; a folder in BEIR's format (corpus.jsonl, queries.jsonl, qrels/<split>.tsv, or .txt as "
         "TREC has them); or a Hugging Face data set of that layout such as BeIR/scifact.",
     )
-    train_split: str = Field("train", title="Training split")
-    validation_split: str | None = Field(None, title="Validation split", description="For early stopping.")
+    train_split: str = Field(
+        "train", title="Training split", description="Not read for a score file, which says itself what is learnt."
+    )
+    validation_split: str | None = Field(
+        None, title="Validation split", description="For early stopping; goes with training.validate_every."
+    )
     test_split: str = Field("test", title="Test split")
     candidates: int = Field(1_000, ge=2, title="Candidates per query", description="BM25's best, to be re-ranked.")
     negatives: int = Field(16, ge=1, title="Negatives per positive", description="Drawn from the candidates.")
     most_triples: int = Field(2_000_000, ge=1, title="Training triples at most")
     world: Annotated[WorldSettings, Field(title="Demo world")] = WorldSettings()
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """All splits whose judgements are read."""
-        return (self.train_split, self.test_split, *([self.validation_split] if self.validation_split else []))
 
 
 class TeacherSettings(Section):
@@ -165,9 +164,16 @@ class Config(JobConfig):
     def _the_world_has_its_own_teacher(self) -> Self:
         if self.teacher.kind == "simulated" and self.data.source != DEMO:
             raise ValueError("teacher.kind 'simulated' exists in the demo world only: name cross-encoders or a file.")
-        if self.training.validate_every and not self.data.validation_split:
-            raise ValueError("training.validate_every needs data.validation_split.")
+        if bool(self.training.validate_every) != bool(self.data.validation_split):
+            raise ValueError("training.validate_every and data.validation_split go together: set both, or neither.")
         return self
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits whose judgements are read."""
+        data = self.data
+        learnt = data.train_split if self.teacher.kind != "scores" else None
+        return tuple(split for split in (data.test_split, data.validation_split, learnt) if split)
 
     @property
     def arms(self) -> list[Arm]:

@@ -34,7 +34,7 @@ def load_collection(config: Config) -> Collection:
     if config.data.source == "demo":
         world = make_world(config.data.world, config.seed)
         return Collection(world.passages, world.queries, world.qrels, world.relevance)
-    read = read_retrieval(config.data.source, config.data.splits)
+    read = read_retrieval(config.data.source, config.splits)
     return Collection(read.documents, read.queries, read.qrels)
 
 

@@ -180,7 +180,7 @@ def inputs_of(config: Config) -> dict[str, str]:
     paths = [Path(each) for each in names if each]
     models = [*config.teacher.models, *([config.student.model] if config.student.kind != "tk" else [])]
     return {
-        **(hashes_of(config.data.source, config.data.splits) if config.data.source != DEMO else {}),
+        **(hashes_of(config.data.source, config.splits) if config.data.source != DEMO else {}),
         **{str(path): hash_of_file(path) for path in paths if path.exists()},
         **{each: identity(each) for each in models if each != DEMO},
     }

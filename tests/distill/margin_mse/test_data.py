@@ -12,7 +12,7 @@ from cyclealign.distill.margin_mse.world import make_world
 from cyclealign.errors import DistillError
 from tests.distill.margin_mse.conftest import PASSAGES, QRELS, QUERIES
 
-SCORED = TeacherSettings(kind="scores", scores="scores.tsv")
+READY = TeacherSettings(kind="cross_encoders", models=("ready",))
 
 
 def write_beir(folder, passages=PASSAGES, queries=QUERIES, qrels=QRELS):
@@ -29,7 +29,7 @@ def write_beir(folder, passages=PASSAGES, queries=QUERIES, qrels=QRELS):
 
 
 def read(folder):
-    return load_collection(Config(data=DataSettings(source=str(folder)), teacher=SCORED))
+    return load_collection(Config(data=DataSettings(source=str(folder)), teacher=READY))
 
 
 def test_a_folder_in_beirs_format_is_read(tmp_path):
