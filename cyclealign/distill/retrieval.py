@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cyclealign.distill.tables import fingerprint, table
 from cyclealign.errors import DistillError
@@ -19,6 +19,11 @@ from cyclealign.files import hash_of_file
 
 Qrels = Mapping[str, Mapping[str, int]]
 Run = dict[str, dict[str, float]]
+Value = TypeVar("Value", str, int, float)
+
+# What the first and the last column of judgements are called in a heading; a line of other words is a broken judgement.
+QUERY_NAMES = {"query-id", "query", "qid", "topic", "topic-id"}
+GRADE_NAMES = {"score", "relevance", "rel", "grade", "label", "judgment", "judgement"}
 
 
 @dataclass(frozen=True)
@@ -44,8 +49,8 @@ def read_retrieval(source: str, splits: Sequence[str]) -> Retrieval:
     """The collection in a folder, or on the Hugging Face hub, with the judgements of some splits.
 
     Raises:
-        DistillError: a file is missing, or a row of it cannot be read, or ids of one file are not in another; the
-            message names file and line.
+        DistillError: a file is missing, or a row of it cannot be read or contradicts another, or ids of one file are
+            not in another; the message names file and line.
     """
     folder = Path(source)
     if folder.is_dir():
@@ -100,7 +105,7 @@ def read_qrels(path: Path) -> Qrels:
     """Query id -> document id -> grade.
 
     Raises:
-        DistillError: a line is no judgement.
+        DistillError: a line is no judgement, or contradicts another.
     """
     return _graded(_judged_in(path))
 
@@ -109,7 +114,7 @@ def read_run(path: Path) -> Run:
     """A TREC run, lines of query, Q0, document, rank, score and name: query id -> document id -> score.
 
     Raises:
-        DistillError: a line is none of a run, or its score is no finite number.
+        DistillError: a line is none of a run or contradicts another, or its score is no finite number.
     """
     run: Run = {}
     for where, line in read_lines(path):
@@ -120,7 +125,7 @@ def read_run(path: Path) -> Run:
             raise DistillError(f"{where}: not a line of a TREC run (query Q0 document rank score name).") from error
         if not math.isfinite(value):
             raise DistillError(f"{where}: the score {score} is no finite number.")
-        run.setdefault(query, {})[document] = value
+        _put(run.setdefault(query, {}), document, value, where, f"the score of '{document}' for query '{query}'")
     return run
 
 
@@ -131,7 +136,8 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
         DistillError: the file cannot be read.
     """
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+        form = "utf-8-sig"  # a byte order mark is no part of the first line
+        with gzip.open(path, "rt", encoding=form) if path.suffix == ".gz" else path.open(encoding=form) as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     yield f"{path}:{number}", line.rstrip("\n")
@@ -140,17 +146,31 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _texts(rows: Iterable[tuple[str, str | Mapping[str, Any]]]) -> dict[str, str]:
-    """Id -> title and text of each row, or line of JSON."""
+    """Id -> title and text of each row, or line of JSON; one that is there twice must be the same."""
     found: dict[str, str] = {}
     for where, row in rows:
         try:
             each = json.loads(row) if isinstance(row, str) else row
-            if not isinstance(each["_id"], str | int) or not isinstance(each["text"], str):
-                raise TypeError("'_id' or 'text' is not a text")
+            name, title, text = _id_of(each["_id"]), each.get("title"), each["text"]
+            if not isinstance(text, str) or not isinstance(title, str | None):
+                raise TypeError("'title' or 'text' is not a text")
         except (ValueError, KeyError, TypeError) as error:
             raise DistillError(f'{where}: want {{"_id": ..., "text": ...}} ({error}).') from error
-        found[str(each["_id"])] = f"{each.get('title') or ''} {each['text']}".strip()
+        _put(found, name, f"{title or ''} {text}".strip(), where, f"the text of '{name}'")
     return found
+
+
+def _id_of(value: object) -> str:
+    """An id, from a text or a whole number; TypeError for anything else, whose spelling would be the id."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise TypeError(f"no id: {value!r}")
+    return str(value)
+
+
+def _put(found: dict[str, Value], key: str, value: Value, where: str, what: str) -> None:
+    """Keep a value; one that is there already must be the same, or the last of them would win unseen."""
+    if found.setdefault(key, value) != value:
+        raise DistillError(f"{where}: {what} differs from the one given before. Leave in one of them.")
 
 
 def _judgements(folder: Path, split: str) -> Path:
@@ -161,13 +181,18 @@ def _judged_in(path: Path) -> Iterator[tuple[str, str, str, str]]:
     """Where, query, document and grade of each line, but of a heading."""
     for number, (where, line) in enumerate(read_lines(path)):
         cells = line.split("\t") if "\t" in line else line.split()
-        if number == 0 and not _is_number(cells[-1]):
+        if number == 0 and _plain(cells[0]) in QUERY_NAMES and _plain(cells[-1]) in GRADE_NAMES:
             continue
         if len(cells) not in (3, 4):
             raise DistillError(
                 f"{where}: want query, document and grade (BEIR, tabs between), or query, 0, document and grade (TREC)."
             )
         yield where, cells[0], cells[-2], cells[-1]
+
+
+def _plain(name: str) -> str:
+    """The name of a column, however it is written."""
+    return name.strip().lower().replace("_", "-").replace(" ", "-")
 
 
 def _is_number(text: str) -> bool:
@@ -181,8 +206,11 @@ def _graded(rows: Iterable[tuple[str, str, str, str]]) -> Qrels:
     grades: dict[str, dict[str, int]] = {}
     for where, query, document, grade in rows:
         if not _is_number(grade) or float(grade) != int(float(grade)):
-            raise DistillError(f"{where}: the grade '{grade}' is no whole number.")
-        grades.setdefault(query, {})[document] = int(float(grade))
+            raise DistillError(
+                f"{where}: the grade '{grade}' is no whole number. If it is a heading: query-id, corpus-id, score."
+            )
+        judged = grades.setdefault(query, {})
+        _put(judged, document, int(float(grade)), where, f"the grade of '{document}' for query '{query}'")
     return grades
 
 
@@ -202,9 +230,9 @@ def _judged_on_hub(source: str, split: str) -> Iterator[tuple[str, str, str, str
     for number, row in enumerate(_judgements_on_hub(source, split), 1):
         where = f"{source}, judgements, row {number}"
         try:
-            yield where, str(row["query-id"]), str(row["corpus-id"]), str(row["score"])
-        except KeyError as error:
-            raise DistillError(f"{where}: no column {error}.") from error
+            yield where, _id_of(row["query-id"]), _id_of(row["corpus-id"]), str(row["score"])
+        except (KeyError, TypeError) as error:
+            raise DistillError(f"{where}: want query-id, corpus-id and score ({error}).") from error
 
 
 def _fits(source: str, split: str, read: Retrieval) -> None:

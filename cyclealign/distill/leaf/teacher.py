@@ -1,6 +1,6 @@
 """The teacher: any Sentence Transformers model, or a file of vectors. A black box: only its vectors are used."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import isfinite
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from cyclealign.distill.leaf.predict import encode
 from cyclealign.distill.tables import table
 from cyclealign.errors import DistillError
 from cyclealign.files import hash_of_file
+
+Address = tuple[str, str]  # a text's kind, and the text
 
 
 class ModelTeacher:
@@ -58,7 +60,8 @@ class FileTeacher:
         """Read it.
 
         Raises:
-            DistillError: it cannot be read, lacks a column, or a row holds no vector of the common length.
+            DistillError: it cannot be read, lacks a column, a row holds no vector of the common length, or rows of one
+                text differ.
         """
         rows = table(path)
         if not {"text", "vector"} <= set(rows.column_names):
@@ -66,9 +69,7 @@ class FileTeacher:
         given_ND = numbers_of(rows["vector"], path)
         kinds = rows["kind"] if "kind" in rows.column_names else ["document"] * len(rows)
         self._vectors_ND = given_ND
-        self._place = {
-            (kind or "document", text): n for n, (kind, text) in enumerate(zip(kinds, rows["text"], strict=True))
-        }
+        self._place = places(kinds, rows["text"], given_ND, path)
         self._path = path
         self.query_prompt = query_prompt or ""
 
@@ -86,6 +87,23 @@ class FileTeacher:
         progress(len(texts), len(texts))
         found: Vectors = self._vectors_ND[[self._place[kind, text] for text in texts]]
         return found
+
+
+def places(kinds: Iterable[str | None], texts: Iterable[str], vectors_ND: Vectors, path: str) -> dict[Address, int]:
+    """The row of each text of each kind.
+
+    Raises:
+        DistillError: a text has two vectors.
+    """
+    found: dict[Address, int] = {}
+    for number, (kind, text) in enumerate(zip(kinds, texts, strict=True)):
+        first = found.setdefault((kind or "document", text), number)
+        if not np.array_equal(vectors_ND[first], vectors_ND[number]):
+            raise DistillError(
+                f"{path}, rows {first + 1} and {number + 1}: the same text has different vectors, {text[:80]!r}. "
+                "Leave in one of them; 'kind' tells a query from a document."
+            )
+    return found
 
 
 def numbers_of(column: Sequence[object], path: str) -> Vectors:

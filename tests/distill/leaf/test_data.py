@@ -101,6 +101,19 @@ def test_a_vector_that_is_none_is_refused(tmp_path, vector):
         FileTeacher(lines(tmp_path / "v.jsonl", rows), None)
 
 
+def test_a_text_with_two_vectors_is_refused(tmp_path):
+    """Prevents a student from learning whichever vector of a text stands last."""
+    rows = [
+        {"text": "a", "vector": [1.0, 0.0]},
+        {"text": "b", "vector": [0.0, 1.0]},
+        {"text": "a", "vector": [1.0, 0.0]},
+    ]
+    assert FileTeacher(lines(tmp_path / "v.jsonl", rows), None).vectors(["a"], "document", lambda *_: None).any()
+    rows[2]["vector"] = [0.5, 0.5]
+    with pytest.raises(DistillError, match="rows 1 and 3: the same text has different vectors, 'a'"):
+        FileTeacher(lines(tmp_path / "v.jsonl", rows), None)
+
+
 class CountingTeacher:
     """Writes the length of a text and its kind into its vector."""
 
