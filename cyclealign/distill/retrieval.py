@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cyclealign.distill.parting import refuse_shared
 from cyclealign.distill.tables import fingerprint, table
 from cyclealign.errors import DistillError
 from cyclealign.files import hash_of_file
@@ -43,6 +44,10 @@ class Retrieval:
     def asked(self, split: str) -> dict[str, str]:
         """Query id -> text of the queries that have a judgement in the split, in the order of their ids."""
         return {each: self.queries[each] for each in sorted(self.qrels[split]) if each in self.queries}
+
+    def refuse_shared_queries(self, splits: Iterable[str], *more: tuple[str, Iterable[str]]) -> None:
+        """Refuse queries that are in two splits, or in a split and in what else is named; errors as `refuse_shared`."""
+        refuse_shared("queries", *more, *((f"split '{split}'", self.asked(split)) for split in splits))
 
 
 def read_retrieval(source: str, splits: Sequence[str]) -> Retrieval:

@@ -15,6 +15,7 @@ from cyclealign.distill.margin_mse.config import Config, StudentSettings
 from cyclealign.distill.margin_mse.data import draw_triples, load_collection, pairs_of
 from cyclealign.distill.margin_mse.student import build_student, load_student, save_student
 from cyclealign.distill.margin_mse.students.dot import BiEncoderStudent
+from cyclealign.errors import DistillError
 from cyclealign.files import hash_of_folder
 from cyclealign.store import Store
 from tests.distill.margin_mse.conftest import PASSAGES, QUERIES
@@ -178,6 +179,18 @@ def test_a_published_score_file_teaches_without_a_teacher(run, tmp_path):
     with (tmp_path / "scores.tsv").open("a") as file:
         file.write("2\t1\tq1\tp1\tp3\n")
     assert run(settings)["id"] != first["id"]  # prevents old figures from standing for a changed file
+
+
+def test_a_score_file_with_test_queries_is_refused(run, tmp_path):
+    """Prevents figures of a student that learnt from the teacher's scores on the queries of its test."""
+    (tmp_path / "scores.tsv").write_text("6\t-3\tq1\tp1\tp2\n5\t-2\tq3\tp3\tp1\n", encoding="utf-8")
+    settings = {
+        "data": {"source": str(write_beir(tmp_path)), "candidates": 4},
+        "teacher": {"kind": "scores", "scores": str(tmp_path / "scores.tsv")},
+        "student": {"kind": "tk", "embedding_size": 12},
+    }
+    with pytest.raises(DistillError, match=r"1 queries are in .*scores\.tsv and in split 'test', 'q3' for one"):
+        run(settings)
 
 
 def test_settings_that_contradict_are_refused():

@@ -23,11 +23,7 @@ def load(settings: DataSettings, seed: int) -> Collection:
         return world.make(world.Size(**settings.world.model_dump(), seed=seed))
     train, test = settings.train_split, settings.test_split
     read = read_retrieval(settings.source, (train, test))
-    both = read.asked(train).keys() & read.asked(test).keys()
-    if both:
-        raise DistillError(
-            f"{len(both)} queries are in training and test judgements, '{min(both)}' for one. Part them."
-        )
+    read.refuse_shared_queries((train, test))
     passages = tuple(_triples(Path(settings.triples))) if settings.triples else ()
     run = _candidates(read, settings)
     kept = {split: tuple(_judged(read, split, run, settings.candidates)) for split in (train, test)}

@@ -29,13 +29,24 @@ def load_collection(config: Config) -> Collection:
     """The collection that the settings name.
 
     Raises:
-        DistillError: a file is missing, a row cannot be read, or ids do not fit; the message names file and line.
+        DistillError: a file is missing, a row cannot be read, ids do not fit, or a query is in two splits; the message
+            names file and line, or the query.
     """
     if config.data.source == "demo":
-        world = make_world(config.data.world, config.seed)
-        return Collection(world.passages, world.queries, world.qrels, world.relevance)
-    read = read_retrieval(config.data.source, config.splits)
-    return Collection(read.documents, read.queries, read.qrels)
+        collection = _demo(config)
+    else:
+        read = read_retrieval(config.data.source, config.splits)
+        collection = Collection(read.documents, read.queries, read.qrels)
+    collection.refuse_shared_queries(config.splits)
+    return collection
+
+
+def _demo(config: Config) -> Collection:
+    world = make_world(config.data.world, config.seed)
+    for split in config.splits:
+        if split not in world.qrels:
+            raise DistillError(f"The demo world has no split '{split}', only {', '.join(world.qrels)}.")
+    return Collection(world.passages, world.queries, world.qrels, world.relevance)
 
 
 def draw_triples(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from cyclealign.distill.parting import refuse_shared
 from cyclealign.distill.quantidce import world
 from cyclealign.distill.quantidce.config import DataSettings
 from cyclealign.distill.tables import table
@@ -53,7 +54,8 @@ def load(settings: DataSettings, seed: int) -> Dialogues:
     """The dialogues that the settings name.
 
     Raises:
-        DistillError: a source is missing or wrong; the message names file and line, or data set and row.
+        DistillError: a source is missing or wrong, or something is learnt from and tested on; the message names file
+            and line, or data set and row, or what it is.
     """
     if settings.levels == "made":
         made = world.made(settings.contexts, settings.responses, tuple(settings.tests), seed)
@@ -65,7 +67,19 @@ def load(settings: DataSettings, seed: int) -> Dialogues:
         scored = tuple(read_scored(settings.scored))
         tests = {name: tuple(read_scored(source)) for name, source in settings.tests.items()}
     learnt = [each for number, each in enumerate(graded) if number % HELD_OUT]
+    if settings.levels != "made":  # the made world has few words, and says the same again by chance
+        refuse_learnt(tests, scored, learnt)
     return Dialogues(tuple(learnt), tuple(graded[::HELD_OUT]), scored, tests)
+
+
+def refuse_learnt(tests: Mapping[str, Sequence[Scored]], scored: Sequence[Scored], graded: Sequence[Graded]) -> None:
+    """Refuse a test set with a response to a context that is learnt from; errors as `refuse_shared`."""
+    from_levels = {(each.context, response) for each in graded for level in each.levels for response in level}
+    from_scores = {(each.context, each.response) for each in scored}
+    for name, pairs in tests.items():
+        tested = f"test set '{name}'", {(each.context, each.response) for each in pairs}
+        refuse_shared("responses", ("the scored responses", from_scores), tested)
+        refuse_shared("responses", ("the levels", from_levels), tested)
 
 
 def chosen(graded: list[Graded], count: int, seed: int) -> list[Graded]:

@@ -56,6 +56,25 @@ def test_a_bad_file_is_named_with_its_line(tmp_path, name, content, said):
         read(tmp_path)
 
 
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_what_is_learnt_or_chosen_on_is_not_tested_on(tmp_path, split):
+    """Prevents figures of a student that was trained, or stopped at its best, on the queries of its test."""
+    folder = write_beir(tmp_path, qrels={"dev": {"q2": {"p2": 1}}, **QRELS, split: {"q3": {"p4": 1}}})
+    data = {"source": str(folder), "validation_split": "dev"}
+    config = Config(data=data, teacher=READY, training={"validate_every": 1})
+    with pytest.raises(DistillError, match=rf"1 queries are in split '(test|{split})' .* 'q3' for one"):
+        load_collection(config)
+
+
+def test_the_demo_world_is_not_tested_on_what_it_teaches():
+    """Prevents the demo's form from taking a split twice, or one that is not there."""
+    world = WorldSettings(passages=120, train_queries=10, test_queries=10)
+    with pytest.raises(DistillError, match="10 queries are in split 'train' and in split 'train'"):
+        load_collection(Config(data=DataSettings(world=world, test_split="train")))
+    with pytest.raises(DistillError, match="has no split 'dev', only train, test"):
+        load_collection(Config(data=DataSettings(world=world, test_split="dev")))
+
+
 def test_a_missing_file_is_named(tmp_path):
     (write_beir(tmp_path) / "queries.jsonl").unlink()
     with pytest.raises(DistillError, match=r"queries\.jsonl"):

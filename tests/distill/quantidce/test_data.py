@@ -104,6 +104,31 @@ def test_a_missing_and_an_empty_file_are_named(tmp_path):
         data.read_pairs(written(tmp_path / "empty.jsonl", ""))
 
 
+def test_what_is_learnt_from_is_not_tested_on(tmp_path):
+    """Prevents agreement with people that a metric learnt by heart: their scores, or the level of a response."""
+    others = {**GRADED, "context": ["Hello."]}
+    learnt = {"context": ["Hi."], "response": "Fine.", "score": 4}
+    of_levels = {"context": others["context"], "response": "Well.", "score": 4}
+    right = {"context": ["Hi."], "response": "Well.", "score": 4}  # neither learnt response to this context
+
+    def load(*tests):
+        return data.load(
+            DataSettings(
+                levels=str(written(tmp_path / "levels.jsonl", others, others)),
+                scored=str(written(tmp_path / "scored.jsonl", learnt)),
+                tests={"mine": str(written(tmp_path / "test.jsonl", *tests))},
+                responses=2,
+            ),
+            seed=0,
+        )
+
+    assert len(load(right).tests["mine"]) == 1
+    with pytest.raises(DistillError, match=r"in the scored responses and in test set 'mine', .*'Fine\.'"):
+        load(right, learnt)
+    with pytest.raises(DistillError, match=r"in the levels and in test set 'mine', .*'Well\.'"):
+        load(right, of_levels)
+
+
 def test_held_out_contexts_are_not_learnt_from():
     """Prevents the order of levels from being shown on contexts that were trained on."""
     made = data.load(DataSettings(contexts=40, responses=2), seed=0)
