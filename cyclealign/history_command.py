@@ -114,14 +114,14 @@ def measures_shown(measures: Sequence[Measure]) -> Table:
     """A row an arm and a column a measure, as far as a terminal has the width for it; else a row a measure."""
     rows = measure_table(measures)
     if len(rows[0]) <= COLUMNS_AT_MOST:
-        table = Table(*rows[0])
+        table = Table(*map(escape, rows[0]))
         for row in rows:
-            table.add_row(*row.values())
+            table.add_row(*map(escape, row.values()))
         return table
     table = Table("arm", "measure", "value")
     for arm, *_ in (row.values() for row in rows):
         for number, each in enumerate(each for each in measures if each.arm == arm):
-            table.add_row("" if number else arm, each.name, cell(each))
+            table.add_row("" if number else escape(arm), escape(each.name), cell(each))
     return table
 
 

@@ -73,4 +73,4 @@ def run_job(entry: Entry, config: JobConfig, as_json: bool) -> None:
         print(json.dumps({**run, "report": str(report_of(entry.name, run_id))}, indent=2, default=str))
         return
     print_job(run)
-    console.print(f"Report: {report_of(entry.name, run_id)}", highlight=False)
+    console.print(f"Report: {report_of(entry.name, run_id)}", markup=False, highlight=False)

@@ -71,7 +71,8 @@ class Job:
         def call() -> R:  # Prefect looks through a task's arguments, which may be large: it is given none
             return function(*args, **kwargs)
 
-        as_task = task(name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False)(call)
+        # As a text, the name would be a template, in which the braces of an arm's name stand for parameters.
+        as_task = task(name=name, task_run_name=lambda: name, cache_policy=NO_CACHE, persist_result=False)(call)
         tell(name, 0, 1)
         started = time.monotonic()
         try:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from flows.progress import listening
 
@@ -14,7 +15,7 @@ def live_progress(console: Console) -> Iterator[None]:
     """Show a bar for each step while the block runs; a step that starts again gets a new bar."""
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # names of arms are free text
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -24,7 +25,7 @@ def live_progress(console: Console) -> Iterator[None]:
 
         def listen(what: str, done: int, of: int) -> None:
             if of == 0:
-                bars.console.rule(what, align="left")
+                bars.console.rule(Text(what), align="left")
                 for finished in bars.task_ids:
                     bars.remove_task(finished)
                 current.clear()

@@ -1,7 +1,7 @@
 """A job's measures as a table, and as a plot with its curves."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -37,16 +37,27 @@ def number(value: float) -> str:
 
 
 def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
-    """The rows as a Markdown table; a bar inside a cell would split it."""
+    """The rows as a Markdown table."""
     if not rows:
         return ""
-    lines = ["| " + " | ".join(rows[0]) + " |", "|---" * len(rows[0]) + "|"]
-    lines += ["| " + " | ".join(value.replace("|", "\\|") for value in row.values()) + " |" for row in rows]
-    return "\n".join(lines)
+    return "\n".join([_line(rows[0]), "|---" * len(rows[0]) + "|", *(_line(row.values()) for row in rows)])
+
+
+def _line(cells: Iterable[str]) -> str:
+    """A row of a Markdown table; a bar inside a cell would split it, and the end of a line the table."""
+    return "| " + " | ".join(" ".join(each.split()).replace("|", "\\|") for each in cells) + " |"
 
 
 def plot_measures(measures: Sequence[Measure], curves: Sequence[Curve], title: str) -> bytes:
     """An SVG: a panel for each name of a measure (arms side by side, with intervals) and of a curve."""
+    # Names are texts, whatever dollar signs they hold. Fixed ids and no date: the same measures give the same bytes.
+    with matplotlib.rc_context({"text.parse_math": False, "svg.hashsalt": "cyclealign"}):
+        picture = io.BytesIO()
+        _figure(measures, curves, title).savefig(picture, format="svg", metadata={"Date": None})
+    return picture.getvalue()
+
+
+def _figure(measures: Sequence[Measure], curves: Sequence[Curve], title: str) -> Figure:
     names = list(dict.fromkeys(each.name for each in measures))
     drawn = list(dict.fromkeys(each.name for each in curves))
     count = max(1, len(names) + len(drawn))
@@ -60,11 +71,7 @@ def plot_measures(measures: Sequence[Measure], curves: Sequence[Curve], title: s
         _lines(axes, name, [each for each in curves if each.name == name])
     for axes in panels[len(names) + len(drawn) :]:
         axes.set_visible(False)
-    # Fixed ids and no date: the same measures give the same bytes.
-    with matplotlib.rc_context({"svg.hashsalt": "cyclealign"}):
-        picture = io.BytesIO()
-        figure.savefig(picture, format="svg", metadata={"Date": None})
-    return picture.getvalue()
+    return figure
 
 
 def _arms(axes: Axes, name: str, measures: Sequence[Measure]) -> None:

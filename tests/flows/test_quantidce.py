@@ -54,6 +54,27 @@ def test_a_metric_is_trained_and_scores_dialogues(command, tmp_path):
     assert "Only metrics of the demo's made world are here" in " ".join(errors.split())
 
 
+SIGNS = "a $5_{ and $6 [/b] | {x}"
+
+
+def test_names_of_arms_and_tests_are_free_text(command, tmp_path):
+    """Prevents a run from dying of a name after all its training, and a report whose columns have slipped."""
+    arm = f'[[arms]]\nname = {SIGNS!r}\npretraining = "none"\ntuning = "plain"\n'
+    (tmp_path / "signs.toml").write_text(
+        TINY.replace("responses = 2", f"responses = 2\ntests = {{ {SIGNS!r} = 'made' }}") + arm
+    )
+    code, output, errors = command("distill", "quantidce", str(tmp_path / "signs.toml"))
+    assert code == 0, output + errors
+    shown = "".join(output.split())
+    assert SIGNS.replace(" ", "") in shown
+    assert f"scores {SIGNS}".replace(" ", "") in shown
+    report = (tmp_path / "home" / "reports" / "quantidce-1.md").read_text()
+    assert SIGNS.replace("|", "\\|") in report
+    rows = [line for line in report.splitlines() if line.startswith("|")]
+    assert len({line.replace("\\|", "").count("|") for line in rows}) == 1
+    assert SIGNS in (tmp_path / "home" / "reports" / "quantidce-1.svg").read_text()
+
+
 def finished(store, levels, folder):
     """A finished run on ``levels`` that left a metric in ``folder``."""
     hashes = (content_id("config", str(folder)), content_id("code"))
