@@ -1,6 +1,7 @@
 """ETM, the expensive one: a cross-encoder over (query, window) rows and the learned sum of the best window scores."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -63,7 +64,7 @@ class ETM(nn.Module):
     def forward(self, ids_RW: Tensor, mask_RW: Tensor, segments_RW: Tensor) -> Tensor:
         """Scores of rows of tokens, shape (R,); segments go to encoders that know two of them."""
         more = {"token_type_ids": segments_RW} if getattr(self.encoder.config, "type_vocab_size", 0) > 1 else {}
-        with torch.autocast(ids_RW.device.type, torch.bfloat16, enabled=self._halved):
+        with torch.autocast(ids_RW.device.type, torch.bfloat16) if self._halved else nullcontext():
             hidden_RWH = self.encoder(input_ids=ids_RW, attention_mask=mask_RW.long(), **more).last_hidden_state
         scores_R: Tensor = self.head(self._pooled(hidden_RWH.float(), mask_RW, segments_RW)).squeeze(1)
         return scores_R
