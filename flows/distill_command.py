@@ -30,7 +30,7 @@ def distill(
     model: Annotated[Path | None, typer.Option(help="Of `quantidce score`: another metric's folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the run for programs.")] = False,
 ) -> None:
-    """Distil a teacher into a student; the same command goes on after a crash, and finds what is finished."""
+    """Distil a teacher into a student; the same command finds what is complete, after a crash too."""
     entry = job_named(job)
     if entry.name == scoring.JOB and config == Path("score"):
         idle = [name for name, given in {"--demo": demo, "--seed": seed is not None, "--again": again}.items() if given]

@@ -130,7 +130,13 @@ class TrainingSettings(Section):
     precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", title="Precision", description="The paper's is fp16.")
     validate_every: int = Field(0, ge=0, title="Validate every", description="Steps; 0: never. The paper's is 4000.")
     patience: int = Field(30, ge=1, title="Patience", description="Validations without a better nDCG@10.")
-    save_every: int = Field(0, ge=0, title="Save every", description="Steps, so that a stopped run goes on; 0: never.")
+    save_every: int = Field(
+        0,
+        ge=0,
+        title="Save every",
+        description="Steps between checkpoints, from which a training that was stopped goes on; 0: it begins anew. "
+        "Where `validate_every` is set, each validation leaves one instead.",
+    )
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:
