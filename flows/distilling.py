@@ -136,7 +136,7 @@ def opened(job: str, config: JobConfig, inputs: Mapping[str, str] | None = None)
             run = replace(run, finished=False)
         announce(f"{name}, run {run.id}")
         if lost:
-            announce(f"Run {run.id} was finished, but {lost} is gone: what is missing is made again.")
+            announce(f"Run {run.id} was finished; what is gone since is made again: {lost}")
         if run.finished:
             announce(f"Run {run.id} has the same settings and code and is finished; --again (or `again`) trains anew.")
         logger.info("Settings: %s", json.dumps(settings))

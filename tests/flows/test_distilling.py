@@ -113,6 +113,7 @@ def test_a_finished_run_makes_again_what_is_gone(command, tiny, tmp_path, monkey
     code, output, errors = command("distill", "pld", str(tiny), "--json")
     assert code == 0, errors
     found = json.loads(output)
+    assert ("what is gone since is made again" in errors) == (without != "distill/pld/labels")
     assert len(fitted) == trained
     assert hash_of_folder(Path(found["student_path"])) == found["student_hash"]
     assert Path(found["report"]).with_suffix(".svg").is_file()
