@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cyclealign.errors import DistillError
+
 TOPICS = {
     "garden": ("the roses", "the hedge"),
     "kitchen": ("the soup", "the bread"),
@@ -17,8 +19,21 @@ TOPICS = {
     "office": ("the report", "the printer"),
 }
 TIMES = ("tonight", "tomorrow")
-OPENINGS = ("did you see to {thing} {time} ?", "what about {thing} {time} ?", "i will look after {thing} {time} .")
-MIDDLES = ("please think of {other} too .", "and {other} ?", "i worry about {other} .")
+OPENINGS = (
+    "did you see to {thing} {time} ?",
+    "what about {thing} {time} ?",
+    "i will look after {thing} {time} .",
+    "{time} i see to {thing} .",
+    "did you think of {thing} ? it is for {time} .",
+    "and what will you do {time} about {thing} ?",
+)
+MIDDLES = (
+    "please think of {other} too .",
+    "and {other} ?",
+    "i worry about {other} .",
+    "what about {other} ?",
+    "{other} can wait .",
+)
 ANSWERS = (
     "yes , {other} too {time} .",
     "{other} can wait , {thing} is for {time} .",
@@ -27,8 +42,10 @@ ANSWERS = (
 LEVEL_SCORES = (4.6, 2.9, 1.3)  # what the simulated raters give a level on average
 RATER_NOISE = 0.5
 SCORED_EACH, TEST_CONTEXTS = 12, 40
+TRIES = 2_000  # to find a context that was not used; among 120 a topic, more would find none either
 
 Context = tuple[str, ...]
+Dialogue = tuple[Context, tuple[tuple[str, ...], ...]]
 Row = tuple[Context, str, float]
 
 
@@ -36,23 +53,44 @@ Row = tuple[Context, str, float]
 class World:
     """Graded contexts, scored responses to learn from, and test sets by name."""
 
-    graded: list[tuple[Context, tuple[tuple[str, ...], ...]]]
+    graded: list[Dialogue]
     scored: list[Row]
     tests: dict[str, list[Row]]
 
 
 def made(contexts: int, responses: int, tests: Sequence[str], seed: int) -> World:
-    """The world of a seed. Scores to learn from are of two topics only; the first test set is of these, others not."""
+    """The world of a seed. Scores to learn from are of two topics only; the first test set is of these, others not.
+
+    No context comes twice.
+
+    Raises:
+        DistillError: it has not so many contexts.
+    """
     draw = np.random.default_rng([seed, 11])
+    used: set[Context] = set()
     names = [str(name) for name in draw.permutation(list(TOPICS))]
     scored_topics, others = names[:2], names[2:]
-    graded = [dialogue(str(draw.choice(names)), responses, draw) for _ in range(contexts)]
-    scored = rated(scored_topics, SCORED_EACH, draw)
-    sets = {name: rated(others if number else scored_topics, TEST_CONTEXTS, draw) for number, name in enumerate(tests)}
+    graded = [unused(names, responses, draw, used) for _ in range(contexts)]
+    scored = rated(scored_topics, SCORED_EACH, draw, used)
+    sets = {
+        name: rated(others if number else scored_topics, TEST_CONTEXTS, draw, used) for number, name in enumerate(tests)
+    }
     return World(graded, scored, sets)
 
 
-def dialogue(topic: str, responses: int, draw: np.random.Generator) -> tuple[Context, tuple[tuple[str, ...], ...]]:
+def unused(topics: Sequence[str], responses: int, draw: np.random.Generator, used: set[Context]) -> Dialogue:
+    """A context about one of the topics that is not in ``used`` yet, with its responses; `made` has the errors."""
+    for _ in range(TRIES):
+        found = dialogue(str(draw.choice(topics)), responses, draw)
+        if found[0] not in used:
+            used.add(found[0])
+            return found
+    raise DistillError(
+        f"The made world has no {len(used) + 1} contexts. Lower data.contexts, or name fewer data.tests."
+    )
+
+
+def dialogue(topic: str, responses: int, draw: np.random.Generator) -> Dialogue:
     """A context about a topic, with ``responses`` of each level, best level first."""
     time = str(draw.choice(TIMES))
     thing, other = pair_of(topic, draw)
@@ -74,11 +112,11 @@ def answer(topic: str, time: str, draw: np.random.Generator) -> str:
     return one_of(ANSWERS, draw).format(thing=thing, other=other, time=time)
 
 
-def rated(topics: Sequence[str], contexts: int, draw: np.random.Generator) -> list[Row]:
+def rated(topics: Sequence[str], contexts: int, draw: np.random.Generator, used: set[Context]) -> list[Row]:
     """One response of each level to each of ``contexts`` contexts, with the scores of simulated raters."""
     rows = []
     for _ in range(contexts):
-        context, levels = dialogue(str(draw.choice(topics)), 1, draw)
+        context, levels = unused(topics, 1, draw, used)
         for (response,), mean in zip(levels, LEVEL_SCORES, strict=True):
             rows.append((context, response, float(np.clip(draw.normal(mean, RATER_NOISE), 1, 5))))
     return rows

@@ -136,6 +136,16 @@ def test_held_out_contexts_are_not_learnt_from():
     assert len(made.held_out) == 4
 
 
+def test_the_world_says_nothing_twice_and_says_so_when_it_ends():
+    """Prevents a metric that is tested on what it has learnt."""
+    made = data.load(DataSettings(contexts=240), seed=0)
+    sets = [made.graded, made.held_out, *([*rows[::3]] for rows in (made.scored, *made.tests.values()))]
+    contexts = [each.context for each_set in sets for each in each_set]
+    assert len(contexts) == len(set(contexts)) > 240
+    with pytest.raises(DistillError, match=r"Lower data\.contexts"):
+        data.load(DataSettings(contexts=601), seed=0)
+
+
 def test_the_world_is_made_of_known_words_and_says_what_it_means():
     """Prevents a made world in which the levels do not differ in what they are said to differ in."""
     words = set(world.vocabulary())
