@@ -15,9 +15,8 @@ from sentence_transformers import (
 from torch import nn
 from transformers import PrinterCallback, TrainerCallback
 from transformers import logging as transformers_logging
-from transformers.trainer_utils import get_last_checkpoint
 
-from cyclealign.distill.fitting import checked
+from cyclealign.distill.fitting import checked, last_checkpoint
 from cyclealign.distill.leaf.config import TrainingSettings
 
 # Progress is told by lines of ours; bars of its own would tear the terminal's.
@@ -112,5 +111,4 @@ def train(
     trainer = Trainer(model=model, args=arguments, train_dataset=rows, loss=loss, optimizers=(optimizer, scheduler))
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(ReportSteps(progress))
-    started = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-    return float(trainer.train(resume_from_checkpoint=started).training_loss)
+    return float(trainer.train(resume_from_checkpoint=last_checkpoint(folder)).training_loss)

@@ -17,9 +17,8 @@ from transformers import (
     TrainerControl,
     TrainingArguments,
 )
-from transformers.trainer_utils import get_last_checkpoint
 
-from cyclealign.distill.fitting import checked
+from cyclealign.distill.fitting import checked, last_checkpoint
 from cyclealign.distill.margin_mse.config import TrainingSettings
 from cyclealign.distill.margin_mse.data import Collection, Triple
 from cyclealign.distill.margin_mse.loss import LOSSES
@@ -87,7 +86,7 @@ def fit(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.loss_name, trainer.settings, trainer.validate = loss, settings, validate
-    found = trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if folder.is_dir() else None)
+    found = trainer.train(resume_from_checkpoint=last_checkpoint(folder))
     student.eval()
     return float(found.training_loss)
 
