@@ -131,7 +131,7 @@ class TrainingSettings(Section):
     validate_every: int = Field(0, ge=0, title="Validate every", description="Steps; 0: never. The paper's is 4000.")
     patience: int = Field(30, ge=1, title="Patience", description="Validations without a better nDCG@10.")
     save_every: int = Field(
-        0,
+        1_000,
         ge=0,
         title="Save every",
         description="Steps between checkpoints, from which a training that was stopped goes on; 0: it begins anew. "

@@ -194,7 +194,7 @@ def test_margin_mse_trains_the_same_under_any_offset_and_pointwise_does_not(stud
     def trained(loss, deviation):
         student = build_student(student_settings("dot"), [], seed=0)
         lesson = with_offsets(Lesson(TRIPLES, SCORES), deviation, 1)
-        fit(student, lesson, collection, loss, SETTINGS, 0, tmp_path / "none")
+        fit(student, lesson, collection, loss, SETTINGS, 0, tmp_path / f"{loss}-{deviation}")
         return student.score([(query, passage) for query in QUERIES.values() for passage in PASSAGES.values()])
 
     assert trained("margin_mse", 30) == pytest.approx(trained("margin_mse", 0), abs=0.05)
