@@ -1,15 +1,11 @@
-"""What all students share: device, identity of models, layers that are kept, losses that are numbers, checkpoints."""
+"""What all students share: device, identity of models, layers that are kept, losses that are numbers."""
 
-import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import AutoConfig
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import get_last_checkpoint
 
 from cyclealign.errors import DistillError
 from cyclealign.files import hash_of_folder
@@ -74,18 +70,3 @@ def checked(loss: Tensor, step: int) -> Tensor:
     if not bool(loss.isfinite()):
         raise DistillError(f"The loss became {loss.item()} at step {step}. Lower the learning rate.")
     return loss
-
-
-def last_checkpoint(folder: Path) -> str | None:
-    """The newest checkpoint of a transformers Trainer that was written to its end; None if there is none.
-
-    One that a kill cut off would end the training at every start; it is removed.
-    """
-    while folder.is_dir() and (found := get_last_checkpoint(str(folder))):
-        try:
-            json.loads((Path(found) / TRAINER_STATE_NAME).read_text(encoding="utf-8"))  # is written last
-        except (OSError, ValueError):
-            shutil.rmtree(found)
-        else:
-            return str(found)
-    return None

@@ -16,7 +16,8 @@ from torch import nn
 from transformers import PrinterCallback, TrainerCallback
 from transformers import logging as transformers_logging
 
-from cyclealign.distill.fitting import checked, last_checkpoint
+from cyclealign.distill.checkpoints import last_checkpoint
+from cyclealign.distill.fitting import checked
 from cyclealign.distill.leaf.config import TrainingSettings
 
 # Progress is told by lines of ours; bars of its own would tear the terminal's.

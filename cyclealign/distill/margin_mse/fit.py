@@ -18,7 +18,8 @@ from transformers import (
     TrainingArguments,
 )
 
-from cyclealign.distill.fitting import checked, last_checkpoint
+from cyclealign.distill.checkpoints import last_checkpoint
+from cyclealign.distill.fitting import checked
 from cyclealign.distill.margin_mse.config import TrainingSettings
 from cyclealign.distill.margin_mse.data import Collection, Triple
 from cyclealign.distill.margin_mse.loss import LOSSES
