@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[1]
 ARMS: tuple[str, ...] = get_args(Loss)
 Figures = dict[str, dict[str, float]]  # of each arm, by name
 TRAIN, TEST, SIDE = 1_400, 300, 48  # 1,344 are left to train on
+VALID = emoji.EXTREME  # what the teacher is certain about is no valid negative
 
 EMOJI = f"""runs = 1
 seed = {{seed}}
@@ -43,6 +44,10 @@ model = {{scores}}
 model = {{start}}
 epochs = 5
 learning_rate = 2e-4
+[distillation]
+hard = 32
+threshold = {VALID}
+weight = 0.2
 """
 
 

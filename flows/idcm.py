@@ -37,7 +37,8 @@ def idcm(config: Config = FORM) -> int:
         if job.finished:
             return job.id
         collection = job.step("data", reading.load, config.data, config.seed)
-        encoder = job.step("encoder", models.encoder_folder, config.etm, collection, job.folder / "tiny", config.seed)
+        tiny = job.place("tiny", config.data, config.etm)
+        encoder = job.step("encoder", models.encoder_folder, config.etm, collection, tiny, config.seed)
         texts = job.step("texts", timeable_texts, config, collection, encoder)
         passages = job.step("fit ETM on passages", fitted_etm, job, config, texts, encoder, "passages")
         documents = job.step("fit ETM on documents", fitted_etm, job, config, texts, passages, "documents")
@@ -92,7 +93,7 @@ def timeable_texts(config: Config, collection: Collection, encoder: str | Path) 
 
 def fitted_etm(job: Job, config: Config, texts: Texts, start: str | Path, stage: str) -> Path:
     """The folder of the ETM after a stage that begins with the module or encoder in ``start``; made at most once."""
-    folder = job.folder / f"etm-{stage}"
+    folder = job.place(f"etm {stage}", config.data, config.windows, config.etm)
     if not folder.exists():
         etm, tokenizer = models.etm_from(start, config.etm, config.seed)
         tell = job.tells(f"fit ETM on {stage}")
@@ -107,7 +108,9 @@ def fitted_etm(job: Job, config: Config, texts: Texts, start: str | Path, stage:
 
 def fitted_esm(job: Job, config: Config, etm: ETM, texts: Texts, lessons: list[tuple[Pair, Tensor]], loss: str) -> ESM:
     """The ESM that a loss trains; made at most once. All start from the same weights."""
-    folder, settings = job.folder / f"esm-{loss}", config.esm
+    settings = config.esm
+    own = settings.model_dump(mode="json", exclude={"losses"})
+    folder = job.place(f"esm {loss}", config.data, config.windows, config.etm, own)
     if not folder.exists():
         esm = models.fresh_esm(etm, settings.variant == "cks", config.seed)
         fitting.fit_selection(esm, texts, lessons, settings, loss, config.seed, job.tells(f"fit ESM by {loss}"))

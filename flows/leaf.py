@@ -45,9 +45,9 @@ def leaf(config: Config = FORM) -> int:
         model = job.step("fit", fitted, job, config, "student", material, labels, teacher)
         arms = job.step("predict", predicted, config, model, material, labels)
         if isinstance(teacher, ModelTeacher):
-            job.student(job.step("join", joined, job, model, teacher, axes))
+            job.student(job.step("join", joined, job, config, model, teacher, axes))
         else:
-            job.student(job.folder / "student")
+            job.student(place_of(job, config, "student"))
         if config.evaluation.rotated_control:
             turned = labels.turned(random_rotation(labels.queries.shape[1], config.seed + 1))
             other = job.step("fit the control", fitted, job, config, "rotated_student", material, turned, teacher)
@@ -90,15 +90,20 @@ def new_student(config: Config, labels: Labels, teacher: Teacher) -> Any:
     return student.new_student(backbone, config.student, dims, unit, teacher.query_prompt, config.seed)
 
 
+def place_of(job: Job, config: Config, name: str) -> Path:
+    """The folder of the student of that name; what is measured does not bear on it."""
+    return job.place(name, config.data, config.teacher, config.student, config.training)
+
+
 def fitted(job: Job, config: Config, name: str, material: data.Material, labels: Labels, teacher: Teacher) -> Any:
     """A student trained on the labels, and loaded as its users load it."""
-    folder = job.folder / name
+    folder = place_of(job, config, name)
     if not folder.exists():
         model = new_student(config, labels, teacher)
         texts = student.training_texts(model, material.queries, material.documents)
         if config.student.dense_start == "least_squares":
             student.start_dense(model, texts, labels.training, config.student.start_texts, config.seed)
-        checkpoints = job.folder / f"training-{name}"
+        checkpoints = folder.with_name(f"{folder.name}-steps")
         tell = job.tells(f"fit {name}")
         student.fit(model, texts, labels.training, config.training, config.seed, checkpoints, tell)
         with appearing_folder(folder) as made:
@@ -107,9 +112,9 @@ def fitted(job: Job, config: Config, name: str, material: data.Material, labels:
     return load_model(str(folder))
 
 
-def joined(job: Job, model: Any, teacher: ModelTeacher, axes: Any) -> Path:
+def joined(job: Job, config: Config, model: Any, teacher: ModelTeacher, axes: Any) -> Path:
     """The folder of the asymmetric model: queries by the student, documents by the teacher."""
-    folder = job.folder / "asymmetric"
+    folder = place_of(job, config, "asymmetric")
     with appearing_folder(folder) as made:
         student.save(student.asymmetric(model, teacher.model, axes), made)
     load_model(str(folder))  # what cannot be loaded again is no result

@@ -90,13 +90,13 @@ def teachers_trained(
     """The folders of the cross-encoders of the settings, each trained by RankNet on the judgements, as a student is."""
     validate, folders = validation(config, collection, found), []
     for number, model in enumerate(config.teacher.models):
-        folder = job.folder / f"teacher-{number}"
+        folder = place_of(job, config, f"teacher {number}")
         if not folder.exists():
             settings = config.student.model_copy(update={"kind": "cat", "model": model, "layers": None})
-            student = build_student(usable(job, settings, collection), [], config.seed + number)
+            student = build_student(usable(job, config, settings, collection), [], config.seed + number)
             lesson = teacher.unlabelled(triples)
             tells = job.tells(f"train teacher {number + 1}")
-            steps = job.folder / f"teacher-{number}-steps"
+            steps = folder.with_name(f"{folder.name}-steps")
             fit(student, lesson, collection, "ranknet", config.training, config.seed + number, steps, tells, validate)
             save_student(student, folder)
             shutil.rmtree(steps, ignore_errors=True)
@@ -104,11 +104,11 @@ def teachers_trained(
     return folders
 
 
-def usable(job: Job, settings: StudentSettings, collection: data.Collection) -> StudentSettings:
+def usable(job: Job, config: Config, settings: StudentSettings, collection: data.Collection) -> StudentSettings:
     """The settings with the demo's encoder, made on the spot, in the place of its name."""
     if settings.model != DEMO:
         return settings
-    folder = job.folder / "encoder"
+    folder = place_of(job, config, "encoder")
     if not folder.exists():
         texts = [*collection.documents.values(), *collection.queries.values()]
         with appearing_folder(folder) as made:
@@ -116,12 +116,20 @@ def usable(job: Job, settings: StudentSettings, collection: data.Collection) -> 
     return settings.model_copy(update={"model": str(folder)})
 
 
+def place_of(job: Job, config: Config, name: str) -> Path:
+    """The folder of what has that name; of what is measured only the cut-off bears on it, where it chooses weights."""
+    training = config.training.model_dump(mode="json", exclude={"arms", "offsets", "offset_arms"})
+    chosen_by = {"cutoff": config.evaluation.cutoff if config.data.validation_split else None}
+    return job.place(name, config.data, config.teacher, config.student, training, chosen_by)
+
+
 def fitted(job: Job, config: Config, collection: data.Collection, found: Run, lesson: Lesson, arm: Arm) -> Path:
     """Train one student; the folder that it lies in. All start from the same weights and see the same triples."""
-    folder, steps = job.folder / arm.name.replace(", ", "-").replace(" ", "-"), job.folder / f"steps-{arm.name}"
+    folder = place_of(job, config, arm.name)
+    steps = folder.with_name(f"{folder.name}-steps")
     if not folder.exists():
         student = build_student(
-            usable(job, config.student, collection), list(collection.documents.values()), config.seed
+            usable(job, config, config.student, collection), list(collection.documents.values()), config.seed
         )
         moved = with_offsets(lesson, arm.offset, config.seed)
         tells, validate = job.tells(f"fit {arm.name}"), validation(config, collection, found)

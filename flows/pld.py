@@ -1,5 +1,6 @@
 """PLD as a Prefect flow: label once, fit the arms from equal starts, examine all with one evaluator."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from prefect import flow
@@ -34,13 +35,17 @@ def pld(config: Config = FORM) -> int:
         tells = job.tells("train the teacher"), job.tells("label in parts")
         labels = job.step("label", teacher.label, job.labels, config, splits, *tells)
 
-        bench = Bench(config, splits, labels, job.folder)
+        def place(stage: str, tried: Mapping[str, float]) -> Path:
+            return job.place(stage, config.data, config.teacher, config.student, tried)
+
+        bench = Bench(config, splits, labels, place)
         arms: dict[str, evaluate.Trained] = {
             arm.loss: job.step(f"arm {arm.loss}", bench.run, arm, job.tells(f"students of {arm.loss}"))
             for arm in config.arms
         }
         if "pld" in arms:
-            job.student(bench.student("pld", arms["pld"].chosen, run=0))
+            kept = next(arm for arm in config.arms if arm.loss == "pld")
+            job.student(bench.student("pld", kept.tries[arms["pld"].chosen], run=0))
 
         measures = evaluate.teacher_measures(labels["test"], splits.test.labels)
         return job.report([*measures, *evaluate.arm_measures(arms)], evaluate.choice_curves(arms))

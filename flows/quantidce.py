@@ -59,7 +59,8 @@ def metric_of(job: Job, config: Config, dialogues: Dialogues, arm: ArmSettings, 
     before = job.step(f"first stage {arm.pretraining}", first_stage, job, config, dialogues, arm.pretraining, run)
     if arm.tuning == "none":
         return before
-    final = job.folder / f"{arm.pretraining}-{arm.tuning}-{run}"
+    stage = f"{arm.pretraining} {arm.tuning} {run}"
+    final = job.place(stage, config.data, config.encoder, config.pretraining, config.tuning)
 
     def tune() -> None:
         metric = student.load(before)
@@ -75,7 +76,7 @@ def metric_of(job: Job, config: Config, dialogues: Dialogues, arm: ArmSettings, 
 
 def first_stage(job: Job, config: Config, dialogues: Dialogues, kind: Pretraining, run: int) -> Path:
     """The folder of a metric after its first stage, trained unless it is there."""
-    final = job.folder / f"{kind}-{run}"
+    final = job.place(f"{kind} {run}", config.data, config.encoder, config.pretraining)
     if not final.exists():
         seed = seed_of(config, run)
         metric = student.fresh(config.encoder, seed)

@@ -40,7 +40,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class DistillationRun:
-    """A run as the store holds it; the hashes say what made it, so that the same work is found again."""
+    """A run as the store holds it; the hashes say what made it, so that the same work is found again.
+
+    ``repeat`` counts the runs of the same hashes before it: more than 0 where it was asked to train again.
+    """
 
     id: int
     job: str
@@ -48,3 +51,4 @@ class DistillationRun:
     code_hash: str
     finished: bool
     student_path: str | None = None
+    repeat: int = 0

@@ -32,12 +32,12 @@ class DistillationMemory(Database):
         """
         table = tables.DistillationRun
         with self.writing() as session:
-            found = session.scalars(
+            same = session.scalars(
                 select(table)
                 .where(table.job == job, table.config_hash == hashes[0], table.code_hash == hashes[1])
-                .order_by(table.id.desc())
-                .limit(1)
-            ).first()
+                .order_by(table.id)
+            ).all()
+            found, repeat = (same[-1], len(same) - 1) if same else (None, 0)
             if found is None or (again and found.finished_at is not None):
                 found = table(
                     job=job,
@@ -49,7 +49,8 @@ class DistillationMemory(Database):
                 )
                 session.add(found)
                 session.flush()
-            return DistillationRun(found.id, job, *hashes, found.finished_at is not None, found.student_path)
+                repeat = len(same)
+            return DistillationRun(found.id, job, *hashes, found.finished_at is not None, found.student_path, repeat)
 
     def reopen_distillation(self, run_id: int) -> None:
         """Say that a finished run is to go on; what it measured stays until it finishes anew."""

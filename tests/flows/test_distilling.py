@@ -93,7 +93,7 @@ def test_a_killed_run_goes_on_with_the_arms_that_are_missing(command, tiny, monk
 
 @pytest.mark.parametrize(
     ("without", "trained"),
-    [("reports", 0), ("distill/pld/run-*", 4), ("distill/pld/run-*/pld-*", 2), ("distill/pld/labels", 0)],
+    [("reports", 0), ("distill/pld/stages", 4), ("distill/pld/stages/pld-*", 2), ("distill/pld/labels", 0)],
 )
 def test_a_finished_run_makes_again_what_is_gone(command, tiny, tmp_path, monkeypatch, without, trained):
     """Prevents a student or a report that somebody removed from being named as there, and more work than is missing."""

@@ -17,49 +17,53 @@ TUNING_SEEDS = 500  # added to the number of a run: no run of a test starts wher
 
 @dataclass(frozen=True)
 class Bench:
-    """What the arms share: they differ in nothing but the loss and its settings."""
+    """What the arms share: they differ in nothing but the loss and its settings.
+
+    ``place`` gives the folder of a student's name and the settings that were tried with it.
+    """
 
     config: Config
     splits: Splits
     labels: Arrays
-    folder: Path
+    place: Callable[[str, Mapping[str, float]], Path]
 
     def run(self, arm: ArmSettings, tell: Callable[[int, int], None]) -> Trained:
-        """Tune and fit one arm; students that are in the folder already are not fitted again."""
+        """Tune and fit one arm; students that are in their places already are not fitted again."""
         runs, tuning = range(self.config.runs), range(self.config.tuning_runs if len(arm.tries) > 1 else 0)
         of = len(tuning) * len(arm.tries) + len(runs)
         tell(0, of)
         tried: list[float] = []
         for number in range(len(arm.tries)):
-            found = [self.accuracy(arm, number, TUNING_SEEDS + run, self.splits.valid) for run in tuning]
+            found = [self.accuracy(arm, arm.tries[number], TUNING_SEEDS + run, self.splits.valid) for run in tuning]
             tried += [fmean(found)] if found else []
             tell(len(tuning) * (number + 1), of)
         chosen = tried.index(max(tried)) if tried else 0
+        best = arm.tries[chosen]
         top1, top5 = [], []
         for run in runs:
-            top1.append(self.accuracy(arm, chosen, run, self.splits.test))
-            top5.append(self.accuracy(arm, chosen, run, self.splits.test, 5))
+            top1.append(self.accuracy(arm, best, run, self.splits.test))
+            top5.append(self.accuracy(arm, best, run, self.splits.test, 5))
             tell(of - len(runs) + run + 1, of)
         return Trained(tuple(tried), chosen, tuple(top1), tuple(top5))
 
-    def accuracy(self, arm: ArmSettings, number: int, run: int, items: Items, top: int = 1) -> float:
+    def accuracy(self, arm: ArmSettings, tried: Mapping[str, float], run: int, items: Items, top: int = 1) -> float:
         """Of the student that this try and run make."""
-        folder = self.fitted(arm.loss, number, arm.tries[number], run)
+        folder = self.fitted(arm.loss, tried, run)
         found = predict.logits(classifier.load(folder, self.config.data.texts), items)
         return accuracy(found, items.labels, top)
 
-    def fitted(self, loss: str, number: int, given: Mapping[str, float], run: int) -> Path:
+    def fitted(self, loss: str, tried: Mapping[str, float], run: int) -> Path:
         """The folder of a student; arms of the same run start from the same weights and see the same batches."""
-        final = self.student(loss, number, run)
+        final = self.student(loss, tried, run)
         if not final.exists():
             config, seed = self.config, self.config.seed * 1000 + run
             channels = 3 if config.data.colour else 1
             fresh = classifier.made(config.student, self.splits.classes, config.data.texts, channels, seed)
-            student.fit(fresh, self.splits, self.labels["train"], loss, config.student, given, seed)
+            student.fit(fresh, self.splits, self.labels["train"], loss, config.student, tried, seed)
             with appearing_folder(final) as made:
                 fresh.save(made)
         return final
 
-    def student(self, loss: str, number: int, run: int) -> Path:
+    def student(self, loss: str, tried: Mapping[str, float], run: int) -> Path:
         """Where a student lies, or will."""
-        return self.folder / f"{loss}-try-{number + 1}-run-{run}"
+        return self.place(f"{loss} {run}", tried)
