@@ -115,8 +115,9 @@ def fitted(job: Job, config: Config, name: str, material: data.Material, labels:
 def joined(job: Job, config: Config, model: Any, teacher: ModelTeacher, axes: Any) -> Path:
     """The folder of the asymmetric model: queries by the student, documents by the teacher."""
     folder = place_of(job, config, "asymmetric")
-    with appearing_folder(folder) as made:
-        student.save(student.asymmetric(model, teacher.model, axes), made)
+    if not folder.exists():
+        with appearing_folder(folder) as made:
+            student.save(student.asymmetric(model, teacher.model, axes), made)
     load_model(str(folder))  # what cannot be loaded again is no result
     return folder
 

@@ -10,6 +10,7 @@ from cyclealign.distill.pld.config import Config
 from cyclealign.errors import BadConfig
 
 SIZES = {"embedding_size": 4, "hidden_sizes": [4], "depths": [1], "layer_type": "basic"}
+TRIES = [{"learning_rate": 1e-9}, {"learning_rate": 2e-2}]
 
 
 def test_ties_are_no_hits():
@@ -34,20 +35,22 @@ def test_an_arm_is_tuned_on_validation_items_and_tested_with_the_best(tmp_path):
             "data": {"classes": 4, "train_per_class": 6, "valid_per_class": 3, "test_per_class": 3},
             "student": {"sizes": SIZES, "epochs": 1, "batch": 8},
             "runs": 2,
-            "arms": [{"loss": "ce", "tries": [{"learning_rate": 1e-9}, {"learning_rate": 2e-2}]}],
+            "arms": [{"loss": "ce", "tries": TRIES}],
         }
     )
     splits = data.load(config.data, 0)
     asked: list[tuple[int, int, bool]] = []
 
     class Watched(Bench):
-        def accuracy(self, arm, number, run, items, top=1):
+        def accuracy(self, arm, tried, run, items, top=1):
+            number = TRIES.index(tried)
             asked.append((number, run, items is splits.test))
-            return super().accuracy(arm, number, run, items, top) if items is splits.test else [0.25, 0.5][number]
+            return super().accuracy(arm, tried, run, items, top) if items is splits.test else [0.25, 0.5][number]
 
     labels = {"train": np.zeros((24, 4), dtype=np.float32)}
     told = []
-    found = Watched(config, splits, labels, tmp_path).run(config.arms[0], lambda done, of: told.append((done, of)))
+    bench = Watched(config, splits, labels, lambda stage, tried: tmp_path / f"{stage} {TRIES.index(tried)}")
+    found = bench.run(config.arms[0], lambda done, of: told.append((done, of)))
     assert (found.tried, found.chosen) == ((0.25, 0.5), 1)
     assert {(number, run) for number, run, test in asked if test} == {(1, 0), (1, 1)}
     assert {run for _, run, test in asked if not test}.isdisjoint({0, 1})
