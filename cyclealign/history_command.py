@@ -108,6 +108,8 @@ def print_job(run: dict[str, Any]) -> None:
         console.print(measures_shown(measures))
     if run["student_path"]:
         console.print(f"student: {run['student_path']} ({run['student_hash'][:12]})", markup=False, highlight=False)
+    if run["report_path"]:
+        console.print(f"report: {run['report_path']}", markup=False, highlight=False)
 
 
 def measures_shown(measures: Sequence[Measure]) -> Table:

@@ -15,7 +15,7 @@ from cyclealign.errors import BadConfig
 from cyclealign.history_command import print_job
 from cyclealign.screen import console
 from flows import scoring
-from flows.jobs import JOBS, Entry, job_named, report_of
+from flows.jobs import JOBS, Entry, job_named
 
 
 def distill(
@@ -70,7 +70,6 @@ def run_job(entry: Entry, config: JobConfig, as_json: bool) -> None:
     with Store.open() as store:
         run = next(each for each in store.distillations(entry.name) if each["id"] == run_id)
     if as_json:
-        print(json.dumps({**run, "report": str(report_of(entry.name, run_id))}, indent=2, default=str))
+        print(json.dumps(run, indent=2, default=str))
         return
     print_job(run)
-    console.print(f"Report: {report_of(entry.name, run_id)}", markup=False, highlight=False)

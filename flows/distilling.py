@@ -22,7 +22,6 @@ from cyclealign.distill.settings import JobConfig
 from cyclealign.files import hash_of_file, hash_of_folder, home
 from cyclealign.records import content_id
 from cyclealign.store import Store
-from flows.jobs import report_of
 from flows.progress import announce, tell
 
 logger = logging.getLogger(__name__)
@@ -73,8 +72,7 @@ class Job:
 
     def lost(self) -> Path | None:
         """The student or the report, if it is not where the run left it."""
-        report = report_of(self.name, self.id)
-        left = [Path(self.run.student_path), report] if self.run.student_path else [report]
+        left = [Path(each) for each in (self.run.student_path, self.run.report_path) if each]
         return next((each for each in left if not each.exists()), None)
 
     def step(self, name: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -113,7 +111,7 @@ class Job:
         svg = plot_measures(measures, curves, title)
         picture = base64.b64encode(svg).decode()
         page = f"# {title}\n\n{markdown_table(rows)}\n\n"
-        path = report_of(self.name, self.run.id)
+        path = home() / "reports" / f"{self.name}-{self.run.id}.md"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.with_suffix(".svg").write_bytes(svg)
         written = f"{page}![measures]({self.name}-{self.run.id}.svg)\n"
@@ -121,7 +119,7 @@ class Job:
         create_table_artifact(key=f"{self.name}-measures", table=list(rows), description=title)
         shown = f"{page}![measures](data:image/svg+xml;base64,{picture})\n"
         create_markdown_artifact(key=f"{self.name}-report", markdown=shown, description=title)
-        self.store.finish_distillation(self.run.id, measures)
+        self.store.finish_distillation(self.run.id, measures, str(path))
         return self.run.id
 
 

@@ -9,7 +9,6 @@ from typing import Any
 from cyclealign.config import load_settings
 from cyclealign.distill.settings import JobConfig
 from cyclealign.errors import DistillError, NoSuchJob
-from cyclealign.files import home
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -83,8 +82,3 @@ def job_named(name: str) -> Entry:
         return JOBS[name.replace("_", "-")]
     except KeyError:
         raise NoSuchJob(f"There is no distillation job '{name}'. There are: {', '.join(JOBS)}.") from None
-
-
-def report_of(job: str, run_id: int) -> Path:
-    """The file that a run's report is written to."""
-    return home() / "reports" / f"{job}-{run_id}.md"

@@ -51,4 +51,5 @@ class DistillationRun:
     code_hash: str
     finished: bool
     student_path: str | None = None
+    report_path: str | None = None
     repeat: int = 0

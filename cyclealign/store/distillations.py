@@ -50,7 +50,8 @@ class DistillationMemory(Database):
                 session.add(found)
                 session.flush()
                 repeat = len(same)
-            return DistillationRun(found.id, job, *hashes, found.finished_at is not None, found.student_path, repeat)
+            finished = found.finished_at is not None
+            return DistillationRun(found.id, job, *hashes, finished, found.student_path, found.report_path, repeat)
 
     def reopen_distillation(self, run_id: int) -> None:
         """Say that a finished run is to go on; what it measured stays until it finishes anew."""
@@ -78,10 +79,13 @@ class DistillationMemory(Database):
                 update(table).where(table.id == run_id).values(student_path=path, student_hash=content_hash)
             )
 
-    def finish_distillation(self, run_id: int, measures: Sequence[Measure]) -> None:
+    def finish_distillation(self, run_id: int, measures: Sequence[Measure], report_path: str | None = None) -> None:
         """Record what the run measured, and that it is finished: both, or neither. The first finish stays.
 
         What it measured before it was opened again is replaced.
+
+        Args:
+            report_path: where the report for people lies.
 
         Raises:
             ValueError: two measures share arm and name.
@@ -89,7 +93,11 @@ class DistillationMemory(Database):
         if len({(each.arm, each.name) for each in measures}) < len(measures):
             raise ValueError("two measures of a run share arm and name")
         table, measure = tables.DistillationRun, tables.DistillationMeasure
-        finishing = update(table).where(table.id == run_id, table.finished_at.is_(None)).values(finished_at=now())
+        finishing = (
+            update(table)
+            .where(table.id == run_id, table.finished_at.is_(None))
+            .values(finished_at=now(), report_path=report_path)
+        )
         rows = [{"run_id": run_id, "position": number, **vars(each)} for number, each in enumerate(measures)]
         with self.writing() as session:
             if session.scalars(finishing.returning(table.id)).first() is not None:

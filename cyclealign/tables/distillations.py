@@ -32,6 +32,7 @@ class DistillationRun(Base):
     finished_at: Mapped[datetime | None]
     student_path: Mapped[str | None]
     student_hash: Mapped[str | None]
+    report_path: Mapped[str | None]
 
 
 class DistillationMeasure(Base):

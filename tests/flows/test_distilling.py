@@ -46,8 +46,8 @@ def test_the_same_config_finds_its_run_and_another_does_not(command, tiny, tmp_p
     first = json.loads(output)
     assert {each["arm"] for each in first["measures"]} == {"teacher", "ce", "pld"}
     assert hash_of_folder(Path(first["student_path"])) == first["student_hash"]
-    assert Path(first["report"]).read_text().count("| pld |") == 1
-    assert Path(first["report"]).with_suffix(".svg").read_bytes().startswith(b"<?xml")
+    assert Path(first["report_path"]).read_text().count("| pld |") == 1
+    assert Path(first["report_path"]).with_suffix(".svg").read_bytes().startswith(b"<?xml")
     assert {each["step"] for each in first["steps"]} >= {"data", "label", "arm ce", "arm pld"}
 
     found = json.loads(command("distill", "pld", str(tiny), "--json")[1])
@@ -116,12 +116,21 @@ def test_a_finished_run_makes_again_what_is_gone(command, tiny, tmp_path, monkey
     assert ("what is gone since is made again" in errors) == (without != "distill/pld/labels")
     assert len(fitted) == trained
     assert hash_of_folder(Path(found["student_path"])) == found["student_hash"]
-    assert Path(found["report"]).with_suffix(".svg").is_file()
-    assert Path(found["report"]).is_file()
-    same = ("id", "measures", "student_path", "student_hash", "report")
+    assert Path(found["report_path"]).with_suffix(".svg").is_file()
+    assert Path(found["report_path"]).is_file()
+    same = ("id", "measures", "student_path", "student_hash", "report_path")
     assert [found[name] for name in same] == [first[name] for name in same]
     with Store.open() as store:
         assert [run["finished_at"] is not None for run in store.distillations()] == [True]
+
+
+def test_a_run_that_another_machine_finished_is_found(command, tiny, tmp_path, monkeypatch):
+    """Prevents machines that share a database and see each other's folders from doing each other's work again."""
+    monkeypatch.setenv("CYCLEALIGN_DATABASE_URL", f"sqlite:///{tmp_path / 'shared.db'}")
+    first = json.loads(command("distill", "pld", str(tiny), "--json")[1])
+    monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path / "of another machine"))
+    assert json.loads(command("distill", "pld", str(tiny), "--json")[1]) == first
+    assert not (tmp_path / "of another machine" / "distill").exists()
 
 
 @pytest.mark.parametrize(
