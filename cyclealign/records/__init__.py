@@ -1,0 +1,45 @@
+"""The nouns of the project: frozen values that every layer may pass around.
+
+Nothing here computes a result, reads a file or imports a heavy library.
+"""
+
+from cyclealign.records.answers import Agreement, Candidate, Flag, Preference, RankedBy, Ranking, Tiers
+from cyclealign.records.calls import Batch, CallPurpose, JudgeCall, Outcome, Reply, Spending
+from cyclealign.records.content import content_id, seed_from
+from cyclealign.records.reviews import Doubt, LabelVersion, Rejudgement, Review
+from cyclealign.records.rounds import Adapter, Metric, Purpose, Round, RoundPlan
+from cyclealign.records.texts import Demonstration, LabelledList, Message, Messages, Prompt, Split, Template
+
+__all__ = [
+    "Adapter",
+    "Agreement",
+    "Batch",
+    "CallPurpose",
+    "Candidate",
+    "Demonstration",
+    "Doubt",
+    "Flag",
+    "JudgeCall",
+    "LabelVersion",
+    "LabelledList",
+    "Message",
+    "Messages",
+    "Metric",
+    "Outcome",
+    "Preference",
+    "Prompt",
+    "Purpose",
+    "RankedBy",
+    "Ranking",
+    "Rejudgement",
+    "Reply",
+    "Review",
+    "Round",
+    "RoundPlan",
+    "Spending",
+    "Split",
+    "Template",
+    "Tiers",
+    "content_id",
+    "seed_from",
+]
