@@ -16,11 +16,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import get_args
 
 from benchmarks import emoji
+from benchmarks.configs import Settings, add_changes, as_toml, changed, changes_in
 from cyclealign.distill.cprd import evaluate
 from cyclealign.distill.cprd.config import DataSettings, Loss
 
@@ -28,64 +29,67 @@ ROOT = Path(__file__).parents[1]
 ARMS: tuple[str, ...] = get_args(Loss)
 Figures = dict[str, dict[str, float]]  # of each arm, by name
 TRAIN, TEST, SIDE = 1_400, 300, 48  # 1,344 are left to train on
-VALID = emoji.EXTREME  # what the teacher is certain about is no valid negative
 
-EMOJI = f"""runs = 1
-seed = {{seed}}
-arms = {{arms}}
-[data]
-source = {{folder}}
-train = {TRAIN}
-test = {TEST}
-side = {SIDE}
-[teacher]
-model = {{scores}}
-[student]
-model = {{start}}
-epochs = 5
-learning_rate = 2e-4
-[distillation]
-hard = 32
-threshold = {VALID}
-weight = 0.2
-"""
+EMOJI: Settings = {
+    "runs": 1,
+    "data": {"train": TRAIN, "test": TEST, "side": SIDE},
+    "student": {"epochs": 5, "learning_rate": 2e-4},
+    # What the teacher is certain about is no valid negative.
+    "distillation": {"hard": 32, "threshold": emoji.EXTREME, "weight": 0.2},
+}
 
 
-def emoji_runs(source: Path, home: Path, seeds: Iterable[int]) -> Iterator[Figures]:
-    """Figures of each arm, for one split of the emoji after another."""
-    folder = home / "emoji"
-    folder.mkdir(parents=True, exist_ok=True)
-    captions = emoji.unpack(source, folder)
-    settings = DataSettings(source=str(folder), train=TRAIN, test=TEST, side=SIDE)
-    for seed in seeds:
-        made = emoji.prepared(home / f"split-{seed}", captions, settings, seed)
-        found = taught(home, seed, made.start, made.scores, ARMS)
-        saturated = taught(home, seed, made.start, made.saturated, [arm for arm in ARMS if arm.startswith("kl")])
-        yield found | {f"{arm}, saturated": figures for arm, figures in saturated.items()}
+@dataclass(frozen=True)
+class Trial:
+    """Which arms are taught the emoji, with which changes of `EMOJI`, and where everything is kept."""
+
+    home: Path
+    arms: tuple[str, ...]
+    changes: Settings
+
+    def runs(self, source: Path, seeds: Iterable[int]) -> Iterator[Figures]:
+        """Figures of each arm, for one split of the emoji after another."""
+        folder = self.home / "emoji"
+        folder.mkdir(parents=True, exist_ok=True)
+        captions = emoji.unpack(source, folder)
+        settings = DataSettings(source=str(folder), train=TRAIN, test=TEST, side=SIDE)
+        for seed in seeds:
+            made = emoji.prepared(self.split(seed), captions, settings, seed)
+            found = self.taught(seed, made.start, made.scores, self.arms)
+            by_scores = [arm for arm in self.arms if arm.startswith("kl")]
+            saturated = self.taught(seed, made.start, made.saturated, by_scores) if by_scores else {}
+            yield found | {f"{arm}, saturated": figures for arm, figures in saturated.items()}
+
+    def split(self, seed: int) -> Path:
+        """Where what the job is given for a split lies."""
+        return self.home / f"split-{seed}"
+
+    def taught(self, seed: int, start: Path, scores: Path, arms: Sequence[str]) -> Figures:
+        """Run the job on a split of the emoji; the figures of each arm."""
+        settings = changed({"seed": seed, "arms": list(arms), **EMOJI}, self.changes)
+        settings["data"]["source"], settings["student"]["model"] = str(self.home / "emoji"), str(start)
+        settings["teacher"] = {"model": str(scores)}
+        config = self.home / f"emoji-{seed}-{scores.stem}.toml"
+        config.write_text(as_toml(settings))
+        done = subprocess.run(
+            command(config, True), env=environment(self.home), cwd=ROOT, check=True, stdout=subprocess.PIPE
+        )
+        found: Figures = {}
+        for each in json.loads(done.stdout)["measures"]:
+            if " above it, " not in each["name"]:
+                found.setdefault(each["arm"], {})[each["name"]] = each["value"]
+        return found
 
 
-def taught(home: Path, seed: int, start: Path, scores: Path, arms: Sequence[str]) -> Figures:
-    """Run the job on a split of the emoji; the figures of each arm."""
-    named = {"folder": str(home / "emoji"), "scores": str(scores), "start": str(start), "arms": arms}
-    config = home / f"emoji-{seed}-{scores.stem}.toml"
-    config.write_text(EMOJI.format(seed=seed, **{name: json.dumps(value) for name, value in named.items()}))
-    done = subprocess.run(command(config, True), env=environment(home), cwd=ROOT, check=True, stdout=subprocess.PIPE)
-    found: Figures = {}
-    for each in json.loads(done.stdout)["measures"]:
-        if " above it, " not in each["name"]:
-            found.setdefault(each["arm"], {})[each["name"]] = each["value"]
-    return found
-
-
-def on_emoji(source: Path, home: Path, seeds: range, as_json: bool) -> int:
+def on_emoji(trial: Trial, source: Path, seeds: range, as_json: bool) -> int:
     """Run all splits and print means and paired differences."""
     if not source.is_dir():
         sys.exit(f"Skipped: {source} is not there.")
-    found = list(emoji_runs(source, home, seeds))
+    found = list(trial.runs(source, seeds))
     measures = evaluate.measures({arm: [run[arm] for run in found] for arm in found[0]})
     if as_json:
         teachers = {
-            name: {str(seed): emoji.spread(home / f"split-{seed}" / name) for seed in seeds} for name in emoji.SCORES
+            name: {str(seed): emoji.spread(trial.split(seed) / name) for seed in seeds} for name in emoji.SCORES
         }
         print(json.dumps({"teachers": teachers, "runs": found, "measures": list(map(asdict, measures))}, indent=2))
     else:
@@ -124,15 +128,20 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0, help="Of the drawn world; of the first split of the emoji.")
     parser.add_argument("--home", type=Path, help="Keep the runs here; what is there is not done again.")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS, help="Of the emoji.")
+    add_changes(parser)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="cyclealign-cprd-") as temporary:
         home = (given.home or Path(temporary)).absolute()
         home.mkdir(parents=True, exist_ok=True)
         if given.world == "drawn":
+            if given.set or set(given.arms) < set(ARMS):
+                sys.exit("--set and --arms are for the emoji.")
             sys.exit(on_drawn(home, given.runs, given.seed, given.json))
         seeds = range(given.seed, given.seed + given.runs)
-        sys.exit(on_emoji(given.data / "noto_emoji", home, seeds, given.json))
+        trial = Trial(home, tuple(given.arms), changes_in(given.set))
+        sys.exit(on_emoji(trial, given.data / "noto_emoji", seeds, given.json))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from benchmarks.configs import add_changes, as_toml, changed, changes_in
 from cyclealign.store import Store
 
 ROOT = Path(__file__).parents[1]
@@ -29,27 +30,13 @@ def run_seed(seed: int, home: Path, changes: Mapping[str, Any]) -> list[dict[str
     """The rounds of one seed, each with its metrics."""
     config = tomllib.loads((ROOT / "flows" / "configs" / "demo.toml").read_text())
     config.update(experiment=f"demo-{seed}", seed=seed, templates=str(ROOT / "prompts"))
-    for name, value in changes.items():
-        section, _, key = name.partition(".")
-        config.setdefault(section, {})[key] = value
     path = home / f"demo-{seed}.toml"
-    path.write_text(as_toml(config))
+    path.write_text(as_toml(changed(config, changes)))
     command = [sys.executable, "-m", "flows.cli", "run", str(path)]
     environment = {**os.environ, "CYCLEALIGN_HOME": str(home)}
     subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=sys.stderr)
     with Store.open(f"sqlite:///{home / 'cyclealign.db'}") as store:
         return store.rounds(f"demo-{seed}")
-
-
-def as_toml(config: Mapping[str, Any]) -> str:
-    """Settings as TOML; its values are written as JSON, which agrees for texts, numbers and booleans."""
-    top = [f"{key} = {json.dumps(value)}" for key, value in config.items() if not isinstance(value, dict)]
-    tables = [
-        "\n".join([f"[{name}]", *[f"{key} = {json.dumps(value)}" for key, value in section.items()]])
-        for name, section in config.items()
-        if isinstance(section, dict)
-    ]
-    return "\n".join([*top, *tables])
 
 
 def gold_by_round(rounds: Sequence[Mapping[str, Any]]) -> list[float]:
@@ -143,12 +130,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--home", type=Path, help="Keep the runs here; runs that are there are not repeated.")
-    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    add_changes(parser)
     given = parser.parse_args()
-    changes = {name: json.loads(value) for name, value in (each.split("=", 1) for each in given.set)}
     home = given.home or Path(tempfile.mkdtemp(prefix="cyclealign-evidence-"))
     home.mkdir(parents=True, exist_ok=True)
-    found = measure(range(1, given.seeds + 1), home.absolute(), changes)
+    found = measure(range(1, given.seeds + 1), home.absolute(), changes_in(given.set))
     print(json.dumps(found, indent=2) if given.json else as_markdown(found))
 
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.evidence import as_toml
+from benchmarks.configs import add_changes, as_toml, changed, changes_in
 from cyclealign.distill.outcome import Measure
 from cyclealign.distill.report import markdown_table, measure_table
 
@@ -118,11 +118,8 @@ def measure(home: Path, sentence_count: int, changes: Mapping[str, Any]) -> dict
     sources = {"queries": [str(folder / "claims.jsonl")], "documents": [str(folder / "texts.jsonl")]}
     config["data"] = {**sources, "examination": str(folder)}
     config["teacher"]["model"] = config["student"]["backbone"] = model
-    for name, value in changes.items():
-        section, _, key = name.partition(".")
-        config.setdefault(section, {})[key] = value
     path = home / "leaf.toml"
-    path.write_text(as_toml(config))
+    path.write_text(as_toml(changed(config, changes)))
     command = [sys.executable, "-m", "flows.cli", "distill", "leaf", str(path), "--json"]
     environment = {**os.environ, "CYCLEALIGN_HOME": str(home), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True)
@@ -147,14 +144,13 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--home", type=Path, help="Keep labels and runs here; what is there is not made again.")
     parser.add_argument("--sentences", type=int, default=4_000, help="Training sentences, beside titles and claims.")
-    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    add_changes(parser)
     given = parser.parse_args()
     if not SCIFACT.is_dir():
         sys.exit(f"Skipped: no SciFact at {SCIFACT}.")
-    changes = {name: json.loads(value) for name, value in (each.split("=", 1) for each in given.set)}
     home = (given.home or Path(tempfile.mkdtemp(prefix="cyclealign-leaf-"))).absolute()
     home.mkdir(parents=True, exist_ok=True)
-    found = measure(home, given.sentences, changes)
+    found = measure(home, given.sentences, changes_in(given.set))
     if given.json:
         print(json.dumps(found, indent=2))
         return

