@@ -6,10 +6,11 @@ from pathlib import Path
 from prefect import flow
 
 from cyclealign.config import load_settings
+from cyclealign.distill.labels import Arrays
 from cyclealign.distill.pld import classifier, data, evaluate, teacher
 from cyclealign.distill.pld.arms import Bench
 from cyclealign.distill.pld.config import Config
-from flows.distilling import opened
+from flows.distilling import Job, opened
 
 # The form in the UI is filled from this instance: the demo's settings, which work at once on any machine.
 FORM = load_settings(Path(__file__).parent / "configs" / "pld-demo.toml", Config)
@@ -35,10 +36,7 @@ def pld(config: Config = FORM) -> int:
         tells = job.tells("train the teacher"), job.tells("label in parts")
         labels = job.step("label", teacher.label, job.labels, config, splits, *tells)
 
-        def place(stage: str, tried: Mapping[str, float]) -> Path:
-            return job.place(stage, config.data, config.teacher, config.student, tried)
-
-        bench = Bench(config, splits, labels, place)
+        bench = bench_of(job, config, splits, labels)
         arms: dict[str, evaluate.Trained] = {
             arm.loss: job.step(f"arm {arm.loss}", bench.run, arm, job.tells(f"students of {arm.loss}"))
             for arm in config.arms
@@ -49,3 +47,12 @@ def pld(config: Config = FORM) -> int:
 
         measures = evaluate.teacher_measures(labels["test"], splits.test.labels)
         return job.report([*measures, *evaluate.arm_measures(arms)], evaluate.choice_curves(arms))
+
+
+def bench_of(job: Job, config: Config, splits: data.Splits, labels: Arrays) -> Bench:
+    """What the arms share; students lie under all that makes them, the teacher's settings among it."""
+
+    def place(stage: str, tried: Mapping[str, float]) -> Path:
+        return job.place(stage, config.data, config.teacher, config.student, tried)
+
+    return Bench(config, splits, labels, place)

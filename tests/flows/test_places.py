@@ -58,6 +58,10 @@ STAGES: dict[str, tuple[Callable[[Any, Any, Any], object], set[str]]] = {
             "evaluation.relevant_from",
         },
     ),
+    "pld": (
+        lambda module, job, config: module.bench_of(job, config, None, None).student("pld", {"tau": 1.0}, 0),
+        {"runs", "tuning_runs", "arms"},
+    ),
     "quantidce": (second_stage, {"runs", "arms"}),
 }
 
@@ -95,7 +99,12 @@ def test_a_stage_is_known_by_every_setting_that_bears_on_it(name):
     bearing = borne(config, job.made_of)
     left = {each for each in every(config) - bearing if not {each, each.partition(".")[0]} & free}
     assert left == set()
-    assert not {each for each in bearing if each in free}
+    assert not bearing & free
+
+
+def test_every_job_is_looked_at():
+    """Prevents a job whose stages nobody compares with its settings."""
+    assert set(STAGES) == {entry.package for entry in JOBS.values()}
 
 
 def test_places_differ_by_what_makes_a_stage_and_by_nothing_else():
