@@ -123,7 +123,8 @@ def test_the_judge_process_never_loads_the_world():
         "print([name for name in sys.modules if name.startswith('cyclealign') and 'judge' not in name])"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert set(eval(loaded)) == {"cyclealign", "cyclealign.demo", "cyclealign.errors", "cyclealign.records"}  # noqa: S307
+    nouns = {each for each in eval(loaded) if not each.startswith("cyclealign.records")}  # noqa: S307
+    assert nouns == {"cyclealign", "cyclealign.demo", "cyclealign.errors"}
 
 
 def test_static_demonstrations_are_balanced_and_none_of_the_worlds():
