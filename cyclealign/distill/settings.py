@@ -30,6 +30,6 @@ class JobConfig(Section):
     again: bool = Field(
         False,
         title="Again",
-        description="Train again, though a run with the same settings and code is finished; labels are kept. Without "
-        "it a run takes over what others have trained with the settings that bear on it.",
+        description="Train again, though a run with the same settings and code is finished. Labels are kept. "
+        "Without it a run takes over what others have trained with the settings that bear on it.",
     )
