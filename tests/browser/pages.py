@@ -19,9 +19,10 @@ def fill_form_with(site: Launched, deployment: str, config: dict[str, Any]) -> N
 
 
 def open_form(page: Any, site: Launched, deployment: str) -> None:
-    """Go to the form that starts a run."""
+    """Go to the form that starts a run, and wait until it is whole: who clicks before may start nothing."""
     page.goto(f"{site.url}/deployments/deployment/{site.deployment(deployment)['id']}/run")
     page.get_by_role("button", name="Submit").wait_for()
+    page.locator(".schema-form-property").first.wait_for()
 
 
 def box(page: Any, title: str) -> Any:
