@@ -1,12 +1,14 @@
 """Every setting, with a vetted default. Loads no heavy library; the same models draw the form in the Prefect UI."""
 
 from cyclealign.config.experiment import AcceptanceSettings, EvaluationSettings, ExperimentConfig
+from cyclealign.config.identity import ADDED_LATER, Renamed, settings_identity
 from cyclealign.config.judge import BudgetSettings, DemonstrationSettings, HealthSettings, JudgeSettings, ReviewSettings
 from cyclealign.config.loading import checked, checked_settings, load_config, load_settings
 from cyclealign.config.policy import EngineSettings, PolicySettings, PromptSettings, TrainingSettings
 from cyclealign.config.section import Section
 
 __all__ = [
+    "ADDED_LATER",
     "AcceptanceSettings",
     "BudgetSettings",
     "DemonstrationSettings",
@@ -17,6 +19,7 @@ __all__ = [
     "JudgeSettings",
     "PolicySettings",
     "PromptSettings",
+    "Renamed",
     "ReviewSettings",
     "Section",
     "TrainingSettings",
@@ -24,4 +27,5 @@ __all__ = [
     "checked_settings",
     "load_config",
     "load_settings",
+    "settings_identity",
 ]
