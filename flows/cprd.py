@@ -4,12 +4,14 @@ from pathlib import Path
 
 from prefect import flow
 
-from cyclealign.config import load_settings
+from cyclealign.config import load_settings, settings_identity
 from cyclealign.distill.cprd import data, evaluate, predict, student, teacher, training
-from cyclealign.distill.cprd.config import Config
+from cyclealign.distill.cprd.config import VERSION, Config
 from cyclealign.distill.cprd.data import Pairs, Splits
 from cyclealign.distill.fitting import identity
 from cyclealign.distill.labels import Arrays, in_parts, labelled, labelled_in_parts
+from cyclealign.distill.legacy import CPRD_SIMULATED_TEACHER
+from cyclealign.distill.settings import version_key
 from cyclealign.distill.tables import fingerprint
 from cyclealign.files import appearing_folder, hash_of_file
 from flows.distilling import Job, opened
@@ -69,8 +71,10 @@ def label(job: Job, config: Config, pairs: Pairs) -> Arrays:
     """The teacher's match probabilities of all training images with all training texts, computed once."""
     settings = config.teacher
     if settings.model == "simulated":
-        code = hash_of_file(Path(teacher.__file__))
-        made_of = {"pairs": pairs.content(), "teacher": settings.model_dump(), "seed": config.seed, "code": code}
+        # Labels of version 1 are keyed as 0.1.0 keyed them.
+        code = CPRD_SIMULATED_TEACHER if VERSION == 1 else version_key("cprd", VERSION)
+        teacher_settings = settings_identity(settings)
+        made_of = {"pairs": pairs.content(), "teacher": teacher_settings, "seed": config.seed, "code": code}
         return labelled(job.labels, made_of, lambda: {"scores": teacher.simulated(pairs, settings, config.seed)})
     if Path(settings.model).suffix in (".npz", ".npy"):
         return {"scores": teacher.from_file(Path(settings.model), pairs)}

@@ -14,14 +14,15 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-import cyclealign
-from cyclealign.config import Section
+from cyclealign.config import Section, settings_identity
+from cyclealign.distill.legacy import sources_of
 from cyclealign.distill.outcome import Curve, DistillationRun, Measure
 from cyclealign.distill.report import markdown_table, measure_table, plot_measures
-from cyclealign.distill.settings import JobConfig
-from cyclealign.files import hash_of_file, hash_of_folder, home
+from cyclealign.distill.settings import JobConfig, version_key
+from cyclealign.files import hash_of_folder, home
 from cyclealign.records import content_id
 from cyclealign.store import Store
+from flows.jobs import job_named
 from flows.progress import announce, tell
 
 logger = logging.getLogger(__name__)
@@ -34,14 +35,16 @@ R = TypeVar("R")
 class Job:
     """A distillation job at work on one run.
 
-    ``finished`` says that a run of the same config and code was found finished: the flow then returns its id at once.
-    ``made_by`` is the hash of what every stage depends on: files that the config names, code, seed.
+    ``finished`` says that a run with the same settings, data and version was found finished: the flow then returns its
+    id at once. ``made_by`` is the hash of what every stage depends on: files that the config names, version, seed.
+    ``made_by_before`` is the same hash as release 0.1.0 formed it, where this version computes the same.
     """
 
     name: str
     run: DistillationRun
     store: Store
     made_by: str
+    made_by_before: str | None = None
 
     @property
     def id(self) -> int:
@@ -61,14 +64,24 @@ class Job:
         """Where a stage leaves what it makes: a folder of its name and the hash of all that it is made of.
 
         Runs share the stages that are made of the same, so what was trained is found again where other settings have
-        changed, such as what is measured. A run that was asked to train again has places of its own.
+        changed, such as what is measured. A run that was asked to train again has places of its own. A stage that 0.1.0
+        made is found where it left it.
 
         Args:
-            made_of: the settings that bear on it; code, seed and the content of files are added.
+            made_of: the settings that bear on it; version, seed and the content of files are added.
         """
-        settings = [each.model_dump(mode="json") if isinstance(each, Section) else dict(each) for each in made_of]
-        made = content_id("stage", self.made_by, stage, settings)
-        return home() / "distill" / self.name / "stages" / f"{stage.replace(', ', '-').replace(' ', '-')}-{made[:16]}"
+        settings = [settings_identity(each) if isinstance(each, Section) else dict(each) for each in made_of]
+
+        def place(made_by: str) -> Path:
+            made = content_id("stage", made_by, stage, settings)
+            name = f"{stage.replace(', ', '-').replace(' ', '-')}-{made[:16]}"
+            return home() / "distill" / self.name / "stages" / name
+
+        before = place(self.made_by_before) if self.made_by_before else None
+        # A training that was cut off has left no folder yet, but the checkpoints beside it.
+        if before and (before.exists() or before.with_name(f"{before.name}-steps").exists()):
+            return before
+        return place(self.made_by)
 
     def lost(self) -> Path | None:
         """The student or the report, if it is not where the run left it."""
@@ -135,13 +148,19 @@ def opened(job: str, config: JobConfig, inputs: Mapping[str, str] | None = None)
         config: its settings; ``again`` asks to train anew what is finished.
         inputs: content hashes of files that the config names, so that a changed file makes another run.
     """
-    name = job.replace("_", "-")
+    entry, files = job_named(job), dict(inputs or {})
+    name, version = entry.name, entry.version()
     settings = config.model_dump(mode="json", exclude={"again"})
-    hashes = (content_id("distillation", name, settings, dict(inputs or {})), code_of(name))
+    identity = settings_identity(config, exclude={"again"})
+    current, before = version_key(name, version), sources_of(name, version)
+    hashes = (content_id("distillation", name, identity, files), current)
     with Store.open() as store:
-        run = store.open_distillation(name, settings, hashes, config.seed, config.again)
-        made_by = content_id("made by", dict(inputs or {}), run.code_hash, config.seed, run.repeat)
-        work = Job(name, run, store, made_by)
+        run = store.open_distillation(name, settings, hashes, config.seed, config.again, [before] if before else [])
+
+        def made_by(code: str) -> str:
+            return content_id("made by", files, code, config.seed, run.repeat)
+
+        work = Job(name, run, store, made_by(current), made_by(before) if before else None)
         lost = work.lost() if run.finished else None
         if lost:
             store.reopen_distillation(run.id)
@@ -150,17 +169,9 @@ def opened(job: str, config: JobConfig, inputs: Mapping[str, str] | None = None)
         if lost:
             announce(f"Run {run.id} was finished; what is gone since is made again: {lost}")
         if work.finished:
-            announce(f"Run {run.id} has the same settings and code and is finished; --again (or `again`) trains anew.")
+            announce(
+                f"Run {run.id} has the same settings, data and version and is finished; --again (or `again`) trains "
+                "anew."
+            )
         logger.info("Settings: %s", json.dumps(settings))
         yield work
-
-
-def code_of(job: str) -> str:
-    """The hash of the code that makes the job's results: its package, what all jobs share, and its flow."""
-    package = job.replace("-", "_")
-    library = Path(cyclealign.__file__).parent
-    files = [library / "losses.py", *(library / "distill").glob("*.py")]
-    files += (library / "distill" / package).rglob("*.py")
-    files += [path for path in [Path(__file__).with_name(f"{package}.py")] if path.is_file()]
-    root = library.parent
-    return content_id("code", sorted((path.relative_to(root).as_posix(), hash_of_file(path)) for path in files))

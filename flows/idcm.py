@@ -5,7 +5,7 @@ from pathlib import Path
 from prefect import flow
 from torch import Tensor
 
-from cyclealign.config import load_settings
+from cyclealign.config import load_settings, settings_identity
 from cyclealign.distill.fitting import identity
 from cyclealign.distill.idcm import evaluate, fitting, models, reading, speed
 from cyclealign.distill.idcm.config import Config
@@ -109,7 +109,7 @@ def fitted_etm(job: Job, config: Config, texts: Texts, start: str | Path, stage:
 def fitted_esm(job: Job, config: Config, etm: ETM, texts: Texts, lessons: list[tuple[Pair, Tensor]], loss: str) -> ESM:
     """The ESM that a loss trains; made at most once. All start from the same weights."""
     settings = config.esm
-    own = settings.model_dump(mode="json", exclude={"losses"})
+    own = settings_identity(settings, exclude={"losses"})
     folder = job.place(f"esm {loss}", config.data, config.windows, config.etm, own)
     if not folder.exists():
         esm = models.fresh_esm(etm, settings.variant == "cks", config.seed)

@@ -37,6 +37,11 @@ class Entry:
         model: type[JobConfig] = importlib.import_module(f"cyclealign.distill.{self.package}.config").Config
         return model
 
+    def version(self) -> int:
+        """The version of the job's results; loads no heavy library."""
+        number: int = importlib.import_module(f"cyclealign.distill.{self.package}.config").VERSION
+        return number
+
     def config(self, path: Path | None = None) -> JobConfig:
         """The settings of a file, or the demo's.
 

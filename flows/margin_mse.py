@@ -7,7 +7,7 @@ from statistics import fmean
 
 from prefect import flow
 
-from cyclealign.config import load_settings
+from cyclealign.config import load_settings, settings_identity
 from cyclealign.distill.bm25 import bm25, candidate_ids
 from cyclealign.distill.margin_mse import data, evaluate, predict, teacher
 from cyclealign.distill.margin_mse.backbone import write_tiny_encoder
@@ -118,7 +118,7 @@ def usable(job: Job, config: Config, settings: StudentSettings, collection: data
 
 def place_of(job: Job, config: Config, name: str) -> Path:
     """The folder of what has that name; of what is measured only the cut-off bears on it, where it chooses weights."""
-    training = config.training.model_dump(mode="json", exclude={"arms", "offsets", "offset_arms"})
+    training = settings_identity(config.training, exclude={"arms", "offsets", "offset_arms"})
     chosen_by = {"cutoff": config.evaluation.cutoff if config.data.validation_split else None}
     return job.place(name, config.data, config.teacher, config.student, training, chosen_by)
 

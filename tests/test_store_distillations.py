@@ -27,8 +27,8 @@ def test_an_unfinished_run_goes_on_and_a_finished_one_is_found(store: Store) -> 
 
 
 @pytest.mark.parametrize("hashes", [("config-2", "code-1"), ("config-1", "code-2")])
-def test_other_settings_or_code_are_another_run(store: Store, hashes) -> None:
-    """Prevents figures of old settings or old code from being shown as those of the new."""
+def test_other_settings_or_another_version_are_another_run(store: Store, hashes) -> None:
+    """Prevents figures of old settings or of an old version from being shown as those of the new."""
     first = opened(store)
     store.finish_distillation(first.id, MEASURES)
     other = opened(store, hashes)
@@ -103,3 +103,14 @@ def test_history_is_json_and_the_view_has_a_row_a_measure(store: Store) -> None:
     assert [row["id"] for row in store.distillations("leaf")] == [unfinished.id] == [second["id"]]
     with pytest.raises(NoSuchJob, match=r"'mse' \(known: leaf, pld\)"):
         store.distillations("mse")
+
+
+def test_a_run_of_a_hash_that_stood_for_the_same_version_is_the_same_work(store: Store) -> None:
+    """Prevents runs of an earlier release from being done again, and their repeats from being counted anew."""
+    first = opened(store, ("config-1", "sources"))
+    store.finish_distillation(first.id, MEASURES)
+    found = store.open_distillation("pld", {}, HASHES, 3, same_code=["sources"])
+    assert (found.id, found.finished, found.code_hash) == (first.id, True, "sources")
+    again = store.open_distillation("pld", {}, HASHES, 3, again=True, same_code=["sources"])
+    assert (again.finished, again.code_hash, again.repeat) == (False, HASHES[1], 1)
+    assert opened(store, ("config-1", "other")).id not in (first.id, again.id)

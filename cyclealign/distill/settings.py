@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from cyclealign.config import Section
+from cyclealign.records import content_id
 
 # How an encoder that read two texts together gives one vector; `cyclealign.distill.pooling` says what each is.
 PairPooling = Literal["first", "mean", "match"]
@@ -22,6 +23,11 @@ def _each_once(values: tuple[int, ...]) -> tuple[int, ...]:
 Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], AfterValidator(_each_once)]
 
 
+def version_key(job: str, version: int) -> str:
+    """The part of a key that changes when the job's ``VERSION`` is raised."""
+    return content_id("version", job, version)
+
+
 class JobConfig(Section):
     """Base of a job's ``Config``: its seed, and whether to do finished work again."""
 
@@ -30,6 +36,6 @@ class JobConfig(Section):
     again: bool = Field(
         False,
         title="Again",
-        description="Train again, though a run with the same settings and code is finished. Labels are kept. "
+        description="Train again, though a run with the same settings, data and version is finished. Labels are kept. "
         "Without it a run takes over what others have trained with the settings that bear on it.",
     )

@@ -1,6 +1,6 @@
 """Runs of the distillation jobs: what was distilled how, what came out, and what it took."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import delete, select, text, update
@@ -21,20 +21,27 @@ class DistillationMemory(Database):
     """The part of the store that holds distillation runs."""
 
     def open_distillation(
-        self, job: str, config: Mapping[str, Any], hashes: tuple[str, str], seed: int, again: bool = False
+        self,
+        job: str,
+        config: Mapping[str, Any],
+        hashes: tuple[str, str],
+        seed: int,
+        again: bool = False,
+        same_code: Collection[str] = (),
     ) -> DistillationRun:
-        """The newest run of this job with the same hashes, finished or to go on with; a new one where there is none.
+        """The newest run of this job with the same hashes, finished or unfinished; a new one where none exists.
 
         Args:
             config: the settings as JSON values.
-            hashes: of the config (and the files that it names), and of the job's code.
-            again: do not be content with a finished run: open a new one.
+            hashes: of the config (and the files that it names), and of the job's version.
+            again: open a new run, even if a finished one exists.
+            same_code: hashes that stood for the same version in earlier releases.
         """
         table = tables.DistillationRun
         with self.writing() as session:
             same = session.scalars(
                 select(table)
-                .where(table.job == job, table.config_hash == hashes[0], table.code_hash == hashes[1])
+                .where(table.job == job, table.config_hash == hashes[0], table.code_hash.in_([hashes[1], *same_code]))
                 .order_by(table.id)
             ).all()
             found, repeat = (same[-1], len(same) - 1) if same else (None, 0)
@@ -51,7 +58,8 @@ class DistillationMemory(Database):
                 session.flush()
                 repeat = len(same)
             finished = found.finished_at is not None
-            return DistillationRun(found.id, job, *hashes, finished, found.student_path, found.report_path, repeat)
+            made_of = (found.config_hash, found.code_hash)
+            return DistillationRun(found.id, job, *made_of, finished, found.student_path, found.report_path, repeat)
 
     def reopen_distillation(self, run_id: int) -> None:
         """Say that a finished run is to go on; what it measured stays until it finishes anew."""

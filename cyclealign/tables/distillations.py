@@ -12,7 +12,7 @@ RunPart = Annotated[int, mapped_column(ForeignKey("distillation_run.id"), primar
 
 
 class DistillationRun(Base):
-    """One run. ``config_hash`` covers the config and the files that it names, ``code_hash`` the job's code.
+    """One run. ``config_hash`` covers the config and the files that it names, ``code_hash`` the job's version.
 
     Measures and ``finished_at`` are written in one transaction: a run without it is one that can go on.
     """

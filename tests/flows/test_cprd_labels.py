@@ -10,6 +10,7 @@ from transformers import CLIPImageProcessorPil, ViltConfig, ViltForImageAndTextR
 
 from cyclealign.distill.cprd import data
 from cyclealign.distill.cprd.config import Config
+from cyclealign.distill.labels import labelled
 from cyclealign.distill.words import word_tokenizer
 
 SMALL = {"train": 6, "test": 2, "side": 16}
@@ -71,6 +72,21 @@ def test_simulated_labels_follow_the_scenes(pairs, tmp_path):
     turned = replace(pairs, about=pairs.about[::-1])
     assert not np.allclose(label(job, config, pairs)["scores"], label(job, config, turned)["scores"])
     assert len(list(job.labels.iterdir())) == 2
+
+
+def test_simulated_labels_of_0_1_0_are_taken(pairs, tmp_path):
+    """Prevents labels that are kept from being made anew because a source file was moved or edited."""
+    from flows.cprd import label
+
+    made_of = {
+        "pairs": pairs.content(),
+        "teacher": {"model": "simulated", "steepness": 12.0, "noise": 0.08},
+        "seed": 0,
+        "code": "c2301316458c9640ba28059c8a0f89803668fdaaed337b8def2bd5259e37f5ab",
+    }
+    kept = np.full((6, 6), 0.5, dtype=np.float32)
+    labelled(tmp_path / "labels", made_of, lambda: {"scores": kept})
+    assert (label(Labels(tmp_path / "labels"), Config(data=SMALL), pairs)["scores"] == kept).all()
 
 
 def test_a_score_file_is_read_by_the_flow_and_a_changed_one_makes_another_run(pairs, tmp_path):

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from cyclealign.config import Section
+from cyclealign.distill.legacy import sources_of
 from cyclealign.distill.margin_mse.config import Arm
 from cyclealign.distill.outcome import DistillationRun
 from cyclealign.distill.pld import student
 from cyclealign.distill.quantidce.config import ARMS
+from cyclealign.records import content_id
 from cyclealign.store import Store
 from flows.distilling import Job, opened
 from flows.jobs import JOBS
@@ -168,3 +170,69 @@ def test_a_run_that_was_asked_for_again_keeps_its_places_when_it_goes_on(tmp_pat
     second = place(again=True)
     assert second != first
     assert [place(), place(again=True)] == [second, second]
+
+
+# The hash of PLD's sources in 0.1.0, and a stage as 0.1.0 keyed it.
+SOURCES = "617b01cdaa8580cf48d5e158"
+STAGE = content_id("stage", content_id("made by", {"data": "d1"}, SOURCES, 0, 0), "pld 0", [{"tau": 1.0}])
+
+
+def test_a_stage_of_0_1_0_is_taken_and_others_lie_under_the_version(tmp_path, monkeypatch):
+    """Prevents the students that a user's home holds from being trained again after an upgrade."""
+    monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path))
+    stages = tmp_path / "distill" / "pld" / "stages"
+    with opened("pld", JOBS["pld"].config(), {"data": "d1"}) as job:
+        new = job.place("pld 0", {"tau": 1.0})
+        assert new.parent == stages
+        assert new.name != f"pld-0-{STAGE[:16]}"
+        (stages / f"pld-0-{STAGE[:16]}-steps").mkdir(parents=True)  # a training of 0.1.0 that was cut off
+        assert job.place("pld 0", {"tau": 1.0}).name == f"pld-0-{STAGE[:16]}"
+        (stages / f"pld-0-{STAGE[:16]}-steps").rename(stages / f"pld-0-{STAGE[:16]}")
+        assert job.place("pld 0", {"tau": 1.0}).name == f"pld-0-{STAGE[:16]}"
+        assert job.place("pld 0", {"tau": 2.0}).name != job.place("pld 0", {"tau": 1.0}).name
+    with opened("pld", JOBS["pld"].config(), {"data": "d2"}) as job:
+        assert not job.place("pld 0", {"tau": 1.0}).exists()
+
+
+def run_of_0_1_0(job: str, finished: bool = True) -> int:
+    """Put a run of the demo's settings into the store as 0.1.0 did."""
+    config = JOBS[job].config()
+    settings = config.model_dump(mode="json", exclude={"again"})
+    hashes = (content_id("distillation", job, settings, {"data": "d1"}), str(sources_of(job, 1)))
+    with Store.open() as store:
+        run = store.open_distillation(job, settings, hashes, config.seed, again=True)
+        if finished:
+            store.finish_distillation(run.id, [])
+    return run.id
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_a_run_of_0_1_0_is_found_until_the_version_is_raised(job, tmp_path, monkeypatch):
+    """Prevents finished work from being done again after an upgrade, and old figures from standing for new results."""
+    monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path))
+    first, second = run_of_0_1_0(job), run_of_0_1_0(job)
+    with opened(job, JOBS[job].config(), {"data": "d1"}) as found:
+        assert (found.id, found.finished, found.run.repeat) == (second, True, 1)
+    with opened(job, JOBS[job].config().model_copy(update={"again": True}), {"data": "d1"}) as asked:
+        assert asked.id not in (first, second)
+        assert (asked.finished, asked.run.repeat) == (False, 2)
+    with opened(job, JOBS[job].config(), {"data": "d2"}) as other:
+        assert other.id not in (first, second, asked.id)
+    monkeypatch.setattr(importlib.import_module(f"cyclealign.distill.{JOBS[job].package}.config"), "VERSION", 2)
+    with opened(job, JOBS[job].config(), {"data": "d1"}) as raised:
+        assert (raised.finished, raised.run.repeat, raised.made_by_before) == (False, 0, None)
+        assert raised.id not in (first, second, asked.id, other.id)
+
+
+def test_keys_follow_from_settings_data_seed_and_version_alone(tmp_path, monkeypatch):
+    """Prevents a comment, or anything else that no result depends on, from training everything anew."""
+    monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path))
+    config = JOBS["pld"].config()
+    with opened("pld", config, {"data": "d1"}) as job:
+        assert job.run.code_hash == content_id("version", "pld", 1)
+        assert job.run.config_hash == content_id(
+            "distillation", "pld", config.model_dump(mode="json", exclude={"again"}), {"data": "d1"}
+        )
+        made_by = content_id("made by", {"data": "d1"}, job.run.code_hash, config.seed, 0)
+        made = content_id("stage", made_by, "pld 0", [config.data.model_dump(mode="json"), {"tau": 1.0}])
+        assert job.place("pld 0", config.data, {"tau": 1.0}).name == f"pld-0-{made[:16]}"

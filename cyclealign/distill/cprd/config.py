@@ -7,6 +7,9 @@ from pydantic import Field
 from cyclealign.config import Section
 from cyclealign.distill.settings import JobConfig
 
+# Raise it when the job's results change: students and runs of earlier versions are then made anew.
+VERSION = 1
+
 Loss = Literal["none", "kl all", "kl hard", "rank all", "untruncated", "cprd"]
 
 

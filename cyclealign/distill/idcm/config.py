@@ -7,6 +7,9 @@ from pydantic import Field, model_validator
 from cyclealign.config import Section
 from cyclealign.distill.settings import Counts, JobConfig, PairPooling
 
+# Raise it when the job's results change: students and runs of earlier versions are then made anew.
+VERSION = 1
+
 MADE = "made"  # the value of data.source that names no folder
 SelectionLossName = Literal["ndcg2", "mse", "cross_entropy"]
 

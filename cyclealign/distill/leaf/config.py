@@ -7,6 +7,9 @@ from pydantic import Field, model_validator
 from cyclealign.config import Section
 from cyclealign.distill.settings import Counts, JobConfig
 
+# Raise it when the job's results change: students and runs of earlier versions are then made anew.
+VERSION = 1
+
 
 class DataSettings(Section):
     """Texts to learn from, and a retrieval task to be examined on."""

@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 from cyclealign.config import Section
 from cyclealign.distill.settings import JobConfig
 
+# Raise it when the job's results change: students and runs of earlier versions are then made anew.
+VERSION = 1
+
 DEMO = "demo"  # the value of data.source and of student.model that names nothing outside
 LossName = Literal["margin_mse", "pointwise_mse", "weighted_ranknet", "ranknet"]
 

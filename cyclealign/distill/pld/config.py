@@ -7,6 +7,9 @@ from pydantic import Field, model_validator
 from cyclealign.config import Section
 from cyclealign.distill.settings import JobConfig
 
+# Raise it when the job's results change: students and runs of earlier versions are then made anew.
+VERSION = 1
+
 LossName = Literal["ce", "kd", "dist", "dkd", "listmle", "pld"]
 # The keywords that each loss takes; `learning_rate` and `weight_decay` may be tried with every one.
 KEYWORDS: dict[str, set[str]] = {

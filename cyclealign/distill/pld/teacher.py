@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cyclealign.config import settings_identity
 from cyclealign.distill.labels import Arrays, in_parts, labelled_in_parts
 from cyclealign.distill.pld import predict, student
 from cyclealign.distill.pld.classifier import Classifier, load, made
@@ -31,7 +32,7 @@ def label(folder: Path, config: Config, splits: Splits, train_tell: Tell, tell: 
         ``train`` (its views one after the other), ``valid`` and ``test``, each of shape (items, classes).
     """
     made_of = {
-        "teacher": config.teacher.model_dump(mode="json"),
+        "teacher": settings_identity(config.teacher),
         "known by": model_hashes(config.teacher),
         "trained on": [hash_of(splits.train), splits.views] if config.teacher.epochs else None,
         "classes": splits.classes,

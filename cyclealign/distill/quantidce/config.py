@@ -7,6 +7,9 @@ from pydantic import Field, model_validator
 from cyclealign.config import Section
 from cyclealign.distill.settings import JobConfig, PairPooling
 
+# Raise it when the job's results change: students and runs of earlier versions are then made anew.
+VERSION = 1
+
 Pretraining = Literal["mlr", "pairs", "none"]
 Tuning = Literal["kd", "plain", "none"]
 

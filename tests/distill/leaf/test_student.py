@@ -5,7 +5,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from cyclealign.distill.leaf import student
+from cyclealign.distill.leaf import demo, student
 from cyclealign.distill.leaf.compression import principal_axes, rotated
 from cyclealign.distill.leaf.config import StudentSettings, TrainingSettings
 from cyclealign.distill.leaf.predict import encode
@@ -165,3 +165,10 @@ def test_a_stopped_training_goes_on_and_ends_where_an_undisturbed_one_does(backb
     assert steps == list(range(9, 17))
     for ours, theirs in zip(resumed.parameters(), undisturbed.parameters(), strict=True):
         assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_the_demo_teacher_of_0_1_0_is_taken(tmp_path):
+    """Prevents the demo's teacher, and with it all labels, from being made anew after an upgrade."""
+    kept = tmp_path / "leaf-demo-teacher-3b07b58e03dfe7809024c61a"
+    kept.mkdir()
+    assert demo.demo_teacher(tmp_path) == kept

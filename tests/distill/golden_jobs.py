@@ -1,0 +1,258 @@
+"""What each job computes on tiny fixed inputs: data, labels, losses, a student after a few steps, and measures.
+
+Measures are taken of fixed scores, not of students: a tie or a near one would turn float noise into another rank.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cyclealign.config import checked_settings
+
+
+def wave(*shape: int, phase: float = 0.0) -> Tensor:
+    """Fixed numbers from -2 to 2 without ties."""
+    count = int(np.prod(shape))
+    return 2 * torch.sin(torch.arange(count, dtype=torch.float32) * 1.7 + phase).reshape(shape)
+
+
+def by_name(losses: Mapping[str, Callable[..., Tensor]], *given: Any) -> dict[str, Tensor]:
+    """Each loss as a part of its own, so that one more is no change of the others."""
+    return {f"loss {name}": loss(*given) for name, loss in losses.items()}
+
+
+def silent(done: int, of: int) -> None:
+    """Progress that nobody hears."""
+
+
+def pld(folder: Path) -> dict[str, Any]:
+    from cyclealign.distill.pld import classifier, data, evaluate, predict, student, teacher
+    from cyclealign.distill.pld.config import Config
+    from cyclealign.distill.pld.loss import LOSSES
+
+    model = {
+        "sizes": {"embedding_size": 4, "hidden_sizes": [4], "depths": [1], "layer_type": "basic"},
+        "epochs": 1,
+        "batch": 8,
+    }
+    items = {"classes": 4, "train_per_class": 4, "valid_per_class": 1, "test_per_class": 2, "side": 16, "views": 2}
+    config = checked_settings({"data": items, "teacher": model, "student": model}, "golden", Config)
+    splits = data.load(config.data, config.seed)
+    labels = teacher.label(folder, config, splits, silent, silent)
+    fitted = classifier.made(config.student, splits.classes, False, 1, 1)
+    student.fit(fitted, splits, labels["train"], "pld", config.student, {"tau": 2.0}, 1)
+    student_logits, teacher_logits = wave(5, 4), wave(5, 4, phase=1.0)
+    wanted = torch.tensor([0, 1, 2, 3, 1])
+    arms = {
+        "ce": evaluate.Trained((0.5, 0.25), 0, (0.5, 0.75), (0.75, 1.0)),
+        "pld": evaluate.Trained((0.5, 0.75), 1, (0.75, 0.5), (1.0, 1.0)),
+    }
+    return {
+        "data": [splits.train.inputs.mean(), splits.test.inputs.mean(), splits.train.labels],
+        "labels": labels["test"],
+        **by_name(LOSSES, student_logits, teacher_logits, wanted),
+        "student": predict.logits(fitted, splits.test),
+        "measures": [
+            *evaluate.teacher_measures(teacher_logits.numpy(), wanted.numpy()),
+            *evaluate.arm_measures(arms),
+        ],
+    }
+
+
+def quantidce(folder: Path) -> dict[str, Any]:
+    from cyclealign.distill.quantidce import data, evaluate, loss, predict, student, teacher
+    from cyclealign.distill.quantidce.config import DataSettings, EncoderSettings, PretrainingSettings, TuningSettings
+
+    dialogues = data.load(DataSettings(contexts=12, responses=2), seed=0)
+    sizes = {"hidden_size": 12, "num_attention_heads": 2, "intermediate_size": 16}
+    metric = student.fresh(EncoderSettings(max_tokens=48, head=(8, 4), sizes=sizes), seed=0)
+    first = PretrainingSettings(epochs=1, learning_rate=1e-3)
+    teacher.pretrain(metric, dialogues.graded[:6], "mlr", first, 0, silent)
+    ranked = predict.scores(metric, dialogues.scored[:8])
+    second = TuningSettings(epochs=1, batch=4, learning_rate=1e-3)
+    teacher.tune(metric, dialogues.scored[:8], second, True, 0, silent)
+    scores, logits = wave(3, 2, 2).sigmoid(), wave(3, 2, 2)
+    levels = loss.multi_level_ranking(scores)
+    states = ([wave(2, 3)], [wave(2, 2)], wave(2)), ([wave(2, 3, phase=1)], [wave(2, 2, phase=1)], wave(2, phase=1))
+    given, found = wave(9).double().numpy(), {"a": [wave(9, phase=0.5).double().numpy()], "b": [np.arange(9.0)]}
+    held_out = dialogues.held_out[:1]
+    responses = len(teacher.flat(held_out[0]))
+    return {
+        "data": [each.score for each in dialogues.scored],
+        "losses": [
+            levels.separation,
+            levels.compactness,
+            levels.ordering,
+            loss.pairwise_logistic(logits),
+            loss.human_scores(scores[0, 0], wave(2)),
+            loss.distillation(*states),
+        ],
+        "first stage": ranked,
+        "second stage": predict.scores(metric, dialogues.scored[:8]),
+        "measures": [
+            *evaluate.agreement("test", found, given),
+            *evaluate.levels("a", held_out, 3 + wave(responses).double().numpy()),
+        ],
+    }
+
+
+def cprd(folder: Path) -> dict[str, Any]:
+    from cyclealign.distill.cprd import data, evaluate, loss, predict, student, teacher, training
+    from cyclealign.distill.cprd.config import Config
+
+    small = {
+        "data": {"train": 16, "test": 6, "side": 16},
+        "student": {"epochs": 1, "layers": 1, "size": 16, "batch": 8},
+        "distillation": {"hard": 4},
+    }
+    config = checked_settings(small, "golden", Config)
+    splits = data.load(config.data, config.seed)
+    scores = teacher.simulated(splits.train, config.teacher, config.seed)
+    fitted = student.fresh(config.student, splits.train, config.data, 1)
+    objective = training.Objective("cprd", scores, splits.train.image, config.distillation)
+    training.fit(fitted, splits.train, objective, config.student, 1, silent)
+    similarity, given = wave(4, 6) / 2, wave(4, 6, phase=1.0).sigmoid()
+    truth, own = wave(5, 5, phase=2.0).sigmoid().double().numpy(), np.eye(5, dtype=bool)
+    figures = [evaluate.figures(wave(5, 5, phase=run).double().numpy(), truth, own) for run in (0, 1, 2, 3)]
+    negative = torch.ones(4, 6, dtype=torch.bool)
+    adds = {
+        f"loss {arm}": training.distilled(arm, similarity, given, negative, config.distillation)
+        for arm in ("kl all", "kl hard", "rank all", "untruncated", "cprd")
+    }
+    return {
+        "data": [splits.train.images.mean(), splits.test.images.mean(), splits.train.overlap()[0]],
+        "labels": scores[:3],
+        "loss contrastive": loss.contrastive(wave(4, 4) / 2, 0.07, torch.tensor([0, 1, 1, 2])),
+        **adds,
+        "student": predict.similarities(fitted, splits.test),
+        "measures": evaluate.measures({"none": figures[:2], "cprd": figures[2:]}),
+    }
+
+
+def leaf(folder: Path) -> dict[str, Any]:
+    from cyclealign.distill.leaf import demo, evaluate, student
+    from cyclealign.distill.leaf.compression import is_unit, principal_axes, random_rotation
+    from cyclealign.distill.leaf.config import EvaluationSettings, StudentSettings, TeacherSettings, TrainingSettings
+    from cyclealign.distill.leaf.labelling import label
+    from cyclealign.distill.leaf.loss import embedding_distance
+    from cyclealign.distill.leaf.predict import encode
+    from cyclealign.distill.leaf.teacher import ModelTeacher
+    from cyclealign.distill.leaf.world import Sizes, demo_material
+
+    material = demo_material(0, Sizes(12, 12, 4, 12))
+    recipe = demo.Recipe(pairs=100, batch=50, hidden=16, layers=1, dims=(16, 8))
+    teacher = ModelTeacher(str(demo.demo_teacher(folder, recipe=recipe)), TeacherSettings())
+    labels = label(teacher, material, folder / "labels", 20, silent)
+    backbone, unit = str(demo.demo_backbone(folder, 0)), is_unit(labels.task_documents)
+    settings = StudentSettings(dropout=False, dense_start="least_squares")
+    fitted = student.new_student(backbone, settings, 16, unit, teacher.query_prompt, 0)
+    texts = student.training_texts(fitted, material.queries, material.documents)
+    student.start_dense(fitted, texts, labels.training, 20, 0)
+    steps = TrainingSettings(epochs=1, cycles=2, batch=8, learning_rate=1e-3)
+    mean_loss = student.fit(fitted, texts, labels.training, steps, 0, folder / "steps", silent)
+    arms = [
+        evaluate.Arm("teacher", wave(3, 8).numpy(), wave(6, 8, phase=1.0).numpy()),
+        evaluate.Arm("symmetric", wave(3, 8, phase=2.0).numpy(), wave(6, 8, phase=3.0).numpy()),
+        evaluate.Arm("asymmetric", wave(3, 8, phase=2.0).numpy(), wave(6, 8, phase=1.0).numpy()),
+    ]
+    found = evaluate.search(arms, [], [{0: 1}, {1: 1, 2: 2}, {5: 1}], EvaluationSettings(dims=(4,)))
+    return {
+        "data": [list(each) for each in (map(len, material.queries), map(len, material.task.documents))],
+        "labels": labels.task_queries,
+        "loss l2": [embedding_distance(wave(3, 4), wave(3, 4, phase=1.0), squared) for squared in (False, True)],
+        "turns": [np.abs(principal_axes(wave(9, 3).numpy())), random_rotation(3, 1)],
+        "mean loss": mean_loss,
+        "student": encode(fitted, material.task.queries, "query", 8),
+        "measures": [*evaluate.retrieval_measures(found), *evaluate.closeness(arms)],
+    }
+
+
+def idcm(folder: Path) -> dict[str, Any]:
+    from cyclealign.distill.idcm import evaluate, fitting, models, world
+    from cyclealign.distill.idcm.config import ESMSettings, ETMSettings, StageSettings, WindowSettings
+    from cyclealign.distill.idcm.labelling import window_scores
+    from cyclealign.distill.idcm.loss import SELECTION_LOSSES, ranknet
+    from cyclealign.distill.idcm.predict import esm_scores
+    from cyclealign.distill.idcm.teacher import TopWindows
+    from cyclealign.distill.idcm.texts import Pair, Texts, training_pairs
+
+    size = world.Size(passages=8, train_queries=3, test_queries=2, candidates=3, least_passages=2, most_passages=5)
+    collection = world.make(size)
+    stage = StageSettings(steps=2, batch=2, learning_rate=1e-3)
+    settings = ETMSettings(model="tiny", hidden=16, layers=1, passages=stage, documents=stage)
+    etm, tokenizer = models.etm_from(models.encoder_folder(settings, collection, folder / "tiny", 0), settings, 0)
+    texts = Texts(collection, tokenizer, WindowSettings())
+    losses = fitting.fit_passages(etm, texts, collection.passages, stage, 0, silent)
+    losses += fitting.fit_documents(etm, texts, collection.train, settings, 0, silent)
+    pairs = training_pairs(collection.train, 1, 0)
+    labels = window_scores(folder / "labels", "golden", etm, texts, pairs, silent)
+    esm = models.fresh_esm(etm, False, 0)
+    lessons = list(zip(pairs, labels, strict=True))
+    losses += fitting.fit_selection(esm, texts, lessons, ESMSettings(training=stage), "ndcg2", 0, silent)
+    tested = [Pair(each.query, document) for each in collection.test for document in each.candidates]
+    fixed = [wave(4, phase=float(number)) for number in range(len(tested))]
+    scored = evaluate.Scored.of(
+        collection.test, tested, fixed, {"a": wave(len(tested), 4), "b": wave(len(tested), 4, phase=1)}
+    )
+    mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+    return {
+        "data": [len(text) for text in (*collection.queries.values(), *collection.documents.values())],
+        "labels": labels,
+        "loss ranknet": ranknet(wave(4), wave(4, phase=1.0)),
+        **by_name(SELECTION_LOSSES, wave(2, 5), wave(2, 5, phase=1.0), mask, 2),
+        "training": losses,
+        "student": esm_scores(esm, *texts.pairs(pairs[:3]))[0],
+        "measures": evaluate.measures(scored, TopWindows(2), (1, 2)),
+    }
+
+
+def margin_mse(folder: Path) -> dict[str, Any]:
+    from cyclealign.distill.bm25 import bm25, candidate_ids
+    from cyclealign.distill.margin_mse import data, evaluate, teacher
+    from cyclealign.distill.margin_mse.backbone import write_tiny_encoder
+    from cyclealign.distill.margin_mse.config import Config
+    from cyclealign.distill.margin_mse.fit import fit, with_offsets
+    from cyclealign.distill.margin_mse.loss import LOSSES
+    from cyclealign.distill.margin_mse.student import build_student
+
+    words = {"passages": 100, "train_queries": 10, "test_queries": 10}
+    small = {
+        "data": {"candidates": 8, "negatives": 2, "most_triples": 12, "world": words},
+        "student": {"model": str(folder / "encoder"), "pooling": "mean", "query_tokens": 8, "passage_tokens": 12},
+        "training": {"batch": 4, "epochs": 1, "learning_rate": 1e-3, "save_every": 0},
+    }
+    config = checked_settings(small, "golden", Config)
+    collection = data.load_collection(config)
+    write_tiny_encoder(folder / "encoder", [*collection.documents.values(), *collection.queries.values()], 0)
+    queries = collection.asked("train")
+    kept = candidate_ids(bm25(collection.documents, queries, config.data.candidates))
+    triples = data.draw_triples(collection, "train", kept, config.data, config.seed)
+    score = teacher.simulated(collection, config.data.world.teacher_noise, config.seed)
+    pairs = data.pairs_of(triples)
+    labels = teacher.label_pairs(score, pairs, {}, folder / "labels", 10, silent)
+    lesson = with_offsets(teacher.lesson_of(triples, labels), 2.0, config.seed)
+    student = build_student(config.student, [], config.seed)
+    mean_loss = fit(student, lesson, collection, "margin_mse", config.training, config.seed, folder / "steps")
+    asked = [(collection.queries[query], collection.documents[passage]) for query, passage in pairs[:6]]
+    run = {"q1": {"p1": 2.0, "p2": 1.0, "p3": 0.5}, "q2": {"p2": 3.0, "p3": 1.0}}
+    other = {"q1": {"p1": 1.0, "p2": 2.0, "p3": 0.5}, "q2": {"p2": 1.0, "p3": 2.0}}
+    qrels = {"q1": {"p2": 2, "p3": 1}, "q2": {"p3": 1}, "q3": {"p1": 1}}
+    values = {
+        name: evaluate.per_query(each, qrels, config.evaluation, recall=True)
+        for name, each in (("a", run), ("b", other))
+    }
+    return {
+        "data": [len(triples), list(kept[triples[0][0]]).index(triples[0][2])],
+        "labels": list(labels.values()),
+        **by_name(LOSSES, wave(3), wave(3, phase=1), wave(3, phase=2), wave(3, phase=3)),
+        "mean loss": mean_loss,
+        "student": student.score(asked),
+        "measures": [
+            *evaluate.measures_of("a", values["a"]),
+            *evaluate.differences(values, "a", evaluate.ndcg(config.evaluation)),
+        ],
+    }
