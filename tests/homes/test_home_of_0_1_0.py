@@ -42,7 +42,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         archive.extractall(tmp_path, filter="data")
     for path in (KEPT / "runs").iterdir():
         shutil.copy(path, tmp_path)
-    move_stored_paths(tmp_path / "home" / "cyclealign.db", tmp_path)
+    settle(tmp_path / "home" / "cyclealign.db", tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path / "home"))
     return tmp_path
@@ -57,8 +57,8 @@ def command(
     return partial(run_command, capsys)
 
 
-def move_stored_paths(database: Path, folder: Path) -> None:
-    """Replace the folder that the home was made in, in every column of a path."""
+def settle(database: Path, folder: Path) -> None:
+    """Replace the folder that the home was made in, in every column of a path, and end the killed run's lease."""
     with closing(sqlite3.connect(database)) as connection, connection:
         columns = connection.execute(
             "SELECT m.name, c.name FROM sqlite_master m JOIN pragma_table_info(m.name) c "
@@ -66,6 +66,8 @@ def move_stored_paths(database: Path, folder: Path) -> None:
         ).fetchall()
         for table, column in columns:
             connection.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (MADE_IN, str(folder)))
+        # The killed run's lease is over on every machine, whatever its clock says.
+        connection.execute("UPDATE round SET lease_until = '2000-01-01 00:00:00.000000' WHERE status = 'open'")
 
 
 def answer(command: Command, *arguments: str) -> Any:
