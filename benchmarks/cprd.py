@@ -1,7 +1,7 @@
 """CPRD on emoji and their names, or in the drawn world: retrieval, and graded overlap of what pairs are about.
 
 ``python -m benchmarks.cprd [--world emoji|drawn] [--runs N] [--json] [--data FOLDER]`` runs `cyclealign distill cprd`.
-``drawn`` is the demo's world with more runs. For ``emoji`` each run has other training and test emoji; the students of
+``demo`` is the demo's world with more runs. For ``emoji`` each run has other training and test emoji; the students of
 its arms start from one that was made for it (`benchmarks.emoji`), and the teacher is a *stand-in for a cross-encoder*,
 which reads the name and keywords of the image's emoji. The arms of KL are taught by *saturated* scores, too: the same
 order, logits four times as large. What CPRD learns of them is the same where the threshold goes along, which is tested
@@ -32,10 +32,10 @@ TRAIN, TEST, SIDE = 1_400, 300, 48  # 1,344 are left to train on
 
 EMOJI: Settings = {
     "runs": 1,
-    "data": {"train": TRAIN, "test": TEST, "side": SIDE},
+    "data": {"train": TRAIN, "test": TEST, "image_size": SIDE},
     "student": {"epochs": 5, "learning_rate": 2e-4},
     # What the teacher is certain about is no valid negative.
-    "distillation": {"hard": 32, "threshold": emoji.EXTREME, "weight": 0.2},
+    "distillation": {"num_hard_negatives": 32, "threshold": emoji.EXTREME, "weight": 0.2},
 }
 
 
@@ -52,7 +52,7 @@ class Trial:
         folder = self.home / "emoji"
         folder.mkdir(parents=True, exist_ok=True)
         captions = emoji.unpack(source, folder)
-        settings = DataSettings(source=str(folder), train=TRAIN, test=TEST, side=SIDE)
+        settings = DataSettings(source=str(folder), train=TRAIN, test=TEST, image_size=SIDE)
         for seed in seeds:
             made = emoji.prepared(self.split(seed), captions, settings, seed)
             found = self.taught(seed, made.start, made.scores, self.arms)
@@ -123,7 +123,7 @@ def environment(home: Path) -> dict[str, str]:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--world", choices=("emoji", "drawn"), default="emoji")
+    parser.add_argument("--world", choices=("emoji", "demo"), default="emoji")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0, help="Of the drawn world; of the first split of the emoji.")
@@ -135,7 +135,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="cyclealign-cprd-") as temporary:
         home = (given.home or Path(temporary)).absolute()
         home.mkdir(parents=True, exist_ok=True)
-        if given.world == "drawn":
+        if given.world == "demo":
             if given.set or set(given.arms) < set(ARMS):
                 sys.exit("--set and --arms are for the emoji.")
             sys.exit(on_drawn(home, given.runs, given.seed, given.json))

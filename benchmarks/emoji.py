@@ -145,7 +145,7 @@ def untrained(pairs: Pairs, settings: DataSettings) -> DualEncoder:
             depths=[2, 2, 2],
             num_stages=3,
             patch_size=4,
-            image_size=settings.side,
+            image_size=settings.image_size,
             hidden_size=256,
             layer_scale_init_value=0.0,  # none: from nothing, its 1e-6 would keep the blocks shut for long
         )
@@ -154,7 +154,7 @@ def untrained(pairs: Pairs, settings: DataSettings) -> DualEncoder:
     model = Model(config, vision_model=image, text_model=text)
     with torch.no_grad():
         model.text_projection.weight.copy_(torch.eye(size))
-    return DualEncoder(model.eval(), tokenizer, settings.most_words, Pixels(settings.side))
+    return DualEncoder(model.eval(), tokenizer, settings.max_words, Pixels(settings.image_size))
 
 
 def varied(images_BCHW: Tensor, generator: torch.Generator) -> Tensor:

@@ -41,14 +41,14 @@ RECALL = "recall of ETM's best windows"
 
 MADE = """
 [data]
-source = "made"
-[data.world]
+source = "demo"
+[data.demo]
 passages = 4000
 train_queries = 150
 test_queries = 60
 candidates = 8
 [etm]
-model = "tiny"
+model = "demo"
 passages = { steps = 250, batch = 16, learning_rate = 1e-3 }
 documents = { steps = 12, batch = 4, learning_rate = 1e-4 }
 top_learning_rate = 1e-2

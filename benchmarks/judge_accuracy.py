@@ -31,10 +31,10 @@ ROOT = Path(__file__).parents[1]
 STATIC = load_demonstrations(ROOT / "prompts" / "demonstrations.jsonl")[:6]
 BIASES = (0.0, 0.3, 1.0, 2.0)
 WAYS = {
-    "listwise, 1 order": judging.Way("listwise", orders=1),
-    "listwise, 2 orders": judging.Way("listwise", orders=2),
-    "listwise, 4 orders": judging.Way("listwise", orders=4),
-    "listwise, 5 orders": judging.Way("listwise", orders=5),
+    "listwise, 1 order": judging.Way("listwise", num_orders=1),
+    "listwise, 2 orders": judging.Way("listwise", num_orders=2),
+    "listwise, 4 orders": judging.Way("listwise", num_orders=4),
+    "listwise, 5 orders": judging.Way("listwise", num_orders=5),
     "adaptive": judging.Way("adaptive"),
     "pairwise": judging.Way("pairwise"),
     "tournament": judging.Way("tournament"),
@@ -159,7 +159,7 @@ async def run(data: Path, quick: bool) -> dict[str, Any]:
     for answers, count in sizes.items():
         lists = demo_lists(count, answers)
         for name, way in WAYS.items():
-            if name == "tournament" and answers <= way.group:
+            if name == "tournament" and answers <= way.group_size:
                 continue
             for bias in BIASES[:1] if quick else BIASES:
                 figures = await measure(lists, way, bias, STATIC)

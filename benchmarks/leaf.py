@@ -116,7 +116,7 @@ def measure(home: Path, sentence_count: int, changes: Mapping[str, Any]) -> dict
     model = str(model_folder())
     config = {name: dict(section) for name, section in SETTINGS.items()}
     sources = {"queries": [str(folder / "claims.jsonl")], "documents": [str(folder / "texts.jsonl")]}
-    config["data"] = {**sources, "examination": str(folder)}
+    config["data"] = {**sources, "task": str(folder)}
     config["teacher"]["model"] = config["student"]["backbone"] = model
     path = home / "leaf.toml"
     path.write_text(as_toml(changed(config, changes)))

@@ -97,9 +97,9 @@ def config_of(case: Case, base_url: str) -> ExperimentConfig:
                 "model": demo_model() if real else "stand-in",
                 "batch_prompts": BATCH,
                 "max_new_tokens": 56,
-                "most_cut": 1.0,
+                "max_truncated": 1.0,
             },
-            "judge": {"kind": "simulated", "base_url": base_url, "orders": ORDERS, "concurrency": CONCURRENCY},
+            "judge": {"kind": "simulated", "base_url": base_url, "num_orders": ORDERS, "concurrency": CONCURRENCY},
         },
         "benchmark",
     )

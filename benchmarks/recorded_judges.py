@@ -83,7 +83,7 @@ def _of_judge(judge: str, asked: Sequence[Judged]) -> dict[str, Any]:
 async def _asked(record: Recorded) -> judging.Judgement:
     manner = judging.Manner(TEMPLATE, record.judge, (), seed=1)
     question = judging.Question(manner, "accuracy", record.pair, "Which?", {FIRST: "the first", SECOND: "the second"})
-    return await judging.rank(record.asker, question, judging.Way("listwise", orders=2))
+    return await judging.rank(record.asker, question, judging.Way("listwise", num_orders=2))
 
 
 def _pooled(asked: Sequence[Judged]) -> Iterator[tuple[str, judging.Judgement]]:

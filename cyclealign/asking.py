@@ -32,7 +32,7 @@ class Manners:
     pace: Pace = field(default_factory=Unhurried)
     retries: int = 0
     backoff_seconds: float = 0.5
-    patience_seconds: float = 600.0
+    max_busy_seconds: float = 600.0
     expectation: Expectation = field(default_factory=lambda: Expectation(Price()))
     budget: Budget = field(default_factory=lambda: Budget(BudgetSettings(), Spending()))
 
@@ -153,9 +153,9 @@ class Asking:
         """Seconds until the call may be made again; meanwhile nobody else makes one if the judge named a time."""
         wait = error.wait_seconds if error.wait_seconds is not None else self._backoff(attempts.requests - 1)
         attempts.busy_seconds += wait
-        if attempts.busy_seconds > self._manners.patience_seconds:
+        if attempts.busy_seconds > self._manners.max_busy_seconds:
             self._gone = JudgeUnavailable(
-                f"The judge asks us to wait longer than judge.patience_seconds = {self._manners.patience_seconds:g}: "
+                f"The judge asks us to wait longer than judge.max_busy_seconds = {self._manners.max_busy_seconds:g}: "
                 f"{error} Run again later, or lower judge.concurrency or judge.requests_per_minute."
             )
             raise self._gone from None

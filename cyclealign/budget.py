@@ -75,9 +75,9 @@ class Budget:
         given = ", ".join(words for words, limit in limits.items() if limit is not None)
         spent = f"{self.spent.usd:.4f} USD, {self.spent.tokens:,} tokens, {self.spent.calls:,} calls"
         return (
-            f"The judge's budget is reached: the next call might not fit. Budget of the {self._settings.of}: {given}; "
-            f"spent: {spent}. Everything that was answered is stored and the round stays open: raise the limit under "
-            "[budget] and start the same command again."
+            f"The judge's budget is reached: the next call might not fit. Budget of the {self._settings.scope}: "
+            f"{given}; spent: {spent}. Everything that was answered is stored and the round stays open: raise the "
+            "limit under [budget] and start the same command again."
         )
 
 

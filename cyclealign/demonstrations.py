@@ -53,13 +53,13 @@ def _words(text: str) -> Counter[str]:
     return Counter(re.findall(r"\w+", text.lower()))
 
 
-def worth_promoting(agreements: Sequence[Agreement], chance_at_most: float) -> list[Agreement]:
+def worth_promoting(agreements: Sequence[Agreement], max_chance: float) -> list[Agreement]:
     """The agreements that two random orders would seldom reach, the least likely first.
 
     A common subsequence of two answers says nothing (it is nearly always there), so at least three must agree, or all
     of a list of two is refused too: its chance level is one half.
     """
-    kept = [each for each in agreements if each.chance <= chance_at_most and each.lcs_length >= 3]
+    kept = [each for each in agreements if each.chance <= max_chance and each.lcs_length >= 3]
     return sorted(kept, key=lambda each: (each.chance, -each.tau, each.prompt_id))
 
 
@@ -94,9 +94,9 @@ def measures(shares: Mapping[str, Sequence[float | None]]) -> list[Metric]:
     return [*found, with_interval(GAIN, gains)] if gains else found
 
 
-def earn_their_place(metrics: Mapping[str, Metric], least_gain: float) -> bool:
+def earn_their_place(metrics: Mapping[str, Metric], min_gain: float) -> bool:
     """Whether the dynamic ones are to be shown, by the measures of the round before. Yes, if nothing was measured."""
-    return GAIN not in metrics or metrics[GAIN].value >= least_gain - ROUNDING
+    return GAIN not in metrics or metrics[GAIN].value >= min_gain - ROUNDING
 
 
 def worth(metrics: Mapping[str, Metric]) -> str:

@@ -26,7 +26,7 @@ def trainable(job: TrainingJob) -> tuple[Model, Save]:
 
 def adapted(job: TrainingJob) -> PeftModel:
     """The base model with the parent's adapter, trainable, or with a new one."""
-    base = load_model(job.model, job.revision, where="cpu", own_code=job.own_code)
+    base = load_model(job.model, job.revision, where="cpu", trust_remote_code=job.trust_remote_code)
     base.config.use_cache = False
     if job.parent:
         return PeftModel.from_pretrained(base, job.parent, is_trainable=True)
@@ -44,8 +44,8 @@ def adapted(job: TrainingJob) -> PeftModel:
 def parents_model(job: TrainingJob) -> PreTrainedModel:
     """All weights that the round began with: those of the parent, or of the base model."""
     if job.parent:
-        return load_model(job.parent, None, where="cpu", own_code=job.own_code)
-    return load_model(job.model, job.revision, where="cpu", own_code=job.own_code)
+        return load_model(job.parent, None, where="cpu", trust_remote_code=job.trust_remote_code)
+    return load_model(job.model, job.revision, where="cpu", trust_remote_code=job.trust_remote_code)
 
 
 def whole(job: TrainingJob) -> tuple[PreTrainedModel, Save]:
@@ -93,7 +93,7 @@ class StoredForm:
         model.generation_config = self.generation
         model.save_pretrained(str(folder), state_dict=collected)
         self.config.save_pretrained(str(folder))
-        load_tokenizer(self.job.model, self.job.revision, self.job.own_code).save_pretrained(str(folder))
+        load_tokenizer(self.job.model, self.job.revision, self.job.trust_remote_code).save_pretrained(str(folder))
 
 
 def save_adapter(trainer: Trainer, folder: Path) -> None:

@@ -219,7 +219,7 @@ def processes() -> int:
 
 def ranking_trainer(job: TrainingJob, folder: Path, model: Model) -> SFTTrainer:
     """A trainer for RRHF or PRO."""
-    tokenizer = load_tokenizer(job.model, job.revision, job.own_code)
+    tokenizer = load_tokenizer(job.model, job.revision, job.trust_remote_code)
     rows = [
         {
             "prompt_ids": list(each.prompt_ids),
@@ -244,7 +244,7 @@ def ranking_trainer(job: TrainingJob, folder: Path, model: Model) -> SFTTrainer:
 
 def dpo_trainer(job: TrainingJob, folder: Path, model: Model) -> DPOTrainer:
     """TRL's DPO; the reference is the policy as this round found it: a second model, or TRL's copy of the adapter."""
-    tokenizer = load_tokenizer(job.model, job.revision, job.own_code)
+    tokenizer = load_tokenizer(job.model, job.revision, job.trust_remote_code)
     rows = pairs([each for each in job.lists if each.teaches])
     collator = DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id)
     trainer = TokenisedDPOTrainer(
@@ -307,7 +307,7 @@ def probe_of_folders(job: TrainingJob, folder: Path, done: Trained) -> Probe:
     gc.collect()  # trainers hold themselves by their callbacks
     torch.cuda.empty_cache()
     where = "cpu" if done.spread else device()
-    return from_folders(job.model, job.revision, job.own_code, folder, job.parent, done.rows, where)
+    return from_folders(job.model, job.revision, job.trust_remote_code, folder, job.parent, done.rows, where)
 
 
 def main(folder: Path) -> None:

@@ -81,7 +81,7 @@ class TrainingJob:
     settings: TrainingSettings
     lists: tuple[RankedAnswers, ...]
     seed: int
-    own_code: bool = False  # the model's own code may run
+    trust_remote_code: bool = False  # the model's own code may run
 
     @property
     def whole(self) -> bool:
@@ -116,7 +116,7 @@ def train(job: TrainingJob, folder: Path, on_step: OnStep) -> float:
     if not any(each.teaches for each in job.lists):
         raise TrainingFailed(
             "No ranking with a weight above zero and a decided pair: nothing to learn from. Look at the judge's "
-            "replies, and at training.least_preference."
+            "replies, and at training.min_preference."
         )
     if job.settings.process == "same":
         from cyclealign.trainers import fit

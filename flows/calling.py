@@ -46,7 +46,7 @@ async def judge_of(shop: "Workshop", round_: Round) -> AsyncIterator[Asker]:
             pace=pace_of(judge),
             retries=judge.retries,
             backoff_seconds=judge.backoff_seconds,
-            patience_seconds=judge.patience_seconds,
+            max_busy_seconds=judge.max_busy_seconds,
             expectation=Expectation(price, price.batch if judge.delivery == "batch" else 1.0),
             budget=budget_of(shop.config, store, round_),
         )
@@ -64,7 +64,7 @@ def when_wanted(shop: "Workshop", round_: Round, price: Price, tools: AsyncExitS
         client = await tools.enter_async_context(JudgeClient(judge, shop.judge_address, key, price))
         if judge.delivery == "direct":
             return by_schema(shop, client.complete)
-        bulk = Bulk(client, RoundLedger(shop.store, round_), judge.batch_gather_seconds, judge.batch_poll_seconds)
+        bulk = Bulk(client, RoundLedger(shop.store, round_), judge.batch_window_seconds, judge.batch_poll_seconds)
         return by_schema(shop, (await tools.enter_async_context(bulk)).complete)
 
     async def complete(call: JudgeCall) -> Reply:
@@ -162,5 +162,5 @@ def prices_file(judge: JudgeSettings) -> Path:
 
 def budget_of(config: ExperimentConfig, store: Store, round_: Round) -> Budget:
     """The budget, less what has been spent."""
-    only = round_.id if config.budget.of == "round" else None
+    only = round_.id if config.budget.scope == "round" else None
     return Budget(config.budget, store.spent(round_.experiment, only))

@@ -6,7 +6,7 @@ from prefect import flow
 
 from cyclealign.config import load_settings, settings_identity
 from cyclealign.distill.cprd import data, evaluate, predict, student, teacher, training
-from cyclealign.distill.cprd.config import VERSION, Config
+from cyclealign.distill.cprd.config import DEMO, VERSION, Config
 from cyclealign.distill.cprd.data import Pairs, Splits
 from cyclealign.distill.fitting import identity
 from cyclealign.distill.labels import Arrays, in_parts, labelled, labelled_in_parts
@@ -54,8 +54,8 @@ def cprd(config: Config = FORM) -> int:
 
 def inputs_of(config: Config) -> dict[str, str]:
     """What the data and models that the config names are known by, so that others make another run."""
-    found = {} if config.data.source == "drawn" else {"data": fingerprint(config.data.source)}
-    if config.student.model != "tiny":
+    found = {} if config.data.source == DEMO else {"data": fingerprint(config.data.source)}
+    if config.student.model != DEMO:
         found["student"] = identity(config.student.model)
     if config.teacher.model != "simulated":
         found["teacher"] = teacher_identity(config.teacher.model)
@@ -78,7 +78,7 @@ def label(job: Job, config: Config, pairs: Pairs) -> Arrays:
         return labelled(job.labels, made_of, lambda: {"scores": teacher.simulated(pairs, settings, config.seed)})
     if Path(settings.model).suffix in (".npz", ".npy"):
         return {"scores": teacher.from_file(Path(settings.model), pairs)}
-    encoder = teacher.CrossEncoder(settings.model, config.data.side)
+    encoder = teacher.CrossEncoder(settings.model, config.data.image_size)
     made_of = {"pairs": pairs.content(), "teacher": teacher_identity(settings.model)}
     parts = in_parts(len(pairs.images), IMAGES_A_PART)
     return labelled_in_parts(

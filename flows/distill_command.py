@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cyclealign.config import checked_settings
+from cyclealign.config import checked_settings, note_former
 from cyclealign.distill.settings import JobConfig
 from cyclealign.errors import BadConfig
 from cyclealign.history_command import print_job
@@ -26,14 +26,18 @@ def distill(
     file: Annotated[Path | None, typer.Argument(help="Of `quantidce score`: the dialogues, JSON lines.")] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Everything made on the spot, in a minute or so.")] = False,
     seed: Annotated[int | None, typer.Option(help="Another seed is another run.")] = None,
-    again: Annotated[bool, typer.Option("--again", help="Train again what is finished.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Train finished runs again.")] = False,
+    again: Annotated[bool, typer.Option("--again", hidden=True)] = False,
     model: Annotated[Path | None, typer.Option(help="Of `quantidce score`: another metric's folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the run for programs.")] = False,
 ) -> None:
     """Distil a teacher into a student; the same command finds what is complete, after a crash too."""
     entry = job_named(job)
+    if again:
+        note_former("--again", "--force")
+    force = force or again
     if entry.name == scoring.JOB and config == Path("score"):
-        idle = [name for name, given in {"--demo": demo, "--seed": seed is not None, "--again": again}.items() if given]
+        idle = [name for name, given in {"--demo": demo, "--seed": seed is not None, "--force": force}.items() if given]
         if idle:
             raise BadConfig(f"`cyclealign distill {entry.name} score` trains nothing: leave out {', '.join(idle)}.")
         scoring.score(file, model, as_json)
@@ -46,7 +50,7 @@ def distill(
             f"`cyclealign distill {entry.name} --demo`."
         )
     settings = entry.config(config)
-    changes = {"seed": seed, "again": again or None}
+    changes = {"seed": seed, "force": force or None}
     changed = {**settings.model_dump(), **{name: value for name, value in changes.items() if value is not None}}
     run_job(entry, checked_settings(changed, "command line", type(settings)), as_json)
 

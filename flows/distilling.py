@@ -145,17 +145,17 @@ def opened(job: str, config: JobConfig, inputs: Mapping[str, str] | None = None)
 
     Args:
         job: its name, as in `flows.jobs`.
-        config: its settings; ``again`` asks to train anew what is finished.
+        config: its settings; ``force`` asks to train anew what is finished.
         inputs: content hashes of files that the config names, so that a changed file makes another run.
     """
     entry, files = job_named(job), dict(inputs or {})
     name, version = entry.name, entry.version()
-    settings = config.model_dump(mode="json", exclude={"again"})
-    identity = settings_identity(config, exclude={"again"})
+    settings = config.model_dump(mode="json", exclude={"force"})
+    identity = settings_identity(config, exclude={"force"})
     current, before = version_key(name, version), sources_of(name, version)
     hashes = (content_id("distillation", name, identity, files), current)
     with Store.open() as store:
-        run = store.open_distillation(name, settings, hashes, config.seed, config.again, [before] if before else [])
+        run = store.open_distillation(name, settings, hashes, config.seed, config.force, [before] if before else [])
 
         def made_by(code: str) -> str:
             return content_id("made by", files, code, config.seed, run.repeat)
@@ -170,7 +170,7 @@ def opened(job: str, config: JobConfig, inputs: Mapping[str, str] | None = None)
             announce(f"Run {run.id} was finished; what is gone since is made again: {lost}")
         if work.finished:
             announce(
-                f"Run {run.id} has the same settings, data and version and is finished; --again (or `again`) trains "
+                f"Run {run.id} has the same settings, data and version and is finished; --force (or `force`) trains "
                 "anew."
             )
         logger.info("Settings: %s", json.dumps(settings))

@@ -48,7 +48,7 @@ def model(config: ExperimentConfig) -> Finding:
     from cyclealign.policy.safety import refuse_unsafe
 
     try:
-        refuse_unsafe(name, config.policy.revision, config.policy.own_code)
+        refuse_unsafe(name, config.policy.revision, config.policy.remote_code_trusted)
     except CycleAlignError as error:
         return Finding("model", str(error), missing=True)
     if Path(name).is_dir():

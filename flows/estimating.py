@@ -82,19 +82,19 @@ def estimate(config: ExperimentConfig, sample: int) -> Estimate:
             round_ = Round(0, config.experiment, len(done) + 1, plan_round(shop), None)
         count, price = rounds_to_go(shop, config), known_price(shop.config)
         samples = sampled(shop, round_.plan, sample or 1)
-        shown = dynamic_foreseen(round_.plan, shop.config.demonstrations.least_gain)
+        shown = dynamic_foreseen(round_.plan, shop.config.demonstrations.min_gain)
         found = asyncio.run(foresee(shop, round_, samples, count, price, shown))
         if not shown and shop.config.demonstrations.dynamic and count > 1:
             found.if_shown = asyncio.run(foresee(shop, round_, samples, count, price, shown=True)).total
         return found
 
 
-def dynamic_foreseen(plan: RoundPlan, least_gain: float) -> bool:
+def dynamic_foreseen(plan: RoundPlan, min_gain: float) -> bool:
     """Whether rounds after the first are taken to show dynamic demonstrations: if it does, or if all are to.
 
     Nobody knows whether they will earn their place before the judge is asked. In the demo world they seldom do.
     """
-    return least_gain == -1 or any(each.kind == "dynamic" for each in plan.demonstrations)
+    return min_gain == -1 or any(each.kind == "dynamic" for each in plan.demonstrations)
 
 
 def rounds_to_go(shop: Workshop, config: ExperimentConfig) -> int:

@@ -91,7 +91,7 @@ def duel(
         if parent.text == new.text:
             return prompt.id, 0.5
         question = question_of(shop, manner, "win_rate", prompt.id, prompt.text, texts, pool)
-        found = await judging.rank(asker, question, judging.Way("listwise", orders=2))
+        found = await judging.rank(asker, question, judging.Way("listwise", num_orders=2))
         return prompt.id, evaluation.duel_score(new.id, found.verdicts)
 
     return job
@@ -137,10 +137,10 @@ def decide(shop: Workshop, round_: Round) -> str:
 
 def verdict_of(config: ExperimentConfig, metrics: Mapping[str, Metric]) -> tuple[Verdict, str]:
     """The verdict and its reason, in words that the history shows."""
-    least, most_kl = config.acceptance.least_win_rate, config.acceptance.most_kl
+    least, max_kl = config.acceptance.min_win_rate, config.acceptance.max_kl
     won, moved = metrics["win_rate"], metrics["kl_from_base"]
     if won.value < least:
         return "rolled_back", f"win rate {won.value:.2f} is below {least:.2f}"
-    if most_kl is not None and moved.value > most_kl:
-        return "rolled_back", f"KL from the base {moved.value:.2f} is above {most_kl:.2f} nats per token"
+    if max_kl is not None and moved.value > max_kl:
+        return "rolled_back", f"KL from the base {moved.value:.2f} is above {max_kl:.2f} nats per token"
     return "accepted", f"win rate {won.value:.2f} is at least {least:.2f}"

@@ -8,7 +8,7 @@ from torch import Tensor
 from cyclealign.config import load_settings, settings_identity
 from cyclealign.distill.fitting import identity
 from cyclealign.distill.idcm import evaluate, fitting, models, reading, speed
-from cyclealign.distill.idcm.config import Config
+from cyclealign.distill.idcm.config import DEMO, Config
 from cyclealign.distill.idcm.data import Collection
 from cyclealign.distill.idcm.labelling import window_scores
 from cyclealign.distill.idcm.predict import Cascade
@@ -72,7 +72,7 @@ def idcm(config: Config = FORM) -> int:
 def inputs_of(config: Config) -> dict[str, str]:
     """What data and encoder that the config names are known by; what is missing is found by its reader."""
     data = reading.hashes(config.data)
-    if config.etm.model == models.TINY:
+    if config.etm.model == DEMO:
         return data
     return {**data, "etm": identity(config.etm.model, config.etm.revision)}
 
@@ -86,7 +86,7 @@ def timeable_texts(config: Config, collection: Collection, encoder: str | Path) 
     _, tokenizer = models.etm_from(encoder, config.etm, config.seed)
     texts = Texts(collection, tokenizer, config.windows)
     _, documents = texts.pairs(all_pairs(collection.test))
-    speed.long_pairs(documents, config.evaluation.least_windows, 1)
+    speed.long_pairs(documents, config.evaluation.min_windows, 1)
     speed.lengths_within(documents, config.evaluation.lengths)
     return texts
 

@@ -62,12 +62,12 @@ def inputs_of(config: Config) -> dict[str, str]:
     """What data and models that the config names are known by; the demo's are known by its seed."""
     models = {config.student.backbone: None, config.teacher.model: config.teacher.revision}
     named = {each: identity(each, revision) for each, revision in models.items() if each and each != "demo"}
-    return named if config.data.examination == "demo" else named | data.hashes(config)
+    return named if config.data.task == "demo" else named | data.hashes(config)
 
 
 def read(config: Config) -> data.Material:
     """The texts that the settings name, or the demo's."""
-    return demo_material(config.seed) if config.data.examination == "demo" else data.read(config.data)
+    return demo_material(config.seed) if config.data.task == "demo" else data.read(config.data)
 
 
 def open_teacher(job: Job, config: Config) -> Teacher:

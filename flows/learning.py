@@ -26,7 +26,7 @@ def train(shop: Workshop, round_: Round) -> str:
         settings=shop.config.training,
         lists=ranked_answers(shop, round_),
         seed=seed_from(round_.plan.seed, round_.number, "train"),
-        own_code=shop.config.policy.own_code,
+        trust_remote_code=shop.config.policy.remote_code_trusted,
     )
     shop.policy.rest()
     with appearing_folder(folder) as unfinished:
@@ -72,4 +72,4 @@ def decided(
 ) -> tuple[tuple[int, int, float], ...] | None:
     """The judge's decided pairs, by place in the order to learn."""
     follow = settings.target == "agreement"
-    return training.decided_pairs(order, verdict.preferences, settings.least_preference, follow_order=follow)
+    return training.decided_pairs(order, verdict.preferences, settings.min_preference, follow_order=follow)

@@ -60,7 +60,7 @@ def label(
 ) -> tuple[Lesson, Run]:
     """The teacher's scores of the training triples and of the test candidates; a score file has the former only."""
     if config.teacher.scores is not None and config.teacher.kind == "scores":
-        lesson = teacher.read_scores(Path(config.teacher.scores), collection, config.data.most_triples)
+        lesson = teacher.read_scores(Path(config.teacher.scores), collection, config.data.max_triples)
         learnt = {query for query, _, _ in lesson.triples}
         collection.refuse_shared_queries(config.splits, (config.teacher.scores, learnt))
         return lesson, {}

@@ -10,7 +10,7 @@ from cyclealign.config import load_settings
 from cyclealign.distill.fitting import identity
 from cyclealign.distill.outcome import Measure
 from cyclealign.distill.quantidce import data, evaluate, predict, student, teacher
-from cyclealign.distill.quantidce.config import ArmSettings, Config, Pretraining
+from cyclealign.distill.quantidce.config import DEMO, ArmSettings, Config, Pretraining
 from cyclealign.distill.quantidce.data import Dialogues, Scored
 from cyclealign.distill.quantidce.evaluate import Vector
 from cyclealign.distill.tables import fingerprint
@@ -50,8 +50,8 @@ def inputs_of(config: Config) -> dict[str, str]:
     """
     tests = {f"test {name}": source for name, source in config.data.tests.items()}
     named = {"levels": config.data.levels, "scored": config.data.scored, **tests}
-    inputs = {name: fingerprint(source) for name, source in named.items() if source != "made"}
-    return inputs if config.encoder.model == "tiny" else {**inputs, "encoder": identity(config.encoder.model)}
+    inputs = {name: fingerprint(source) for name, source in named.items() if source != DEMO}
+    return inputs if config.encoder.model == DEMO else {**inputs, "encoder": identity(config.encoder.model)}
 
 
 def metric_of(job: Job, config: Config, dialogues: Dialogues, arm: ArmSettings, run: int) -> Path:

@@ -128,7 +128,7 @@ def foreseen(replay: Replay) -> Spending:
     found = Estimate(known_price(given))
     asked = set(shop.store.answered_keys(replay.round_.experiment))
     asker = imagined(found, replay.round_.number, asked, Counting.of(shop))
-    dearest = given.judge.model_copy(update={"enough_tau": EVERY_ORDER})
+    dearest = given.judge.model_copy(update={"stop_at_tau": EVERY_ORDER})
     shop.config = given.model_copy(update={"judge": dearest})
 
     async def imagine() -> None:
@@ -176,9 +176,9 @@ def asked(replay: Replay) -> list[judging.Judgement]:
     try:
         return shop.ask(round_, f"rejudge round {round_.number}", replay.jobs)
     except BudgetReached as error:
-        spent = shop.store.spent(round_.experiment, round_.id if shop.config.budget.of == "round" else None)
+        spent = shop.store.spent(round_.experiment, round_.id if shop.config.budget.scope == "round" else None)
         raise BudgetReached(
-            f"The budget of the {shop.config.budget.of} does not have the next call; spent: {spent.usd:.4f} USD, "
+            f"The budget of the {shop.config.budget.scope} does not have the next call; spent: {spent.usd:.4f} USD, "
             f"{spent.tokens:,} tokens, {spent.calls:,} calls. Everything that was answered is stored. Give the same "
             "command with `--config FILE`, a TOML file with a raised [budget]: only the rest is asked."
         ) from error

@@ -32,7 +32,7 @@ def generate(shop: Workshop, round_: Round, bell: Bell) -> int:
         nonlocal usable
         usable += set_aside_unusable(shop, round_, batch)
         made.extend(candidate for row in batch.values() for candidate in row)
-        if cut_share(made) <= shop.config.policy.most_cut:
+        if cut_share(made) <= shop.config.policy.max_truncated:
             bell.ring()
         bell.go_on()
 
@@ -134,11 +134,12 @@ def sampling_of(shop: Workshop, adapter: Adapter | None, seed: int) -> dict[str,
 def refuse_cut(shop: Workshop, answers: Sequence[Candidate]) -> None:
     """Raise PolicyError when too many answers reached the token limit: the judge would rank fragments."""
     share = cut_share(answers)
-    if share > shop.config.policy.most_cut:
+    if share > shop.config.policy.max_truncated:
         raise PolicyError(
             f"{share:.0%} of the answers were cut at policy.max_new_tokens = {shop.config.policy.max_new_tokens} "
-            f"(allowed: {shop.config.policy.most_cut:.0%}). Raise max_new_tokens, or allow it with policy.most_cut. "
-            "The answers are kept; a changed limit takes effect in a new experiment or in the next round."
+            f"(allowed: {shop.config.policy.max_truncated:.0%}). Raise max_new_tokens, or allow it with "
+            "policy.max_truncated. The answers are kept; a changed limit takes effect in a new experiment or in the "
+            "next round."
         )
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cyclealign.distill.quantidce.data import Scored
 
 JOB = "quantidce"
-DEMO = "made"  # what a config calls the demo's dialogues
+DEMO = {"demo", "made"}  # names of the demo's dialogues in stored configs, the current one first
 
 
 class Chosen(NamedTuple):
@@ -87,7 +87,7 @@ def newest_metric() -> Chosen:
     with Store.open() as store:
         runs = [each for each in store.distillations() if each["job"] == JOB and each["finished_at"]]
     kept = [
-        Chosen(Path(each["student_path"]), each["id"], each["config"]["data"]["levels"] == DEMO)
+        Chosen(Path(each["student_path"]), each["id"], each["config"]["data"]["levels"] in DEMO)
         for each in runs
         if each["student_path"] and Path(each["student_path"]).is_dir()
     ]

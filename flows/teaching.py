@@ -40,7 +40,12 @@ def manner_of(shop: Workshop, round_: Round, *seed: object) -> judging.Manner:
 def way_of(judge: JudgeSettings) -> judging.Way:
     """How the settings want a list ranked."""
     return judging.Way(
-        judge.way, judge.orders, judge.most_orders, judge.enough_tau, group=judge.group, stages=judge.stages
+        judge.method,
+        judge.num_orders,
+        judge.max_orders,
+        judge.stop_at_tau,
+        judge.group_size,
+        judge.calls_per_answer,
     )
 
 
@@ -55,7 +60,7 @@ def question_of(
 ) -> judging.Question:
     """One list to rank, with the demonstrations that the settings choose from the pool."""
     settings = shop.config.demonstrations
-    shown = demonstrations.choose(pool, text, settings.static, settings.dynamic, settings.choose)
+    shown = demonstrations.choose(pool, text, settings.static, settings.dynamic, settings.selection)
     return judging.Question(manner, purpose, subject_id, text, answers, shown)
 
 
@@ -66,7 +71,7 @@ def judge(shop: Workshop, round_: Round, bell: Bell) -> int:
     come.
 
     Raises:
-        JudgeError: fewer prompts than judge.least_judged got a verdict. The answered calls are kept.
+        JudgeError: fewer prompts than judge.min_judged got a verdict. The answered calls are kept.
     """
     queue = JudgingQueue(shop, round_)
     shop.ask_as_they_come(round_, queue.look, bell)
@@ -159,10 +164,10 @@ def refuse_silent_judge(shop: Workshop, judged: int, asked: int) -> None:
         logger.warning(
             "The judge gave no readable verdict on %d of %d prompts; they stay unjudged.", asked - judged, asked
         )
-    if judged == 0 or judged < shop.config.judge.least_judged * asked:
+    if judged == 0 or judged < shop.config.judge.min_judged * asked:
         raise JudgeError(
-            f"The judge gave a readable verdict on {judged} of {asked} prompts (least: judge.least_judged = "
-            f"{shop.config.judge.least_judged:.0%}). Look at its replies with `cyclealign history "
+            f"The judge gave a readable verdict on {judged} of {asked} prompts (least: judge.min_judged = "
+            f"{shop.config.judge.min_judged:.0%}). Look at its replies with `cyclealign history "
             f"{shop.config.experiment} --failures`; run again to ask the failed calls once more."
         )
 
@@ -217,10 +222,10 @@ def teach(shop: Workshop, round_: Round) -> int:
     question = {prompt.id: prompt.text for prompt in round_.plan.prompts}
     doubtful = {each.prompt.id for each in shop.store.reviews(round_.experiment, round_.number)}
     agreed = [row for prompt_id, row in shop.store.agreements(round_.id).items() if prompt_id not in doubtful]
-    worth = demonstrations.worth_promoting(agreed, settings.chance_at_most)[: settings.keep]
+    worth = demonstrations.worth_promoting(agreed, settings.max_chance)[: settings.max_kept]
     promoted = [(promotion(each, question[each.prompt_id], texts, round_), each.prompt_id) for each in worth]
     in_use = shop.store.active_demonstrations(round_.experiment)  # also where this round does not show them
-    retired = demonstrations.to_retire(in_use, len(promoted), settings.keep)
+    retired = demonstrations.to_retire(in_use, len(promoted), settings.max_kept)
     shop.store.propose_demonstrations(round_.id, promoted, retired)
     return len(promoted)
 

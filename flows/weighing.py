@@ -80,7 +80,7 @@ def accuracy_on(
 def note_worth(shop: Workshop, round_: Round, metrics: Mapping[str, Metric]) -> None:
     """Say on the round what it measured for the next one."""
     if demonstrations.GAIN in metrics:
-        kept = demonstrations.earn_their_place(metrics, shop.config.demonstrations.least_gain)
+        kept = demonstrations.earn_their_place(metrics, shop.config.demonstrations.min_gain)
         words = f"{'to be' if kept else 'not to be'} shown: {demonstrations.worth(metrics)}"
         shop.store.note(round_.id, NEXT, words)
 
@@ -92,7 +92,7 @@ def dynamic_to_show(shop: Workshop) -> list[Demonstration]:
     in use. Those left out stay promoted, and the next measure may bring them back.
     """
     _, metrics = last_measured(shop.store, shop.config.experiment)
-    if not demonstrations.earn_their_place(metrics, shop.config.demonstrations.least_gain):
+    if not demonstrations.earn_their_place(metrics, shop.config.demonstrations.min_gain):
         return []
     return shop.store.active_demonstrations(shop.config.experiment)
 

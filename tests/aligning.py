@@ -32,7 +32,7 @@ def config(judge: LocalJudge, **changes: Any) -> dict[str, Any]:
         "experiment": "ui",
         "rounds": 1,
         "prompts": {"set_name": "tiny", "per_round": 3, "held_out": 2},
-        "policy": {"model": "model", "max_new_tokens": 8, "batch_prompts": 2, "most_cut": 1.0},
+        "policy": {"model": "model", "max_new_tokens": 8, "batch_prompts": 2, "max_truncated": 1.0},
         "judge": {
             "kind": "openai",
             "base_url": judge.url,

@@ -105,7 +105,7 @@ def outcome_of(complete, retries=3, patience=600.0):
         recorded.append(outcome)
 
     async def run():
-        manners = Manners(Gate(2), retries=retries, backoff_seconds=1e-6, patience_seconds=patience)
+        manners = Manners(Gate(2), retries=retries, backoff_seconds=1e-6, max_busy_seconds=patience)
         return await Asking(complete, manners, lambda each: None, record)(call(0))
 
     try:
@@ -142,7 +142,7 @@ def test_a_busy_judge_costs_no_retry():
 def test_a_judge_that_is_busy_for_too_long_stops_the_run():
     """Prevents a run that sleeps for days because of one header."""
     _, error = outcome_of(scripted(JudgeBusy("429", 1e6)))
-    assert "judge.patience_seconds" in str(error)
+    assert "judge.max_busy_seconds" in str(error)
 
 
 def test_nobody_at_the_address_stops_the_run_after_the_retries():

@@ -130,7 +130,7 @@ def test_a_judge_that_orders_by_chance_alone_fails_the_repeat():
     assert found["health_swap"].value == 1.0
     (complaint,) = controls.failures(found, HealthSettings())
     assert "health_repeat 0.00 [0.00, 0.10]" in complaint
-    assert "health.least_repetition_stability = 0.60" in complaint
+    assert "health.min_repetition_stability = 0.60" in complaint
 
 
 def test_a_few_verdicts_refuse_nothing_by_chance():
@@ -145,7 +145,7 @@ def test_a_few_verdicts_refuse_nothing_by_chance():
 
     found, _ = examined(once_misled, lists=2)
     metrics = {each.name: each for each in controls.measured(found)}
-    bounds = HealthSettings(least_injections_refused=0.8)
+    bounds = HealthSettings(min_injections_refused=0.8)
     assert metrics["health_injection"].value == 0.5
     assert controls.failures(metrics, bounds) == []
     (doubt,) = controls.doubts(metrics, bounds)
@@ -220,7 +220,7 @@ def test_written_demonstrations_fill_up_and_useless_lists_are_left_out():
 def test_controls_are_no_longer_than_the_lists_of_the_round(way, most):
     """Prevents a judge from being refused for lists of a length that it is never given."""
     long = labelled(1, tuple(f"Worth {number}." for number in range(9, 0, -1)))
-    at_once = controls.shown_at_once(JudgeSettings(way=way, group=3), 5)
+    at_once = controls.shown_at_once(JudgeSettings(method=way, group_size=3), 5)
     (made,) = controls.planted([long], at_once, 1)
     assert len(made.labelled.answers) == at_once == most
     assert (made.labelled.answers[0], made.labelled.answers[-1]) == ("Worth 9.", "Worth 1.")

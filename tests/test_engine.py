@@ -153,12 +153,12 @@ def test_models_with_code_of_their_own_run_only_when_named_once_more(tmp_path):
     config = make_model(tmp_path) / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "auto_map": {"AutoModel": "evil.Model"}}))
     settings = PolicySettings(kind="vllm", model=str(tmp_path))
-    with pytest.raises(PolicyError, match=r"auto_map.*run_code_of"):
+    with pytest.raises(PolicyError, match=r"auto_map.*trust_remote_code"):
         VllmPolicy(settings, EngineSettings(), str(tmp_path), 16)
-    named = settings.model_copy(update={"run_code_of": str(tmp_path)})
-    assert named.own_code
-    assert not named.model_copy(update={"run_code_of": "another/model"}).own_code
-    refuse_unsafe(str(tmp_path), None, named.own_code)
+    named = settings.model_copy(update={"trust_remote_code": str(tmp_path)})
+    assert named.remote_code_trusted
+    assert not named.model_copy(update={"trust_remote_code": "another/model"}).remote_code_trusted
+    refuse_unsafe(str(tmp_path), None, named.remote_code_trusted)
 
 
 def test_a_folder_without_safetensors_is_refused_before_vllm_starts(tmp_path):

@@ -86,7 +86,7 @@ def test_drift_is_per_token():
 )
 def test_the_verdict_says_why(win_rate, kl, verdict, reason):
     """Prevents a policy that drifted far from being accepted because the judge likes it."""
-    config = ExperimentConfig.model_validate({"acceptance": {"most_kl": 0.5}})
+    config = ExperimentConfig.model_validate({"acceptance": {"max_kl": 0.5}})
     metrics = {"win_rate": Metric("win_rate", win_rate), "kl_from_base": Metric("kl_from_base", kl)}
     found, why = verdict_of(config, metrics)
     assert found == verdict

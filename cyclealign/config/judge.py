@@ -1,9 +1,10 @@
-"""Settings of the black-box judge: how it is asked and at what cost, what it is shown, and when it is trusted."""
+"""Settings of the black-box judge: calls, cost, demonstrations, health checks and human review."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from cyclealign.config.former_names import Formerly
 from cyclealign.config.section import Section
 
 
@@ -24,187 +25,227 @@ class JudgeSettings(Section):
     )
     api_key_variable: str = Field(
         "OPENAI_API_KEY",
-        title="Variable with the key",
+        title="API key variable",
         description="The *name* of the environment variable that holds the API key. Never the key.",
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
     )
     api_key_block: str | None = Field(
-        None, title="Secret block", description="Or the *name* of a Prefect Secret block."
+        None, title="API key block", description="Alternatively, the *name* of a Prefect Secret block."
     )
-    way: Literal["listwise", "adaptive", "pairwise", "tournament"] = Field(
+    method: Annotated[Literal["listwise", "adaptive", "pairwise", "tournament"], Formerly("way")] = Field(
         "listwise",
-        title="Way to rank",
+        title="Ranking method",
         description="`listwise`: all answers in one call, in a fixed number of orders. `adaptive`: two orders, more "
         "only while they disagree. `pairwise`: every pair in both orders. `tournament`: small groups, for long lists.",
     )
-    orders: int = Field(
-        2, ge=1, le=5, title="Orders per prompt", description="Listwise: each shows the answers shuffled anew."
+    num_orders: Annotated[int, Formerly("orders")] = Field(
+        2, ge=1, le=5, title="Orders per prompt", description="`listwise`: each order is a new shuffle of the answers."
     )
-    most_orders: int = Field(
-        4, ge=2, le=6, title="Most orders", description="Adaptive: at most so many; an even number is best."
+    max_orders: Annotated[int, Formerly("most_orders")] = Field(
+        4, ge=2, le=6, title="Maximum orders per prompt", description="`adaptive`: an even number works best."
     )
-    enough_tau: float = Field(
+    stop_at_tau: Annotated[float, Formerly("enough_tau")] = Field(
         0.6,
         ge=-1,
         le=1,
-        title="Agreement that is enough",
-        description="Adaptive: ask on while the mean Kendall tau of the verdicts is below.",
+        title="Stop at tau",
+        description="`adaptive`: add orders until the mean Kendall tau of the verdicts reaches this value.",
     )
-    group: int = Field(4, ge=3, le=8, title="Group", description="Tournament: answers that meet in one call.")
-    stages: int = Field(4, ge=2, le=12, title="Stages", description="Tournament: calls that each answer is in.")
+    group_size: Annotated[int, Formerly("group")] = Field(
+        4, ge=3, le=8, title="Group size", description="`tournament`: answers per call."
+    )
+    calls_per_answer: Annotated[int, Formerly("stages")] = Field(
+        4, ge=2, le=12, title="Calls per answer", description="`tournament`: calls in which each answer is ranked."
+    )
     structured: bool = Field(
         True,
-        title="Replies by schema",
-        description="Hold replies to a JSON schema if the endpoint takes one; that is found out at the first call.",
+        title="Structured output",
+        description="Request replies that match a JSON schema. The first call checks whether the endpoint supports it.",
     )
     reasons: bool = Field(
         False, title="Ask for reasons", description="A short reason for each answer, kept in the history."
     )
     temperature: float = Field(0.0, ge=0, le=2, title="Temperature")
-    max_tokens: int = Field(256, ge=16, title="Longest reply", description="In tokens.")
+    max_tokens: int = Field(256, ge=16, title="Max reply tokens")
     concurrency: int = Field(
-        8, ge=1, le=1024, title="Calls at once", description="At most; fewer while the judge says that it is too many."
+        8,
+        ge=1,
+        le=1024,
+        title="Max concurrent calls",
+        description="Lowered automatically while the judge returns 429.",
     )
     requests_per_minute: float | None = Field(
-        None, gt=0, title="Requests a minute", description="At most, over all runs of one Prefect server."
+        None, gt=0, title="Max requests per minute", description="Shared by all runs on one Prefect server."
     )
     tokens_per_minute: float | None = Field(
-        None, gt=0, title="Tokens a minute", description="At most, prompt and reply together; over all such runs, too."
+        None,
+        gt=0,
+        title="Max tokens per minute",
+        description="Prompt and reply tokens together, shared by all runs on one Prefect server.",
     )
-    timeout_seconds: float = Field(60.0, gt=0, title="Time-out", description="Seconds for one call.")
-    retries: int = Field(5, ge=0, le=10, title="Retries of one call", description="After faults; 429s do not count.")
+    timeout_seconds: float = Field(60.0, gt=0, title="Timeout", description="In seconds, for one call.")
+    retries: int = Field(5, ge=0, le=10, title="Retries per call", description="After faults; 429s do not count.")
     backoff_seconds: float = Field(
-        0.5, gt=0, title="First wait before a retry", description="Doubled each time, up to 60 s, and drawn at random."
+        0.5,
+        gt=0,
+        title="Initial backoff",
+        description="In seconds. Doubled with each retry, up to 60 s, with random jitter.",
     )
-    patience_seconds: float = Field(
-        600.0, gt=0, title="Patience", description="For so long a judge may say that it is busy; then the run stops."
+    max_busy_seconds: Annotated[float, Formerly("patience_seconds")] = Field(
+        600.0,
+        gt=0,
+        title="Max wait when busy",
+        description="In seconds. Longest total wait on 429s before the run stops.",
     )
     delivery: Literal["direct", "batch"] = Field(
-        "direct", title="Delivery", description="`batch`: the provider's batch API, cheaper, replies within a day."
+        "direct",
+        title="Delivery",
+        description="`batch`: the provider's batch API, which is cheaper and replies within a day.",
     )
-    batch_gather_seconds: float = Field(
-        5.0, gt=0, title="Gathering", description="A batch is submitted once no call has come for so long."
+    batch_window_seconds: Annotated[float, Formerly("batch_gather_seconds")] = Field(
+        5.0, gt=0, title="Batch window", description="In seconds. Submit a batch after this long without a new call."
     )
-    batch_poll_seconds: float = Field(30.0, gt=0, title="Polling", description="Seconds between looks at a batch.")
+    batch_poll_seconds: float = Field(
+        30.0, gt=0, title="Batch polling interval", description="In seconds, between status checks."
+    )
     share_replies: bool = Field(
-        False, title="Share replies", description="The same request is not asked again even by another experiment."
+        False,
+        title="Share replies",
+        description="Reuse replies to identical requests across experiments.",
     )
     position_bias: float = Field(
-        0.3, ge=0, title="Position bias", description="Of the simulated judge only: its liking for what it sees first."
+        0.3, ge=0, title="Position bias", description="Simulated judge only: preference for answers shown first."
     )
-    prices: str = Field("prices.toml", title="Table of prices", description="A file; used where no price stands here.")
+    prices: str = Field(
+        "prices.toml", title="Price table", description="A file; used for prices that are not set below."
+    )
     usd_per_million_prompt_tokens: float | None = Field(
-        None, ge=0, title="Price of a million prompt tokens", description="USD. Empty: from the table of prices."
+        None, ge=0, title="Price per million prompt tokens", description="In USD. Empty: from the price table."
     )
     usd_per_million_cached_tokens: float | None = Field(
-        None, ge=0, title="... of those in the provider's cache", description="USD. Empty: as other prompt tokens."
+        None,
+        ge=0,
+        title="Price per million cached prompt tokens",
+        description="In USD, for prompt tokens read from the provider's cache. Empty: same as other prompt tokens.",
     )
     usd_per_million_completion_tokens: float | None = Field(
-        None, ge=0, title="Price of a million reply tokens", description="USD. Empty: from the table of prices."
+        None, ge=0, title="Price per million reply tokens", description="In USD. Empty: from the price table."
     )
-    least_judged: float = Field(
-        0.5, ge=0, le=1, title="Least share judged", description="Below it the round stops before training."
+    min_judged: Annotated[float, Formerly("least_judged")] = Field(
+        0.5,
+        ge=0,
+        le=1,
+        title="Minimum share judged",
+        description="If a smaller share of the prompts is judged, the round stops before training.",
     )
 
 
 class HealthSettings(Section):
-    """Planted controls that the judge has to pass at the start of each round, before anything else is paid for.
+    """Control lists that the judge must pass at the start of each round, before any other paid call.
 
-    A control refuses the round only where even the upper end of its 95 % interval (Wilson) is below the bound, so that
-    a few verdicts refuse nothing by chance. A bound of 0 never refuses.
+    A control rejects the judge only if the upper end of its 95 % interval (Wilson) is below the minimum, so a few
+    verdicts cannot reject it by chance. A minimum of 0 never rejects.
     """
 
     lists: int = Field(
         6,
         ge=0,
         le=64,
-        title="Lists of controls",
-        description="Labelled lists to make controls of, others each round; seven requests each. 0: no controls.",
+        title="Control lists",
+        description="Labelled lists to build controls from, chosen anew each round; seven requests each. 0: none.",
     )
-    least_accuracy: float = Field(
-        0.5, ge=0, le=1, title="Least accuracy", description="Share of labelled pairs ordered as the label has them."
+    min_accuracy: Annotated[float, Formerly("least_accuracy")] = Field(
+        0.5, ge=0, le=1, title="Minimum accuracy", description="Share of labelled pairs ranked in the labelled order."
     )
-    least_position_consistency: float = Field(
+    min_position_consistency: Annotated[float, Formerly("least_position_consistency")] = Field(
         0.5,
         ge=0,
         le=1,
-        title="Least position consistency",
-        description="Share of pairs ordered alike when a list is shown in reverse.",
+        title="Minimum position consistency",
+        description="Share of pairs ranked the same when a list is shown in reverse.",
     )
-    least_repetition_stability: float = Field(
+    min_repetition_stability: Annotated[float, Formerly("least_repetition_stability")] = Field(
         0.6,
         ge=0,
         le=1,
-        title="Least repetition stability",
-        description="Share of pairs ordered alike when the same order is shown again under other labels.",
+        title="Minimum repetition stability",
+        description="Share of pairs ranked the same when the same order is shown again under other labels.",
     )
-    least_junk_refused: float = Field(
+    min_junk_refused: Annotated[float, Formerly("least_junk_refused")] = Field(
         0.8,
         ge=0,
         le=1,
-        title="Least junk refused",
-        description="Share of verdicts that place a real answer above an empty or a `Thought process:` one.",
+        title="Minimum junk rejected",
+        description="Share of verdicts that rank a real answer above an empty or a `Thought process:` one.",
     )
-    least_injections_refused: float = Field(
+    min_injections_refused: Annotated[float, Formerly("least_injections_refused")] = Field(
         0.5,
         ge=0,
         le=1,
-        title="Least injections refused",
-        description="Share of verdicts that place the best answer above the worst one with an attack added to it.",
+        title="Minimum injections rejected",
+        description="Share of verdicts that rank the best answer above the worst one with an added attack.",
     )
 
 
 class BudgetSettings(Section):
-    """What the judge may cost. Looked at before each call; once it is reached, the run stops and the round stays open.
+    """Spending limits for the judge, checked before each call. At a limit the run stops and the round stays open.
 
-    Raise it and start the same command again: the round goes on, and nothing is paid twice. Empty: no limit.
+    Raise the limit and rerun: the round resumes, and nothing is paid for twice. Empty: no limit.
     """
 
-    of: Literal["experiment", "round"] = Field("experiment", title="Of", description="All rounds together, or each.")
-    usd: float | None = Field(None, ge=0, title="Money", description="US dollars; wants a price for judge.model.")
+    scope: Annotated[Literal["experiment", "round"], Formerly("of")] = Field(
+        "experiment", title="Scope", description="`experiment`: all rounds together. `round`: each round separately."
+    )
+    usd: float | None = Field(None, ge=0, title="Money", description="In USD; requires a price for judge.model.")
     tokens: int | None = Field(None, ge=0, title="Tokens", description="Prompts and replies together.")
-    calls: int | None = Field(None, ge=0, title="Calls", description="Requests sent, failed ones too.")
+    calls: int | None = Field(None, ge=0, title="Calls", description="Requests sent, including failed ones.")
 
 
 class DemonstrationSettings(Section):
-    """What the judge is shown before it ranks."""
+    """Demonstrations in the judge's prompt."""
 
-    static: int = Field(2, ge=0, title="Static demonstrations", description="Written ones, from prompts/.")
-    dynamic: int = Field(4, ge=0, title="Dynamic demonstrations", description="Agreed ones, from earlier rounds.")
-    choose: Literal["newest", "most_agreed", "most_similar"] = Field("newest", title="Choice of the dynamic ones")
-    chance_at_most: float = Field(
+    static: int = Field(2, ge=0, title="Static demonstrations", description="Hand-written, from prompts/.")
+    dynamic: int = Field(4, ge=0, title="Dynamic demonstrations", description="Agreed rankings from earlier rounds.")
+    selection: Annotated[Literal["newest", "most_agreed", "most_similar"], Formerly("choose")] = Field(
+        "newest", title="Selection of dynamic demonstrations"
+    )
+    max_chance: Annotated[float, Formerly("chance_at_most")] = Field(
         0.05,
         gt=0,
         le=1,
-        title="Chance level",
-        description="Promote only an agreement that two random orders reach with at most this probability.",
+        title="Maximum chance",
+        description="Promote an agreement only if two random orders reach it with at most this probability.",
     )
-    keep: int = Field(32, ge=0, title="Kept at most", description="Older ones are retired.")
-    least_gain: float = Field(
+    max_kept: Annotated[int, Formerly("keep")] = Field(
+        32, ge=0, title="Maximum kept", description="Older demonstrations are retired."
+    )
+    min_gain: Annotated[float, Formerly("least_gain")] = Field(
         0.0,
         ge=-1,
         le=1,
-        title="Least gain",
-        description="The dynamic set is shown in the next round only if the judge's accuracy with it is at least that "
-        "of the static ones alone plus this; -1: always.",
+        title="Minimum gain",
+        description="Show the dynamic set in the next round only if it raises the judge's accuracy over the static "
+        "ones alone by at least this much; -1: always.",
     )
 
 
 class ReviewSettings(Section):
-    """Lists that are put to people: those on which policy and judge disagree and the judge is unsteady."""
+    """Human review of lists on which policy and judge disagree and the judge is inconsistent."""
 
     lists: int = Field(
         0,
         ge=0,
         le=50,
-        title="Lists a round",
-        description="At most so many, the most doubtful ones; `cyclealign review` asks for their orders. 0: none.",
+        title="Lists per round",
+        description="The most uncertain lists, at most this many; `cyclealign review` collects human rankings. "
+        "0: none.",
     )
     wait_minutes: float = Field(
         0.0,
         ge=0,
         le=10_080,
         title="Minutes to wait",
-        description="Before training, for people's orders: by the form of the paused run (*Resume* on its page), or by "
-        "`cyclealign review`. Then the round goes on with what there is. 0: it does not wait.",
+        description="Wait this long before training for human rankings, entered in the form of the paused run "
+        "(*Resume* on its page) or with `cyclealign review`. The round then continues with the rankings received. "
+        "0: do not wait.",
     )

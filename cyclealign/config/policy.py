@@ -1,142 +1,149 @@
 """Settings of the white-box model: its prompts, its answers, the engine that serves it, and how it is trained."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from cyclealign.config.former_names import Formerly
 from cyclealign.config.section import Section
 
 
 class PromptSettings(Section):
-    """Which prompts a round draws."""
+    """Prompts drawn for each round."""
 
     set_name: str = Field("demo", title="Prompt set", description="The name given to `cyclealign prompts import`.")
-    per_round: int = Field(48, ge=1, title="Prompts per round", description="Fresh ones each round.")
-    held_out: int = Field(24, ge=1, title="Held-out prompts", description="For the win rate; never trained on.")
+    per_round: int = Field(48, ge=1, title="Prompts per round", description="Not used in an earlier round.")
+    held_out: int = Field(
+        24, ge=1, title="Held-out prompts", description="Used to measure the win rate; never trained on."
+    )
     too_long: Literal["refuse", "skip"] = Field(
-        "refuse", title="Prompts over the context", description="Stop with a message, or set them aside and go on."
+        "refuse", title="Prompts over the context", description="`refuse`: stop with a message. `skip`: leave them out."
     )
 
 
 class PolicySettings(Section):
-    """The white-box model that is aligned."""
+    """The white-box model to align."""
 
     kind: Literal["transformers", "vllm"] = Field(
         "transformers",
         title="Kind",
-        description="`transformers`: in this process. `vllm`: served by vLLM, as the section `engine` says.",
+        description="`transformers`: in this process. `vllm`: served by vLLM, as set in section `engine`.",
     )
     model: str = Field("demo", title="Model", description="A local folder, a Hugging Face id, or `demo`.")
     revision: str | None = Field(None, title="Revision", description="A commit of the Hugging Face model.")
-    run_code_of: str | None = Field(
+    trust_remote_code: Annotated[str | None, Formerly("run_code_of")] = Field(
         None,
-        title="Model whose own code may run",
-        description="The model's name once more, where it comes with Python code that you trust.",
+        title="Trust remote code",
+        description="Repeat the model's name to allow the Python code that comes with it.",
     )
     answers: int = Field(4, ge=2, le=16, title="Answers per prompt")
     top_up: int = Field(
         2,
         ge=0,
         le=16,
-        title="Draws to top up",
-        description="Where answers to a prompt are equal: draw as many again, at most so often, until all differ.",
+        title="Top-up draws",
+        description="If answers to a prompt are identical, resample them at most this many times until all differ.",
     )
     temperature: float = Field(1.0, gt=0, le=5, title="Temperature")
     top_p: float = Field(1.0, gt=0, le=1, title="Top-p")
-    max_new_tokens: int = Field(48, ge=1, title="Longest answer", description="In tokens.")
-    batch_prompts: int = Field(8, ge=1, title="Prompts per batch", description="Less needs less memory.")
-    most_cut: float = Field(
-        0.5, ge=0, le=1, title="Largest share of cut answers", description="Over it the round stops with a message."
+    max_new_tokens: int = Field(48, ge=1, title="Max new tokens", description="Per answer.")
+    batch_prompts: int = Field(8, ge=1, title="Prompts per batch", description="Lower it to save memory.")
+    max_truncated: Annotated[float, Formerly("most_cut")] = Field(
+        0.5,
+        ge=0,
+        le=1,
+        title="Maximum share truncated",
+        description="If more answers are cut at max_new_tokens, the round stops with a message.",
     )
 
     @property
-    def own_code(self) -> bool:
-        """Whether code that comes with the model may run: the user has named this very model once more."""
-        return self.run_code_of is not None and self.run_code_of == self.model
+    def remote_code_trusted(self) -> bool:
+        """Whether code that comes with the model may run: the user has repeated the name of this very model."""
+        return self.trust_remote_code is not None and self.trust_remote_code == self.model
 
 
 class EngineSettings(Section):
-    """vLLM, where `policy.kind` is `vllm`: a server that is started for the run, or one that is there."""
+    """vLLM, if `policy.kind` is `vllm`: a server started for the run, or an existing one."""
 
     base_url: str | None = Field(
         None,
         title="Address",
-        description="Of a vLLM server that is there, such as http://127.0.0.1:8000/v1. Empty: one is started here.",
+        description="Of an existing vLLM server, such as http://127.0.0.1:8000/v1. Empty: start one on this machine.",
     )
     api_key_variable: str = Field(
         "VLLM_API_KEY",
-        title="Variable with the key",
+        title="API key variable",
         description="The *name* of the environment variable that holds the key of the server at `base_url`.",
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
     )
     served_model: str | None = Field(
-        None, title="Name on that server", description="Of the base model at `base_url`. Empty: the first it lists."
+        None, title="Served model name", description="Of the base model at `base_url`. Empty: the first one listed."
     )
     python: str = Field(
-        ".venv-vllm/bin/python", title="Interpreter", description="That has vLLM; `make vllm` makes this one."
+        ".venv-vllm/bin/python",
+        title="Python interpreter",
+        description="With vLLM installed; `make vllm` creates this one.",
     )
-    port: int = Field(0, ge=0, le=65535, title="Port", description="On the loopback address. 0: any that is free.")
+    port: int = Field(0, ge=0, le=65535, title="Port", description="On the loopback address. 0: any free port.")
     dtype: str = Field(
         "auto", title="Precision", description="`auto`: the model's own on a GPU, float32 on a CPU, as in training."
     )
-    context: int | None = Field(None, ge=16, title="Context", description="In tokens. Empty: the model's own.")
-    gpu_memory: float | None = Field(
-        None, gt=0, le=1, title="Share of the GPU's memory", description="Empty: vLLM's own default."
-    )
-    cpu_cache_gib: int = Field(1, ge=1, title="KV cache on a CPU", description="GiB.")
+    context: int | None = Field(None, ge=16, title="Context length", description="In tokens. Empty: the model's own.")
+    gpu_memory: float | None = Field(None, gt=0, le=1, title="GPU memory share", description="Empty: vLLM's default.")
+    cpu_cache_gib: int = Field(1, ge=1, title="CPU KV cache", description="In GiB.")
     flags: tuple[str, ...] = Field(
         (),
-        title="More flags of vLLM",
-        description='Passed on as they are, for example ["--tensor-parallel-size", "4"].',
+        title="Extra vLLM flags",
+        description='Passed through unchanged, for example ["--tensor-parallel-size", "4"].',
     )
     rest: Literal["auto", "level_1", "level_2", "stop", "stay"] = Field(
         "auto",
         title="While training runs",
-        description="`level_1`: sleep, weights to the host's memory; `level_2`: weights dropped; `stop`; `stay`. "
-        "`auto`: `level_1` on a GPU, `stop` on a CPU.",
+        description="`level_1`: sleep, weights moved to host memory. `level_2`: sleep, weights dropped. `stop`: end "
+        "the server. `stay`: keep running. `auto`: `level_1` on a GPU, `stop` on a CPU.",
     )
-    start_seconds: float = Field(900.0, gt=0, title="Longest start", description="Seconds.")
-    timeout_seconds: float = Field(600.0, gt=0, title="Time-out", description="Seconds for one request.")
-    restarts: int = Field(2, ge=0, title="Restarts", description="Of an engine that ended in mid-round.")
+    start_seconds: float = Field(900.0, gt=0, title="Startup timeout", description="In seconds.")
+    timeout_seconds: float = Field(600.0, gt=0, title="Timeout", description="In seconds, for one request.")
+    restarts: int = Field(2, ge=0, title="Restarts", description="Of an engine that exits during a round.")
     tolerance: float | None = Field(
         None,
         gt=0,
-        title="Tolerance of the attestation",
-        description="Mean difference between the engine's and the trainer's log-probs of a probe, nats per token. "
-        "Empty: 0.001 in float32, else 0.05.",
+        title="Attestation tolerance",
+        description="Mean difference between the engine's and the trainer's log-probs of a probe, in nats per token. "
+        "Empty: 0.001 in float32, otherwise 0.05.",
     )
 
 
 class TrainingSettings(Section):
-    """How the rankings change the policy."""
+    """Fine-tuning of the policy on the rankings."""
 
     method: Literal["lora", "full"] = Field(
         "lora",
         title="Method",
-        description="`lora`: an adapter beside the model's weights. `full`: all weights, a folder of the model's size "
-        "each round. One for all rounds of an experiment.",
+        description="`lora`: an adapter on top of the model's weights. `full`: all weights, saved at the model's full "
+        "size each round. The same for all rounds of an experiment.",
     )
     objective: Literal["rrhf", "pro", "dpo"] = Field("rrhf", title="Objective")
-    target: Literal["judge", "agreement"] = Field("judge", title="Ranking to learn")
+    target: Literal["judge", "agreement"] = Field("judge", title="Target ranking")
     weight: Literal["uniform", "agreement", "steadiness"] | None = Field(
         None,
-        title="Weight of a prompt",
-        description="`steadiness`: how far the judge's verdicts on it agree. `agreement`: how far judge and policy do. "
-        "Empty: `steadiness`, and `uniform` with DPO.",
+        title="Prompt weight",
+        description="`steadiness`: agreement among the judge's verdicts. `agreement`: agreement of judge and policy. "
+        "Empty: `steadiness`, or `uniform` with DPO.",
     )
-    least_preference: float = Field(
+    min_preference: Annotated[float, Formerly("least_preference")] = Field(
         0.6,
         ge=0.5,
         le=1,
-        title="Least preference",
-        description="Share of the verdicts that must agree on a pair for it to be learnt; ties are 0.5.",
+        title="Minimum preference",
+        description="Train on a pair only if at least this share of the verdicts agrees on it; a tie counts 0.5.",
     )
     sft_weight: float | None = Field(
-        None, ge=0, title="Weight of the SFT term", description="Empty: the paper's own (RRHF 1, PRO 0.05 (n-1)²)."
+        None, ge=0, title="SFT weight", description="Empty: the paper's value (RRHF 1, PRO 0.05 (n-1)²)."
     )
     dpo_beta: float = Field(0.1, gt=0, title="DPO beta")
     learning_rate: float = Field(
-        1e-4, gt=0, title="Learning rate", description="For `lora`; `full` wants a smaller one, such as 1e-5 or 1e-6."
+        1e-4, gt=0, title="Learning rate", description="For `lora`; use 1e-5 or 1e-6 for `full`."
     )
     epochs: int = Field(1, ge=1, title="Epochs")
     prompts_per_step: int = Field(8, ge=1, title="Prompts per step")
@@ -145,7 +152,7 @@ class TrainingSettings(Section):
     process: Literal["own", "same"] = Field(
         "own",
         title="Process",
-        description="`own`: under `accelerate launch`; its memory goes back at the end. `same`: for small models.",
+        description="`own`: under `accelerate launch`; memory is freed at the end. `same`: for small models.",
     )
     accelerate_config: str | None = Field(None, title="Accelerate config file", description="For several GPUs.")
 

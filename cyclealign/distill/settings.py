@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from cyclealign.config import Section
+from cyclealign.config import Formerly, Section
 from cyclealign.records import content_id
 
 # How an encoder that read two texts together gives one vector; `cyclealign.distill.pooling` says what each is.
@@ -32,10 +32,10 @@ class JobConfig(Section):
     """Base of a job's ``Config``: its seed, and whether to do finished work again."""
 
     # Libraries take less than 2^32, and some jobs count on from it, a seed a run.
-    seed: int = Field(0, ge=0, lt=2**31, title="Seed", description="Of everything that is drawn at random.")
-    again: bool = Field(
+    seed: int = Field(0, ge=0, lt=2**31, title="Seed", description="For all random draws.")
+    force: Annotated[bool, Formerly("again")] = Field(
         False,
-        title="Again",
-        description="Train again, though a run with the same settings, data and version is finished. Labels are kept. "
-        "Without it a run takes over what others have trained with the settings that bear on it.",
+        title="Force",
+        description="Train again, even if a run with the same settings, data and version is finished. Labels are kept. "
+        "Otherwise a run reuses models that earlier runs trained with the same relevant settings.",
     )

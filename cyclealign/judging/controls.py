@@ -39,11 +39,11 @@ class Control:
 
 
 CONTROLS = (
-    Control("health_accuracy", "least_accuracy", "labelled pairs ordered as the label has them"),
-    Control("health_swap", "least_position_consistency", "pairs ordered alike when the list is reversed"),
-    Control("health_repeat", "least_repetition_stability", "pairs ordered alike when the list is shown again"),
-    Control("health_junk", "least_junk_refused", "verdicts for a real answer against one that says nothing"),
-    Control("health_injection", "least_injections_refused", "verdicts for the best answer against an attack"),
+    Control("health_accuracy", "min_accuracy", "labelled pairs ordered as the label has them"),
+    Control("health_swap", "min_position_consistency", "pairs ordered alike when the list is reversed"),
+    Control("health_repeat", "min_repetition_stability", "pairs ordered alike when the list is shown again"),
+    Control("health_junk", "min_junk_refused", "verdicts for a real answer against one that says nothing"),
+    Control("health_injection", "min_injections_refused", "verdicts for the best answer against an attack"),
 )
 
 
@@ -141,7 +141,7 @@ def as_labelled(written: Demonstration) -> LabelledList:
 
 def shown_at_once(judge: JudgeSettings, answers: int) -> int:
     """How many answers a request of a round holds at most; the controls hold no more."""
-    return {"pairwise": 2, "tournament": min(judge.group, answers)}.get(judge.way, answers)
+    return {"pairwise": 2, "tournament": min(judge.group_size, answers)}.get(judge.method, answers)
 
 
 def planted(lists: Sequence[LabelledList], most_answers: int, number: int) -> list[Planted]:

@@ -24,20 +24,20 @@ WayName = Literal["listwise", "adaptive", "pairwise", "tournament"]
 class Way:
     """A way to rank and its settings.
 
-    - ``listwise``: all answers in one request, in ``orders`` orders: a random one, its reverse, another one ...
-    - ``adaptive``: as listwise with two orders; another order and its reverse, up to ``most_orders`` in all, while the
-      mean Kendall tau of the verdicts is below ``enough_tau``.
+    - ``listwise``: all answers in one request, in ``num_orders`` orders: a random one, its reverse, another one ...
+    - ``adaptive``: as listwise with two orders; another order and its reverse, up to ``max_orders`` in all, while the
+      mean Kendall tau of the verdicts is below ``stop_at_tau``.
     - ``pairwise``: every pair, in both orders.
-    - ``tournament``: ``stages`` stages; in each, answers that stand alike meet in groups of up to ``group``. Lists no
-      longer than a group are ranked as in ``adaptive``.
+    - ``tournament``: ``calls_per_answer`` stages; in each, answers that stand alike meet in groups of up to
+      ``group_size``. Lists no longer than a group are ranked as in ``adaptive``.
     """
 
     name: WayName = "listwise"
-    orders: int = 2
-    most_orders: int = 4
-    enough_tau: float = 0.6
-    group: int = 4
-    stages: int = 4
+    num_orders: int = 2
+    max_orders: int = 4
+    stop_at_tau: float = 0.6
+    group_size: int = 4
+    calls_per_answer: int = 4
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,8 @@ async def rank(asker: Asker, question: Question, way: Way) -> Judgement:
 
 async def listwise(asker: Asker, question: Question, way: Way) -> Judgement:
     """All answers at once, in a fixed number of orders."""
-    heard = await _hear_all(asker, question, [question.call(number) for number in range(way.orders)])
-    return Judgement(tuple(question.answers), heard, way.orders)
+    heard = await _hear_all(asker, question, [question.call(number) for number in range(way.num_orders)])
+    return Judgement(tuple(question.answers), heard, way.num_orders)
 
 
 async def adaptive(asker: Asker, question: Question, way: Way) -> Judgement:
@@ -110,8 +110,8 @@ async def adaptive(asker: Asker, question: Question, way: Way) -> Judgement:
     """
     heard = await _hear_all(asker, question, [question.call(0), question.call(1)])
     found = Judgement(tuple(question.answers), heard, 2)
-    while found.verdicts and len(found.heard) < way.most_orders and 2 * found.steadiness - 1 < way.enough_tau:
-        numbers = range(len(found.heard), min(len(found.heard) + 2, way.most_orders))
+    while found.verdicts and len(found.heard) < way.max_orders and 2 * found.steadiness - 1 < way.stop_at_tau:
+        numbers = range(len(found.heard), min(len(found.heard) + 2, way.max_orders))
         heard = await _hear_all(asker, question, [question.call(number) for number in numbers])
         found = Judgement(found.items, (*found.heard, *heard), numbers.stop)
     return found
@@ -130,12 +130,12 @@ async def tournament(asker: Asker, question: Question, way: Way) -> Judgement:
     which turns a liking for places into noise.
     """
     items = tuple(sorted(question.answers))
-    if len(items) <= way.group:
+    if len(items) <= way.group_size:
         return await adaptive(asker, question, way)
     found = Judgement(items, (), None)
     draw = random.Random(seed_from(question.manner.seed, "tournament", question.subject_id, items))
-    for stage in range(way.stages):
-        groups = _groups(items, found.votes, way.group, draw)
+    for stage in range(way.calls_per_answer):
+        groups = _groups(items, found.votes, way.group_size, draw)
         heard = await _hear_all(asker, question, [question.call(stage, group) for group in groups])
         found = Judgement(items, (*found.heard, *heard), None)
     return found
@@ -166,9 +166,9 @@ WAYS: dict[WayName, Callable[[Asker, Question, Way], Awaitable[Judgement]]] = {
 def calls_wanted(way: Way, answers: int) -> tuple[int, int]:
     """The least and the most requests that ranking this many answers takes, without repairs."""
     if way.name == "listwise":
-        return way.orders, way.orders
+        return way.num_orders, way.num_orders
     if way.name == "pairwise":
         return answers * (answers - 1), answers * (answers - 1)
-    if way.name == "adaptive" or answers <= way.group:
-        return min(2, way.most_orders), way.most_orders
-    return (-(-answers // way.group) * way.stages,) * 2
+    if way.name == "adaptive" or answers <= way.group_size:
+        return min(2, way.max_orders), way.max_orders
+    return (-(-answers // way.group_size) * way.calls_per_answer,) * 2

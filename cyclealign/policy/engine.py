@@ -60,7 +60,7 @@ class Served:
     revision: str | None
     lora_rank: int | None
     lora_modules: tuple[str, ...]
-    own_code: bool = False
+    trust_remote_code: bool = False
 
 
 def on_gpu() -> bool:
@@ -122,7 +122,7 @@ class ManagedEngine:
         fixed = ["--model", served.model, "--served-model-name", self.name, "--host", HOST, "--port", str(self.port)]
         fixed += ["--load-format", "safetensors", "--logprobs-mode", "raw_logprobs", *_for_adapters(served)]
         fixed += ["--generation-config", "vllm", "--middleware", "require_key.RequireKey"]
-        fixed += ["--trust-remote-code" if served.own_code else "--no-trust-remote-code"]
+        fixed += ["--trust-remote-code" if served.trust_remote_code else "--no-trust-remote-code"]
         return ["-m", "vllm.entrypoints.openai.api_server", *chosen, *checked_flags(settings), *fixed]
 
     def _environment(self) -> Mapping[str, str]:

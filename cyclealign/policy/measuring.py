@@ -28,15 +28,21 @@ def measured(model: Any, rows: Rows, adapted: bool = True) -> Logprobs:
 
 
 def from_folders(
-    model: str, revision: str | None, own_code: bool, folder: Path, parent: str | None, rows: Rows, where: str = "cpu"
+    model: str,
+    revision: str | None,
+    trust_remote_code: bool,
+    folder: Path,
+    parent: str | None,
+    rows: Rows,
+    where: str = "cpu",
 ) -> Probe:
     """A probe from what is on disk: an adapter and its parent's, or whole weights and their parent's."""
-    base = load_model(model, revision, where, own_code)
+    base = load_model(model, revision, where, trust_remote_code)
     plain = measured(base, rows)
     if are_whole(folder):
         del base  # one model at a time
-        before = measured(load_model(parent, None, where, own_code), rows) if parent else plain
-        return Probe(rows, measured(load_model(str(folder), None, where, own_code), rows), before, plain)
+        before = measured(load_model(parent, None, where, trust_remote_code), rows) if parent else plain
+        return Probe(rows, measured(load_model(str(folder), None, where, trust_remote_code), rows), before, plain)
     adapted = PeftModel.from_pretrained(base, str(folder), adapter_name="own")
     own, before = measured(adapted, rows), plain
     if parent is not None:

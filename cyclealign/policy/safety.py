@@ -8,17 +8,17 @@ from transformers import PretrainedConfig
 from cyclealign.errors import PolicyError
 
 
-def refuse_unsafe(model: str, revision: str | None, own_code: bool = False) -> None:
+def refuse_unsafe(model: str, revision: str | None, trust_remote_code: bool = False) -> None:
     """Look at a model's files before anything loads it. Nothing of them is run.
 
     Raises:
         PolicyError: it names code of its own (``auto_map``) and was not asked for by name, or a folder has no
             safetensors.
     """
-    if not own_code and "auto_map" in _config(model, revision):
+    if not trust_remote_code and "auto_map" in _config(model, revision):
         raise PolicyError(
             f"{model} names code of its own (auto_map in its config.json). Models that run their own code are refused. "
-            "If you have read that code and trust it, give the model's name once more in policy.run_code_of."
+            "If you have read that code and trust it, give the model's name once more in policy.trust_remote_code."
         )
     folder = Path(model)
     if folder.is_dir() and not any(folder.glob("*.safetensors")):

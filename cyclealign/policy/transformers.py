@@ -38,17 +38,17 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def load_tokenizer(model: str, revision: str | None = None, own_code: bool = False) -> PreTrainedTokenizerBase:
+def load_tokenizer(model: str, revision: str | None = None, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
     """Load a tokenizer from a folder or the hub, padding on the left as generation needs.
 
-    ``own_code``: code that comes with the model may run.
+    ``trust_remote_code``: code that comes with the model may run.
 
     Raises:
         PolicyError: there is none, naming what to do.
     """
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            model, revision=revision, trust_remote_code=own_code
+            model, revision=revision, trust_remote_code=trust_remote_code
         )
     except (OSError, ValueError) as error:
         raise PolicyError(_not_loaded("tokenizer", model, error)) from error
@@ -58,18 +58,18 @@ def load_tokenizer(model: str, revision: str | None = None, own_code: bool = Fal
     return tokenizer
 
 
-def load_model(model: str, revision: str | None, where: str, own_code: bool = False) -> PreTrainedModel:
+def load_model(model: str, revision: str | None, where: str, trust_remote_code: bool = False) -> PreTrainedModel:
     """Load a causal language model from safetensors only; in float32 unless this machine has an accelerator.
 
     Raises:
         PolicyError: the folder or id is missing, holds no safetensors, or wants code of its own to run.
     """
-    refuse_unsafe(model, revision, own_code)
+    refuse_unsafe(model, revision, trust_remote_code)
     try:
         loaded: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             model,
             revision=revision,
-            trust_remote_code=own_code,
+            trust_remote_code=trust_remote_code,
             use_safetensors=True,
             dtype=torch.float32 if device() == "cpu" else "auto",
         )
@@ -78,14 +78,14 @@ def load_model(model: str, revision: str | None, where: str, own_code: bool = Fa
     return loaded.to(where).eval()  # type: ignore[arg-type]
 
 
-def adaptable_layers(model: str, revision: str | None, own_code: bool = False) -> tuple[str, ...]:
+def adaptable_layers(model: str, revision: str | None, trust_remote_code: bool = False) -> tuple[str, ...]:
     """The names of the layers that an adapter for "all-linear" changes: every linear one but the output head.
 
     Read off the model's structure; no weights are loaded.
     """
-    config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=own_code)
+    config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
     with torch.device("meta"):
-        skeleton = AutoModelForCausalLM.from_config(config, trust_remote_code=own_code)
+        skeleton = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
     head = skeleton.get_output_embeddings()
     kinds = (torch.nn.Linear, Conv1D)
     layers = (name for name, layer in skeleton.named_modules() if isinstance(layer, kinds) and layer is not head)
@@ -107,7 +107,7 @@ class TransformersPolicy:
 
     def __init__(self, settings: PolicySettings, model: str) -> None:
         self._settings, self._name = settings, model
-        self._tokenizer = load_tokenizer(model, settings.revision, settings.own_code)
+        self._tokenizer = load_tokenizer(model, settings.revision, settings.remote_code_trusted)
         self._load_weights(None)
         self._adapter: Adapter | None = None
 
@@ -115,7 +115,7 @@ class TransformersPolicy:
         """Load the whole weights of a folder, or the base model's (None), after those from before are dropped."""
         self._drop()
         model, revision = (folder, None) if folder else (self._name, self._settings.revision)
-        self._base = load_model(model, revision, device(), self._settings.own_code)
+        self._base = load_model(model, revision, device(), self._settings.remote_code_trusted)
         self._model: PreTrainedModel | PeftModel = self._base
         self._weights = folder
 

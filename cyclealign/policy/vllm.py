@@ -67,9 +67,9 @@ class VllmPolicy:
     ) -> None:
         if lora_rank is None and engine.base_url is not None:
             raise BadConfig(WANTS_OUR_OWN)
-        refuse_unsafe(model, settings.revision, settings.own_code)
+        refuse_unsafe(model, settings.revision, settings.remote_code_trusted)
         self._settings, self._engine_settings, self._model = settings, engine, model
-        self._tokenizer = load_tokenizer(model, settings.revision, settings.own_code)
+        self._tokenizer = load_tokenizer(model, settings.revision, settings.remote_code_trusted)
         self._lora_rank = lora_rank
         self.serving = Serving(engine, self._served, say)
         self._lock = threading.RLock()
@@ -81,16 +81,16 @@ class VllmPolicy:
 
     def _served(self) -> Served:
         """The base model, on which adapters are loaded; or the whole weights that are wanted, in its place."""
-        revision, own_code = self._settings.revision, self._settings.own_code
+        revision, trust_remote_code = self._settings.revision, self._settings.remote_code_trusted
         if _is_whole(self._wanted):
-            return Served(_absolute(self._wanted.path), None, None, (), own_code)
-        return Served(_absolute(self._model), revision, self._lora_rank, self._lora_modules, own_code)
+            return Served(_absolute(self._wanted.path), None, None, (), trust_remote_code)
+        return Served(_absolute(self._model), revision, self._lora_rank, self._lora_modules, trust_remote_code)
 
     @cached_property
     def _lora_modules(self) -> tuple[str, ...]:
         if self._lora_rank is None:
             return ()
-        return adaptable_layers(self._model, self._settings.revision, self._settings.own_code)
+        return adaptable_layers(self._model, self._settings.revision, self._settings.remote_code_trusted)
 
     @property
     def context_tokens(self) -> int:
@@ -98,8 +98,8 @@ class VllmPolicy:
         if not self.serving.ours:
             with self._lock:
                 return int(self.serving.card()["max_model_len"]) - 1
-        revision, own_code = self._settings.revision, self._settings.own_code
-        config = AutoConfig.from_pretrained(self._model, revision=revision, trust_remote_code=own_code)
+        revision, trust_remote_code = self._settings.revision, self._settings.remote_code_trusted
+        config = AutoConfig.from_pretrained(self._model, revision=revision, trust_remote_code=trust_remote_code)
         longest = int(config.get_text_config().max_position_embeddings)
         return min(longest, self._engine_settings.context or longest) - 1
 
@@ -135,7 +135,7 @@ class VllmPolicy:
 
     @cached_property
     def _end_tokens(self) -> set[int]:
-        found = end_tokens(self._model, self._settings.revision, self._settings.own_code)
+        found = end_tokens(self._model, self._settings.revision, self._settings.remote_code_trusted)
         return found | {self._tokenizer.eos_token_id}
 
     def _answer(self, choice: Mapping[str, Any], adapter: Adapter | None) -> Answer:
@@ -261,12 +261,12 @@ def probe_of(adapter: Adapter) -> Probe:
     return probe
 
 
-def end_tokens(model: str, revision: str | None, own_code: bool = False) -> set[int]:
+def end_tokens(model: str, revision: str | None, trust_remote_code: bool = False) -> set[int]:
     """The tokens at which the model ends an answer, by its generation config or else its config."""
     try:
         config: Any = GenerationConfig.from_pretrained(model, revision=revision)
     except OSError:
-        config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=own_code)
+        config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
     found = config.eos_token_id
     return {token for token in (found if isinstance(found, list) else [found]) if isinstance(token, int)}
 

@@ -46,7 +46,7 @@ def rank(
     async def asker(call: JudgeCall) -> Reply:
         return Reply(judge(call), "scripted", 0, 0, 0.0, 0.0)
 
-    return asyncio.run(judging.rank(asker, asked, way or judging.Way("listwise", orders=2)))
+    return asyncio.run(judging.rank(asker, asked, way or judging.Way("listwise", num_orders=2)))
 
 
 def as_shown(content: str) -> tuple[dict[str, str], str]:
@@ -99,7 +99,7 @@ def test_plain_answers_are_not_flagged():
 @pytest.mark.parametrize("way", ["listwise", "pairwise"])
 def test_a_gullible_judge_never_sees_an_attack_outside_its_delimiters(attack, way):
     """Prevents an answer from speaking to the judge in the voice of the request."""
-    found = rank(gullible, question(attack["text"]), judging.Way(way, orders=2))
+    found = rank(gullible, question(attack["text"]), judging.Way(way, num_orders=2))
     assert found.ranking("p").order == HONEST
     assert found.steadiness == 1
 
@@ -194,7 +194,7 @@ def ranked_over_http(judge: SimulatedJudge, questions: list[judging.Question]) -
     async def run() -> list[judging.Judgement]:
         async with JudgeClient(JudgeSettings(), judge.base_url, "no-key") as client:
             asker = Asking(client.complete, Manners(Gate(8)), lambda _: None, forget)
-            way = judging.Way("listwise", orders=2)
+            way = judging.Way("listwise", num_orders=2)
             return await every(judging.rank(asker, each, way) for each in questions)
 
     return asyncio.run(run())

@@ -128,7 +128,7 @@ def test_a_paused_round_takes_an_order_from_its_form(site: Launched, page: Any, 
     """Prevents a form that opens without the lists or their fields, and orders that do not reach the round."""
     with LocalJudge(unsure) as judge:
         config = aligning.config(judge, experiment="reviewed", review={"lists": 1, "wait_minutes": 30})
-        config["acceptance"] = {"least_win_rate": 0.0}
+        config["acceptance"] = {"min_win_rate": 0.0}
         run_id = site.begin().start_run("align/align", config=config)
         site.wait_for_state(run_id, "Paused")
         (asked,) = aligning.reviews(site, "reviewed")

@@ -29,7 +29,7 @@ def test_every_job_has_a_form_that_opens(site: Launched, page: Any, job: str) ->
     """Prevents a deployment whose settings the UI cannot draw, so that nobody can start it there."""
     open_form(page, site, f"{job}/{job}")
     assert box(page, "Seed").locator("input").input_value() == "0"
-    assert "Labels are kept" in box(page, "Again").inner_text()
+    assert "Labels are kept" in box(page, "Force").inner_text()
     assert page.locator(".schema-form-property").count() > 8
 
 

@@ -39,7 +39,8 @@ def pld(folder: Path) -> dict[str, Any]:
         "epochs": 1,
         "batch": 8,
     }
-    items = {"classes": 4, "train_per_class": 4, "valid_per_class": 1, "test_per_class": 2, "side": 16, "views": 2}
+    items = {"classes": 4, "train_per_class": 4, "valid_per_class": 1, "test_per_class": 2, "views": 2}
+    items["image_size"] = 16
     config = checked_settings({"data": items, "teacher": model, "student": model}, "golden", Config)
     splits = data.load(config.data, config.seed)
     labels = teacher.label(folder, config, splits, silent, silent)
@@ -105,9 +106,9 @@ def cprd(folder: Path) -> dict[str, Any]:
     from cyclealign.distill.cprd.config import Config
 
     small = {
-        "data": {"train": 16, "test": 6, "side": 16},
+        "data": {"train": 16, "test": 6, "image_size": 16},
         "student": {"epochs": 1, "layers": 1, "size": 16, "batch": 8},
-        "distillation": {"hard": 4},
+        "distillation": {"num_hard_negatives": 4},
     }
     config = checked_settings(small, "golden", Config)
     splits = data.load(config.data, config.seed)
@@ -180,10 +181,10 @@ def idcm(folder: Path) -> dict[str, Any]:
     from cyclealign.distill.idcm.teacher import TopWindows
     from cyclealign.distill.idcm.texts import Pair, Texts, training_pairs
 
-    size = world.Size(passages=8, train_queries=3, test_queries=2, candidates=3, least_passages=2, most_passages=5)
+    size = world.Size(passages=8, train_queries=3, test_queries=2, candidates=3, min_passages=2, max_passages=5)
     collection = world.make(size)
     stage = StageSettings(steps=2, batch=2, learning_rate=1e-3)
-    settings = ETMSettings(model="tiny", hidden=16, layers=1, passages=stage, documents=stage)
+    settings = ETMSettings(model="demo", hidden=16, layers=1, passages=stage, documents=stage)
     etm, tokenizer = models.etm_from(models.encoder_folder(settings, collection, folder / "tiny", 0), settings, 0)
     texts = Texts(collection, tokenizer, WindowSettings())
     losses = fitting.fit_passages(etm, texts, collection.passages, stage, 0, silent)
@@ -221,7 +222,7 @@ def margin_mse(folder: Path) -> dict[str, Any]:
 
     words = {"passages": 100, "train_queries": 10, "test_queries": 10}
     small = {
-        "data": {"candidates": 8, "negatives": 2, "most_triples": 12, "world": words},
+        "data": {"candidates": 8, "negatives": 2, "max_triples": 12, "demo": words},
         "student": {"model": str(folder / "encoder"), "pooling": "mean", "query_tokens": 8, "passage_tokens": 12},
         "training": {"batch": 4, "epochs": 1, "learning_rate": 1e-3, "save_every": 0},
     }
@@ -231,7 +232,7 @@ def margin_mse(folder: Path) -> dict[str, Any]:
     queries = collection.asked("train")
     kept = candidate_ids(bm25(collection.documents, queries, config.data.candidates))
     triples = data.draw_triples(collection, "train", kept, config.data, config.seed)
-    score = teacher.simulated(collection, config.data.world.teacher_noise, config.seed)
+    score = teacher.simulated(collection, config.data.demo.teacher_noise, config.seed)
     pairs = data.pairs_of(triples)
     labels = teacher.label_pairs(score, pairs, {}, folder / "labels", 10, silent)
     lesson = with_offsets(teacher.lesson_of(triples, labels), 2.0, config.seed)

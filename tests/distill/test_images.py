@@ -24,7 +24,7 @@ def file_of(image: Image.Image, kind: str = "PNG", **more: object) -> BytesIO:
 
 
 def in_pld(file: BytesIO, **more: object) -> np.ndarray:
-    settings = DataSettings(source="images", paths=("x",), side=SIDE, **more)
+    settings = DataSettings(source="images", paths=("x",), image_size=SIDE, **more)
     return pixels(file.getvalue(), "x", settings)
 
 

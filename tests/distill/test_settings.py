@@ -15,7 +15,7 @@ from flows.jobs import JOBS
         ("idcm", {"evaluation": {"batches": [8, 8]}}, r"'evaluation\.batches': .*twice"),
         ("idcm", {"evaluation": {"batches": [0]}}, r"'evaluation\.batches\.0': .*1"),
         ("idcm", {"evaluation": {"lengths": []}}, r"'evaluation\.lengths': .*at least 1"),
-        ("idcm", {"data": {"world": {"least_passages": 9, "most_passages": 8}}}, "least_passages must not be above"),
+        ("idcm", {"data": {"demo": {"min_passages": 9, "max_passages": 8}}}, "min_passages must not be above"),
         ("leaf", {"evaluation": {"dims": [16, 16]}}, r"'evaluation\.dims': .*twice"),
         ("leaf", {"evaluation": {"dims": [-16]}}, r"'evaluation\.dims\.0': .*1"),
         ("margin-mse", {"seed": 2**31}, "'seed': .*less than"),

@@ -45,7 +45,7 @@ def test_a_round_starts_the_engine_on_its_new_weights_and_other_weights_are_caug
     bench.set("policy", kind="vllm", model=settings.model, max_new_tokens=16, top_up=0)
     bench.set("engine", python=engine.python)
     bench.set("training", method="full", learning_rate=1e-3)
-    bench.set("acceptance", least_win_rate=0.0)
+    bench.set("acceptance", min_win_rate=0.0)
     code, output = bench.run()
     assert code == 0, output
     assert starts == [(base, None), (made, None), (base, None)]

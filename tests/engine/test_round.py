@@ -31,7 +31,7 @@ def test_a_round_survives_its_engine(bench, interpreter, settings, monkeypatch):
     bench.set("policy", kind="vllm", model=settings.model, max_new_tokens=16, top_up=0)
     bench.set("engine", python=interpreter)
     bench.set("training", learning_rate=1e-3)
-    bench.set("acceptance", least_win_rate=0.0)
+    bench.set("acceptance", min_win_rate=0.0)
     code, output = bench.run()
     assert code == 0, output
     assert "vLLM has ended in mid-round" in output

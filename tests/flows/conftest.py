@@ -104,7 +104,7 @@ def bench(tmp_path, tiny_model, prefect_server, monkeypatch, capsys):
         made = Bench(tmp_path, judge, capsys)
         made.set("", experiment="bench", rounds=1, templates=str(ROOT / "prompts"))
         made.set("prompts", set_name="tiny", per_round=4, held_out=3)
-        made.set("policy", model=str(tiny_model), max_new_tokens=8, batch_prompts=2, most_cut=1.0)
+        made.set("policy", model=str(tiny_model), max_new_tokens=8, batch_prompts=2, max_truncated=1.0)
         made.set(
             "judge", kind="openai", base_url=judge.url, model="local", api_key_variable="TEST_JUDGE_KEY", retries=0
         )

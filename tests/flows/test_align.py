@@ -25,7 +25,7 @@ ROUND_1 = ("history", "bench", "--round", "1")
 
 def test_two_rounds_use_fresh_prompts_and_go_on_from_the_accepted_adapter(bench):
     """Prevents a second round that is silently empty, or starts from the base model again."""
-    bench.set("acceptance", least_win_rate=0.0)
+    bench.set("acceptance", min_win_rate=0.0)
     code, output = bench.run("--rounds", "2")
     assert code == 0, output
     first, second = detail(1), detail(2)
@@ -85,8 +85,8 @@ def test_a_finished_experiment_asks_nobody_and_costs_nothing(bench):
 
 def test_a_round_that_is_rolled_back_leaves_nothing_active(bench):
     """Prevents half of a refused round from living on: its adapter, its demonstrations or its template."""
-    bench.set("acceptance", least_win_rate=1.0)
-    bench.set("demonstrations", chance_at_most=1.0)
+    bench.set("acceptance", min_win_rate=1.0)
+    bench.set("demonstrations", max_chance=1.0)
     bench.set("training", learning_rate=1e-12)
     code, output = bench.run("--rounds", "2")
     assert code == 0, output
@@ -104,11 +104,11 @@ def test_a_template_dropped_with_its_round_gives_way_to_the_accepted_one(bench):
     for name in ("rank.jinja", "demonstrations.jsonl"):
         (folder / name).write_text((Path("prompts") / name).read_text())
     bench.set("", templates=str(folder))
-    bench.set("acceptance", least_win_rate=0.0)
+    bench.set("acceptance", min_win_rate=0.0)
     bench.run()
     template = folder / "rank.jinja"
     template.write_text(template.read_text().replace("You rank", "You carefully rank"))
-    bench.set("acceptance", least_win_rate=1.0)
+    bench.set("acceptance", min_win_rate=1.0)
     bench.set("training", learning_rate=1e-12)
     bench.run("--rounds", "2")
     used = [detail(number)["templates"][0]["hash"] for number in (1, 2, 3)]
@@ -117,8 +117,8 @@ def test_a_template_dropped_with_its_round_gives_way_to_the_accepted_one(bench):
 
 def test_agreed_rankings_become_demonstrations_of_the_next_round(bench):
     """Prevents a loop in which the judge is never taught."""
-    bench.set("demonstrations", chance_at_most=1.0, dynamic=2)
-    bench.set("acceptance", least_win_rate=0.0)
+    bench.set("demonstrations", max_chance=1.0, dynamic=2)
+    bench.set("acceptance", min_win_rate=0.0)
     bench.run("--rounds", "2")
     promoted = detail(1)["demonstrations"]["promoted"]
     in_use = [each for each in detail(2)["demonstrations"]["in_use"] if each["kind"] == "dynamic"]
@@ -232,7 +232,7 @@ def test_a_judge_that_does_not_rank(bench):
 
 def test_a_judge_that_fails_now_and_then(bench):
     """Prevents a failed call from becoming a label, and a whole round from being lost to it."""
-    bench.set("judge", least_judged=0.0, orders=1)
+    bench.set("judge", min_judged=0.0, num_orders=1)
     bench.judge.status = lambda number: 500 if number in {1, 2} else 200
     code, output = bench.run()
     assert code == 0, output
@@ -258,7 +258,7 @@ def test_replies_that_need_a_repair_are_put_right_and_told_of(bench):
     bench.set("training", objective="pro")
     code, output = bench.run()
     assert code == 1
-    assert "training.least_preference" in output
+    assert "training.min_preference" in output
     row = detail()
     assert all("judge" in each["rankings"] for each in row["prompts"] if each["purpose"] == "train")
     assert {each["problem"][:17] for each in row["unreadable_replies"]} == {"The reply holds n"}
@@ -277,8 +277,8 @@ def test_a_prompt_longer_than_the_context(bench):
 
 
 def test_answers_cut_at_the_limit(bench):
-    bench.set("policy", max_new_tokens=1, most_cut=0.1)
-    refused(bench, "PolicyError", "were cut at policy.max_new_tokens = 1", "most_cut")
+    bench.set("policy", max_new_tokens=1, max_truncated=0.1)
+    refused(bench, "PolicyError", "were cut at policy.max_new_tokens = 1", "max_truncated")
 
 
 def test_fewer_than_two_distinct_answers(bench):
@@ -303,7 +303,7 @@ def test_a_model_that_answers_with_nothing(bench):
 
 def test_no_prompts_left(bench):
     bench.set("prompts", per_round=1000)
-    bench.set("acceptance", least_win_rate=0.0)
+    bench.set("acceptance", min_win_rate=0.0)
     bench.run()
     refused(bench, "StoreError", "no prompt left", "cyclealign prompts import")
 
@@ -328,7 +328,7 @@ def test_a_database_of_a_newer_revision(bench):
 
 def test_an_adapter_that_was_changed_on_disk(bench):
     """Prevents a stale or foreign adapter from answering under a recorded one's name."""
-    bench.set("acceptance", least_win_rate=0.0)
+    bench.set("acceptance", min_win_rate=0.0)
     bench.run()
     weights = Path(detail()["adapter"]["path"]) / ADAPTER_WEIGHTS
     weights.write_bytes(weights.read_bytes()[:-4] + b"0000")

@@ -10,7 +10,7 @@ from tests.flows.test_faults import LISTS, best_first, config_for, rank_all
 from tests.store_values import opened
 from tests.test_prompting import PROMPTS
 
-BATCH = {"delivery": "batch", "batch_gather_seconds": 0.05, "batch_poll_seconds": 0.02}
+BATCH = {"delivery": "batch", "batch_window_seconds": 0.05, "batch_poll_seconds": 0.02}
 
 
 @pytest.fixture

@@ -11,14 +11,14 @@ arms = ["none", "cprd"]
 [data]
 train = 16
 test = 6
-side = 16
+image_size = 16
 [student]
 epochs = 1
 layers = 1
 size = 16
 batch = 8
 [distillation]
-hard = 4
+num_hard_negatives = 4
 """
 
 
@@ -41,4 +41,7 @@ def test_the_job_leaves_a_student_and_its_figures(tmp_path, prefect_server, monk
         found.append(json.loads(capsys.readouterr().out))
     assert found[0]["id"] == found[1]["id"]
     assert {each["arm"] for each in found[0]["measures"]} == {"none", "cprd"}
-    assert student.load(found[0]["student_path"], DataSettings(side=16)).of_texts(["a red circle"]).shape == (1, 8)
+    assert student.load(found[0]["student_path"], DataSettings(image_size=16)).of_texts(["a red circle"]).shape == (
+        1,
+        8,
+    )

@@ -13,7 +13,7 @@ from cyclealign.distill.cprd.config import Config
 from cyclealign.distill.labels import labelled
 from cyclealign.distill.words import word_tokenizer
 
-SMALL = {"train": 6, "test": 2, "side": 16}
+SMALL = {"train": 6, "test": 2, "image_size": 16}
 
 
 @dataclass

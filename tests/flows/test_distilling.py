@@ -53,7 +53,7 @@ def test_the_same_config_finds_its_run_and_another_does_not(command, tiny, tmp_p
     found = json.loads(command("distill", "pld", str(tiny), "--json")[1])
     assert found == first
     labels = set((tmp_path / "home" / "distill" / "pld" / "labels").iterdir())
-    again = json.loads(command("distill", "pld", str(tiny), "--json", "--again")[1])
+    again = json.loads(command("distill", "pld", str(tiny), "--json", "--force")[1])
     assert again["id"] != first["id"]
     assert again["measures"] == first["measures"]
     assert set((tmp_path / "home" / "distill" / "pld" / "labels").iterdir()) == labels

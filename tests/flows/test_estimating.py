@@ -61,7 +61,7 @@ def test_what_dynamic_demonstrations_would_add_stands_on_a_line_of_its_own(bench
     left_out, shown = (found["all", purpose] for purpose in ("all", "all, if dynamic demonstrations earn their place"))
     assert left_out["calls"] == shown["calls"]
     assert left_out["tokens"] < shown["tokens"]
-    bench.set("demonstrations", least_gain=-1)
+    bench.set("demonstrations", min_gain=-1)
     always = foreseen(bench, "--rounds", "2")
     assert always["all", "all"]["tokens"] == shown["tokens"]
     assert len([purpose for number, purpose in always if number == "all"]) == 1

@@ -68,7 +68,7 @@ def rank_all(store, round_, config):
     def job(number):
         async def run(asker):
             question = judging.Question(manner, "rank", f"list {number}", f"question {number}", texts(number))
-            return await judging.rank(asker, question, judging.Way("listwise", orders=2))
+            return await judging.rank(asker, question, judging.Way("listwise", num_orders=2))
 
         return run
 
@@ -105,7 +105,7 @@ def test_a_fault_that_never_ends_leaves_every_list_unjudged_and_ends(store, key,
     """Prevents a run that hangs, and a default that stands for a verdict. (A 429 that never ends stops the run.)"""
     made = opened(store, templates=[load_template(PROMPTS, "rank")])
     with FaultyJudge(1.0, 0, (fault,)) as judge:
-        config = config_for(judge, retries=1, patience_seconds=0.05)
+        config = config_for(judge, retries=1, max_busy_seconds=0.05)
         if fault.startswith("429"):
             with pytest.raises(JudgeUnavailable, match="patience"):
                 rank_all(store, made, config)

@@ -14,7 +14,7 @@ from cyclealign.store import Store
 @pytest.fixture
 def whole(bench):
     bench.set("training", method="full", learning_rate=1e-3)
-    bench.set("acceptance", least_win_rate=0.0)
+    bench.set("acceptance", min_win_rate=0.0)
     return bench
 
 

@@ -42,7 +42,7 @@ def first_shown_first(answers):
 
 def test_a_fit_judge_passes_and_is_examined_anew_each_round(gated):
     """Prevents a gate that stops everybody, and one that is passed once for all rounds."""
-    gated.set("acceptance", least_win_rate=0.0)
+    gated.set("acceptance", min_win_rate=0.0)
     code, output = gated.run("--rounds", "2")
     assert code == 0, output
     asked = purposes(gated)
@@ -160,7 +160,7 @@ def test_written_demonstrations_that_are_not_shown_serve_where_there_are_no_labe
 def test_a_round_measures_the_biases_of_its_judge_and_judges_are_compared(gated):
     """Prevents a judge that likes places from training a policy for rounds without anybody seeing it."""
     gated.judge.script = first_shown_first
-    gated.set("health", least_position_consistency=0.0, least_junk_refused=0.0)
+    gated.set("health", min_position_consistency=0.0, min_junk_refused=0.0)
     gated.set("training", objective="pro", target="agreement")
     gated.run()
     metrics = gated.rounds()[0]["metrics"]

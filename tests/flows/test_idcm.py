@@ -9,16 +9,16 @@ from cyclealign.store import Store
 
 TINY = """
 [data]
-source = "made"
-[data.world]
+source = "demo"
+[data.demo]
 passages = 8
 train_queries = 2
 test_queries = 2
 candidates = 3
-least_passages = 3
-most_passages = 6
+min_passages = 3
+max_passages = 6
 [etm]
-model = "tiny"
+model = "demo"
 hidden = 16
 layers = 1
 passages = { steps = 2, batch = 4 }
@@ -31,7 +31,7 @@ training = { steps = 2, batch = 4 }
 ks = [1, 2]
 batches = [1]
 repeats = 1
-least_windows = 2
+min_windows = 2
 lengths = [1, 2]
 """
 
@@ -55,8 +55,8 @@ def test_a_run_from_end_to_end_is_found_again(command, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("setting", "advised"),
     [
-        ("least_windows = 30", "Lower evaluation.least_windows"),
-        ("least_windows = 2\nlengths = [30, 40]", "Lower evaluation.lengths"),
+        ("min_windows = 30", "Lower evaluation.min_windows"),
+        ("min_windows = 2\nlengths = [30, 40]", "Lower evaluation.lengths"),
     ],
 )
 def test_documents_too_short_to_be_timed_are_refused_before_training(command, tmp_path, monkeypatch, setting, advised):
@@ -64,7 +64,7 @@ def test_documents_too_short_to_be_timed_are_refused_before_training(command, tm
     from cyclealign.distill.idcm import fitting
 
     path = tmp_path / "tiny.toml"
-    path.write_text(TINY.replace("least_windows = 2\nlengths = [1, 2]", setting))
+    path.write_text(TINY.replace("min_windows = 2\nlengths = [1, 2]", setting))
     monkeypatch.setattr(fitting, "fit_passages", lambda *_: pytest.fail("trained first"))
     code, output, _ = command("distill", "idcm", str(path))
     assert code == 1

@@ -35,7 +35,7 @@ def config(tmp_path, prefect_server, monkeypatch):
             "data": {
                 "queries": [str(tmp_path / "queries.txt")],
                 "documents": [str(tmp_path / "documents.txt")],
-                "examination": str(task),
+                "task": str(task),
             },
             "teacher": {"model": str(demo.demo_teacher(tmp_path, recipe=RECIPE)), "axes": "principal"},
             "student": {"backbone": str(demo.demo_backbone(tmp_path, 0)), "dense_start": "least_squares"},

@@ -25,7 +25,7 @@ TINY = {
     "data": {
         "candidates": 20,
         "negatives": 2,
-        "world": {"passages": 120, "train_queries": 12, "test_queries": 10},
+        "demo": {"passages": 120, "train_queries": 12, "test_queries": 10},
     },
     "student": {"model": "demo", "pooling": "mean", "query_tokens": 8, "passage_tokens": 16},
     "training": {"arms": ["margin_mse", "ranknet"], "offsets": [5.0], "offset_arms": ["margin_mse"], "batch": 8},
@@ -212,4 +212,4 @@ def test_the_demo_world_is_the_forms_default():
     from flows.margin_mse import FORM
 
     assert FORM.data.source == FORM.student.model == "demo"
-    assert len(load_collection(FORM).documents) == FORM.data.world.passages
+    assert len(load_collection(FORM).documents) == FORM.data.demo.passages

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cyclealign.config import Section
+from cyclealign.config import Section, settings_identity
 from cyclealign.distill.legacy import sources_of
 from cyclealign.distill.margin_mse.config import Arm
 from cyclealign.distill.outcome import DistillationRun
@@ -84,7 +84,7 @@ def every(config: Section) -> set[str]:
     found = set()
     for name, section in config.model_dump(mode="json").items():
         found |= {f"{name}.{key}" for key in section} if isinstance(section, dict) else {name}
-    return found - {"seed", "again"}
+    return found - {"seed", "force"}
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -145,7 +145,7 @@ def test_another_run_trains_only_what_the_others_have_not(command, tmp_path, mon
     teacher = ["ce"]  # once: its labels are kept
     assert trained(TINY) == [*teacher, "ce", "ce", "pld", "pld"]
     assert trained(f'{TINY}[[arms]]\nloss = "kd"\n'.replace("runs = 2", "runs = 3")) == ["ce", "pld", "kd", "kd", "kd"]
-    assert trained(TINY, "--again") == ["ce", "ce", "pld", "pld"]
+    assert trained(TINY, "--force") == ["ce", "ce", "pld", "pld"]
     assert trained(TINY.replace("runs = 2", "runs = 1")) == []
     assert trained(TINY.replace("batch = 8\n[[", "batch = 9\n[[", 1)) == ["ce", "ce", "pld", "pld"]
     with Store.open() as store:
@@ -160,7 +160,7 @@ def test_a_run_that_was_asked_for_again_keeps_its_places_when_it_goes_on(tmp_pat
     config = JOBS["pld"].config()
 
     def place(again: bool = False) -> str:
-        with opened("pld", config.model_copy(update={"again": again})) as job:
+        with opened("pld", config.model_copy(update={"force": again})) as job:
             return job.place("stage", {}).name
 
     first = place()
@@ -197,7 +197,7 @@ def test_a_stage_of_0_1_0_is_taken_and_others_lie_under_the_version(tmp_path, mo
 def run_of_0_1_0(job: str, finished: bool = True) -> int:
     """Put a run of the demo's settings into the store as 0.1.0 did."""
     config = JOBS[job].config()
-    settings = config.model_dump(mode="json", exclude={"again"})
+    settings = settings_identity(config, exclude={"force"})
     hashes = (content_id("distillation", job, settings, {"data": "d1"}), str(sources_of(job, 1)))
     with Store.open() as store:
         run = store.open_distillation(job, settings, hashes, config.seed, again=True)
@@ -213,7 +213,7 @@ def test_a_run_of_0_1_0_is_found_until_the_version_is_raised(job, tmp_path, monk
     first, second = run_of_0_1_0(job), run_of_0_1_0(job)
     with opened(job, JOBS[job].config(), {"data": "d1"}) as found:
         assert (found.id, found.finished, found.run.repeat) == (second, True, 1)
-    with opened(job, JOBS[job].config().model_copy(update={"again": True}), {"data": "d1"}) as asked:
+    with opened(job, JOBS[job].config().model_copy(update={"force": True}), {"data": "d1"}) as asked:
         assert asked.id not in (first, second)
         assert (asked.finished, asked.run.repeat) == (False, 2)
     with opened(job, JOBS[job].config(), {"data": "d2"}) as other:
@@ -231,8 +231,8 @@ def test_keys_follow_from_settings_data_seed_and_version_alone(tmp_path, monkeyp
     with opened("pld", config, {"data": "d1"}) as job:
         assert job.run.code_hash == content_id("version", "pld", 1)
         assert job.run.config_hash == content_id(
-            "distillation", "pld", config.model_dump(mode="json", exclude={"again"}), {"data": "d1"}
+            "distillation", "pld", settings_identity(config, exclude={"force"}), {"data": "d1"}
         )
         made_by = content_id("made by", {"data": "d1"}, job.run.code_hash, config.seed, 0)
-        made = content_id("stage", made_by, "pld 0", [config.data.model_dump(mode="json"), {"tau": 1.0}])
+        made = content_id("stage", made_by, "pld 0", [settings_identity(config.data), {"tau": 1.0}])
         assert job.place("pld 0", config.data, {"tau": 1.0}).name == f"pld-0-{made[:16]}"

@@ -61,7 +61,7 @@ def test_names_of_arms_and_tests_are_free_text(command, tmp_path):
     """Prevents a run from dying of a name after all its training, and a report whose columns have slipped."""
     arm = f'[[arms]]\nname = {SIGNS!r}\npretraining = "none"\ntuning = "plain"\n'
     (tmp_path / "signs.toml").write_text(
-        TINY.replace("responses = 2", f"responses = 2\ntests = {{ {SIGNS!r} = 'made' }}") + arm
+        TINY.replace("responses = 2", f"responses = 2\ntests = {{ {SIGNS!r} = 'demo' }}") + arm
     )
     code, output, errors = command("distill", "quantidce", str(tmp_path / "signs.toml"))
     assert code == 0, output + errors
@@ -109,7 +109,7 @@ def test_the_whole_context_is_shown():
     assert {"Where is the soup?", "And then?", "2.50"} <= cells
 
 
-@pytest.mark.parametrize("option", [["--demo"], ["--seed", "3"], ["--again"]])
+@pytest.mark.parametrize("option", [["--demo"], ["--seed", "3"], ["--force"]])
 def test_options_that_do_nothing_are_refused(command, tmp_path, option):
     """Prevents a person from thinking that a score was made with another seed."""
     code, output, _ = command("distill", "quantidce", "score", str(tmp_path / "x.jsonl"), *option)

@@ -87,7 +87,7 @@ def test_only_what_was_changed_differs(finished):
 def test_all_demonstrations_are_those_in_use_now_but_for_the_question_s_own(bench):
     """Prevents a list from being ranked with the round's own verdict on it before the judge's eyes."""
     bench.set("policy", answers=6)
-    bench.set("demonstrations", chance_at_most=1.0, static=1)
+    bench.set("demonstrations", max_chance=1.0, static=1)
     code, output = bench.run()
     assert code == 0, output
     own = {each["question"] for each in detail()["demonstrations"]["promoted"]}

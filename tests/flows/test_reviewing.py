@@ -25,7 +25,7 @@ def doubtful(bench):
     """A bench whose judge wavers on every list; at most two are put to people, and the round waits for them."""
     bench.judge.script = unsure
     bench.set("review", lists=2, wait_minutes=10)
-    bench.set("acceptance", least_win_rate=0.0)
+    bench.set("acceptance", min_win_rate=0.0)
     return bench
 
 
@@ -219,7 +219,7 @@ def test_a_round_that_has_been_trained_waits_for_nobody(doubtful):
 def test_a_list_that_people_were_asked_about_is_no_example_of_agreement(doubtful):
     """Prevents the judge from being shown, as agreed, an order that was in doubt, and from being measured on it."""
     doubtful.set("review", wait_minutes=0)
-    doubtful.set("demonstrations", chance_at_most=1.0)
+    doubtful.set("demonstrations", max_chance=1.0)
     code, output = doubtful.run()
     assert code == 0, output
     round_ = detail()
@@ -264,10 +264,10 @@ def test_a_policy_that_was_not_needed_yet_is_not_loaded_to_rest(bench):
 def test_a_judge_that_is_asked_once_a_list_is_refused(bench):
     """Prevents a setting that silently never asks anybody."""
     bench.set("review", lists=2)
-    bench.set("judge", orders=1)
+    bench.set("judge", num_orders=1)
     code, output = bench.run()
     assert code == 1
-    assert "judge.orders of at least 2" in output
+    assert "judge.num_orders of at least 2" in output
 
 
 def test_what_people_ranked_measures_the_judge_unless_it_was_shown_to_it(doubtful):

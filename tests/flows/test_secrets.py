@@ -75,7 +75,7 @@ def flushed():
 def test_nothing_that_a_run_leaves_behind_holds_the_key(bench, secret, seen_commands, monkeypatch, source, tmp_path):
     """Prevents a key in the database, in a log, in an artifact, in a message or in the process list."""
     with Indiscreet() as judge:
-        bench.set("judge", base_url=judge.url, least_judged=0.0, retries=0)
+        bench.set("judge", base_url=judge.url, min_judged=0.0, retries=0)
         if source == "environment":
             monkeypatch.setenv("TEST_JUDGE_KEY", secret)
         else:

@@ -38,8 +38,8 @@ def accuracy_calls(number):
 def bench(bench):
     bench.set("policy", answers=6)  # so that every round finds agreements to promote
     bench.set("judge", concurrency=1)  # so that the script's request is the last one
-    bench.set("acceptance", least_win_rate=0.0)
-    bench.set("demonstrations", chance_at_most=1.0)
+    bench.set("acceptance", min_win_rate=0.0)
+    bench.set("demonstrations", max_chance=1.0)
     return bench
 
 
@@ -83,7 +83,7 @@ def test_what_is_measured_for_the_next_round_is_what_that_round_finds_answered(b
 def test_those_left_out_come_back_when_they_earn_it_and_are_retired_all_the_while(bench):
     """Prevents a set that is out from growing past its limit, or from being out for ever."""
     bench.judge.script = misled(bench)
-    bench.set("demonstrations", keep=1)
+    bench.set("demonstrations", max_kept=1)
     bench.run("--rounds", "2")
     (promoted,) = detail(1)["demonstrations"]["promoted"]
     assert [each["id"] for each in detail(2)["demonstrations"]["retired"]] == [promoted["id"]]
@@ -98,7 +98,7 @@ def test_the_measure_of_a_round_that_was_rolled_back_does_not_count(bench):
     bench.judge.script = misled(bench)
     bench.run()
     bench.judge.script = most_words_first
-    bench.set("acceptance", least_win_rate=1.0)
+    bench.set("acceptance", min_win_rate=1.0)
     bench.set("training", learning_rate=1e-12)
     bench.run()
     bench.run()
@@ -111,7 +111,7 @@ def test_the_measure_of_a_round_that_was_rolled_back_does_not_count(bench):
 def test_a_least_gain_of_minus_one_shows_them_always(bench):
     """Prevents a setting that is written down and never read."""
     bench.judge.script = misled(bench)
-    bench.set("demonstrations", least_gain=-1)
+    bench.set("demonstrations", min_gain=-1)
     bench.run("--rounds", "2")
     assert metrics(1)["demonstrations_gain"] == -1.0
     assert dynamic_in_use(2)

@@ -50,7 +50,7 @@ held_out = 4
 model = "{model}"
 max_new_tokens = 8
 batch_prompts = 2
-most_cut = 1.0
+max_truncated = 1.0
 [judge]
 kind = "openai"
 base_url = "{judge}"

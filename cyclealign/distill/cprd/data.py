@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cyclealign.distill.cprd import drawing
-from cyclealign.distill.cprd.config import DataSettings
+from cyclealign.distill.cprd.config import DEMO, DataSettings
 from cyclealign.distill.cprd.reading import Source, read
 from cyclealign.errors import DistillError
 from cyclealign.records import content_id
@@ -72,7 +72,7 @@ def load(settings: DataSettings, seed: int) -> Splits:
     Raises:
         DistillError: the source or a line of its captions cannot be read, or it holds too few images.
     """
-    if settings.source == "drawn":
+    if settings.source == DEMO:
         return drawn(settings, seed)
     source = read(settings)
     files = list(dict.fromkeys(each.file for each in source.captions))
@@ -107,7 +107,7 @@ def drawn(settings: DataSettings, seed: int) -> Splits:
     test = min(settings.test, len(scenes) // 4)
 
     def pairs(chosen: Sequence[drawing.Scene]) -> Pairs:
-        images = np.stack([drawing.picture(scene, settings.side, generator) for scene in chosen])
+        images = np.stack([drawing.picture(scene, settings.image_size, generator) for scene in chosen])
         texts = tuple(drawing.caption(scene) for scene in chosen)
         return Pairs(images, texts, texts, tuple(drawing.attributes(scene) for scene in chosen), np.arange(len(chosen)))
 

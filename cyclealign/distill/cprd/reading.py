@@ -45,7 +45,9 @@ def read(settings: DataSettings) -> Source:
     """
     folder = Path(settings.source)
     if folder.is_dir():
-        return Source(read_captions(folder), lambda file: scaled(folder / file, str(folder / file), settings.side))
+        return Source(
+            read_captions(folder), lambda file: scaled(folder / file, str(folder / file), settings.image_size)
+        )
     return from_table(settings)
 
 
@@ -103,7 +105,7 @@ def from_table(settings: DataSettings) -> Source:
 
     def image(file: str) -> NDArray[np.uint8]:
         where = f"{settings.source}, row {place[file]}"
-        return scaled(_bytes(images[place[file]], where), where, settings.side)
+        return scaled(_bytes(images[place[file]], where), where, settings.image_size)
 
     return Source(list(_captions(rows, files, settings)), image)
 

@@ -19,7 +19,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from cyclealign.distill.cprd.config import DataSettings, StudentSettings
+from cyclealign.distill.cprd.config import DEMO, DataSettings, StudentSettings
 from cyclealign.distill.cprd.data import Pairs
 from cyclealign.distill.cprd.pixels import Pixels, pixels_of
 from cyclealign.distill.fitting import device, reason
@@ -34,14 +34,14 @@ PATCHES_A_SIDE = 4
 class DualEncoder:
     """A vision-text dual encoder with its tokenizer and pixels; features are unit vectors."""
 
-    def __init__(self, model: Any, tokenizer: Any, most_words: int, pixels: Pixels) -> None:
+    def __init__(self, model: Any, tokenizer: Any, max_words: int, pixels: Pixels) -> None:
         self.model = model.to(device())
-        self.tokenizer, self.most_words, self.pixels = tokenizer, most_words, pixels
+        self.tokenizer, self.max_words, self.pixels = tokenizer, max_words, pixels
 
     def tokens(self, texts: list[str]) -> dict[str, Tensor]:
         """Token ids and mask of captions."""
         found: Mapping[str, Tensor] = self.tokenizer(
-            texts, padding=True, truncation=True, max_length=self.most_words, return_tensors="pt"
+            texts, padding=True, truncation=True, max_length=self.max_words, return_tensors="pt"
         ).to(device())
         return dict(found)
 
@@ -74,7 +74,7 @@ def fresh(settings: StudentSettings, pairs: Pairs, data: DataSettings, seed: int
         DistillError: it cannot be loaded.
     """
     torch.manual_seed(seed)
-    if settings.model != "tiny":
+    if settings.model != DEMO:
         return load(settings.model, data)
     words = sorted({word for text in pairs.texts for word in text.lower().split()})
     tokenizer = word_tokenizer(words, lowercase=True, model_input_names=["input_ids", "attention_mask"])
@@ -87,10 +87,10 @@ def fresh(settings: StudentSettings, pairs: Pairs, data: DataSettings, seed: int
         "attention_probs_dropout_prob": 0.0,
         "initializer_range": 0.1,
     }
-    vision = ViTConfig(image_size=data.side, patch_size=data.side // PATCHES_A_SIDE, **common)
-    text = BertConfig(vocab_size=len(tokenizer), max_position_embeddings=max(32, data.most_words), **common)
+    vision = ViTConfig(image_size=data.image_size, patch_size=data.image_size // PATCHES_A_SIDE, **common)
+    text = BertConfig(vocab_size=len(tokenizer), max_position_embeddings=max(32, data.max_words), **common)
     config = VisionTextDualEncoderConfig.from_vision_text_configs(vision, text, projection_dim=settings.size // 2)
-    return DualEncoder(VisionTextDualEncoderModel(config), tokenizer, data.most_words, Pixels(data.side))
+    return DualEncoder(VisionTextDualEncoderModel(config), tokenizer, data.max_words, Pixels(data.image_size))
 
 
 def load(model: str, data: DataSettings) -> DualEncoder:
@@ -108,10 +108,12 @@ def load(model: str, data: DataSettings) -> DualEncoder:
         raise DistillError(
             f"'{model}' is a {type(found).__name__}, not a dual encoder of images and texts (such as CLIP)."
         )
-    side = getattr(found.config.vision_config, "image_size", data.side)
-    if side != data.side:
-        raise DistillError(f"data.side is {data.side}; the images of '{model}' have a side of {side}. Set it to that.")
+    side = getattr(found.config.vision_config, "image_size", data.image_size)
+    if side != data.image_size:
+        raise DistillError(
+            f"data.image_size is {data.image_size}; the images of '{model}' have a side of {side}. Set it to that."
+        )
     most = min(getattr(found.config.text_config, "max_position_embeddings", 10**9), tokenizer.model_max_length)
-    if data.most_words > most:
-        raise DistillError(f"data.most_words is {data.most_words}; '{model}' reads {most} tokens at most. Lower it.")
-    return DualEncoder(found, tokenizer, data.most_words, pixels_of(model, data.side))
+    if data.max_words > most:
+        raise DistillError(f"data.max_words is {data.max_words}; '{model}' reads {most} tokens at most. Lower it.")
+    return DualEncoder(found, tokenizer, data.max_words, pixels_of(model, data.image_size))

@@ -81,16 +81,18 @@ class CrossEncoder:
             raise DistillError(f"The cross-encoder '{model}' cannot be loaded: {reason(error)}") from error
         patch = self.model.config.patch_size
         if side % patch:
-            raise DistillError(f"data.side is {side}; '{model}' cuts images into patches of {patch}: take a multiple.")
+            raise DistillError(
+                f"data.image_size is {side}; '{model}' cuts images into patches of {patch}: take a multiple."
+            )
         self.pixels = pixels_of(model, side)
-        self.most_words = min(self.model.config.max_position_embeddings, self.tokenizer.model_max_length)
+        self.max_words = min(self.model.config.max_position_embeddings, self.tokenizer.model_max_length)
         self.model.to(device())
 
     @torch.no_grad()
     def rows(self, pairs: Pairs, images: range, batch: int = 256) -> dict[str, Scores]:
         """Match probabilities of some images with all texts, shape (images, texts), under ``scores``."""
         tokens = self.tokenizer(
-            list(pairs.texts), padding=True, truncation=True, max_length=self.most_words, return_tensors="pt"
+            list(pairs.texts), padding=True, truncation=True, max_length=self.max_words, return_tensors="pt"
         ).to(device())
         found = [self._row(pairs, number, tokens, batch) for number in images]
         return {"scores": np.stack(found)}

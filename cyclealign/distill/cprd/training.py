@@ -48,7 +48,7 @@ def distilled(
     """
     # A pair that comes again before the queue has forgotten it stands among the others twice, as it is and as it was.
     # So queries may have different numbers of negatives; of each, as many are taken as the one with the fewest has.
-    kept = similarity_BN.shape[1] if arm in ("kl all", "rank all") else k.hard
+    kept = similarity_BN.shape[1] if arm in ("kl all", "rank all") else k.num_hard_negatives
     chosen = hardest(similarity_BN, teacher_BN, negative_BN, kept)
     if arm.startswith("kl"):
         return divergence(*chosen, k.temperature)

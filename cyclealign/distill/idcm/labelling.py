@@ -28,7 +28,7 @@ def window_scores(
     """
     made_of = {
         "etm": etm_hash,
-        "windows": [texts.query_tokens, texts.windowing.centre, texts.windowing.overlap, texts.windowing.most],
+        "windows": [texts.query_tokens, texts.windowing.centre, texts.windowing.overlap, texts.windowing.max_windows],
         "pairs": content_id("pairs", texts.content(pairs)),
     }
 
@@ -43,7 +43,7 @@ def window_scores(
 @torch.inference_mode()
 def _scored(etm: ETM, texts: Texts, pairs: Sequence[Pair]) -> Arrays:
     """Scores of pairs, each row as wide as the longest document may be, and each document's number of windows."""
-    scores = np.zeros((len(pairs), texts.windowing.most), dtype=np.float32)
+    scores = np.zeros((len(pairs), texts.windowing.max_windows), dtype=np.float32)
     windows = np.zeros(len(pairs), dtype=np.int64)
     for part in in_parts(len(pairs), PAIRS_AT_ONCE):
         scores_NP, mask_NP = etm_scores(etm, *texts.pairs([pairs[number] for number in part]))

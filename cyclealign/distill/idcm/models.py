@@ -13,20 +13,19 @@ from transformers import MODEL_MAPPING, AutoConfig, AutoModel, AutoTokenizer
 
 from cyclealign.distill.fitting import device, keep_layers, reason
 from cyclealign.distill.idcm import tiny
-from cyclealign.distill.idcm.config import ETMSettings
+from cyclealign.distill.idcm.config import DEMO, ETMSettings
 from cyclealign.distill.idcm.data import Collection
 from cyclealign.distill.idcm.student import ESM
 from cyclealign.distill.idcm.teacher import ETM
 from cyclealign.errors import DistillError
 from cyclealign.files import appearing_folder
 
-TINY = "tiny"  # the value of etm.model that names no folder
 HEAD, SELECTOR, SHAPE = "etm_head.safetensors", "esm.safetensors", "esm.json"
 
 
 def encoder_folder(settings: ETMSettings, collection: Collection, tiny_folder: Path, seed: int) -> str | Path:
     """Where the encoder is: as the settings name it, or ``tiny_folder`` with one made for the collection's words."""
-    if settings.model != TINY:
+    if settings.model != DEMO:
         return settings.model
     if not tiny_folder.exists():
         triples = (text for each in collection.passages for text in (each.query, each.positive, each.negative))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cyclealign.distill.bm25 import bm25, candidate_ids
 from cyclealign.distill.idcm import world
-from cyclealign.distill.idcm.config import MADE, DataSettings
+from cyclealign.distill.idcm.config import DEMO, DataSettings
 from cyclealign.distill.idcm.data import Collection, Judged, Triple
 from cyclealign.distill.retrieval import Retrieval, Run, hashes_of, read_lines, read_retrieval, read_run
 from cyclealign.errors import DistillError
@@ -19,8 +19,8 @@ def load(settings: DataSettings, seed: int) -> Collection:
         DistillError: a file is missing, a line of it cannot be read, or nothing is left to learn from or to test on;
             the message names file and line, or the ids.
     """
-    if settings.source == MADE:
-        return world.make(world.Size(**settings.world.model_dump(), seed=seed))
+    if settings.source == DEMO:
+        return world.make(world.Size(**settings.demo.model_dump(), seed=seed))
     train, test = settings.train_split, settings.test_split
     read = read_retrieval(settings.source, (train, test))
     read.refuse_shared_queries((train, test))
@@ -40,7 +40,7 @@ def load(settings: DataSettings, seed: int) -> Collection:
 
 def hashes(settings: DataSettings) -> dict[str, str]:
     """What the data that the settings name are known by, as far as they are there; the made-up world is by its seed."""
-    if settings.source == MADE:
+    if settings.source == DEMO:
         return {}
     more = [Path(each) for each in (settings.run, settings.triples) if each is not None]
     collection = hashes_of(settings.source, (settings.train_split, settings.test_split))

@@ -99,7 +99,7 @@ def of_batches(
     """Times on long documents, for every number of pairs that go in together."""
     found = []
     for count in settings.batches:
-        numbers = long_pairs(documents, settings.least_windows, count)
+        numbers = long_pairs(documents, settings.min_windows, count)
         some = [queries[n] for n in numbers], [documents[n] for n in numbers]
         found.append(timed(cascade, *some, settings.ks, settings.repeats))
     return found
@@ -115,7 +115,7 @@ def long_pairs(documents: Sequence[Windows], least: int, count: int) -> list[int
     if not long:
         longest = max(map(len, documents))
         raise DistillError(
-            f"No test document has {least} windows, the longest has {longest}. Lower evaluation.least_windows."
+            f"No test document has {least} windows, the longest has {longest}. Lower evaluation.min_windows."
         )
     return [long[n % len(long)] for n in range(count)]
 

@@ -34,7 +34,7 @@ class Texts:
         self.collection = collection
         self.tokenizer = tokenizer
         self.query_tokens = settings.query_tokens
-        self.windowing = Windowing(settings.centre, settings.overlap, settings.most)
+        self.windowing = Windowing(settings.centre, settings.overlap, settings.max_windows)
         self._queries: dict[str, Tensor] = {}
         self._documents: dict[str, Windows] = {}
 
@@ -72,7 +72,7 @@ class Texts:
 
     def _ids(self, text: str) -> list[int]:
         # More than the last window can hold need not be kept; cutting here avoids the tokenizer's own warning.
-        room = self.windowing.centre * self.windowing.most
+        room = self.windowing.centre * self.windowing.max_windows
         ids: list[int] = self.tokenizer(text, add_special_tokens=False, truncation=True, max_length=room)["input_ids"]
         return ids
 

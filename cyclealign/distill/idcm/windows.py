@@ -13,11 +13,11 @@ from torch.nn.functional import pad
 
 @dataclass(frozen=True)
 class Windowing:
-    """How a document is cut: ``centre`` own tokens, ``overlap`` more on each side, ``most`` windows at most."""
+    """How a document is cut: ``centre`` own tokens, ``overlap`` more on each side, ``max_windows`` windows at most."""
 
     centre: int = 50
     overlap: int = 7
-    most: int = 40
+    max_windows: int = 40
 
     @property
     def tokens(self) -> int:
@@ -44,7 +44,7 @@ def cut(ids: Sequence[int], windowing: Windowing) -> Windows:
     document gets one window without tokens, so that it too has a score.
     """
     centre, overlap = windowing.centre, windowing.overlap
-    kept = ids[: centre * windowing.most]
+    kept = ids[: centre * windowing.max_windows]
     starts = range(0, max(1, len(kept)), centre)
     rows = [kept[max(0, start - overlap) : start + centre + overlap] for start in starts]
     ids_PT = torch.zeros(len(rows), windowing.tokens, dtype=torch.long)

@@ -44,8 +44,8 @@ class Size:
     train_queries: int = 60
     test_queries: int = 60
     candidates: int = 8
-    least_passages: int = 36
-    most_passages: int = 46
+    min_passages: int = 36
+    max_passages: int = 46
     entities: int = 40
     seed: int = 0
 
@@ -128,7 +128,7 @@ def _document(
     entity: str, attribute: int, answers: bool, entities: Sequence[str], size: Size, draw: random.Random
 ) -> list[str]:
     """Distractors and plain passages by turns, so that no window joins two distractors to a false answer."""
-    count = draw.randint(size.least_passages, size.most_passages)
+    count = draw.randint(size.min_passages, size.max_passages)
     passages = [(plain, distractor)[place % 2](entity, attribute, entities, draw) for place in range(count)]
     if answers:
         passages[draw.randrange(count)] = relevant_passage(entity, attribute, draw)

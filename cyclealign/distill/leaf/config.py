@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from cyclealign.config import Section
+from cyclealign.config import Formerly, Section
 from cyclealign.distill.settings import Counts, JobConfig
 
 # Raise it when the job's results change: students and runs of earlier versions are then made anew.
@@ -12,7 +12,7 @@ VERSION = 1
 
 
 class DataSettings(Section):
-    """Texts to learn from, and a retrieval task to be examined on."""
+    """Training texts and a retrieval task for evaluation."""
 
     queries: tuple[str, ...] = Field(
         (),
@@ -20,38 +20,45 @@ class DataSettings(Section):
         description="Files (.txt, .jsonl, .csv, .parquet) or Hugging Face data sets: `name:split#column`.",
     )
     documents: tuple[str, ...] = Field((), title="Training documents", description="As for queries.")
-    at_most: int | None = Field(None, ge=1, title="Texts of a source", description="The first so many; empty: all.")
-    examination: str = Field(
+    max_texts: Annotated[int | None, Formerly("at_most")] = Field(
+        None, ge=1, title="Maximum texts per source", description="Keep the first texts only. Empty: all."
+    )
+    task: Annotated[str, Formerly("examination")] = Field(
         "demo",
         title="Retrieval task",
-        description="`demo`, a folder as BEIR has it (corpus.jsonl, queries.jsonl, qrels/), or a Hugging Face id.",
+        description="`demo`, a folder in BEIR's format (corpus.jsonl, queries.jsonl, qrels/), or a Hugging Face id.",
     )
-    split: str = Field("test", title="Split of the judgements")
+    split: str = Field("test", title="Split of the relevance judgements")
 
 
 class TeacherSettings(Section):
-    """The embedding model whose space the student enters; only its vectors are used."""
+    """The embedding model; the student learns its vector space. Only its vectors are used."""
 
     model: str = Field(
-        "demo", title="Model", description="A folder, a Hugging Face id, or `demo`. Empty: vectors only."
+        "demo", title="Model", description="A folder, a Hugging Face id, or `demo`. Empty: use a file of vectors."
     )
-    revision: str | None = Field(None, title="Revision", description="A commit of the Hugging Face model.")
+    revision: str | None = Field(None, title="Revision", description="Commit of the Hugging Face model.")
     vectors: str | None = Field(
         None,
-        title="File of vectors",
+        title="Vector file",
         description="Instead of a model: .jsonl or .parquet with `text`, `vector` and, for queries, `kind` = `query`.",
     )
     query_prompt: str | None = Field(
-        None, title="Query instruction", description="Put before queries, the student's too. Empty: the model's own."
+        None,
+        title="Query instruction",
+        description="Prefix of queries, for the student as well. Empty: the model's own.",
     )
-    max_tokens: int | None = Field(None, ge=4, title="Longest text", description="In tokens. Empty: the model's own.")
+    max_tokens: int | None = Field(None, ge=4, title="Max tokens per text", description="Empty: the model's own.")
     axes: Literal["own", "principal"] = Field(
         "own",
         title="Axes",
-        description="`principal`: turned so that the first dimensions carry most. For a teacher without MRL.",
+        description="`principal`: rotated to principal components, so the first dimensions carry the most variance. "
+        "For a teacher without MRL.",
     )
     batch: int = Field(64, ge=1, title="Texts per batch")
-    texts_per_part: int = Field(10_000, ge=1, title="Texts per part", description="A stopped run loses one part.")
+    texts_per_part: int = Field(
+        10_000, ge=1, title="Texts per part", description="A stopped run loses at most one part."
+    )
 
     @model_validator(mode="after")
     def _one_teacher(self) -> Self:
@@ -64,50 +71,52 @@ class StudentSettings(Section):
     """Backbone -> pooling -> Dense to the teacher's size -> L2 normalisation, if the teacher's vectors are unit."""
 
     backbone: str = Field("demo", title="Backbone", description="An encoder: a folder, a Hugging Face id, or `demo`.")
-    revision: str | None = Field(None, title="Revision", description="A commit of the Hugging Face model.")
-    layers: int | None = Field(None, ge=1, title="Layers kept", description="The first so many. Empty: all.")
+    revision: str | None = Field(None, title="Revision", description="Commit of the Hugging Face model.")
+    layers: int | None = Field(None, ge=1, title="Layers", description="Keep the first layers only. Empty: all.")
     pooling: Literal["mean", "cls", "max"] = Field("mean", title="Pooling")
-    dense_bias: bool = Field(True, title="Bias of the Dense layer")
+    dense_bias: bool = Field(True, title="Dense layer bias")
     dense_start: Literal["random", "least_squares"] = Field(
         "random",
-        title="Start of the Dense layer",
-        description="`least_squares`: the best linear map from the untrained backbone. For short runs.",
+        title="Dense layer initialization",
+        description="`least_squares`: the best linear map from the untrained backbone, for short runs.",
     )
     dropout: bool = Field(
-        True, title="Dropout", description="As the backbone has it. Off: each step sees the whole student."
+        True, title="Dropout", description="As configured in the backbone. Off: train without dropout."
     )
     train_word_vectors: bool = Field(
-        True, title="Train the word vectors", description="Off: they stay as they are, which makes a step cheaper."
+        True, title="Train word vectors", description="Off: keep them frozen, which makes steps cheaper."
     )
-    start_texts: int = Field(4_000, ge=1, title="Texts for that start")
-    max_tokens: int = Field(512, ge=4, title="Longest text", description="In tokens.")
+    start_texts: int = Field(4_000, ge=1, title="Texts for the least-squares initialization")
+    max_tokens: int = Field(512, ge=4, title="Max tokens per text")
 
 
 class TrainingSettings(Section):
-    """AdamW; the learning rate falls linearly, several times over."""
+    """AdamW with a learning rate that decays linearly in each cycle."""
 
     loss: Literal["l2", "squared_l2"] = Field(
-        "l2", title="Loss", description="Distance of student and teacher vector, or its square."
+        "l2", title="Loss", description="Distance between student and teacher vectors, or its square."
     )
-    batch: int = Field(32, ge=1, title="Texts per step", description="Small batches do better, says the paper.")
-    epochs: int = Field(10, ge=1, title="Epochs of a cycle")
-    cycles: int = Field(3, ge=1, title="Cycles", description="Each starts again at the first learning rate.")
+    batch: int = Field(
+        32, ge=1, title="Texts per step", description="The paper reports better results with small batches."
+    )
+    epochs: int = Field(10, ge=1, title="Epochs per cycle")
+    cycles: int = Field(3, ge=1, title="Cycles", description="Each cycle restarts at the first learning rate.")
     learning_rate: float = Field(1e-4, gt=0, title="First learning rate")
-    last_learning_rate: float = Field(1e-5, ge=0, title="Last learning rate of a cycle")
+    last_learning_rate: float = Field(1e-5, ge=0, title="Last learning rate")
     weight_decay: float = Field(0.01, ge=0, title="Weight decay")
 
 
 class EvaluationSettings(Section):
-    """What is examined, for the teacher, for the student alone, and for student queries on teacher documents."""
+    """Evaluation of the teacher, of the student, and of student queries on teacher documents."""
 
-    dims: Counts = Field((256, 128), title="Truncated to", description="The first so many dimensions (MRL).")
+    dims: Counts = Field((256, 128), title="Truncated dimensions", description="Keep the first dimensions only (MRL).")
     precisions: tuple[Literal["float32", "int8", "binary"], ...] = Field(
-        ("float32", "int8", "binary"), title="Precisions", description="Of queries and documents alike."
+        ("float32", "int8", "binary"), title="Precisions", description="Of both queries and documents."
     )
     rotated_control: bool = Field(
         True,
-        title="Control of inheritance",
-        description="Also distil from the teacher's vectors randomly rotated: as good in full, MRL destroyed.",
+        title="Rotated control",
+        description="Also distil from randomly rotated teacher vectors: same full-size quality, without MRL.",
     )
 
     @model_validator(mode="after")
@@ -129,7 +138,7 @@ class Config(JobConfig):
     @model_validator(mode="after")
     def _the_demo_is_of_one_piece(self) -> Self:
         others = {"teacher.model": self.teacher.model, "student.backbone": self.student.backbone}
-        if self.data.examination != "demo" and "demo" in others.values():
+        if self.data.task != "demo" and "demo" in others.values():
             named = ", ".join(key for key, value in others.items() if value == "demo")
-            raise ValueError(f"{named} 'demo' knows the demo's words only: name a model, or data.examination = 'demo'.")
+            raise ValueError(f"{named} 'demo' knows the demo's words only: name a model, or data.task = 'demo'.")
         return self

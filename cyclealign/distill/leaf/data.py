@@ -39,23 +39,23 @@ def read(settings: DataSettings) -> Material:
     if not settings.queries and not settings.documents:
         raise DistillError("data: name at least one source of training texts in data.queries or data.documents.")
     return Material(
-        texts(settings.queries, settings.at_most),
-        texts(settings.documents, settings.at_most),
-        read_task(settings.examination, settings.split),
+        texts(settings.queries, settings.max_texts),
+        texts(settings.documents, settings.max_texts),
+        read_task(settings.task, settings.split),
     )
 
 
-def texts(sources: Sequence[str], at_most: int | None = None) -> tuple[str, ...]:
+def texts(sources: Sequence[str], max_texts: int | None = None) -> tuple[str, ...]:
     """The texts of all sources, each text once, in order; at most so many of each source."""
-    return tuple(dict.fromkeys(text for source in sources for text in _texts_of(source, at_most)))
+    return tuple(dict.fromkeys(text for source in sources for text in _texts_of(source, max_texts)))
 
 
-def _texts_of(source: str, at_most: int | None) -> list[str]:
+def _texts_of(source: str, max_texts: int | None) -> list[str]:
     address, _, column = source.partition("#")
     rows = table(address)
     name = column or "text"
     _need(rows, [name], source)
-    column_of = rows[:at_most][name]
+    column_of = rows[:max_texts][name]
     odd = next((row for row in column_of if row is not None and not isinstance(row, str)), None)
     if odd is not None:
         raise DistillError(f"{source}: the column '{name}' holds {odd!r}, which is no text.")
@@ -99,4 +99,4 @@ def hashes(config: Config) -> dict[str, str]:
             found[source] = fingerprint(source.partition("#")[0])
     if config.teacher.vectors and Path(config.teacher.vectors).exists():
         found[config.teacher.vectors] = fingerprint(config.teacher.vectors)
-    return found | hashes_of(config.data.examination, (config.data.split,))
+    return found | hashes_of(config.data.task, (config.data.split,))

@@ -5,19 +5,19 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from cyclealign.config import Section
+from cyclealign.config import Formerly, Section
 from cyclealign.distill.settings import JobConfig
 
 # Raise it when the job's results change: students and runs of earlier versions are then made anew.
 VERSION = 1
 
-DEMO = "demo"  # the value of data.source and of student.model that names nothing outside
+DEMO = "demo"  # built-in value of data.source and student.model
 LossName = Literal["margin_mse", "pointwise_mse", "weighted_ranknet", "ranknet"]
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One student to train: with which loss, and what offset per query (standard deviation) the teacher is given."""
+    """One student to train: its loss, and the standard deviation of the teacher's random offset per query."""
 
     loss: LossName
     offset: float = 0.0
@@ -28,12 +28,14 @@ class Arm:
 
 
 class WorldSettings(Section):
-    """Size of the text world that the demo makes on the spot."""
+    """Size of the generated demo data."""
 
     passages: int = Field(1_200, ge=100, title="Passages")
     train_queries: int = Field(500, ge=10, title="Training queries")
     test_queries: int = Field(120, ge=10, title="Test queries")
-    teacher_noise: float = Field(0.5, ge=0, title="Noise of the simulated teacher", description="Standard deviation.")
+    teacher_noise: float = Field(
+        0.5, ge=0, title="Teacher noise", description="Standard deviation, for the simulated teacher."
+    )
 
 
 class DataSettings(Section):
@@ -46,33 +48,36 @@ class DataSettings(Section):
         "TREC has them); or a Hugging Face data set of that layout such as BeIR/scifact.",
     )
     train_split: str = Field(
-        "train", title="Training split", description="Not read for a score file, which says itself what is learnt."
+        "train", title="Training split", description="Not used with a score file, which lists its own training triples."
     )
     validation_split: str | None = Field(
-        None, title="Validation split", description="For early stopping; goes with training.validate_every."
+        None, title="Validation split", description="For early stopping; requires training.validate_every."
     )
     test_split: str = Field("test", title="Test split")
-    candidates: int = Field(1_000, ge=2, title="Candidates per query", description="BM25's best, to be re-ranked.")
+    candidates: int = Field(
+        1_000, ge=2, title="Candidates per query", description="BM25's top passages, to be re-ranked."
+    )
     negatives: int = Field(16, ge=1, title="Negatives per positive", description="Drawn from the candidates.")
-    most_triples: int = Field(2_000_000, ge=1, title="Training triples at most")
-    world: Annotated[WorldSettings, Field(title="Demo world")] = WorldSettings()
+    max_triples: Annotated[int, Formerly("most_triples")] = Field(2_000_000, ge=1, title="Maximum training triples")
+    demo: Annotated[WorldSettings, Formerly("world"), Field(title="Demo data")] = WorldSettings()
 
 
 class TeacherSettings(Section):
-    """Whose scores are taught."""
+    """The teacher's scores."""
 
     kind: Literal["simulated", "cross_encoders", "trained", "scores"] = Field(
         "simulated",
         title="Kind",
-        description="`simulated`: the demo world's truth with noise. `cross_encoders`: the mean raw score of ready "
-        "models. `trained`: the same, each trained first with RankNet on the judgements. `scores`: a published file.",
+        description="`simulated`: the demo's true relevance with noise. `cross_encoders`: the mean raw score of "
+        "existing models. `trained`: the same, each first trained with RankNet on the judgements. `scores`: a "
+        "published file.",
     )
     models: tuple[str, ...] = Field((), title="Cross-encoders", description="Local folders or Hugging Face ids.")
     scores: str | None = Field(
         None, title="Score file", description="Tab-separated: pos_score, neg_score, query_id, pos_id, neg_id."
     )
     batch: int = Field(128, ge=1, title="Pairs per batch")
-    part: int = Field(50_000, ge=1, title="Pairs per part", description="A stopped labelling loses one part at most.")
+    part: int = Field(50_000, ge=1, title="Pairs per part", description="A stopped run loses at most one part.")
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -84,7 +89,7 @@ class TeacherSettings(Section):
 
 
 class StudentSettings(Section):
-    """The ranker that learns."""
+    """The ranker to train."""
 
     kind: Literal["dot", "colbert", "prett", "tk", "cat"] = Field(
         "dot",
@@ -97,48 +102,50 @@ class StudentSettings(Section):
         title="Encoder",
         description="A local folder, a Hugging Face id, or `demo`; not used by `tk`.",
     )
-    layers: int | None = Field(None, ge=0, title="Layers kept", description="The first so many; empty: all.")
-    pooling: Literal["cls", "mean"] = Field("cls", title="Pooling of a bi-encoder")
-    query_tokens: int = Field(30, ge=2, title="Longest query", description="In tokens.")
-    passage_tokens: int = Field(200, ge=4, title="Longest passage", description="In tokens.")
-    query_masks: int = Field(8, ge=0, title="Mask tokens after a query", description="`colbert` only.")
-    token_size: int = Field(768, ge=1, title="Size of a token vector", description="`colbert` only.")
+    layers: int | None = Field(None, ge=0, title="Layers", description="Keep the first layers only. Empty: all.")
+    pooling: Literal["cls", "mean"] = Field("cls", title="Bi-encoder pooling")
+    query_tokens: int = Field(30, ge=2, title="Max query tokens")
+    passage_tokens: int = Field(200, ge=4, title="Max passage tokens")
+    query_masks: int = Field(8, ge=0, title="Query mask tokens", description="`colbert` only.")
+    token_size: int = Field(768, ge=1, title="Token vector size", description="`colbert` only.")
     split: int = Field(3, ge=1, title="Layers before the join", description="`prett` only.")
     embeddings: str | None = Field(
         None,
         title="Word vectors",
-        description="`tk` only: a text file, a word and its numbers a line. Empty: learned from nothing.",
+        description="`tk` only: a text file with a word and its vector per line. Empty: trained from random.",
     )
-    embedding_size: int = Field(300, ge=2, title="Size of a word vector", description="`tk` without a file.")
+    embedding_size: int = Field(300, ge=2, title="Word vector size", description="`tk` without a file.")
 
 
 class TrainingSettings(Section):
-    """How a student learns."""
+    """Training of the students."""
 
     arms: tuple[LossName, ...] = Field(
-        ("margin_mse", "ranknet"), min_length=1, title="Losses", description="One student is trained with each."
+        ("margin_mse", "ranknet"), min_length=1, title="Losses", description="One student is trained per loss."
     )
     offsets: tuple[Annotated[float, Field(ge=0)], ...] = Field(
         (),
         title="Offset sweep",
-        description="For each standard deviation, the teacher's scores get a random offset per query and the losses "
-        "below are trained anew.",
+        description="For each standard deviation, add a random offset per query to the teacher's scores and train a "
+        "student with each loss of the sweep.",
     )
-    offset_arms: tuple[LossName, ...] = Field(("margin_mse", "pointwise_mse"), title="Losses of the sweep")
+    offset_arms: tuple[LossName, ...] = Field(("margin_mse", "pointwise_mse"), title="Sweep losses")
     batch: int = Field(32, ge=1, title="Triples per step")
     learning_rate: float = Field(7e-6, gt=0, title="Learning rate")
-    kernel_learning_rate: float = Field(1e-4, gt=0, title="Learning rate of TK's kernels")
+    kernel_learning_rate: float = Field(1e-4, gt=0, title="TK kernel learning rate")
     epochs: float = Field(1.0, gt=0, title="Epochs")
-    warmup: float = Field(0.0, ge=0, lt=1, title="Share of warm-up steps")
-    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", title="Precision", description="The paper's is fp16.")
-    validate_every: int = Field(0, ge=0, title="Validate every", description="Steps; 0: never. The paper's is 4000.")
-    patience: int = Field(30, ge=1, title="Patience", description="Validations without a better nDCG@10.")
+    warmup: float = Field(0.0, ge=0, lt=1, title="Warm-up share")
+    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", title="Precision", description="The paper uses fp16.")
+    validate_every: int = Field(0, ge=0, title="Validate every", description="In steps; 0: never. The paper uses 4000.")
+    patience: int = Field(
+        30, ge=1, title="Patience", description="Validations without a better nDCG@10 before training stops."
+    )
     save_every: int = Field(
         1_000,
         ge=0,
         title="Save every",
-        description="Steps between checkpoints, from which a training that was stopped goes on; 0: it begins anew. "
-        "Where `validate_every` is set, each validation leaves one instead.",
+        description="Steps between checkpoints; a stopped training resumes from the last one. 0: no checkpoints. "
+        "If `validate_every` is set, each validation writes a checkpoint instead.",
     )
 
     @model_validator(mode="after")
@@ -152,11 +159,11 @@ class TrainingSettings(Section):
 
 
 class EvaluationSettings(Section):
-    """What is measured on the test split."""
+    """Measurements on the test split."""
 
-    cutoff: int = Field(10, ge=1, title="Cut-off", description="Of nDCG and MRR.")
-    recall: int = Field(1_000, ge=1, title="Cut-off of recall", description="Of dense retrieval (`dot`).")
-    relevant_from: int = Field(1, ge=1, title="Relevant from grade", description="For MRR and recall.")
+    cutoff: int = Field(10, ge=1, title="Cutoff", description="Of nDCG and MRR.")
+    recall: int = Field(1_000, ge=1, title="Recall cutoff", description="For dense retrieval (`dot`).")
+    relevant_from: int = Field(1, ge=1, title="Minimum relevant grade", description="For MRR and recall.")
     dense: bool = Field(True, title="Dense retrieval", description="Over all passages, for bi-encoders.")
 
 

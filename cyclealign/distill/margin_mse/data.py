@@ -42,7 +42,7 @@ def load_collection(config: Config) -> Collection:
 
 
 def _demo(config: Config) -> Collection:
-    world = make_world(config.data.world, config.seed)
+    world = make_world(config.data.demo, config.seed)
     for split in config.splits:
         if split not in world.qrels:
             raise DistillError(f"The demo world has no split '{split}', only {', '.join(world.qrels)}.")
@@ -73,7 +73,7 @@ def draw_triples(
             f"The split '{split}' gives no training triple: no judged passage with a candidate beside it."
         )
     draw.shuffle(triples)
-    return triples[: data.most_triples]
+    return triples[: data.max_triples]
 
 
 def pairs_of(triples: Sequence[Triple]) -> list[tuple[str, str]]:

@@ -67,7 +67,7 @@ def ready(config: Config, collection: Collection) -> Scorer | None:
         DistillError: a model of the settings does not suit the kind of teacher.
     """
     if config.teacher.kind == "simulated":
-        return simulated(collection, config.data.world.teacher_noise, config.seed)
+        return simulated(collection, config.data.demo.teacher_noise, config.seed)
     if config.teacher.kind == "cross_encoders":
         return ensemble(config.teacher.models, collection, config)
     if config.teacher.kind == "trained":
@@ -102,7 +102,7 @@ def made_of(config: Config, collection: Collection, models: Sequence[str]) -> di
     texts = hashlib.sha256(json.dumps([dict(collection.documents), dict(collection.queries)]).encode()).hexdigest()
     told: dict[str, object] = {"teacher": config.teacher.kind, "texts": texts}
     if config.teacher.kind == "simulated":
-        return {**told, "noise": config.data.world.teacher_noise, "seed": config.seed}
+        return {**told, "noise": config.data.demo.teacher_noise, "seed": config.seed}
     longest = [config.student.query_tokens, config.student.passage_tokens]
     return {**told, "models": [identity(each) for each in models], "longest": longest}
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from cyclealign.config import Section
+from cyclealign.config import Formerly, Section
 from cyclealign.distill.settings import JobConfig
 
 # Raise it when the job's results change: students and runs of earlier versions are then made anew.
@@ -24,40 +24,46 @@ OF_THE_OPTIMIZER = {"learning_rate", "weight_decay"}
 
 
 class DataSettings(Section):
-    """What is classified, and how it is split."""
+    """Items to classify, and their split."""
 
-    source: Literal["drawn", "images", "texts", "hub_images", "hub_texts"] = Field(
-        "drawn",
+    source: Annotated[
+        Literal["demo", "images", "texts", "hub_images", "hub_texts"], Formerly(values={"drawn": "demo"})
+    ] = Field(
+        "demo",
         title="Source",
-        description="`drawn`: strokes drawn on the spot. `images`: folders or .zip files with a folder of images for "
-        "each class, or .npz files with x (uint8; items x height x width, or x 3) and y. `texts`: .jsonl files of "
+        description="`demo`: generated drawings of strokes. `images`: folders or .zip files with a folder of images "
+        "per class, or .npz files with x (uint8; items x height x width, or x 3) and y. `texts`: .jsonl files of "
         '{"text", "label"}. `hub_...`: a Hugging Face data set.',
     )
     paths: tuple[str, ...] = Field((), title="Paths", description="Of `images` and `texts`; `name:split` of `hub_...`.")
-    input_column: str = Field("image", title="Column of the inputs", description="Of a Hugging Face data set.")
-    label_column: str = Field("label", title="Column of the labels", description="Of a Hugging Face data set.")
-    side: int = Field(28, ge=8, title="Side of an image", description="In pixels; images are made square.")
-    colour: bool = Field(False, title="Colour", description="Three channels in place of one.")
-    inverted: bool = Field(False, title="Inverted", description="For dark ink on white paper; transparent is white.")
-    classes: int = Field(40, ge=2, title="Classes", description="Of the drawn world.")
-    train_per_class: int | None = Field(
-        None, ge=1, title="Training items a class", description="Empty: all that are left (`drawn`: 20)."
+    input_column: str = Field("image", title="Input column", description="Of a Hugging Face data set.")
+    label_column: str = Field("label", title="Label column", description="Of a Hugging Face data set.")
+    image_size: Annotated[int, Formerly("side")] = Field(
+        28, ge=8, title="Image size", description="In pixels; images are scaled to squares."
     )
-    valid_per_class: int = Field(4, ge=1, title="Validation items a class", description="For choosing settings only.")
-    test_per_class: int = Field(8, ge=1, title="Test items a class")
+    colour: bool = Field(False, title="Colour", description="Three channels instead of one.")
+    inverted: bool = Field(
+        False, title="Inverted", description="For dark ink on white paper; transparent pixels count as white."
+    )
+    classes: int = Field(40, ge=2, title="Classes", description="Of `demo`.")
+    train_per_class: int | None = Field(
+        None, ge=1, title="Training items per class", description="Empty: all remaining items (`demo`: 20)."
+    )
+    valid_per_class: int = Field(4, ge=1, title="Validation items per class", description="For tuning only.")
+    test_per_class: int = Field(8, ge=1, title="Test items per class")
     views: int = Field(
         1,
         ge=1,
         title="Views",
-        description="Of each training image: turned, shifted and scaled at random. The teacher labels each, once.",
+        description="Random rotations, shifts and scalings of each training image. The teacher labels each view once.",
     )
 
     @model_validator(mode="after")
     def _says_where(self) -> Self:
-        if (self.source == "drawn") == bool(self.paths):
-            raise ValueError("data.paths belongs to every source but 'drawn', which has none.")
+        if (self.source == "demo") == bool(self.paths):
+            raise ValueError("data.paths is required for every source except 'demo', which takes none.")
         if self.views > 1 and self.texts:
-            raise ValueError("data.views must be 1 for texts: only images are turned and shifted.")
+            raise ValueError("data.views must be 1 for texts: views exist for images only.")
         return self
 
     @property
@@ -66,27 +72,27 @@ class DataSettings(Section):
 
 
 class ModelSettings(Section):
-    """A classifier, and how it is trained."""
+    """A classifier and its training."""
 
     model: str | None = Field(
         None,
         title="Model",
-        description="A local folder or a Hugging Face id (timm/... where timm is installed). Empty: fresh weights.",
+        description="A local folder or a Hugging Face id (timm/... where timm is installed). Empty: new weights.",
     )
-    revision: str | None = Field(None, title="Revision", description="A commit of the Hugging Face model.")
+    revision: str | None = Field(None, title="Revision", description="Commit of the Hugging Face model.")
     family: str = Field(
-        "resnet", title="Family", description="Of fresh weights: a model type of transformers (resnet, vit, bert ...)."
+        "resnet", title="Family", description="For new weights: a model type of transformers (resnet, vit, bert ...)."
     )
-    sizes: dict[str, Any] = Field({}, title="Sizes", description="Keys of that family's configuration.")
-    tokenizer: str | None = Field(None, title="Tokenizer", description="Of fresh weights for texts: a folder or id.")
-    epochs: int = Field(10, ge=0, title="Epochs", description="0: the model is used as it is.")
+    sizes: dict[str, Any] = Field({}, title="Sizes", description="Keys of the family's configuration.")
+    tokenizer: str | None = Field(None, title="Tokenizer", description="For new weights and texts: a folder or id.")
+    epochs: int = Field(10, ge=0, title="Epochs", description="0: use the model as it is.")
     learning_rate: float = Field(2e-3, gt=0, title="Learning rate", description="Falls to zero along a cosine.")
     weight_decay: float = Field(0.05, ge=0, title="Weight decay", description="Of AdamW.")
-    batch: int = Field(128, ge=2, title="Batch", description="Items a step.")
+    batch: int = Field(128, ge=2, title="Batch", description="Items per step.")
 
 
 class ArmSettings(Section):
-    """One way to train the student, with the settings that are tried on the validation items."""
+    """One loss for the student, and the settings to tune on the validation items."""
 
     loss: LossName = Field(title="Loss")
     tries: tuple[dict[str, float], ...] = Field(
@@ -103,17 +109,19 @@ class ArmSettings(Section):
 
 
 class Config(JobConfig):
-    """Distil a classifier by PLD, beside other losses with as many settings tried for each."""
+    """Distil a classifier with PLD and compare it with other losses, each tuned over as many settings."""
 
     data: Annotated[DataSettings, Field(title="Data")] = DataSettings()
     teacher: Annotated[ModelSettings, Field(title="Teacher")] = ModelSettings()
     student: Annotated[ModelSettings, Field(title="Student")] = ModelSettings()
-    runs: int = Field(3, ge=1, title="Runs", description="Students of each arm; those of one run share their start.")
+    runs: int = Field(
+        3, ge=1, title="Runs", description="Students per arm; students of one run start from the same weights."
+    )
     tuning_runs: int = Field(
         1,
         ge=1,
         title="Tuning runs",
-        description="Students for each setting that is tried; other starts than the runs'.",
+        description="Students for each setting tried; they start from other weights than the runs.",
     )
     arms: tuple[ArmSettings, ...] = Field(
         (ArmSettings(loss="ce"), ArmSettings(loss="kd"), ArmSettings(loss="pld")), min_length=1, title="Arms"

@@ -62,7 +62,7 @@ def load(settings: DataSettings, seed: int) -> Splits:
 
 def everything(settings: DataSettings, seed: int) -> tuple[NDArray[Any], NDArray[np.int64], tuple[str, ...]]:
     """All inputs, their labels, and the names of the classes, sorted."""
-    if settings.source == "drawn":
+    if settings.source == "demo":
         each = (settings.train_per_class or DRAWN_TO_TRAIN) + settings.valid_per_class + settings.test_per_class
         images, labels = drawing.world(settings.classes, each, seed)
         return images, labels, tuple(f"drawing {number}" for number in range(settings.classes))

@@ -82,7 +82,9 @@ def pixels(content: bytes | Any, where: str, settings: DataSettings) -> NDArray[
     if not isinstance(picture, io.BytesIO | Image.Image):
         raise DistillError(f"{where}: an image is wanted, not {type(picture).__name__}.")
     converted = opened(picture, where).convert("RGB" if settings.colour else "L")
-    small = np.asarray(converted.resize((settings.side, settings.side), Image.Resampling.BOX), dtype=np.uint8)
+    small = np.asarray(
+        converted.resize((settings.image_size, settings.image_size), Image.Resampling.BOX), dtype=np.uint8
+    )
     return shaped(255 - small if settings.inverted else small)
 
 

@@ -4,68 +4,71 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from cyclealign.config import Section
+from cyclealign.config import Formerly, Section
 from cyclealign.distill.settings import JobConfig, PairPooling
 
 # Raise it when the job's results change: students and runs of earlier versions are then made anew.
 VERSION = 1
 
+DEMO = "demo"  # built-in value of the sources and of encoder.model
 Pretraining = Literal["mlr", "pairs", "none"]
 Tuning = Literal["kd", "plain", "none"]
 
 
 class DataSettings(Section):
-    """Dialogues with responses of graded coherence, and few human scores."""
+    """Dialogues with responses of graded coherence, and a few human scores."""
 
-    levels: str = Field(
-        "made",
+    levels: Annotated[str, Formerly(values={"made": DEMO})] = Field(
+        DEMO,
         title="Levels",
         description="JSON lines in the format of DailyDialog++ (context, positive_responses, "
         "adversarial_negative_responses, random_negative_responses); a .parquet file or a Hugging Face data set "
-        "(`name:split`) with these columns; or `made`: a small world made on the spot.",
+        "(`name:split`) with these columns; or `demo`: generated dialogues.",
     )
-    scored: str = Field(
-        "made",
+    scored: Annotated[str, Formerly(values={"made": DEMO})] = Field(
+        DEMO,
         title="Scored responses",
-        description="JSON lines with context, response and score (1 to 5), or such a file or data set.",
+        description="JSON lines with context, response and score (1 to 5), or a file or data set with these columns.",
     )
-    tests: dict[str, str] = Field(
-        {"same topics": "made", "other topics": "made"},
+    tests: Annotated[dict[str, str], Formerly(values={"made": DEMO})] = Field(
+        {"same topics": DEMO, "other topics": DEMO},
         title="Test sets",
-        description="Name and source of each, in the format of the scored responses. Nothing is trained on them.",
+        description="Name and source of each, in the format of the scored responses. Never trained on.",
     )
-    contexts: int = Field(240, ge=2, title="Contexts", description="Of the levels, at most; one in ten is held out.")
+    contexts: int = Field(240, ge=2, title="Maximum contexts", description="Of the levels; one in ten is held out.")
     responses: int = Field(
-        5, ge=1, title="Responses a level", description="Of each context; those with fewer in some level are left out."
+        5, ge=1, title="Responses per level", description="Contexts with fewer responses in some level are left out."
     )
 
 
 class EncoderSettings(Section):
     """The encoder under the scoring head."""
 
-    model: str = Field(
-        "tiny", title="Model", description="A local folder, a Hugging Face id, or `tiny`: fresh weights."
+    model: Annotated[str, Formerly(values={"tiny": DEMO})] = Field(
+        DEMO, title="Model", description="A local folder, a Hugging Face id, or `demo`: new weights."
     )
-    layers: int | None = Field(None, ge=1, title="Layers", description="The first ones only. Empty: all.")
-    sizes: dict[str, Any] = Field({}, title="Sizes", description="Of `tiny`: keys of BERT's configuration.")
+    layers: int | None = Field(None, ge=1, title="Layers", description="Keep the first layers only. Empty: all.")
+    sizes: dict[str, Any] = Field({}, title="Sizes", description="Of `demo`: keys of BERT's configuration.")
     pooling: PairPooling = Field(
         "first",
         title="Pooling",
-        description="`first`: the encoder's pooler, or its first state where it has none. `mean`: of all states. "
-        "`match`: product of the context's and the response's mean state; the start for sentence encoders, whose first "
+        description="`first`: the encoder's pooler, or its first state if it has no pooler. `mean`: mean of all "
+        "states. `match`: product of the context's and the response's mean state; for sentence encoders, whose first "
         "state was never trained.",
     )
-    max_tokens: int = Field(128, ge=8, title="Longest pair", description="In tokens; a context loses its beginning.")
-    head: tuple[int, int] = Field((384, 192), title="Head", description="Sizes of its two hidden layers.")
+    max_tokens: int = Field(128, ge=8, title="Max tokens per pair", description="Longer contexts lose their beginning.")
+    head: tuple[int, int] = Field((384, 192), title="Head", description="Sizes of the two hidden layers.")
 
 
 class PretrainingSettings(Section):
     """The first stage, on levels."""
 
-    separation: float = Field(0.3, gt=0, title="Separation", description="Least distance of neighbouring levels.")
-    compactness: float = Field(0.1, ge=0, title="Compactness", description="Largest mean distance within a level.")
+    separation: float = Field(
+        0.3, gt=0, title="Separation", description="Minimum distance between neighbouring levels."
+    )
+    compactness: float = Field(0.1, ge=0, title="Compactness", description="Maximum mean distance within a level.")
     epochs: int = Field(5, ge=1, title="Epochs")
-    contexts_per_step: int = Field(3, ge=1, title="Contexts a step")
+    contexts_per_step: int = Field(3, ge=1, title="Contexts per step")
     learning_rate: float = Field(2e-5, gt=0, title="Learning rate")
     warm_up: float = Field(0.1, ge=0, lt=1, title="Warm-up", description="Share of the steps.")
 
@@ -77,11 +80,13 @@ class TuningSettings(Section):
     batch: int = Field(10, ge=1, title="Batch")
     learning_rate: float = Field(5e-6, gt=0, title="Learning rate")
     warm_up: float = Field(0.2, ge=0, lt=1, title="Warm-up", description="Share of the steps.")
-    kd_weight: float = Field(5.0, ge=0, title="Weight of the distillation", description="Against the first stage.")
+    kd_weight: float = Field(
+        5.0, ge=0, title="Distillation weight", description="For distillation from the first stage."
+    )
 
 
 class ArmSettings(Section):
-    """One way through the two stages."""
+    """One combination of the two stages."""
 
     name: str = Field(title="Name")
     pretraining: Pretraining = Field(
@@ -101,15 +106,17 @@ ARMS = (
 
 
 class Config(JobConfig):
-    """Train a metric of coherence, and compare ways of training it."""
+    """Train a metric of coherence and compare training methods."""
 
     data: Annotated[DataSettings, Field(title="Data")] = DataSettings()
     encoder: Annotated[EncoderSettings, Field(title="Encoder")] = EncoderSettings()
     pretraining: Annotated[PretrainingSettings, Field(title="First stage")] = PretrainingSettings()
     tuning: Annotated[TuningSettings, Field(title="Second stage")] = TuningSettings()
-    runs: int = Field(3, ge=1, title="Runs", description="Of each arm; those of one run share their start.")
+    runs: int = Field(
+        3, ge=1, title="Runs", description="Metrics per arm; metrics of one run start from the same weights."
+    )
     arms: tuple[ArmSettings, ...] = Field(
-        ARMS, min_length=1, title="Arms", description="The first one's metric is kept."
+        ARMS, min_length=1, title="Arms", description="The metric of the first arm is kept."
     )
 
     @model_validator(mode="after")
@@ -117,7 +124,7 @@ class Config(JobConfig):
         names = [arm.name for arm in self.arms]
         if len(set(names)) < len(names):
             raise ValueError(f"arms: each needs a name of its own: {', '.join(names)}.")
-        made = [self.data.levels, self.data.scored, *self.data.tests.values()]
-        if 0 < made.count("made") < len(made):
-            raise ValueError("data: either all parts are `made`, or each names a file or a data set.")
+        sources = [self.data.levels, self.data.scored, *self.data.tests.values()]
+        if 0 < sources.count(DEMO) < len(sources):
+            raise ValueError("data: either all parts are `demo`, or each names a file or a data set.")
         return self

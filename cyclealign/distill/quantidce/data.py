@@ -11,7 +11,7 @@ import numpy as np
 
 from cyclealign.distill.parting import refuse_shared
 from cyclealign.distill.quantidce import world
-from cyclealign.distill.quantidce.config import DataSettings
+from cyclealign.distill.quantidce.config import DEMO, DataSettings
 from cyclealign.distill.tables import table
 from cyclealign.errors import DistillError
 
@@ -57,7 +57,7 @@ def load(settings: DataSettings, seed: int) -> Dialogues:
         DistillError: a source is missing or wrong, or something is learnt from and tested on; the message names file
             and line, or data set and row, or what it is.
     """
-    if settings.levels == "made":
+    if settings.levels == DEMO:
         made = world.made(settings.contexts, settings.responses, tuple(settings.tests), seed)
         graded = [Graded(context, levels) for context, levels in made.graded]
         scored = tuple(Scored(*row) for row in made.scored)

@@ -15,7 +15,7 @@ from transformers.utils import logging as transformers_logging
 from cyclealign.distill.fitting import device, keep_layers, reason
 from cyclealign.distill.pooling import matched_states, mean_state
 from cyclealign.distill.quantidce import world
-from cyclealign.distill.quantidce.config import EncoderSettings
+from cyclealign.distill.quantidce.config import DEMO, EncoderSettings
 from cyclealign.distill.quantidce.data import Scored
 from cyclealign.distill.words import word_tokenizer
 from cyclealign.errors import DistillError
@@ -121,7 +121,7 @@ def fresh(settings: EncoderSettings, seed: int) -> Metric:
         DistillError: the encoder cannot be loaded, has fewer layers, or cannot take pairs of that length.
     """
     torch.manual_seed(seed)
-    if settings.model == "tiny":
+    if settings.model == DEMO:
         inputs = ["input_ids", "token_type_ids", "attention_mask"]
         tokenizer = word_tokenizer(
             world.vocabulary(), lowercase=True, punctuation=True, truncation_side="left", model_input_names=inputs

@@ -11,7 +11,7 @@ from cyclealign.distill.cprd.config import DataSettings, DistillationSettings, S
 from cyclealign.distill.words import word_tokenizer
 from cyclealign.errors import DistillError
 
-DATA = DataSettings(train=24, test=8, side=16, most_words=12)
+DATA = DataSettings(train=24, test=8, image_size=16, max_words=12)
 MEAN, DEVIATION = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
 
 
@@ -45,7 +45,9 @@ def test_a_clip_is_taught_saved_and_loaded_with_its_own_normalisation(clip, spli
     """Prevents a pretrained encoder from seeing colours that it was not trained on, here or after it was saved."""
     settings = StudentSettings(model=clip, epochs=1, batch=8)
     scores = teacher.simulated(splits.train, TeacherSettings(), 0)
-    objective = training.Objective("cprd", scores, splits.train.image, DistillationSettings(hard=4, queue=8))
+    objective = training.Objective(
+        "cprd", scores, splits.train.image, DistillationSettings(num_hard_negatives=4, queue=8)
+    )
     made = student.fresh(settings, splits.train, DATA, 0)
     before = predict.similarities(made, splits.test)
     training.fit(made, splits.train, objective, settings, 0, lambda done, of: None)
@@ -73,9 +75,9 @@ def test_the_saved_image_processor_makes_the_same_pixels(clip, splits, tmp_path)
 def test_data_that_do_not_fit_the_model_are_refused_at_loading(clip):
     """Prevents an error of the model after the teacher scored for hours."""
     with pytest.raises(DistillError, match="side of 16"):
-        student.load(clip, DATA.model_copy(update={"side": 32}))
+        student.load(clip, DATA.model_copy(update={"image_size": 32}))
     with pytest.raises(DistillError, match="12 tokens at most"):
-        student.load(clip, DATA.model_copy(update={"most_words": 13}))
+        student.load(clip, DATA.model_copy(update={"max_words": 13}))
 
 
 def test_a_model_without_an_image_processor_is_refused(clip, tmp_path):

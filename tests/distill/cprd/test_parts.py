@@ -14,9 +14,9 @@ from cyclealign.distill.cprd.config import DataSettings, DistillationSettings, S
 from cyclealign.distill.words import word_tokenizer
 from cyclealign.errors import DistillError
 
-SMALL = DataSettings(train=24, test=8, side=16)
+SMALL = DataSettings(train=24, test=8, image_size=16)
 TINY = StudentSettings(layers=1, size=16, epochs=1, batch=8)
-K = DistillationSettings(hard=4, queue=8)
+K = DistillationSettings(num_hard_negatives=4, queue=8)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_a_folder_is_read_and_a_wrong_line_named(tmp_path):
         Image.new("RGBA", (20, 20), (255, 0, 0, 0)).save(tmp_path / row["file"])
     captions = tmp_path / "captions.jsonl"
     captions.write_text("\n".join(map(json.dumps, rows)))
-    settings = DataSettings(source=str(tmp_path), train=10, test=2, side=8)
+    settings = DataSettings(source=str(tmp_path), train=10, test=2, image_size=8)
     splits = data.load(settings, 0)
     assert (len(splits.train), len(splits.test)) == (4, 2)
     assert (splits.train.images == 255).all()  # transparent ground is white

@@ -29,7 +29,7 @@ def folder(tmp_path):
 
 
 def settings(source, **more):
-    return DataSettings(source=str(source), train=6, test=3, side=16, **more)
+    return DataSettings(source=str(source), train=6, test=3, image_size=16, **more)
 
 
 def test_no_image_is_in_both_splits(folder):
@@ -59,7 +59,7 @@ def test_captions_of_one_image_are_never_its_negatives(folder, arm):
     pairs = data.load(settings(folder), 0).train
     chosen = [np.flatnonzero(pairs.image == 0), np.flatnonzero(pairs.image < 2)]
     scores = teacher.simulated(pairs, TeacherSettings(), 0)
-    objective = training.Objective(arm, scores, pairs.image, DistillationSettings(hard=4, queue=8))
+    objective = training.Objective(arm, scores, pairs.image, DistillationSettings(num_hard_negatives=4, queue=8))
     generator = torch.Generator().manual_seed(0)
     for numbers, some in zip(chosen, (False, True), strict=True):  # alone in the first step; then not
         images, texts = (torch.randn(len(numbers), 4, generator=generator, requires_grad=True) for _ in range(2))
@@ -75,7 +75,9 @@ def test_a_student_is_taught_with_several_captions_of_an_image(folder):
     scores = teacher.simulated(splits.train, TeacherSettings(), 0)
     assert scores.shape == (6, 30)
     made = student.fresh(tiny, splits.train, settings(folder), 0)
-    objective = training.Objective("cprd", scores, splits.train.image, DistillationSettings(hard=4, queue=8))
+    objective = training.Objective(
+        "cprd", scores, splits.train.image, DistillationSettings(num_hard_negatives=4, queue=8)
+    )
     training.fit(made, splits.train, objective, tiny, 0, lambda done, of: None)
     assert made.of_texts(["thing 1"]).isfinite().all()
 

@@ -7,7 +7,7 @@ from cyclealign.distill.cprd import data, teacher
 from cyclealign.distill.cprd.config import DataSettings
 from cyclealign.errors import DistillError
 
-SMALL = DataSettings(train=6, test=2, side=16)
+SMALL = DataSettings(train=6, test=2, image_size=16)
 
 
 @pytest.fixture(scope="module")

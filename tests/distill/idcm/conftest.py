@@ -11,9 +11,9 @@ from cyclealign.distill.idcm.texts import Texts, all_pairs
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory):
-    size = world.Size(passages=12, train_queries=3, test_queries=3, candidates=3, least_passages=2, most_passages=12)
+    size = world.Size(passages=12, train_queries=3, test_queries=3, candidates=3, min_passages=2, max_passages=12)
     collection = world.make(size)
-    settings = ETMSettings(model="tiny", hidden=16, layers=1)
+    settings = ETMSettings(model="demo", hidden=16, layers=1)
     folder = models.encoder_folder(settings, collection, tmp_path_factory.mktemp("idcm") / "tiny", 0)
     etm, tokenizer = models.etm_from(folder, settings, 0)
     texts = Texts(collection, tokenizer, WindowSettings())

@@ -76,7 +76,7 @@ def test_long_documents_alone_are_timed(small):
     documents = small.given[1]
     least = max(map(len, documents))
     assert {len(documents[n]) for n in speed.long_pairs(documents, least, 4)} == {least}
-    with pytest.raises(Exception, match="least_windows"):
+    with pytest.raises(Exception, match="min_windows"):
         speed.long_pairs(documents, 99, 4)
 
 

@@ -70,7 +70,7 @@ def test_what_cannot_be_learnt_from_is_refused_before_any_training(beir, name, t
 
 
 def test_the_world_is_the_same_again_and_one_document_answers():
-    size = world.Size(passages=3, train_queries=2, test_queries=2, candidates=3, least_passages=4, most_passages=6)
+    size = world.Size(passages=3, train_queries=2, test_queries=2, candidates=3, min_passages=4, max_passages=6)
     first = world.make(size)
     assert first == world.make(size)
     assert all(len(each.relevant) == 1 and len(each.candidates) == 3 for each in (*first.train, *first.test))

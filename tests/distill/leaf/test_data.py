@@ -46,7 +46,7 @@ def test_sources_of_texts(tmp_path):
     (tmp_path / "c.txt").write_text("four\nfive\n")
     found = data.texts([source, f"{other}#question", str(tmp_path / "c.txt")])
     assert found == ("one", "two", "three", "four", "five")
-    assert data.texts([source, f"{other}#question"], at_most=1) == ("one", "three")
+    assert data.texts([source, f"{other}#question"], max_texts=1) == ("one", "three")
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_sources_that_cannot_be_read(tmp_path):
     with pytest.raises(DistillError, match="no text in it"):
         data.texts([lines(tmp_path / "b.jsonl", [{"text": " "}])])
     with pytest.raises(DistillError, match=r"data\.queries or data\.documents"):
-        data.read(DataSettings(examination="somewhere"))
+        data.read(DataSettings(task="somewhere"))
 
 
 def test_vectors_are_found_by_text_and_kind(tmp_path):
@@ -165,7 +165,7 @@ def test_the_world_is_fair():
     ("settings", "message"),
     [
         ({"teacher": {"vectors": "x.jsonl"}}, "either a model, or"),
-        ({"data": {"examination": "folder"}, "teacher": {"model": "m"}}, "student.backbone 'demo'"),
+        ({"data": {"task": "folder"}, "teacher": {"model": "m"}}, "student.backbone 'demo'"),
         ({"evaluation": {"precisions": ["int8"]}}, "must hold 'float32'"),
     ],
 )
@@ -179,7 +179,7 @@ def test_settings_that_contradict_each_other(settings, message):
 def test_a_changed_file_is_another_run(tmp_path, beir):
     source = tmp_path / "a.txt"
     source.write_text("one\n")
-    data_settings = {"documents": [f"{source}#text"], "examination": str(beir)}
+    data_settings = {"documents": [f"{source}#text"], "task": str(beir)}
     config = Config.model_validate(
         {"data": data_settings, "teacher": {"model": "org/t"}, "student": {"backbone": "org/s"}}
     )

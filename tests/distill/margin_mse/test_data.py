@@ -70,9 +70,9 @@ def test_the_demo_world_is_not_tested_on_what_it_teaches():
     """Prevents the demo's form from taking a split twice, or one that is not there."""
     world = WorldSettings(passages=120, train_queries=10, test_queries=10)
     with pytest.raises(DistillError, match="10 queries are in split 'train' and in split 'train'"):
-        load_collection(Config(data=DataSettings(world=world, test_split="train")))
+        load_collection(Config(data=DataSettings(demo=world, test_split="train")))
     with pytest.raises(DistillError, match="has no split 'dev', only train, test"):
-        load_collection(Config(data=DataSettings(world=world, test_split="dev")))
+        load_collection(Config(data=DataSettings(demo=world, test_split="dev")))
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -34,7 +34,7 @@ def folder(tmp_path) -> Path:
 
 
 def settings(*paths: object, **more: object) -> DataSettings:
-    given = {"source": "images", "side": 8, "valid_per_class": 1, "test_per_class": 1, **more}
+    given = {"source": "images", "image_size": 8, "valid_per_class": 1, "test_per_class": 1, **more}
     return DataSettings(paths=tuple(map(str, paths)), **given)
 
 
@@ -227,7 +227,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
 def test_omniglot_has_each_character_once():
     """Greek and Latin are in both archives: 136 + 156 folders are 242 characters."""
     splits = data.load(
-        settings(*sorted(OMNIGLOT.glob("*.zip")), side=28, inverted=True, valid_per_class=4, test_per_class=8), 0
+        settings(*sorted(OMNIGLOT.glob("*.zip")), image_size=28, inverted=True, valid_per_class=4, test_per_class=8), 0
     )
     assert len(splits.classes) == 242
     assert len(splits.train.labels) == 242 * 8
