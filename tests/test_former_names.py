@@ -1,8 +1,15 @@
 """Former names and values of settings still load, from files, stored plans and schedules."""
 
 import logging
+from dataclasses import replace
+from uuid import uuid4
 
 import pytest
+from prefect import get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.states import Pending
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools import validate
 
@@ -10,7 +17,10 @@ from cyclealign.config import ExperimentConfig, checked_settings, load_settings
 from cyclealign.config import former_names as names
 from cyclealign.distill.settings import JobConfig
 from cyclealign.errors import BadConfig
+from flows.align import align
 from flows.jobs import JOBS
+from flows.workshop import as_opened
+from tests import store_values
 
 # Former settings -> the same settings today. Each renamed setting and value is in one of them.
 EXPERIMENT = [
@@ -181,5 +191,36 @@ def test_former_names_are_not_in_the_form():
             assert not set(definitions[inner.__name__]["properties"]) & set(names.former_names(inner))
 
 
-def test_the_base_of_all_jobs_has_force():
+def test_a_stored_round_under_former_names_goes_on_with_its_settings(store):
+    """Prevents an open round of an earlier version that cannot be resumed, or resumes with today's defaults."""
+    former = {"judge": {"way": "adaptive", "most_orders": 6}, "demonstrations": {"keep": 3}}
+    plan = replace(store_values.plan(), settings=former)
+    store.add_prompts("set", [(each, "train") for each in (*plan.prompts, *plan.held_out)], "test")
+    store.open_round(plan, "me", 600)
+    resumed = as_opened(ExperimentConfig(), store.open_round_of(plan.experiment))
+    assert (resumed.judge.method, resumed.judge.max_orders, resumed.demonstrations.max_kept) == ("adaptive", 6, 3)
+
+
+def test_the_server_and_the_flow_take_parameters_under_former_names(prefect_server):
+    """Prevents schedules and saved parameters of an earlier version whose runs are refused or fail at their start."""
+    former = {"config": {"experiment": "x", "judge": {"way": "pairwise", "least_judged": 0.1}}}
+    with get_client(sync_client=True) as client:
+        deployment = client.create_deployment(
+            client.create_flow(align),
+            f"test-{uuid4()}",
+            schedules=[DeploymentScheduleCreate(schedule=CronSchedule(cron="0 0 1 1 *"), parameters=former)],
+            parameter_openapi_schema=parameter_schema(align).model_dump(),
+            enforce_parameter_schema=True,
+        )
+        run = client.create_flow_run_from_deployment(deployment, parameters=former, state=Pending())
+        (schedule,) = client.read_deployment(deployment).schedules
+        with pytest.raises(PrefectHTTPStatusError, match="409"):
+            client.create_flow_run_from_deployment(deployment, parameters={"config": {"unknown": 1}}, state=Pending())
+    for stored in (run.parameters, schedule.parameters):
+        config = align.validate_parameters(stored)["config"]
+        assert (config.judge.method, config.judge.min_judged) == ("pairwise", 0.1)
+
+
+def test_every_job_takes_again_for_force():
+    """Prevents a schedule that trains anew each time from finding its finished run instead."""
     assert names.former_names(JobConfig) == {"again": "force"}
