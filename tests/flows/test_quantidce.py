@@ -117,6 +117,16 @@ def test_options_that_do_nothing_are_refused(command, tmp_path, option):
     assert f"leave out {option[0]}" in " ".join(output.split())
 
 
+def test_the_former_flag_of_force_still_works(command, tmp_path, monkeypatch, caplog):
+    """Prevents scripts with --again from failing, or from training nothing anew."""
+    taken = []
+    monkeypatch.setattr("flows.distill_command.run_job", lambda entry, config, as_json: taken.append(config.force))
+    for flags in ([], ["--force"], ["--again"]):
+        command("distill", "quantidce", "--demo", *flags)
+    assert taken == [False, True, True]
+    assert "--again is now called --force; the old name still works." in caplog.messages
+
+
 def test_another_encoder_in_the_same_folder_is_another_run(tmp_path):
     """Prevents a metric on an encoder that was replaced from being found finished."""
     config = Config.model_validate({"encoder": {"model": str(tmp_path)}})
