@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -10,6 +11,7 @@ from pydantic import Field
 from cyclealign.config import ADDED_LATER, Formerly, Section, load_settings, settings_identity
 from flows.jobs import CONFIGS, JOBS
 
+CONFIGS_OF_0_1_0 = Path(__file__).parent / "homes" / "0.1.0" / "configs"
 # Of the settings that release 0.1.0 read from each example, as JSON.
 GOLDEN = {
     "pld-demo": "7040b03b556fa5b1",
@@ -52,11 +54,12 @@ class OuterNow(Section):
     rate: float = 0.5
 
 
+@pytest.mark.parametrize("folder", [CONFIGS, CONFIGS_OF_0_1_0], ids=["today", "0.1.0"])
 @pytest.mark.parametrize("name", GOLDEN)
-def test_settings_are_hashed_as_release_0_1_0_dumped_them(name):
+def test_settings_are_hashed_as_release_0_1_0_dumped_them(name, folder):
     """Prevents students of 0.1.0, whose keys hold the dumped settings, from being trained again."""
     model = JOBS[name.removesuffix("-demo")].config_model()
-    config = load_settings(CONFIGS / f"{name}.toml", model)
+    config = load_settings(folder / f"{name}.toml", model)
     identity = json.dumps(settings_identity(config, exclude={"force"}), sort_keys=True)
     assert hashlib.sha256(identity.encode()).hexdigest()[:16] == GOLDEN[name]
 
