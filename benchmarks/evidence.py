@@ -36,7 +36,7 @@ def run_seed(seed: int, home: Path, changes: Mapping[str, Any]) -> list[dict[str
     environment = {**os.environ, "CYCLEALIGN_HOME": str(home)}
     subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=sys.stderr)
     with Store.open(f"sqlite:///{home / 'cyclealign.db'}") as store:
-        return store.rounds(f"demo-{seed}")
+        return store.experiments.rounds(f"demo-{seed}")
 
 
 def gold_by_round(rounds: Sequence[Mapping[str, Any]]) -> list[float]:

@@ -90,11 +90,11 @@ def settings_for(case: Case, url: str) -> ExperimentConfig:
 def round_on(store: Store, config: ExperimentConfig) -> Round:
     """A round to record the calls in."""
     prompt = Prompt.of((Message(role="user", content="What should I do?"),))
-    store.add_prompts("throughput", [(prompt, "train")], "benchmark")
+    store.prompts.add("throughput", [(prompt, "train")], "benchmark")
     template = load_template(PROMPTS, "rank")
     settings = config.model_dump(mode="json")
     plan = RoundPlan("throughput", settings, 0, (prompt,), (), (template,), (), "benchmark")
-    return store.open_round(plan, "benchmark", 3600)
+    return store.rounds.open(plan, "benchmark", 3600)
 
 
 def calls_of(case: Case, round_: Round, judge: JudgeSettings, first: int) -> list[JudgeCall]:
@@ -126,7 +126,7 @@ def ours(case: Case, config: ExperimentConfig) -> float:
         verdicts = shop.ask(round_, "throughput", [job(number) for number in range(case.calls)])
         rate = case.calls / (time.perf_counter() - started)
         assert all(verdicts)
-        assert len(shop.store.answered_keys("throughput")) == case.calls + 8
+        assert len(shop.store.calls.answered_keys("throughput")) == case.calls + 8
         return rate
 
 
@@ -145,7 +145,7 @@ def naive(case: Case, config: ExperimentConfig) -> float:
             assert usage is not None
             text = made.choices[0].message.content or ""
             reply = Reply(text, made.model, usage.prompt_tokens, usage.completion_tokens, 0.0, 0.0)
-            shop.store.record_reply(round_.id, call, reply)
+            shop.store.calls.record_reply(round_.id, call, reply)
             assert judging.verdict(call, reply)
 
         async def run() -> float:

@@ -119,7 +119,7 @@ def in_a_round(case: Case, base_url: str, work: Callable[[Workshop, Round], Any]
         shop = Workshop(config_of(case, base_url), store, stack)
         if case.batch_seconds is not None:
             shop.__dict__["policy"] = FixedTimePolicy(case.batch_seconds)
-        round_ = store.open_round(plan_round(shop), shop.owner, LEASE_SECONDS)
+        round_ = store.rounds.open(plan_round(shop), shop.owner, LEASE_SECONDS)
         return work(shop, round_)
 
 

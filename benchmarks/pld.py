@@ -43,7 +43,7 @@ def measure(home: Path, data: Path, runs: int, seed: int) -> dict[str, Any]:
 
         run_id = pld(config)
     with Store.open() as store:
-        (run,) = [each for each in store.distillations("pld") if each["id"] == run_id]
+        (run,) = [each for each in store.distillations.runs("pld") if each["id"] == run_id]
     chosen = {row["arm"]: int(row["value"]) for row in run["measures"] if row["name"] == "chosen try"}
     settings = {arm.loss: dict(arm.tries[chosen[arm.loss] - 1]) for arm in config.arms}
     return {**run, "chosen": settings, "gates": gates(run["measures"])}

@@ -89,7 +89,7 @@ def one_round(config: dict[str, Any], home: Path) -> dict[str, Any]:
         subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=sys.stderr)
     passed = time.perf_counter() - started
     with Store.open(f"sqlite:///{home / 'cyclealign.db'}") as store:
-        detail = store.round_detail(config["experiment"], 1)
+        detail = store.history.detail(config["experiment"], 1)
     return {
         "seconds": passed,
         "steps_seconds": {each["step"]: each["seconds"] for each in detail["steps"]},

@@ -35,8 +35,8 @@ def import_prompts(
     """Import prompts to align on; equal ones once, all of the file or nothing."""
     found = sources.read_source(source, held_out_share)
     with Store.open() as store:
-        added = store.add_prompts(set_name, found.prompts, source)
-        labelled = store.add_labelled(set_name, found.labelled)
+        added = store.prompts.add(set_name, found.prompts, source)
+        labelled = store.prompts.add_labelled_lists(set_name, found.labelled)
     held_out = sum(split == "held_out" for _, split in found.prompts)
     console.print(
         f"Set '{set_name}': {added} prompts added of {len(found.prompts)} in {source} ({held_out} of them held out); "
@@ -49,7 +49,7 @@ def prompt_sets() -> None:
     """List the prompt sets."""
     table = Table("set", "train", "held out", "labelled lists")
     with Store.open() as store:
-        for name, train, held_out, labelled in store.prompt_sets():
+        for name, train, held_out, labelled in store.prompts.sets():
             table.add_row(name, str(train), str(held_out), str(labelled))
     console.print(table)
 
@@ -76,7 +76,9 @@ def stale_in_store(folder: Path) -> list[str]:
             words
             for name in sorted(prompting.VARIABLES)
             for words in staleness.stale(
-                staleness.of_folder(store.label_versions(name), folder), prompting.load_template(folder, name), folder
+                staleness.of_folder(store.templates.label_versions(name), folder),
+                prompting.load_template(folder, name),
+                folder,
             )
         ]
 

@@ -38,25 +38,25 @@ def history(
         if number is not None or failures:
             show_detail(store, experiment, number, as_json, failures)
         elif as_json:
-            print(json.dumps(store.history(experiment), indent=2, default=str))
+            print(json.dumps(store.history.summaries(experiment), indent=2, default=str))
         else:
             print_rounds(store, experiment)
 
 
 def print_rounds(store: Store, experiment: str | None) -> None:
     """The rounds of each experiment as a table."""
-    names = [store.history(experiment)[0]["experiment"]] if experiment else store.experiments()
+    names = [store.history.summaries(experiment)[0]["experiment"]] if experiment else store.experiments.names()
     if not names:
         console.print("No experiment yet. Start one with `cyclealign demo` or `cyclealign run CONFIG`.")
     for name in names:
-        rounds = store.rounds(name)
+        rounds = store.experiments.rounds(name)
         for table in rounds_tables(name, rounds):
             console.print(table)
         for row in rounds:
             for about, words in row["notes"].items():
                 console.print(f"round {row['number']}, {about}: {plain_text(words)}", markup=False, highlight=False)
         for template in sorted(prompting.VARIABLES):
-            for words in staleness.stale_by_now(store.label_versions(template, name), template):
+            for words in staleness.stale_by_now(store.templates.label_versions(template, name), template):
                 console.print(words, markup=False, highlight=False)
 
 
@@ -69,8 +69,8 @@ def show_detail(store: Store, experiment: str | None, number: int | None, as_jso
     """One round in full, or the failed calls of an experiment's rounds."""
     if experiment is None:
         raise BadConfig("Name the experiment: `cyclealign history EXPERIMENT --round N`.")
-    numbers = [number] if number is not None else [row["number"] for row in store.history(experiment)]
-    details = [with_people(store.round_detail(experiment, each)) for each in numbers]
+    numbers = [number] if number is not None else [row["number"] for row in store.history.summaries(experiment)]
+    details = [with_people(store.history.detail(experiment, each)) for each in numbers]
     if as_json:
         print(json.dumps(details if number is None else details[0], indent=2, default=str))
     elif failures:
@@ -87,7 +87,7 @@ def with_people(detail: dict[str, Any]) -> dict[str, Any]:
 
 def show_jobs(store: Store, job: str | None, as_json: bool) -> None:
     """The runs of the distillation jobs, of one job or of all."""
-    runs = store.distillations(job)
+    runs = store.distillations.runs(job)
     if as_json:
         print(json.dumps(runs, indent=2, default=str))
         return

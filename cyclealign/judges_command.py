@@ -29,7 +29,7 @@ def judges(
 ) -> None:
     """Compare judges and versions of the template: calls, cost, how right and how steady they were on average."""
     with Store.open() as store:
-        found = store.judges(experiment)
+        found = store.judges.compare(experiment)
     if as_json:
         print(json.dumps(found, indent=2))
         return

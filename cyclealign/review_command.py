@@ -45,30 +45,30 @@ def review(
         if queue is not None and experiment is not None:
             ask_for(store, experiment, number, queue)
         elif export is not None:
-            write_demonstrations(store.reviews(experiment, number), export)
+            write_demonstrations(store.reviews.find(experiment, number), export)
         elif as_json:
-            print(json.dumps([as_values(each) for each in store.reviews(experiment, number)], indent=2))
+            print(json.dumps([as_values(each) for each in store.reviews.find(experiment, number)], indent=2))
         elif listing:
-            console.print(listed(store.reviews(experiment, number)))
+            console.print(listed(store.reviews.find(experiment, number)))
         else:
-            ask_in_turn(store, [each for each in store.reviews(experiment, number) if each.status == "waiting"])
+            ask_in_turn(store, [each for each in store.reviews.find(experiment, number) if each.status == "waiting"])
 
 
 def known(store: Store, experiment: str, number: int | None) -> None:
     """Raise NoSuchExperiment unless there is such an experiment, and such a round of it."""
     if number is None:
-        store.history(experiment)
+        store.history.summaries(experiment)
     else:
-        store.round_numbered(experiment, number)
+        store.rounds.get(experiment, number)
 
 
 def ask_for(store: Store, experiment: str, number: int | None, count: int) -> None:
     """Put the most doubtful lists of a round to people; of the last judged one where none is named."""
     chosen = last_judged(store, experiment) if number is None else number
-    round_ = store.round_numbered(experiment, chosen)
-    agreements = store.agreements(round_.id)
-    doubts = reviewing.most_doubtful(agreements.values(), store.rankings(round_.id, "judge"), count)
-    new = store.ask_people(round_.id, doubts)
+    round_ = store.rounds.get(experiment, chosen)
+    agreements = store.agreements.by_prompt(round_.id)
+    doubts = reviewing.most_doubtful(agreements.values(), store.rankings.by_prompt(round_.id, "judge"), count)
+    new = store.reviews.add(round_.id, doubts)
     console.print(
         f"Round {chosen} of '{experiment}': {new} lists queued, {len(doubts) - new} were there before, of "
         f"{len(agreements)}: lists on which the judge is steady, or agrees with the policy, are never asked for.",
@@ -79,8 +79,8 @@ def ask_for(store: Store, experiment: str, number: int | None, count: int) -> No
 
 def last_judged(store: Store, experiment: str) -> int:
     """The last round whose policy and judge have been compared; the last one at all where there is none such."""
-    numbers: list[int] = [row["number"] for row in store.history(experiment)][::-1]
-    judged = (each for each in numbers if store.agreements(store.round_numbered(experiment, each).id))
+    numbers: list[int] = [row["number"] for row in store.history.summaries(experiment)][::-1]
+    judged = (each for each in numbers if store.agreements.by_prompt(store.rounds.get(experiment, each).id))
     return next(judged, numbers[0])
 
 
@@ -96,7 +96,7 @@ def ask_in_turn(store: Store, waiting: Sequence[Review]) -> None:
         order = typed_order(letters)
         if order == QUIT:
             return
-        kept = store.skip_review(each.round_id, each.prompt.id) if order == SKIP else answered(store, each, order)
+        kept = store.reviews.skip(each.round_id, each.prompt.id) if order == SKIP else answered(store, each, order)
         if not kept:
             console.print("Somebody else settled this list meanwhile; theirs stays.")
 
@@ -127,11 +127,11 @@ def typed_order(letters: Mapping[str, str]) -> tuple[str, ...] | str:
 
 def answered(store: Store, asked: Review, order: Sequence[str]) -> bool:
     """Keep the order; then, and not before, say what judge and policy hold."""
-    if not store.answer_review(asked.round_id, asked.prompt.id, order):
+    if not store.reviews.answer(asked.round_id, asked.prompt.id, order):
         return False
     letters = reviewing.lettered(asked)
     for by in ("judge", "policy"):
-        theirs = store.rankings(asked.round_id, "judge" if by == "judge" else "policy")[asked.prompt.id]
+        theirs = store.rankings.by_prompt(asked.round_id, "judge" if by == "judge" else "policy")[asked.prompt.id]
         console.print(f"{by}: {reviewing.in_letters(theirs.order, letters)}", markup=False, highlight=False)
     console.print(f"{asked.why}", markup=False, highlight=False)
     return True

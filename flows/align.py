@@ -55,7 +55,8 @@ def align(config: ExperimentConfig = FORM) -> int:
     """
     with open_workshop(config) as shop:
         # Rounds that this very run finished before it was cut off and retried are among the ones it was asked for.
-        while (finished := shop.store.finished(config.experiment, shop.run)) < config.rounds and not enough(shop):
+        rounds = shop.store.rounds
+        while (finished := rounds.count_closed(config.experiment, shop.run)) < config.rounds and not enough(shop):
             advance(shop)
         return finished
 
@@ -63,7 +64,7 @@ def align(config: ExperimentConfig = FORM) -> int:
 def enough(shop: Workshop) -> bool:
     """Whether the experiment has the rounds that ``until`` asks for."""
     until = shop.config.until
-    return until is not None and shop.store.finished(shop.config.experiment) >= until
+    return until is not None and shop.store.rounds.count_closed(shop.config.experiment) >= until
 
 
 def advance(shop: Workshop) -> None:
@@ -74,11 +75,12 @@ def advance(shop: Workshop) -> None:
     announce(f"Experiment {round_.experiment}, round {round_.number}")
     try:
         with kept_alive(shop.store, round_.id, shop.owner):
-            shop.store.renew(round_.id, shop.owner, LEASE_SECONDS)  # LeaseLost, if another run took the round over
+            # LeaseLost, if another run took the round over.
+            shop.store.rounds.renew_lease(round_.id, shop.owner, LEASE_SECONDS)
             run_step(examine_judge, shop, round_)
             generate_and_judge(shop, round_)
             for step in STEPS:
-                shop.store.renew(round_.id, shop.owner, LEASE_SECONDS)
+                shop.store.rounds.renew_lease(round_.id, shop.owner, LEASE_SECONDS)
                 run_step(step, shop, round_)
     except JudgeUntrusted:
         publish(shop.store, round_)  # a refusal is part of the history, too

@@ -25,6 +25,6 @@ def jobs_on_reviewed(shop: Workshop, round_: Round) -> list[Job[float | None]]:
 def reviewed_lists(shop: Workshop, round_: Round) -> list[LabelledList]:
     """Lists that people ranked, but for those whose question is a demonstration's: that one was exported."""
     pool = round_.plan.demonstrations
-    lists = shop.store.reviewed(shop.config.prompts.set_name)
+    lists = shop.store.reviews.labelled_lists(shop.config.prompts.set_name)
     unseen = [each for each in lists if len(of_other_questions(pool, each.prompt.text)) == len(pool)]
     return unseen[: shop.config.evaluation.labelled_lists]

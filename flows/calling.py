@@ -38,7 +38,7 @@ async def judge_of(shop: "Workshop", round_: Round) -> AsyncIterator[Asker]:
     judge, store = shop.config.judge, shop.store
     price = known_price(shop.config)
     async with AsyncExitStack() as tools:
-        recorder = Recorder[Outcome](lambda outcomes: store.record_calls(round_.id, outcomes))
+        recorder = Recorder[Outcome](lambda outcomes: store.calls.record(round_.id, outcomes))
         await tools.enter_async_context(recorder)
         memory = Memory(store, round_, judge.share_replies)
         manners = Manners(
@@ -84,10 +84,13 @@ def by_schema(shop: "Workshop", complete: Complete) -> Complete:
         return complete
     if judge.kind == "simulated" and not judge.base_url:
         address = "simulated"  # its port is another one each time
-    known = store.takes_json_schema(address, judge.model)
+    endpoints = store.endpoints
+    known = endpoints.accepts_json_schema(address, judge.model)
     if known is None and judge.delivery == "batch":
         return complete  # to find it out would take a batch of one call
-    return Structured(complete, known, lambda taken: store.note_json_schema(address, judge.model, taken), judge.reasons)
+    return Structured(
+        complete, known, lambda taken: endpoints.record_json_schema(address, judge.model, taken), judge.reasons
+    )
 
 
 class RoundLedger:
@@ -95,15 +98,15 @@ class RoundLedger:
 
     def __init__(self, store: Store, round_: Round) -> None:
         self._store, self._round = store, round_
-        self.name, self.end = store.name_batch, store.end_batch
+        self.name, self.end = store.batches.set_id, store.batches.end
 
     def begin(self, token: str, keys: Sequence[str]) -> None:
         """These calls are about to be submitted."""
-        self._store.begin_batch(self._round.id, token, keys)
+        self._store.batches.begin(self._round.id, token, keys)
 
     def open(self) -> list[Batch]:
         """What has begun and not ended."""
-        return self._store.open_batches(self._round.experiment)
+        return self._store.batches.pending(self._round.experiment)
 
 
 def calls_at_once(judge: JudgeSettings) -> int:
@@ -116,15 +119,15 @@ class Memory:
 
     def __init__(self, store: Store, round_: Round, share: bool) -> None:
         self._store, self._round, self._share = store, round_, share
-        self._answered = store.answered_keys(round_.experiment)
+        self._answered = store.calls.answered_keys(round_.experiment)
 
     def recall(self, call: JudgeCall) -> Reply | None:
         """The stored reply of this experiment; of any, where they are shared. One of another is noted as taken over."""
         if call.key in self._answered:
-            return self._store.answered(self._round.experiment, call.key)
-        if not self._share or (reply := self._store.answered_elsewhere(call.key)) is None:
+            return self._store.calls.reply(self._round.experiment, call.key)
+        if not self._share or (reply := self._store.calls.shared_reply(call.key)) is None:
             return None
-        self._store.record_calls(self._round.id, [Outcome(call, reply, requests=0)])
+        self._store.calls.record(self._round.id, [Outcome(call, reply, requests=0)])
         return reply
 
 
@@ -163,4 +166,4 @@ def prices_file(judge: JudgeSettings) -> Path:
 def budget_of(config: ExperimentConfig, store: Store, round_: Round) -> Budget:
     """The budget, less what has been spent."""
     only = round_.id if config.budget.scope == "round" else None
-    return Budget(config.budget, store.spent(round_.experiment, only))
+    return Budget(config.budget, store.calls.spending(round_.experiment, only))

@@ -81,7 +81,7 @@ def run_align(config: ExperimentConfig, as_json: bool = False) -> None:
         align(config)
     with Store.open() as store:
         if as_json:
-            print(json.dumps(store.history(config.experiment), indent=2, default=str))
+            print(json.dumps(store.history.summaries(config.experiment), indent=2, default=str))
             return
         print_rounds(store, config.experiment)
     console.print(f"Plots: {home() / 'reports' / (config.experiment + '.svg')}")

@@ -72,7 +72,7 @@ def run_job(entry: Entry, config: JobConfig, as_json: bool) -> None:
     with live_progress(progress), prefect_at_hand(entry.flow_module):
         run_id = flow()(config)
     with Store.open() as store:
-        run = next(each for each in store.distillations(entry.name) if each["id"] == run_id)
+        run = next(each for each in store.distillations.runs(entry.name) if each["id"] == run_id)
     if as_json:
         print(json.dumps(run, indent=2, default=str))
         return

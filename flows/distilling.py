@@ -101,7 +101,7 @@ class Job:
         try:
             made = as_task()
         finally:
-            self.store.add_distillation_seconds(self.run.id, name, time.monotonic() - started)
+            self.store.distillations.add_step_seconds(self.run.id, name, time.monotonic() - started)
         tell(name, 1, 1)
         return made
 
@@ -111,7 +111,7 @@ class Job:
 
     def student(self, path: Path) -> None:
         """Record where the run's student lies, with the hash of its folder's content."""
-        self.store.record_student(self.run.id, str(path), hash_of_folder(path))
+        self.store.distillations.record_student(self.run.id, str(path), hash_of_folder(path))
 
     def report(self, measures: Sequence[Measure], curves: Sequence[Curve] = ()) -> int:
         """Finish the run: its measures into the store, table and plot to the run's page and under ``reports/``.
@@ -132,7 +132,7 @@ class Job:
         create_table_artifact(key=f"{self.name}-measures", table=list(rows), description=title)
         shown = f"{page}![measures](data:image/svg+xml;base64,{picture})\n"
         create_markdown_artifact(key=f"{self.name}-report", markdown=shown, description=title)
-        self.store.finish_distillation(self.run.id, measures, str(path))
+        self.store.distillations.finish(self.run.id, measures, str(path))
         return self.run.id
 
 
@@ -155,7 +155,7 @@ def opened(job: str, config: JobConfig, inputs: Mapping[str, str] | None = None)
     current, before = version_key(name, version), sources_of(name, version)
     hashes = (content_id("distillation", name, identity, files), current)
     with Store.open() as store:
-        run = store.open_distillation(name, settings, hashes, config.seed, config.force, [before] if before else [])
+        run = store.distillations.open(name, settings, hashes, config.seed, config.force, [before] if before else [])
 
         def made_by(code: str) -> str:
             return content_id("made by", files, code, config.seed, run.repeat)
@@ -163,7 +163,7 @@ def opened(job: str, config: JobConfig, inputs: Mapping[str, str] | None = None)
         work = Job(name, run, store, made_by(current), made_by(before) if before else None)
         lost = work.lost() if run.finished else None
         if lost:
-            store.reopen_distillation(run.id)
+            store.distillations.reopen(run.id)
             work = replace(work, run=replace(run, finished=False))
         announce(f"{name}, run {run.id}")
         if lost:

@@ -74,11 +74,11 @@ def estimate(config: ExperimentConfig, sample: int) -> Estimate:
     with open_workshop(config) as shop:
         if sample == 0:
             shop.__dict__["policy"] = Filler(config.policy.max_new_tokens)  # before it is made at its first use
-        round_ = shop.store.open_round_of(config.experiment)
+        round_ = shop.store.rounds.unfinished(config.experiment)
         if round_ is not None:
             shop.config = as_opened(config, round_)
         else:
-            done = shop.store.rounds(config.experiment)
+            done = shop.store.experiments.rounds(config.experiment)
             round_ = Round(0, config.experiment, len(done) + 1, plan_round(shop), None)
         count, price = rounds_to_go(shop, config), known_price(shop.config)
         samples = sampled(shop, round_.plan, sample or 1)
@@ -101,7 +101,7 @@ def rounds_to_go(shop: Workshop, config: ExperimentConfig) -> int:
     """How many rounds the run would finish."""
     if config.until is None:
         return config.rounds
-    finished = shop.store.finished(config.experiment)
+    finished = shop.store.rounds.count_closed(config.experiment)
     return max(0, min(config.rounds, config.until - finished))
 
 
@@ -123,7 +123,7 @@ async def foresee(
 ) -> Estimate:
     """Put the jobs of ``count`` rounds to the imagined judge; ``shown``: the later ones show dynamic demonstrations."""
     found, counting = Estimate(price), Counting.of(shop)
-    asked = set(shop.store.answered_keys(first.experiment))
+    asked = set(shop.store.calls.answered_keys(first.experiment))
     static = [each for each in first.plan.demonstrations if each.kind == "static"]
     pool = first.plan.demonstrations
     for number in range(first.number, first.number + count):
@@ -166,7 +166,7 @@ def dynamic_after(shop: Workshop, first: Round, samples: list[list[Answer]], num
     """The dynamic demonstrations after a round: those in use before the first, and what the rounds may have taught."""
     if not shop.config.demonstrations.dynamic:
         return []
-    found = shop.store.active_demonstrations(first.experiment)
+    found = shop.store.demonstrations.active(first.experiment)
     for earlier in range(first.number, number + 1):
         for place in range(shop.config.demonstrations.dynamic):
             prompt = first.plan.prompts[(earlier * 31 + place) % len(first.plan.prompts)]

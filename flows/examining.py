@@ -20,7 +20,7 @@ Answers = Mapping[str, Sequence[Candidate]]
 
 def evaluate(shop: Workshop, round_: Round) -> int:
     """Measure the round; returns the count of metrics. The parent's held-out answers are those of earlier rounds."""
-    adapter = shop.store.adapter_of(round_.id)
+    adapter = shop.store.adapters.of_round(round_.id)
     parents = held_out_answers(shop, round_, round_.parent)
     news = held_out_answers(shop, round_, adapter)
     metrics = [
@@ -31,7 +31,7 @@ def evaluate(shop: Workshop, round_: Round) -> int:
         *judge_accuracy(shop, round_),
         *accuracy_on_reviewed(shop, round_),
     ]
-    shop.store.put_metrics(round_.id, metrics)
+    shop.store.metrics.put(round_.id, metrics)
     return len(metrics)
 
 
@@ -52,13 +52,13 @@ def held_out_answers(shop: Workshop, round_: Round, adapter: Adapter | None) -> 
 
 def agreement_metrics(shop: Workshop, round_: Round) -> list[Metric]:
     """How far policy and judge agree, and what two random rankings of as many answers would give."""
-    rows = [*shop.store.agreements(round_.id).values()]
+    rows = [*shop.store.agreements.by_prompt(round_.id).values()]
     return [
         evaluation.with_interval("agreement_tau", [row.tau for row in rows]),
         evaluation.with_interval("agreement_lcs", [row.lcs_length / row.answers for row in rows]),
         Metric("agreement_chance", fmean(ranking.expected_lcs(row.answers) / row.answers for row in rows)),
         evaluation.with_interval(
-            "judge_steadiness", [each.steadiness for each in shop.store.rankings(round_.id, "judge").values()]
+            "judge_steadiness", [each.steadiness for each in shop.store.rankings.by_prompt(round_.id, "judge").values()]
         ),
     ]
 
@@ -68,7 +68,7 @@ def win_rate(shop: Workshop, round_: Round, parents: Answers, news: Answers) -> 
 
     The interval is over prompts. Equal texts are a tie and cost nothing; a pair without a readable verdict is left out.
     """
-    shop.store.add_flags([flag for row in news.values() for flag in flags_of(row)])
+    shop.store.candidates.add_flags([flag for row in news.values() for flag in flags_of(row)])
     jobs: list[Job[tuple[str, float | None]]] = []
     for prompt in round_.plan.held_out:
         for parent, new in zip(parents[prompt.id], news[prompt.id], strict=True):
@@ -130,8 +130,8 @@ def gold_quality(config: ExperimentConfig, round_: Round, parents: Answers, news
 
 def decide(shop: Workshop, round_: Round) -> str:
     """Accept the round or roll it back, whole, by one conditional update; returns the verdict."""
-    verdict, reason = verdict_of(shop.config, shop.store.metrics(round_.id))
-    shop.store.close_round(round_.id, shop.owner, verdict, reason)
+    verdict, reason = verdict_of(shop.config, shop.store.metrics.of_round(round_.id))
+    shop.store.rounds.close(round_.id, shop.owner, verdict, reason)
     return verdict
 
 

@@ -34,7 +34,7 @@ def examine_judge(shop: Workshop, round_: Round) -> str:
     remarks = [f"{each}, which may be chance" for each in controls.doubts(metrics, bounds)]
     remarks += [f"no readable verdict for {', '.join(silent)}"] if silent else []
     if remarks:
-        shop.store.note(round_.id, ABOUT, "; ".join(remarks))
+        shop.store.notes.put(round_.id, ABOUT, "; ".join(remarks))
     return "trusted"
 
 
@@ -44,7 +44,7 @@ def planted_in(shop: Workshop, round_: Round) -> list[controls.Planted]:
     if config.health.lists == 0:
         return []
     lists = controls.lists_for(
-        shop.store.labelled(config.prompts.set_name),
+        shop.store.prompts.labelled_lists(config.prompts.set_name),
         spare_demonstrations(shop, round_),
         config.health.lists,
         round_.number,
@@ -69,13 +69,13 @@ def unexamined(shop: Workshop, round_: Round) -> str:
         "(`cyclealign prompts import`), or write more demonstrations than demonstrations.static."
     )
     logger.warning("The judge's health is %s", words)
-    shop.store.note(round_.id, ABOUT, words)
+    shop.store.notes.put(round_.id, ABOUT, words)
     return "unknown"
 
 
 def stored_figures(shop: Workshop, round_: Round) -> dict[str, Metric]:
     """What the controls of this round gave, if they were all put to the judge."""
-    metrics = shop.store.metrics(round_.id)
+    metrics = shop.store.metrics.of_round(round_.id)
     return {each.metric: metrics[each.metric] for each in controls.CONTROLS if each.metric in metrics}
 
 
@@ -83,9 +83,9 @@ def figures(shop: Workshop, round_: Round, planted: list[controls.Planted]) -> d
     """Ask, count and store, whatever the figures are."""
     jobs = [control_job(shop, round_, each) for each in planted]
     examined = shop.ask(round_, "examine the judge", jobs)
-    shop.store.note_problems(round_.id, dict(problem for each in examined for problem in each.problems))
+    shop.store.calls.record_parse_problems(round_.id, dict(problem for each in examined for problem in each.problems))
     metrics = controls.measured(examined)
-    shop.store.put_metrics(round_.id, metrics)
+    shop.store.metrics.put(round_.id, metrics)
     return {each.name: each for each in metrics}
 
 
@@ -115,8 +115,8 @@ def refuse(shop: Workshop, round_: Round, failed: list[str]) -> None:
     """
     reason = f"refused before training: {'; '.join(failed)}"
     names = ", ".join(each.split()[0] for each in failed)
-    shop.store.note(round_.id, ABOUT, f"the judge was found unfit by {names}")
-    shop.store.close_round(round_.id, shop.owner, "rolled_back", reason)
+    shop.store.notes.put(round_.id, ABOUT, f"the judge was found unfit by {names}")
+    shop.store.rounds.close(round_.id, shop.owner, "rolled_back", reason)
     raise JudgeUntrusted(
         f"Round {round_.number} of '{round_.experiment}' was {reason}. Nothing was generated. "
         f"`cyclealign history {round_.experiment} --round {round_.number}` shows what '{shop.config.judge.model}' made "
@@ -126,7 +126,7 @@ def refuse(shop: Workshop, round_: Round, failed: list[str]) -> None:
 
 def watch_judge(shop: Workshop, round_: Round) -> int:
     """Measure the judge's steadiness and biases on its own verdicts of this round; returns how many figures."""
-    texts = {each.id: each.text for row in shop.store.candidates(round_.id).values() for each in row}
-    found = biases.biases(biases.seen(shop.store.answered_calls(round_.id, "rank")), texts)
-    shop.store.put_metrics(round_.id, found)
+    texts = {each.id: each.text for row in shop.store.candidates.by_prompt(round_.id).values() for each in row}
+    found = biases.biases(biases.seen(shop.store.calls.answered(round_.id, "rank")), texts)
+    shop.store.metrics.put(round_.id, found)
     return len(found)

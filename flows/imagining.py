@@ -57,7 +57,7 @@ class Counting:
             from cyclealign.demo.judge_mind import count_tokens
 
             return cls(lambda call: sum(count_tokens(each["content"]) for each in call.messages), count_tokens)
-        seen = shop.store.prompt_tokens_seen(shop.config.judge.model)
+        seen = shop.store.calls.prompt_token_counts(shop.config.judge.model)
         if seen:
             ratio = sum(tokens for _, tokens in seen) / max(1, sum(characters for characters, _ in seen))
             return cls(lambda call: round(characters_of(call) * ratio), count_json)

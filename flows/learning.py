@@ -15,7 +15,7 @@ def train(shop: Workshop, round_: Round) -> str:
 
     The folder appears first and the row last, so a row means an adapter that is complete.
     """
-    made = shop.store.adapter_of(round_.id)
+    made = shop.store.adapters.of_round(round_.id)
     if made is not None:
         return made.id
     folder = home() / "adapters" / round_.experiment / f"round-{round_.number}"
@@ -36,8 +36,8 @@ def train(shop: Workshop, round_: Round) -> str:
     parent_id = round_.parent.id if round_.parent else None
     adapter_id = content_id("adapter", round_.experiment, round_.number, weights_hash)
     adapter = Adapter(adapter_id, str(folder), weights_hash, parent_id)
-    shop.store.put_metrics(round_.id, [Metric("training_loss", loss, count=len(job.lists))])
-    shop.store.add_adapter(round_.id, adapter, round_.plan.base_model)
+    shop.store.metrics.put(round_.id, [Metric("training_loss", loss, count=len(job.lists))])
+    shop.store.adapters.add(round_.id, adapter, round_.plan.base_model)
     return adapter.id
 
 
@@ -47,12 +47,13 @@ def ranked_answers(shop: Workshop, round_: Round) -> tuple[training.RankedAnswer
     Where a person has ranked a list, that order is learnt, all of its pairs, with the weight 1.
     """
     settings = shop.config.training
-    orders, verdicts = shop.store.rankings(round_.id, settings.target), shop.store.rankings(round_.id, "judge")
-    weight_of = {row.prompt_id: row.weight for row in shop.store.agreements(round_.id).values()}
+    rankings = shop.store.rankings
+    orders, verdicts = rankings.by_prompt(round_.id, settings.target), rankings.by_prompt(round_.id, "judge")
+    weight_of = {row.prompt_id: row.weight for row in shop.store.agreements.by_prompt(round_.id).values()}
     candidate_of: Mapping[str, Candidate] = {
-        each.id: each for row in shop.store.candidates(round_.id).values() for each in row
+        each.id: each for row in shop.store.candidates.by_prompt(round_.id).values() for each in row
     }
-    people = shop.store.learn_reviews(round_.id)
+    people = shop.store.reviews.mark_learnt(round_.id)
 
     def lesson(prompt: Prompt) -> training.RankedAnswers:
         by_person = prompt.id in people

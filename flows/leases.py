@@ -46,7 +46,7 @@ def kept_alive(store: Store, round_id: int, owner: str) -> Iterator[None]:
     def beat() -> None:
         while not done.wait(LEASE_SECONDS / 3):
             try:
-                store.renew(round_id, owner, LEASE_SECONDS)
+                store.rounds.renew_lease(round_id, owner, LEASE_SECONDS)
             except LeaseLost:
                 return
 
@@ -65,4 +65,4 @@ def kept_alive(store: Store, round_id: int, owner: str) -> Iterator[None]:
 def release(store: Store, round_id: int, owner: str) -> None:
     """Let the lease run out now: a run that failed must not make the next one wait."""
     with suppress(LeaseLost):
-        store.renew(round_id, owner, 0.0)
+        store.rounds.renew_lease(round_id, owner, 0.0)

@@ -29,11 +29,11 @@ def open_or_resume(shop: Workshop) -> Round:
         ExperimentBusy: another run is advancing the experiment.
         StoreError: no fresh prompts are left.
     """
-    round_ = shop.store.open_round_of(shop.config.experiment)
+    round_ = shop.store.rounds.unfinished(shop.config.experiment)
     if round_ is None:
-        round_ = shop.store.open_round(plan_round(shop), shop.owner, LEASE_SECONDS)
+        round_ = shop.store.rounds.open(plan_round(shop), shop.owner, LEASE_SECONDS)
     else:
-        shop.store.take_over(round_.id, shop.owner, LEASE_SECONDS, alive)
+        shop.store.rounds.take_over(round_.id, shop.owner, LEASE_SECONDS, alive)
         logger.info("Going on with round %d of '%s'.", round_.number, round_.experiment)
     note_left_out(shop, round_)
     return round_
@@ -46,13 +46,13 @@ def plan_round(shop: Workshop) -> RoundPlan:
     same_method(shop)
     if config.prompts.set_name == DEMO_SET:
         import_demo_world(store)
-    fresh = in_seeded_order(store.unused_prompts(config.prompts.set_name, config.experiment), config.seed)
+    fresh = in_seeded_order(store.prompts.unused(config.prompts.set_name, config.experiment), config.seed)
     if not fresh:
         raise StoreError(
             f"Prompt set '{config.prompts.set_name}' has no prompt left that '{config.experiment}' has not used. "
             "Import more with `cyclealign prompts import`, or start a new experiment."
         )
-    held_out = in_seeded_order(store.held_out_prompts(config.prompts.set_name), config.seed)
+    held_out = in_seeded_order(store.prompts.held_out(config.prompts.set_name), config.seed)
     if not held_out:
         raise StoreError(
             f"Prompt set '{config.prompts.set_name}' has no held-out prompts to evaluate on. "
@@ -76,8 +76,8 @@ def import_demo_world(store: Store) -> None:
     from cyclealign.demo import world
 
     turns = [Prompt.of((Message(role="user", content=text),)) for text in world.prompts("alignment")]
-    store.add_prompts(DEMO_SET, [(each, split_of(each, DEMO_HELD_OUT_SHARE)) for each in turns], "demo world")
-    store.add_labelled(DEMO_SET, world.labelled_lists(48, 4, seed=0))
+    store.prompts.add(DEMO_SET, [(each, split_of(each, DEMO_HELD_OUT_SHARE)) for each in turns], "demo world")
+    store.prompts.add_labelled_lists(DEMO_SET, world.labelled_lists(48, 4, seed=0))
 
 
 def in_seeded_order(prompts: Sequence[Prompt], seed: int) -> list[Prompt]:
@@ -123,8 +123,8 @@ def template_for(shop: Workshop, name: str) -> Template:
     """
     found = load_template(shop.templates, name)
     experiment = shop.config.experiment
-    accepted = shop.store.accepted_template(experiment, name)
-    if accepted is None or found.hash not in shop.store.dropped_templates(experiment, name):
+    accepted = shop.store.templates.last_accepted(experiment, name)
+    if accepted is None or found.hash not in shop.store.templates.rolled_back(experiment, name):
         return found
     logger.warning(
         "%s: this version was dropped with a round that was rolled back; using the accepted version %s. Edit the file "
@@ -137,7 +137,7 @@ def template_for(shop: Workshop, name: str) -> Template:
 
 def same_base_model(shop: Workshop) -> None:
     """Raise BadConfig if the experiment began with another base model: its adapters would not fit."""
-    last = shop.store.base_model_of(shop.config.experiment)
+    last = shop.store.experiments.base_model(shop.config.experiment)
     if last is not None and last != shop.base_model:
         raise BadConfig(
             f"Experiment '{shop.config.experiment}' began with the model '{last}', and policy.model is now "
@@ -147,7 +147,7 @@ def same_base_model(shop: Workshop) -> None:
 
 def same_method(shop: Workshop) -> None:
     """Raise BadConfig if the experiment began with another method: adapters do not go on from whole weights."""
-    first, now = shop.store.method_of(shop.config.experiment), shop.config.training.method
+    first, now = shop.store.experiments.training_method(shop.config.experiment), shop.config.training.method
     if first is not None and first != now:
         raise BadConfig(
             f"Experiment '{shop.config.experiment}' began with training.method = '{first}', and it is now '{now}'. Set "

@@ -103,9 +103,9 @@ def replay_of(experiment: str, number: int, change: Change) -> Iterator[Replay]:
             "--demonstrations none."
         )
     with Store.open() as store:
-        round_ = store.round_numbered(experiment, number)
+        round_ = store.rounds.get(experiment, number)
     with open_workshop(settings_for(round_, change)) as shop:
-        before, lists = shop.store.rankings(round_.id, "judge"), rankable(shop, round_)
+        before, lists = shop.store.rankings.by_prompt(round_.id, "judge"), rankable(shop, round_)
         chosen = [prompt_id for prompt_id in before if prompt_id in lists][: change.prompts]
         if not chosen:
             raise StoreError(
@@ -113,7 +113,7 @@ def replay_of(experiment: str, number: int, change: Change) -> Iterator[Replay]:
                 "Run it first, or name another round."
             )
         changed = replace(round_, plan=plan_for(round_.plan, change))
-        dynamic = shop.store.active_demonstrations(experiment) if change.demonstrations == "all" else []
+        dynamic = shop.store.demonstrations.active(experiment) if change.demonstrations == "all" else []
         shown = change.demonstrations or "as in the round"
         yield Replay(shop, changed, shown, dynamic, before, {each: lists[each] for each in chosen})
 
@@ -126,7 +126,7 @@ def foreseen(replay: Replay) -> Spending:
     shop = replay.shop
     given = shop.config
     found = Estimate(known_price(given))
-    asked = set(shop.store.answered_keys(replay.round_.experiment))
+    asked = set(shop.store.calls.answered_keys(replay.round_.experiment))
     asker = imagined(found, replay.round_.number, asked, Counting.of(shop))
     dearest = given.judge.model_copy(update={"stop_at_tau": EVERY_ORDER})
     shop.config = given.model_copy(update={"judge": dearest})
@@ -150,7 +150,7 @@ def rejudge(replay: Replay) -> Outcome:
         JudgeError: no list got a readable verdict.
     """
     shop, round_ = replay.shop, replay.round_
-    shop.store.remember_template(replay.template)
+    shop.store.templates.add(replay.template)
     before = rejudging_cost(replay)
     found = asked(replay)
     note_problems(shop, round_, found)
@@ -166,7 +166,7 @@ def rejudge(replay: Replay) -> Outcome:
         )
     comparison = rejudging.compare(replay.before, after)
     made = made_of(replay, comparison)
-    shop.store.put_rejudgement(made)
+    shop.store.rejudgements.put(made)
     return Outcome(made, comparison, rejudging_cost(replay) - before)
 
 
@@ -176,7 +176,7 @@ def asked(replay: Replay) -> list[judging.Judgement]:
     try:
         return shop.ask(round_, f"rejudge round {round_.number}", replay.jobs)
     except BudgetReached as error:
-        spent = shop.store.spent(round_.experiment, round_.id if shop.config.budget.scope == "round" else None)
+        spent = shop.store.calls.spending(round_.experiment, round_.id if shop.config.budget.scope == "round" else None)
         raise BudgetReached(
             f"The budget of the {shop.config.budget.scope} does not have the next call; spent: {spent.usd:.4f} USD, "
             f"{spent.tokens:,} tokens, {spent.calls:,} calls. Everything that was answered is stored. Give the same "
@@ -186,14 +186,14 @@ def asked(replay: Replay) -> list[judging.Judgement]:
 
 def rejudging_cost(replay: Replay) -> Spending:
     """What has been paid so far for putting the round to other judges."""
-    return replay.shop.store.paid_for_rejudging(replay.round_.experiment, round_id=replay.round_.id)
+    return replay.shop.store.rejudgements.spending(replay.round_.experiment, round_id=replay.round_.id)
 
 
 def note_problems(shop: Workshop, round_: Round, found: Sequence[judging.Judgement]) -> None:
     """Say why replies could not be read, as for the round's own."""
     problems = dict(problem for each in found for problem in each.problems)
     if problems:
-        shop.store.note_problems(round_.id, problems)
+        shop.store.calls.record_parse_problems(round_.id, problems)
 
 
 def made_of(replay: Replay, comparison: rejudging.Comparison) -> Rejudgement:
@@ -210,5 +210,5 @@ def made_of(replay: Replay, comparison: rejudging.Comparison) -> Rejudgement:
         pairs=comparison.pairs,
         flips=comparison.flips,
         tau=comparison.tau,
-        cost=shop.store.paid_for_rejudging(round_.experiment, keys=replay.keys),
+        cost=shop.store.rejudgements.spending(round_.experiment, keys=replay.keys),
     )

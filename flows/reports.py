@@ -13,7 +13,7 @@ from cyclealign.store import Store
 
 def publish(store: Store, round_: Round) -> None:
     """Leave the table of all rounds, and their plot, with the run. Fixed keys give a history by version."""
-    rounds = store.rounds(round_.experiment)
+    rounds = store.experiments.rounds(round_.experiment)
     description = f"Experiment {round_.experiment}, round {round_.number}"
     create_table_artifact(key="round-history", table=round_table(rounds), description=description)
     svg = plot_rounds(rounds, f"Experiment {round_.experiment}")

@@ -101,7 +101,7 @@ def keep(store: Store, lists: Sequence[Review], typed: Sequence[str]) -> dict[st
         if not text.strip():
             continue
         try:
-            store.answer_review(each.round_id, each.prompt.id, reviewing.order_of(text, reviewing.lettered(each)))
+            store.reviews.answer(each.round_id, each.prompt.id, reviewing.order_of(text, reviewing.lettered(each)))
         except BadOrder as problem:
             problems[each.prompt.id] = str(problem)
     return problems

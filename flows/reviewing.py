@@ -21,22 +21,22 @@ def review(shop: Workshop, round_: Round) -> str:
     settings = shop.config.review
     if settings.lists == 0:
         return "nobody is asked"
-    agreements, verdicts = shop.store.agreements(round_.id), shop.store.rankings(round_.id, "judge")
-    shop.store.ask_people(round_.id, reviewing.most_doubtful(agreements.values(), verdicts, settings.lists))
-    if waiting(shop, round_) and shop.store.adapter_of(round_.id) is None:
+    agreements, verdicts = shop.store.agreements.by_prompt(round_.id), shop.store.rankings.by_prompt(round_.id, "judge")
+    shop.store.reviews.add(round_.id, reviewing.most_doubtful(agreements.values(), verdicts, settings.lists))
+    if waiting(shop, round_) and shop.store.adapters.of_round(round_.id) is None:
         wait_for_people(shop, round_)
-    asked = shop.store.reviews(round_.experiment, round_.number)
+    asked = shop.store.reviews.find(round_.experiment, round_.number)
     return f"{sum(each.status == 'answered' for each in asked)} of {len(asked)} lists ranked by people"
 
 
 def waiting(shop: Workshop, round_: Round) -> list[Review]:
     """The round's lists that nobody has ranked or skipped yet."""
-    return [each for each in shop.store.reviews(round_.experiment, round_.number) if each.status == "waiting"]
+    return [each for each in shop.store.reviews.find(round_.experiment, round_.number) if each.status == "waiting"]
 
 
 def wait_for_people(shop: Workshop, round_: Round) -> None:
     """Until every list is settled, or the time since they were asked for is over; the policy rests meanwhile."""
-    asked = shop.store.reviews(round_.experiment, round_.number)
+    asked = shop.store.reviews.find(round_.experiment, round_.number)
     deadline = min(each.asked_at for each in asked) + timedelta(minutes=shop.config.review.wait_minutes)
     if datetime.now(UTC) >= deadline:
         return

@@ -54,7 +54,7 @@ def set_aside_unusable(shop: Workshop, round_: Round, batch: Answers) -> int:
     unusable = {prompt_id for prompt_id, row in batch.items() if len(distinct(row)) < 2}
     for prompt in round_.plan.prompts:
         if prompt.id in unusable:
-            shop.store.set_aside(round_.id, prompt.id, "fewer than two distinct answers")
+            shop.store.prompts.set_aside(round_.id, prompt.id, "fewer than two distinct answers")
             logger.warning("Set aside, with fewer than two distinct answers: %.60s", prompt.text)
     return len(batch) - len(unusable)
 
@@ -80,7 +80,7 @@ def draw(
     """
     places = range(count * (1 + top_up))
     ids = {prompt.id: [candidate_id(prompt, origin, adapter, place) for place in places] for prompt in prompts}
-    stored = shop.store.candidates_by_id([each for row in ids.values() for each in row])
+    stored = shop.store.candidates.by_id([each for row in ids.values() for each in row])
     size, done = shop.config.policy.batch_prompts, 0
     for start in range(0, len(prompts), size):
         batch = prompts[start : start + size]
@@ -89,7 +89,7 @@ def draw(
             shop.use(adapter)
             seed = seed_from(*origin, "batch", start, size)
             made = draw_batch(shop, batch, count, origin, adapter, seed, top_up)
-            shop.store.add_candidates(round_.id, made, sampling_of(shop, adapter, seed))
+            shop.store.candidates.add(round_.id, made, sampling_of(shop, adapter, seed))
             stored.update({candidate.id: candidate for candidate in made})
         done += len(batch)
         batch_done({prompt.id: [stored[each] for each in ids[prompt.id] if each in stored] for prompt in batch})

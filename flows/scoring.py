@@ -85,7 +85,7 @@ def newest_metric() -> Chosen:
     from cyclealign.store import Store
 
     with Store.open() as store:
-        runs = [each for each in store.distillations() if each["job"] == JOB and each["finished_at"]]
+        runs = [each for each in store.distillations.runs() if each["job"] == JOB and each["finished_at"]]
     kept = [
         Chosen(Path(each["student_path"]), each["id"], each["config"]["data"]["levels"] in DEMO)
         for each in runs

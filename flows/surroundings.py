@@ -16,7 +16,7 @@ import psutil
 
 from cyclealign.errors import CycleAlignError
 from cyclealign.files import HOME_VARIABLE, home
-from cyclealign.store.connecting import URL_VARIABLE, database_url, parse_url
+from cyclealign.store.database import URL_VARIABLE, database_url, parse_url
 
 HOST = "127.0.0.1"
 FOLDER_VARIABLE = "CYCLEALIGN_FOLDER"

@@ -75,7 +75,7 @@ def judge(shop: Workshop, round_: Round, bell: Bell) -> int:
     """
     queue = JudgingQueue(shop, round_)
     shop.ask_as_they_come(round_, queue.look, bell)
-    judged = len(shop.store.rankings(round_.id, "judge"))
+    judged = len(shop.store.rankings.by_prompt(round_.id, "judge"))
     refuse_silent_judge(shop, judged, len(rankable(shop, round_)))
     return judged
 
@@ -86,19 +86,19 @@ class JudgingQueue:
     def __init__(self, shop: Workshop, round_: Round) -> None:
         self._shop, self._round = shop, round_
         self._begun: set[str] = set()
-        self._done = len(shop.store.rankings(round_.id, "judge"))
+        self._done = len(shop.store.rankings.by_prompt(round_.id, "judge"))
         self._of = len(round_.plan.prompts)
         self._told = (0, 0)
 
     def look(self) -> Iterator[Job[None]]:
         """The judging of each prompt that was answered, is unjudged and was not found before."""
-        waiting = [each for each in self._shop.store.unjudged(self._round.id) if each not in self._begun]
+        waiting = [each for each in self._shop.store.rankings.unjudged(self._round.id) if each not in self._begun]
         self._begun.update(waiting)
         lists = rankable(self._shop, self._round, waiting)
-        self._of = len(self._round.plan.prompts) - len(self._shop.store.set_aside_prompts(self._round.id))
+        self._of = len(self._round.plan.prompts) - len(self._shop.store.prompts.set_aside_reasons(self._round.id))
         self._tell()
         prompts = [prompt for prompt in self._round.plan.prompts if prompt.id in lists]
-        self._shop.store.add_flags([flag for row in lists.values() for flag in flags_of(row)])
+        self._shop.store.candidates.add_flags([flag for row in lists.values() for flag in flags_of(row)])
         return (self._stored(each, ranking_job(self._shop, self._round, each, lists[each.id])) for each in prompts)
 
     def _stored(self, prompt: Prompt, job: Job[judging.Judgement]) -> Job[None]:
@@ -119,12 +119,12 @@ class JudgingQueue:
 def store_judgement(store: Store, round_: Round, prompt: Prompt, found: judging.Judgement) -> None:
     """Store the ranking, or why the prompt stays unjudged; and what was wrong with replies."""
     if found.problems:
-        store.note_problems(round_.id, dict(found.problems))
+        store.calls.record_parse_problems(round_.id, dict(found.problems))
     verdict = found.ranking(prompt.id)
     if verdict is not None:
-        store.add_rankings(round_.id, [verdict])
+        store.rankings.add(round_.id, [verdict])
     else:
-        store.leave_unjudged(round_.id, prompt.id, found.unjudged_reason)
+        store.rankings.mark_unjudged(round_.id, prompt.id, found.unjudged_reason)
 
 
 def flags_of(answers: Iterable[Candidate]) -> list[Flag]:
@@ -149,10 +149,10 @@ def rankable(shop: Workshop, round_: Round, prompt_ids: Sequence[str] | None = N
 
     Of more than policy.answers the first: equal answers are drawn again by whole draws.
     """
-    aside = shop.store.set_aside_prompts(round_.id)
+    aside = shop.store.prompts.set_aside_reasons(round_.id)
     rows = {
         prompt_id: distinct(row)[: shop.config.policy.answers]
-        for prompt_id, row in shop.store.candidates(round_.id, prompt_ids).items()
+        for prompt_id, row in shop.store.candidates.by_prompt(round_.id, prompt_ids).items()
         if prompt_id not in aside
     }
     return {prompt_id: row for prompt_id, row in rows.items() if len(row) >= 2}
@@ -175,13 +175,13 @@ def refuse_silent_judge(shop: Workshop, judged: int, asked: int) -> None:
 def agree(shop: Workshop, round_: Round) -> int:
     """The policy ranks by length-normalised log-prob, and the two rankings are reconciled; returns the prompts."""
     lists = rankable(shop, round_)
-    verdicts = shop.store.rankings(round_.id, "judge")
+    verdicts = shop.store.rankings.by_prompt(round_.id, "judge")
     own = {
         prompt_id: ranking.rank_by_score({each.id: each.mean_logprob for each in lists[prompt_id]})
         for prompt_id in verdicts
     }
     rows = [agreement_of(shop, own[prompt_id], verdict) for prompt_id, verdict in verdicts.items()]
-    shop.store.add_rankings(round_.id, [Ranking(prompt_id, "policy", order) for prompt_id, order in own.items()])
+    shop.store.rankings.add(round_.id, [Ranking(prompt_id, "policy", order) for prompt_id, order in own.items()])
     targets = [
         Ranking(
             row.prompt_id,
@@ -190,8 +190,8 @@ def agree(shop: Workshop, round_: Round) -> int:
         )
         for row in rows
     ]
-    shop.store.add_rankings(round_.id, targets)
-    shop.store.add_agreements(round_.id, rows)
+    shop.store.rankings.add(round_.id, targets)
+    shop.store.agreements.add(round_.id, rows)
     return len(rows)
 
 
@@ -218,15 +218,15 @@ def teach(shop: Workshop, round_: Round) -> int:
     was put to people is no example of agreement, and is never proposed.
     """
     settings = shop.config.demonstrations
-    texts = {each.id: each.text for row in shop.store.candidates(round_.id).values() for each in row}
+    texts = {each.id: each.text for row in shop.store.candidates.by_prompt(round_.id).values() for each in row}
     question = {prompt.id: prompt.text for prompt in round_.plan.prompts}
-    doubtful = {each.prompt.id for each in shop.store.reviews(round_.experiment, round_.number)}
-    agreed = [row for prompt_id, row in shop.store.agreements(round_.id).items() if prompt_id not in doubtful]
+    doubtful = {each.prompt.id for each in shop.store.reviews.find(round_.experiment, round_.number)}
+    agreed = [row for prompt_id, row in shop.store.agreements.by_prompt(round_.id).items() if prompt_id not in doubtful]
     worth = demonstrations.worth_promoting(agreed, settings.max_chance)[: settings.max_kept]
     promoted = [(promotion(each, question[each.prompt_id], texts, round_), each.prompt_id) for each in worth]
-    in_use = shop.store.active_demonstrations(round_.experiment)  # also where this round does not show them
+    in_use = shop.store.demonstrations.active(round_.experiment)  # also where this round does not show them
     retired = demonstrations.to_retire(in_use, len(promoted), settings.max_kept)
-    shop.store.propose_demonstrations(round_.id, promoted, retired)
+    shop.store.demonstrations.propose(round_.id, promoted, retired)
     return len(promoted)
 
 

@@ -32,14 +32,14 @@ def judge_accuracy(shop: Workshop, round_: Round) -> list[Metric]:
 
 def labelled_lists(shop: Workshop) -> list[LabelledList]:
     """The lists that measure the judge."""
-    return shop.store.labelled(shop.config.prompts.set_name)[: shop.config.evaluation.labelled_lists]
+    return shop.store.prompts.labelled_lists(shop.config.prompts.set_name)[: shop.config.evaluation.labelled_lists]
 
 
 def coming(shop: Workshop, round_: Round) -> list[Demonstration]:
     """The dynamic demonstrations that the next round would have if this one is accepted; none if none are shown."""
     if not shop.config.demonstrations.dynamic:
         return []
-    return shop.store.active_demonstrations(round_.experiment, if_accepted=round_.id)
+    return shop.store.demonstrations.active(round_.experiment, if_accepted=round_.id)
 
 
 def accuracy_arms(round_: Round, dynamic_next: Sequence[Demonstration]) -> dict[str, list[Demonstration]]:
@@ -82,7 +82,7 @@ def note_worth(shop: Workshop, round_: Round, metrics: Mapping[str, Metric]) -> 
     if demonstrations.GAIN in metrics:
         kept = demonstrations.earn_their_place(metrics, shop.config.demonstrations.min_gain)
         words = f"{'to be' if kept else 'not to be'} shown: {demonstrations.worth(metrics)}"
-        shop.store.note(round_.id, NEXT, words)
+        shop.store.notes.put(round_.id, NEXT, words)
 
 
 def dynamic_to_show(shop: Workshop) -> list[Demonstration]:
@@ -94,12 +94,12 @@ def dynamic_to_show(shop: Workshop) -> list[Demonstration]:
     _, metrics = last_measured(shop.store, shop.config.experiment)
     if not demonstrations.earn_their_place(metrics, shop.config.demonstrations.min_gain):
         return []
-    return shop.store.active_demonstrations(shop.config.experiment)
+    return shop.store.demonstrations.active(shop.config.experiment)
 
 
 def last_measured(store: Store, experiment: str) -> tuple[int, Mapping[str, Metric]]:
     """Number and metrics of the last accepted round; 0 and none where there is none."""
-    accepted = [row for row in store.rounds(experiment) if row["verdict"] == "accepted"]
+    accepted = [row for row in store.experiments.rounds(experiment) if row["verdict"] == "accepted"]
     return (accepted[-1]["number"], accepted[-1]["metrics"]) if accepted else (0, {})
 
 
@@ -107,8 +107,8 @@ def note_left_out(shop: Workshop, round_: Round) -> None:
     """Say on a round that dynamic demonstrations are in use and it does not show them, and why."""
     shown = any(each.kind == "dynamic" for each in round_.plan.demonstrations)
     number, metrics = last_measured(shop.store, round_.experiment)
-    if shown or demonstrations.GAIN not in metrics or not shop.store.active_demonstrations(round_.experiment):
+    if shown or demonstrations.GAIN not in metrics or not shop.store.demonstrations.active(round_.experiment):
         return
     words = f"dynamic ones not shown: {demonstrations.worth(metrics)}, round {number}"
-    shop.store.note(round_.id, SHOWN, words)
+    shop.store.notes.put(round_.id, SHOWN, words)
     logger.info("Round %d of '%s': %s.", round_.number, round_.experiment, words)

@@ -182,7 +182,7 @@ class Workshop:
         try:
             yield
         finally:
-            self.store.add_seconds(round_.id, step, time.monotonic() - started)
+            self.store.rounds.add_step_seconds(round_.id, step, time.monotonic() - started)
 
 
 def policy_settings(config: ExperimentConfig) -> tuple[object, ...]:

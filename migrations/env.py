@@ -6,8 +6,8 @@ from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import Connection
 
-from cyclealign.store.connecting import connect, database_url, parse_url
-from cyclealign.store.migrating import VERSION_TABLE
+from cyclealign.store.database import connect, database_url, parse_url
+from cyclealign.store.migrate import VERSION_TABLE
 from cyclealign.tables import Base
 from cyclealign.tables.columns import AnyText, Utc
 

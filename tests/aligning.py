@@ -49,12 +49,12 @@ def config(judge: LocalJudge, **changes: Any) -> dict[str, Any]:
 def drawn(site: Launched, experiment: str) -> list[set[str]]:
     """The prompts that each finished round of the experiment was trained on."""
     with Store.open(f"sqlite:///{site.home / 'cyclealign.db'}") as store:
-        finished = [row["number"] for row in store.rounds(experiment) if row["verdict"] is not None]
-        details = [store.round_detail(experiment, number) for number in finished]
+        finished = [row["number"] for row in store.experiments.rounds(experiment) if row["verdict"] is not None]
+        details = [store.history.detail(experiment, number) for number in finished]
     return [{each["id"] for each in row["prompts"] if each["purpose"] == "train"} for row in details]
 
 
 def reviews(site: Launched, experiment: str) -> list[Review]:
     """What people were asked in the experiment."""
     with Store.open(f"sqlite:///{site.home / 'cyclealign.db'}") as store:
-        return store.reviews(experiment)
+        return store.reviews.find(experiment)

@@ -21,8 +21,8 @@ os.environ.pop("CYCLEALIGN_DATABASE_URL", None)
 from hypothesis import settings
 
 from cyclealign.store import Store
-from cyclealign.store.connecting import parse_url
-from cyclealign.store.migrating import VERSION_TABLE
+from cyclealign.store.database import parse_url
+from cyclealign.store.migrate import VERSION_TABLE
 
 POSTGRES_VARIABLE = "CYCLEALIGN_TEST_POSTGRES"
 pytest_plugins = ["tests.prefect_server"]

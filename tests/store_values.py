@@ -52,8 +52,8 @@ def opened(store: Store, owner: str = "me", lease_seconds: float = 600, **parts:
     """A round on prompts 0 to 3, held-out prompts 8 and 9, unless ``parts`` say otherwise."""
     chosen = {"drawn": prompts(0, 4), "held_out": prompts(8, 10), **parts}
     known = [(each, "train") for each in (*chosen["drawn"], *chosen["held_out"])]
-    store.add_prompts("set", known, "test")
-    return store.open_round(plan(**chosen), owner, lease_seconds)
+    store.prompts.add("set", known, "test")
+    return store.rounds.open(plan(**chosen), owner, lease_seconds)
 
 
 def answers(of_round: Round, to: Prompt, count: int = 3, adapter: Adapter | None = None) -> list[Candidate]:

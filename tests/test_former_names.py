@@ -195,9 +195,9 @@ def test_a_stored_round_under_former_names_goes_on_with_its_settings(store):
     """Prevents an open round of an earlier version that cannot be resumed, or resumes with today's defaults."""
     former = {"judge": {"way": "adaptive", "most_orders": 6}, "demonstrations": {"keep": 3}}
     plan = replace(store_values.plan(), settings=former)
-    store.add_prompts("set", [(each, "train") for each in (*plan.prompts, *plan.held_out)], "test")
-    store.open_round(plan, "me", 600)
-    resumed = as_opened(ExperimentConfig(), store.open_round_of(plan.experiment))
+    store.prompts.add("set", [(each, "train") for each in (*plan.prompts, *plan.held_out)], "test")
+    store.rounds.open(plan, "me", 600)
+    resumed = as_opened(ExperimentConfig(), store.rounds.unfinished(plan.experiment))
     assert (resumed.judge.method, resumed.judge.max_orders, resumed.demonstrations.max_kept) == ("adaptive", 6, 3)
 
 

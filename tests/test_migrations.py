@@ -17,9 +17,9 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from cyclealign.errors import StoreError
-from cyclealign.store import Store, migrating
-from cyclealign.store.connecting import connect, parse_url
-from cyclealign.store.migrating import VERSION_TABLE, alembic_config, downgrade, migrations_folder, upgrade
+from cyclealign.store import Store, migrate
+from cyclealign.store.database import connect, parse_url
+from cyclealign.store.migrate import VERSION_TABLE, alembic_config, downgrade, migrations_folder, upgrade
 from cyclealign.tables import Base
 
 SCRIPTS = ScriptDirectory.from_config(alembic_config())
@@ -102,15 +102,15 @@ def test_the_store_reads_what_an_older_version_wrote(empty_database: str, engine
     upgrade(engine, revision)
     fill(engine, revision)
     with Store.open(empty_database) as store:
-        first, second = store.history("kitchen")
+        first, second = store.history.summaries("kitchen")
         assert (first["verdict"], first["win_rate"], first["judge_calls"], first["cost_usd"]) == (
             *("accepted", 0.625, 1, 0.125),
         )
         assert first["closed_at"] == "2026-11-02T10:00:00+00:00"
         assert second["status"] == "open"
-        assert store.round_detail("kitchen", 1)["prompts"][0]["rankings"]["judge"]["order"] == ["c1", "c2"]
-        assert [shown.question for shown in store.active_demonstrations("kitchen")] == ["How do I poach an egg?"]
-        assert store.open_round_of("kitchen").parent.id == "a1"
+        assert store.history.detail("kitchen", 1)["prompts"][0]["rankings"]["judge"]["order"] == ["c1", "c2"]
+        assert [shown.question for shown in store.demonstrations.active("kitchen")] == ["How do I poach an egg?"]
+        assert store.rounds.unfinished("kitchen").parent.id == "a1"
 
 
 def test_up_down_up(engine: sa.Engine) -> None:
@@ -156,7 +156,7 @@ def test_a_migration_that_fails_leaves_everything_as_it_was(engine: sa.Engine, m
     upgrade(engine, REVISIONS[0])
     fill(engine, REVISIONS[0])
     before = contents(engine)
-    monkeypatch.setattr(migrating, "_run", break_afterwards(migrating._run))
+    monkeypatch.setattr(migrate, "_run", break_afterwards(migrate._run))
     with pytest.raises(StoreError):
         upgrade(engine)
     monkeypatch.undo()
@@ -185,7 +185,7 @@ def test_rows_that_point_nowhere_stop_a_migration_of_sqlite(tmp_path: Path) -> N
     with pytest.raises(StoreError, match="point nowhere"):
         upgrade(engine)
     with engine.connect() as connection:
-        assert migrating.revision_of(connection) == REVISIONS[0]
+        assert migrate.revision_of(connection) == REVISIONS[0]
     engine.dispose()
 
 

@@ -32,12 +32,12 @@ def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
                 Candidate(id_, each.id, place, text, (1, place), -1.0 - place, "stop", None)
                 for place, (id_, text) in enumerate(zip(ids, texts, strict=True))
             ]
-            store.add_candidates(made.id, rows)
+            store.candidates.add(made.id, rows)
             steadiness = 0.25 if each == prompt(2) else 0.5
             judged = [Ranking(each.id, "judge", tuple(ids), steadiness), Ranking(each.id, "policy", tuple(ids[::-1]))]
-            store.add_rankings(made.id, judged)
-            store.add_agreements(made.id, [Agreement(each.id, (), 0, 3, 1.0, -1.0)])
-        store.ask_people(made.id, [Doubt(prompt(0).id, "the first doubt"), Doubt(prompt(1).id, "the second doubt")])
+            store.rankings.add(made.id, judged)
+            store.agreements.add(made.id, [Agreement(each.id, (), 0, 3, 1.0, -1.0)])
+        store.reviews.add(made.id, [Doubt(prompt(0).id, "the first doubt"), Doubt(prompt(1).id, "the second doubt")])
         yield store
 
 
@@ -49,7 +49,7 @@ def told(*arguments: str, typed: str = "") -> str:
 
 def best_first(store: Store, place: int) -> str:
     """What a person types who wants the answers in the order of their ids."""
-    asked = store.reviews("trial")[place]
+    asked = store.reviews.find("trial")[place]
     return reviewing.in_letters(sorted(asked.answers), reviewing.lettered(asked))
 
 
@@ -57,7 +57,7 @@ def test_each_order_is_kept_at_once_and_a_wrong_one_is_asked_for_again(memory: S
     """Prevents answers that are lost when the person stops, and a slip that is kept as a gold label."""
     output = told("trial", typed=f"A A B\n{best_first(memory, 0)}\n")  # then the input ends
     assert "more than once: A" in output
-    found = memory.reviews("trial")
+    found = memory.reviews.find("trial")
     assert [each.status for each in found] == ["answered", "waiting"]
     assert found[0].verdict == tuple(sorted(found[0].answers))
 
@@ -73,7 +73,7 @@ def test_the_orders_of_judge_and_policy_are_told_after_the_persons_own(memory: S
 
 def test_a_skipped_list_does_not_come_back_and_one_that_was_left_does(memory: Store) -> None:
     told("trial", typed="s\nq\n")
-    assert [each.status for each in memory.reviews("trial")] == ["skipped", "waiting"]
+    assert [each.status for each in memory.reviews.find("trial")] == ["skipped", "waiting"]
     assert "1 of 1" in told(typed="q\n")
 
 
@@ -98,9 +98,9 @@ def test_no_answer_can_pass_for_two(memory: Store, monkeypatch: pytest.MonkeyPat
         Candidate(id_, prompt(0).id, place, f"{place} {text}", (1, place), -1.0, "stop", None)
         for place, id_ in enumerate(ids)
     ]
-    memory.add_candidates(made.id, rows)
-    memory.add_rankings(made.id, [Ranking(prompt(0).id, "judge", tuple(ids), 0.5)])
-    memory.ask_people(made.id, [Doubt(prompt(0).id, "why")])
+    memory.candidates.add(made.id, rows)
+    memory.rankings.add(made.id, [Ranking(prompt(0).id, "judge", tuple(ids), 0.5)])
+    memory.reviews.add(made.id, [Doubt(prompt(0).id, "why")])
     shown = told("forger", typed="q\n")
     assert re.findall(r"^\[.\]", shown, re.MULTILINE) == ["[A]", "[B]", "[C]"]
     history = CliRunner().invoke(app, ["history", "forger", "--round", "1"], catch_exceptions=False).output
@@ -109,7 +109,7 @@ def test_no_answer_can_pass_for_two(memory: Store, monkeypatch: pytest.MonkeyPat
 
 def test_the_history_says_what_people_said(memory: Store) -> None:
     """Prevents gold labels that nobody can find again, or a judge that looks right where people found it wrong."""
-    memory.answer_review(1, prompt(0).id, sorted(memory.reviews("trial")[0].answers)[::-1])
+    memory.reviews.answer(1, prompt(0).id, sorted(memory.reviews.find("trial")[0].answers)[::-1])
     output = CliRunner().invoke(app, ["history", "trial", "--round", "1"], catch_exceptions=False).output
     assert "a person ranked: 3 2 1 (not learnt; the first doubt)" in output
     assert "people were asked to rank this: waiting" in output
@@ -119,9 +119,9 @@ def test_the_history_says_what_people_said(memory: Store) -> None:
 
 def test_the_most_doubtful_lists_of_a_round_can_be_queued_afterwards(memory: Store) -> None:
     """Prevents people from being useful only while a run waits for them, and the same list from being asked twice."""
-    memory.close_round(1, "me", "accepted", "better")
+    memory.rounds.close(1, "me", "accepted", "better")
     assert "1 lists queued, 1 were there before" in told("trial", "--queue", "2")
-    assert [each.prompt for each in memory.reviews("trial")] == [prompt(0), prompt(1), prompt(2)]
+    assert [each.prompt for each in memory.reviews.find("trial")] == [prompt(0), prompt(1), prompt(2)]
     rows = json.loads(told("trial", "--round", "1", "--json"))
     assert [each["question"] for each in rows] == ["question 0", "question 1", "question 2"]
     assert set(rows[0]["answers"]) == {"A", "B", "C"}
@@ -129,9 +129,9 @@ def test_the_most_doubtful_lists_of_a_round_can_be_queued_afterwards(memory: Sto
 
 def test_after_a_refused_round_the_lists_of_the_judged_one_are_queued(memory: Store) -> None:
     """Prevents a queue that stays empty because the last round ended before anything was ranked."""
-    memory.close_round(1, "me", "accepted", "better")
+    memory.rounds.close(1, "me", "accepted", "better")
     refused = opened(memory, drawn=prompts(4, 6))
-    memory.close_round(refused.id, "me", "rolled_back", "the judge failed its controls")
+    memory.rounds.close(refused.id, "me", "rolled_back", "the judge failed its controls")
     assert "Round 1 of 'trial': 1 lists queued" in told("trial", "--queue", "2")
     empty = " ".join(told("trial", "--queue", "2", "--round", "2").split())
     assert "lists on which the judge is steady, or agrees with the policy, are never asked for" in empty
@@ -143,7 +143,7 @@ def test_what_cannot_be_exported_to_says_so_and_stays(memory: Store, tmp_path: P
     both = CliRunner().invoke(app, ["review", "trial", "--queue", "2", "--export", str(file)])
     assert "one after the other" in str(both.exception)
     assert not file.exists()
-    assert len(memory.reviews("trial")) == 2
+    assert len(memory.reviews.find("trial")) == 2
     folder = CliRunner().invoke(app, ["review", "trial", "--export", str(tmp_path)])
     assert "is a folder: name a file" in str(folder.exception)
 
@@ -153,7 +153,7 @@ def test_exported_lists_can_be_read_as_demonstrations_and_come_once(memory: Stor
     file = tmp_path / "candidates.jsonl"
     file.write_text('{"question": "mine", "answers": ["good", "bad"]}')  # without an end of line
     assert "0 lists added" in told("trial", "--export", str(file))
-    memory.answer_review(1, prompt(0).id, sorted(memory.reviews("trial")[0].answers))
+    memory.reviews.answer(1, prompt(0).id, sorted(memory.reviews.find("trial")[0].answers))
     told("trial", "--export", str(file))
     assert "0 lists added" in told("trial", "--export", str(file))
     mine, exported = load_demonstrations(file)

@@ -64,8 +64,8 @@ def test_check_and_history_say_it_after_an_edit_and_not_before(tmp_path, monkeyp
     with Store.open() as store:
         made = opened(store, templates=[load_template(folder, "rank")])
         given = answers(made, prompt(0))
-        store.add_candidates(made.id, given)
-        store.add_rankings(made.id, [ranked(given)])
+        store.candidates.add(made.id, given)
+        store.rankings.add(made.id, [ranked(given)])
     assert "labels" not in RUNNER.invoke(app, ["prompts", "check"]).output
     text = (folder / "rank.jinja").read_text()
     (folder / "rank.jinja").write_text(text.replace("You rank", "You carefully rank"))

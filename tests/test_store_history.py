@@ -27,26 +27,26 @@ def whole_round(store: Store) -> Round:
     static = Demonstration.of("asked", ("better", "worse"), "static")
     made = opened(store, demonstrations=[static])
     given = answers(made, prompt(0))
-    store.add_candidates(made.id, given)
-    store.set_aside(made.id, prompt(3).id, "too long")
-    store.add_rankings(made.id, [ranked(given, "policy"), ranked(given[::-1], "judge", 0.5)])
-    store.add_agreements(made.id, [Agreement(prompt(0).id, (given[0].id,), 1, 3, 1.0, -1.0)])
+    store.candidates.add(made.id, given)
+    store.prompts.set_aside(made.id, prompt(3).id, "too long")
+    store.rankings.add(made.id, [ranked(given, "policy"), ranked(given[::-1], "judge", 0.5)])
+    store.agreements.add(made.id, [Agreement(prompt(0).id, (given[0].id,), 1, 3, 1.0, -1.0)])
     for number, purpose in enumerate(("rank", "rank", "win_rate")):
-        store.record_reply(made.id, call(number, purpose), reply())
-    store.record_failure(made.id, call(3), "status 500")
-    store.propose_demonstrations(made.id, [(demonstration(1), prompt(0).id)], [static.id])
-    store.add_adapter(made.id, adapter_for(made), "a-model")
+        store.calls.record_reply(made.id, call(number, purpose), reply())
+    store.calls.record_failure(made.id, call(3), "status 500")
+    store.demonstrations.propose(made.id, [(demonstration(1), prompt(0).id)], [static.id])
+    store.adapters.add(made.id, adapter_for(made), "a-model")
     measured = (Metric("agreement_tau", 0.25), Metric("agreement_chance", 0.0), Metric("judge_accuracy", 0.75))
-    store.put_metrics(made.id, [*measured, Metric("win_rate", 0.625, 0.5, 0.75, 24), Metric("gold_quality", 0.5)])
-    store.add_seconds(made.id, "generate", 1.5)
-    store.add_seconds(made.id, "generate", 2.0)
-    store.close_round(made.id, "me", "accepted", "better")
+    store.metrics.put(made.id, [*measured, Metric("win_rate", 0.625, 0.5, 0.75, 24), Metric("gold_quality", 0.5)])
+    store.rounds.add_step_seconds(made.id, "generate", 1.5)
+    store.rounds.add_step_seconds(made.id, "generate", 2.0)
+    store.rounds.close(made.id, "me", "accepted", "better")
     return made
 
 
 def test_history_has_every_number_of_a_round(store: Store) -> None:
     whole_round(store)
-    (row,) = store.history("trial")
+    (row,) = store.history.summaries("trial")
     assert row.keys() >= ASKED_FOR
     assert {name: row[name] for name in ASKED_FOR} == {
         "experiment": "trial",
@@ -70,7 +70,7 @@ def test_history_has_every_number_of_a_round(store: Store) -> None:
 def test_what_was_not_measured_is_null_not_zero(store: Store) -> None:
     """A win rate of 0 and one that nobody measured would look alike."""
     opened(store)
-    (row,) = store.history("trial")
+    (row,) = store.history.summaries("trial")
     unmeasured = ("agreement_tau", "judge_accuracy", "win_rate", "win_rate_low", "gold_quality", "seconds", "verdict")
     assert {name: row[name] for name in unmeasured} == dict.fromkeys(unmeasured)
     assert (row["judge_calls"], row["judge_tokens"], row["cost_usd"]) == (0, 0, 0)
@@ -79,9 +79,9 @@ def test_what_was_not_measured_is_null_not_zero(store: Store) -> None:
 def test_many_calls_steps_and_metrics_do_not_multiply_each_other(store: Store) -> None:
     """A view that joins them would count every call once per step, and report a multiple of the money."""
     first = whole_round(store)
-    store.add_seconds(first.id, "judge", 10.0)
+    store.rounds.add_step_seconds(first.id, "judge", 10.0)
     opened(store)
-    rows = store.history("trial")
+    rows = store.history.summaries("trial")
     assert [(row["number"], row["judge_calls"], row["cost_usd"], row["seconds"]) for row in rows] == [
         (1, 3, 0.75, 13.5),
         (2, 0, 0, None),
@@ -89,23 +89,23 @@ def test_many_calls_steps_and_metrics_do_not_multiply_each_other(store: Store) -
 
 
 def test_history_of_all_experiments_and_of_an_unknown_one(store: Store) -> None:
-    assert store.history() == []
+    assert store.history.summaries() == []
     with pytest.raises(NoSuchExperiment, match="none yet"):
-        store.history("trial")
+        store.history.summaries("trial")
     for name in ("zebra", "ant"):
         opened(store, experiment=name)
-    assert [row["experiment"] for row in store.history()] == ["ant", "zebra"]
+    assert [row["experiment"] for row in store.history.summaries()] == ["ant", "zebra"]
     with pytest.raises(NoSuchExperiment, match=r"'trial' \(known: ant, zebra\)"):
-        store.history("trial")
+        store.history.summaries("trial")
     with pytest.raises(NoSuchExperiment, match=r"no round 2 \(rounds: 1\)"):
-        store.round_detail("ant", 2)
+        store.history.detail("ant", 2)
 
 
 def test_detail_tells_everything_of_a_round(store: Store) -> None:
     made = whole_round(store)
-    detail = store.round_detail("trial", 1)
+    detail = store.history.detail("trial", 1)
     assert json.loads(json.dumps(detail)) == detail
-    assert detail["summary"] == store.history("trial")[0]
+    assert detail["summary"] == store.history.summaries("trial")[0]
     assert [(each["purpose"], each["set_aside_reason"]) for each in detail["prompts"]] == [
         *[("train", None)] * 3,
         ("train", "too long"),
@@ -129,15 +129,15 @@ def test_detail_tells_everything_of_a_round(store: Store) -> None:
 
 def test_overview_gives_every_round_with_its_metrics(store: Store) -> None:
     made = whole_round(store)
-    (row,) = store.rounds("trial")
-    assert row["metrics"] == store.metrics(made.id)
-    assert (store.rounds("unknown"), store.experiments()) == ([], ["trial"])
-    assert (store.base_model_of("trial"), store.base_model_of("unknown")) == ("a-model", None)
+    (row,) = store.experiments.rounds("trial")
+    assert row["metrics"] == store.metrics.of_round(made.id)
+    assert (store.experiments.rounds("unknown"), store.experiments.names()) == ([], ["trial"])
+    assert (store.experiments.base_model("trial"), store.experiments.base_model("unknown")) == ("a-model", None)
 
 
 def test_judge_spending_view(store: Store) -> None:
     made = whole_round(store)
-    store.record_reply(opened(store).id, replace(call(7), model="other"), reply(cost_usd=1.5))
+    store.calls.record_reply(opened(store).id, replace(call(7), model="other"), reply(cost_usd=1.5))
     rows = sorted(view(store, "judge_spending"), key=lambda row: (row["round"], row["purpose"]))
     assert [
         (row["round"], row["model"], row["purpose"], row["answered_calls"], row["failed_calls"], row["cost_usd"])
@@ -159,8 +159,8 @@ def test_demonstration_history_view(store: Store) -> None:
     for verdict, promoted, retired in plans:
         made = opened(store)
         proposals = [(demonstration(number), prompt(0).id) for number in promoted]
-        store.propose_demonstrations(made.id, proposals, [demonstration(retired).id])
-        store.close_round(made.id, "me", verdict, "")
+        store.demonstrations.propose(made.id, proposals, [demonstration(retired).id])
+        store.rounds.close(made.id, "me", verdict, "")
     columns = ("question", "kind", "promoted_in_round", "verdict_of_that_round", "retired_in_round")
     found = [tuple(row[column] for column in columns) for row in view(store, "demonstration_history")]
     assert sorted(found, key=str) == [

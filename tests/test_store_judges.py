@@ -15,14 +15,14 @@ OTHER = Template("rank", TEMPLATE.text + " ")
 def ranked_by(store: Store, model: str, template: Template, value: float, experiment: str = "trial") -> int:
     """A closed round of this judge, with one answered call of 0.25 USD and one failed one."""
     drawn = prompts(0, 4)
-    store.add_prompts("set", [(each, "train") for each in drawn], "test")
+    store.prompts.add("set", [(each, "train") for each in drawn], "test")
     chosen = plan(experiment, drawn=drawn, templates=(template,))
-    made = store.open_round(replace(chosen, settings={"judge": {"model": model}}), "me", 600)
+    made = store.rounds.open(replace(chosen, settings={"judge": {"model": model}}), "me", 600)
     asked = [replace(call(10 * made.id + number), model=model, template_hash=template.hash) for number in (0, 1)]
-    store.record_calls(made.id, [Outcome(asked[0], reply()), Outcome(asked[1], None, "status 500")])
+    store.calls.record(made.id, [Outcome(asked[0], reply()), Outcome(asked[1], None, "status 500")])
     metrics = [Metric("judge_first_bias", value), Metric("health_junk", 1.0), Metric("win_rate", 0.5)]
-    store.put_metrics(made.id, metrics)
-    store.close_round(made.id, "me", "accepted", "")
+    store.metrics.put(made.id, metrics)
+    store.rounds.close(made.id, "me", "accepted", "")
     return made.id
 
 
@@ -32,7 +32,7 @@ def test_a_judge_is_a_model_with_a_template_and_its_figures_are_means_over_its_r
     ranked_by(store, "small", TEMPLATE, 0.4)
     ranked_by(store, "small", OTHER, 0.9)
     ranked_by(store, "large", OTHER, 0.0, "other")
-    found = store.judges()
+    found = store.judges.compare()
     assert [(row["model"], row["template"], row["rounds"]) for row in found] == [
         ("small", TEMPLATE.hash, 2),
         ("small", OTHER.hash, 1),
@@ -40,16 +40,16 @@ def test_a_judge_is_a_model_with_a_template_and_its_figures_are_means_over_its_r
     ]
     assert found[0]["figures"] == {"judge_first_bias": pytest.approx(0.3), "health_junk": 1.0}
     assert (found[0]["calls"], found[0]["tokens"], found[0]["cost_usd"]) == (2, 220, 0.5)
-    assert [row["model"] for row in store.judges("other")] == ["large"]
+    assert [row["model"] for row in store.judges.compare("other")] == ["large"]
 
 
 def test_a_round_that_measured_nothing_does_not_count_as_zero(store: Store) -> None:
     """A round from before there were such figures would make every judge look bad."""
     ranked_by(store, "small", TEMPLATE, 0.8)
     made = opened(store, drawn=[])
-    store.record_reply(made.id, replace(call(0), model="stranger"), reply())
-    assert store.judges()[0]["figures"]["judge_first_bias"] == 0.8
-    assert store.judges()[1] == {
+    store.calls.record_reply(made.id, replace(call(0), model="stranger"), reply())
+    assert store.judges.compare()[0]["figures"]["judge_first_bias"] == 0.8
+    assert store.judges.compare()[1] == {
         "model": "stranger",
         "template": TEMPLATE.hash,
         "rounds": 0,
@@ -59,14 +59,14 @@ def test_a_round_that_measured_nothing_does_not_count_as_zero(store: Store) -> N
         "figures": {},
     }
     with pytest.raises(NoSuchExperiment, match="known: trial"):
-        store.judges("nobody")
+        store.judges.compare("nobody")
 
 
 def test_answered_calls_come_back_as_they_were_asked(store: Store) -> None:
     """Biases are computed from stored calls: another order shown, or a failed call, would make them up."""
     made = opened(store)
-    store.record_calls(made.id, [Outcome(call(0), reply()), Outcome(call(1), None, "status 500")])
-    store.record_reply(made.id, call(2, "accuracy"), reply())
-    ((asked, replied),) = store.answered_calls(made.id, "rank")
+    store.calls.record(made.id, [Outcome(call(0), reply()), Outcome(call(1), None, "status 500")])
+    store.calls.record_reply(made.id, call(2, "accuracy"), reply())
+    ((asked, replied),) = store.calls.answered(made.id, "rank")
     assert (asked, asked.key) == (call(0), call(0).key)
     assert replied == reply()

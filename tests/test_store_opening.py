@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from cyclealign.errors import NewerDatabase, StoreError
 from cyclealign.store import Store, database_url
-from cyclealign.store.connecting import connect, name_of, parse_url
-from cyclealign.store.migrating import VERSION_TABLE, revision_of
+from cyclealign.store.database import connect, name_of, parse_url
+from cyclealign.store.migrate import VERSION_TABLE, revision_of
 
 SECRET = "geheim-42"
 
@@ -24,7 +24,7 @@ def test_default_is_a_file_in_the_current_folder_that_later_moves_do_not_change(
     monkeypatch.chdir(tmp_path)
     with Store.open() as store:
         monkeypatch.chdir("/")
-        assert store.history() == []
+        assert store.history.summaries() == []
     assert (tmp_path / ".cyclealign" / "cyclealign.db").exists()
 
 
@@ -127,7 +127,7 @@ def test_two_processes_may_open_a_fresh_database_at_once(empty_database: str) ->
         "import sys\n"
         "from cyclealign.store import Store\n"
         "print('ready', flush=True); sys.stdin.readline()\n"
-        "print(Store.open(sys.argv[1]).history())"
+        "print(Store.open(sys.argv[1]).history.summaries())"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     both = [subprocess.Popen([sys.executable, "-c", code, empty_database], **pipes) for _ in range(2)]
@@ -147,6 +147,6 @@ def test_opening_needs_no_lock_while_another_run_writes(tmp_path: Path) -> None:
     writer = sqlite3.connect(path, isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")
     with Store.open(f"sqlite:///{path}") as store:
-        assert store.history() == []
+        assert store.history.summaries() == []
     writer.execute("ROLLBACK")
     writer.close()

@@ -1,69 +1,82 @@
-"""The memory of every round: the only way in and out of the database.
+"""The database of experiments and distillation runs; nothing else reads or writes it.
 
 Values in and out are cyclealign.records. Every method is one short transaction of its own, may be called from any
-thread, and may be called again after a crash: rows have natural keys, so what is there already is not added twice.
+thread, and may be called again after a crash: rows have natural keys, so an existing row is not added twice.
 """
 
 from types import TracebackType
 
-from cyclealign.store import connecting, migrating
-from cyclealign.store.answers import AnswerMemory
-from cyclealign.store.batches import BatchMemory
-from cyclealign.store.calls import CallMemory
-from cyclealign.store.connecting import database_is_there, database_url
-from cyclealign.store.demonstrations import DemonstrationMemory
-from cyclealign.store.distillations import DistillationMemory
-from cyclealign.store.history import HistoryMemory
-from cyclealign.store.judges import JudgeMemory
-from cyclealign.store.measurements import MeasurementMemory
-from cyclealign.store.overview import OverviewMemory
-from cyclealign.store.prompts import PromptMemory, PromptSetSize
-from cyclealign.store.rankings import RankingMemory
-from cyclealign.store.rejudgements import RejudgementMemory
-from cyclealign.store.remarks import RemarkMemory
-from cyclealign.store.reviews import ReviewMemory
-from cyclealign.store.rounds import RoundMemory, Verdict
+from sqlalchemy import Engine
+
+from cyclealign.store.adapters import AdapterStore
+from cyclealign.store.agreements import AgreementStore
+from cyclealign.store.batches import BatchStore
+from cyclealign.store.calls import CallStore
+from cyclealign.store.candidates import CandidateStore
+from cyclealign.store.database import Database, connect, database_is_there, database_url, parse_url
+from cyclealign.store.demonstrations import DemonstrationStore
+from cyclealign.store.distillations import DistillationStore
+from cyclealign.store.endpoints import EndpointStore
+from cyclealign.store.experiments import ExperimentStore
+from cyclealign.store.history import HistoryStore
+from cyclealign.store.judges import JudgeStore
+from cyclealign.store.metrics import MetricStore
+from cyclealign.store.migrate import upgrade
+from cyclealign.store.notes import NoteStore
+from cyclealign.store.prompts import PromptSetSize, PromptStore
+from cyclealign.store.rankings import RankingStore
+from cyclealign.store.rejudgements import RejudgementStore
+from cyclealign.store.reviews import ReviewStore
+from cyclealign.store.rounds import RoundStore, Verdict
+from cyclealign.store.templates import TemplateStore
 
 __all__ = ["PromptSetSize", "Store", "Verdict", "database_is_there", "database_url"]
 
 
-class Store(
-    PromptMemory,
-    RoundMemory,
-    AnswerMemory,
-    CallMemory,
-    BatchMemory,
-    RankingMemory,
-    RejudgementMemory,
-    RemarkMemory,
-    ReviewMemory,
-    DemonstrationMemory,
-    MeasurementMemory,
-    HistoryMemory,
-    OverviewMemory,
-    JudgeMemory,
-    DistillationMemory,
-):
-    """The database, open. Close it, or use it in a ``with`` block."""
+class Store:
+    """An open database, one attribute per kind of record. Close it, or use it in a ``with`` block."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        database = Database(engine)
+        self.prompts = PromptStore(database)
+        self.experiments = ExperimentStore(database)
+        self.rounds = RoundStore(database)
+        self.candidates = CandidateStore(database)
+        self.calls = CallStore(database)
+        self.batches = BatchStore(database)
+        self.endpoints = EndpointStore(database)
+        self.rankings = RankingStore(database)
+        self.agreements = AgreementStore(database)
+        self.demonstrations = DemonstrationStore(database)
+        self.templates = TemplateStore(database)
+        self.reviews = ReviewStore(database)
+        self.rejudgements = RejudgementStore(database)
+        self.adapters = AdapterStore(database)
+        self.metrics = MetricStore(database)
+        self.notes = NoteStore(database)
+        self.history = HistoryStore(database)
+        self.judges = JudgeStore(database)
+        self.distillations = DistillationStore(database)
 
     @classmethod
     def open(cls, url: str | None = None) -> "Store":
-        """Open the database, made and brought up to date if need be; ``url`` defaults to ``database_url()``.
+        """Open the database, created and migrated if need be; ``url`` defaults to ``database_url()``.
 
         Raises:
             StoreError: the URL is wrong, the driver is missing, or the database cannot be reached or read.
             NewerDatabase: a newer cyclealign wrote the database.
         """
-        engine = connecting.connect(connecting.parse_url(database_url() if url is None else url))
+        engine = connect(parse_url(database_url() if url is None else url))
         try:
-            migrating.upgrade(engine)
+            upgrade(engine)
         except BaseException:
             engine.dispose()
             raise
         return cls(engine)
 
     def close(self) -> None:
-        """Give back every connection."""
+        """Close every connection."""
         self.engine.dispose()
 
     def __enter__(self) -> "Store":

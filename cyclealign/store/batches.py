@@ -5,15 +5,18 @@ from collections.abc import Sequence
 from sqlalchemy import select, update
 
 from cyclealign import records, tables
-from cyclealign.store.connecting import Database
-from cyclealign.store.writing import experiment_of, insert, now
+from cyclealign.store.database import Database
+from cyclealign.store.statements import experiment_of, insert, now
 
 
-class BatchMemory(Database):
-    """The part of the store that knows which calls wait at the provider."""
+class BatchStore:
+    """Batches that the provider works on."""
 
-    def begin_batch(self, round_id: int, token: str, keys: Sequence[str]) -> None:
-        """Note that these calls are about to be submitted under this token."""
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def begin(self, round_id: int, token: str, keys: Sequence[str]) -> None:
+        """Record that these calls are about to be submitted under this token."""
         row = {
             "experiment_id": experiment_of(round_id),
             "round_id": round_id,
@@ -22,21 +25,21 @@ class BatchMemory(Database):
             "status": "submitting",
             "submitted_at": now(),
         }
-        with self.writing() as session:
+        with self._database.writing() as session:
             session.execute(insert(session, tables.JudgeBatch).values(**row))
 
-    def name_batch(self, token: str, batch_id: str) -> None:
-        """Note the provider's name of the batch."""
+    def set_id(self, token: str, batch_id: str) -> None:
+        """Record the provider's id of the batch."""
         self._change(token, batch_id=batch_id, status="submitted")
 
-    def end_batch(self, token: str) -> None:
-        """Note that its replies are recorded (or that it never came to be): nobody is to wait for it any more."""
+    def end(self, token: str) -> None:
+        """Record that the batch's replies are stored, or that it was never created."""
         self._change(token, status="collected", collected_at=now())
 
-    def open_batches(self, experiment: str) -> list[records.Batch]:
-        """The batches of the experiment that are not collected, the oldest first."""
+    def pending(self, experiment: str) -> list[records.Batch]:
+        """Return the batches of the experiment that are not collected, the oldest first."""
         batch = tables.JudgeBatch
-        with self.reading() as session:
+        with self._database.reading() as session:
             found = session.scalars(
                 select(batch)
                 .join(tables.Experiment, tables.Experiment.id == batch.experiment_id)
@@ -46,5 +49,5 @@ class BatchMemory(Database):
             return [records.Batch(row.token, row.batch_id, tuple(row.call_keys)) for row in found]
 
     def _change(self, token: str, **values: object) -> None:
-        with self.writing() as session:
+        with self._database.writing() as session:
             session.execute(update(tables.JudgeBatch).where(tables.JudgeBatch.token == token).values(**values))

@@ -1,6 +1,6 @@
-"""Every judge call whole: a question that was answered is never asked, or paid, again."""
+"""Judge calls with their whole requests and replies: an answered request is never sent, or paid for, again."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
@@ -8,23 +8,26 @@ from sqlalchemy import Compiled, Dialect, bindparam, case, func, select
 from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
-from cyclealign.store.connecting import Database
-from cyclealign.store.writing import insert_for, now
+from cyclealign.store.database import Database
+from cyclealign.store.statements import experiment_of, insert_for, insert_new, now
 
 _PAID = ("prompt_tokens", "cached_prompt_tokens", "completion_tokens", "cost_usd", "seconds")
 _OWNER = ("round_id", "purpose")
 
 
-class CallMemory(Database):
-    """The part of the store that logs judge calls, one row per experiment and request."""
+class CallStore:
+    """Judge calls, one row per experiment and request."""
 
-    def answered(self, experiment: str, key: str) -> records.Reply | None:
-        """The reply to this request, if one was recorded in any round of the experiment; a failure is no reply.
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def reply(self, experiment: str, key: str) -> records.Reply | None:
+        """Return the reply to this request that any round of the experiment recorded; failures are ignored.
 
         Tokens, money and seconds are those of all attempts at it.
         """
         call = tables.JudgeCall
-        with self.reading() as session:
+        with self._database.reading() as session:
             row = session.scalar(
                 select(call)
                 .join(tables.Experiment, tables.Experiment.id == call.experiment_id)
@@ -33,9 +36,9 @@ class CallMemory(Database):
             return None if row is None else _reply_record(row)
 
     def answered_keys(self, experiment: str) -> frozenset[str]:
-        """The keys of all requests that were answered in any round of the experiment."""
+        """Return the keys of all requests that were answered in any round of the experiment."""
         call = tables.JudgeCall
-        with self.reading() as session:
+        with self._database.reading() as session:
             found = session.scalars(
                 select(call.key)
                 .join(tables.Experiment, tables.Experiment.id == call.experiment_id)
@@ -43,25 +46,23 @@ class CallMemory(Database):
             )
             return frozenset(found)
 
-    def answered_elsewhere(self, key: str) -> records.Reply | None:
-        """The reply to this request that any experiment got first; it costs whoever takes it nothing."""
+    def shared_reply(self, key: str) -> records.Reply | None:
+        """Return the first reply to this request in any experiment, at no cost."""
         call = tables.JudgeCall
-        with self.reading() as session:
+        with self._database.reading() as session:
             found = select(call).where(call.key == key, call.status == "answered").order_by(call.id).limit(1)
             row = session.scalar(found)
             return None if row is None else _free(_reply_record(row))
 
-    def answered_calls(
-        self, round_id: int, purpose: records.CallPurpose
-    ) -> list[tuple[records.JudgeCall, records.Reply]]:
-        """The calls of this purpose that were answered in the round, with their replies, by key."""
+    def answered(self, round_id: int, purpose: records.CallPurpose) -> list[tuple[records.JudgeCall, records.Reply]]:
+        """Return the answered calls of this purpose in the round, with their replies, by key."""
         call = tables.JudgeCall
         found = select(call).where(call.round_id == round_id, call.purpose == purpose, call.status == "answered")
-        with self.reading() as session:
+        with self._database.reading() as session:
             return [(_call_record(row), _reply_record(row)) for row in session.scalars(found.order_by(call.key))]
 
-    def spent(self, experiment: str, round_id: int | None = None) -> records.Spending:
-        """What the judge has cost the experiment, or one round of it; failed requests cost, and rejudging does, too."""
+    def spending(self, experiment: str, round_id: int | None = None) -> records.Spending:
+        """Return the judge's cost for the experiment or one of its rounds, with failed and rejudging calls."""
         call = tables.JudgeCall
         sums = [call.attempts, call.prompt_tokens + call.completion_tokens, call.cost_usd]
         statement = (
@@ -69,13 +70,13 @@ class CallMemory(Database):
             .join(tables.Experiment, tables.Experiment.id == call.experiment_id)
             .where(tables.Experiment.name == experiment)
         )
-        with self.reading() as session:
+        with self._database.reading() as session:
             mine = statement if round_id is None else statement.where(call.round_id == round_id)
             calls, tokens, usd = session.execute(mine).one()
             return records.Spending(int(calls), int(tokens), float(usd))
 
-    def prompt_tokens_seen(self, model: str, most: int = 200) -> list[tuple[int, int]]:
-        """(characters sent, prompt tokens counted) of the newest requests that this model answered at once."""
+    def prompt_token_counts(self, model: str, most: int = 200) -> list[tuple[int, int]]:
+        """Return (characters sent, prompt tokens) of the newest requests that the model answered at once."""
         call = tables.JudgeCall
         found = (
             select(call.messages, call.prompt_tokens)
@@ -83,27 +84,41 @@ class CallMemory(Database):
             .order_by(call.id.desc())
             .limit(most)
         )
-        with self.reading() as session:
+        with self._database.reading() as session:
             return [(sum(len(each["content"]) for each in sent), tokens) for sent, tokens in session.execute(found)]
 
-    def record_calls(self, round_id: int, outcomes: Sequence[records.Outcome]) -> None:
-        """Record what became of calls (different ones), all or none.
+    def record(self, round_id: int, outcomes: Sequence[records.Outcome]) -> None:
+        """Record the outcomes of distinct calls, all or none.
 
         A reply replaces an earlier failure of the same request, nothing replaces a reply. What was paid is recorded
         whatever became of the round. Rejudging takes no request over: it stays with the round that asked it first.
         """
-        with self.writing() as session:
+        with self._database.writing() as session:
             _record(session, round_id, outcomes)
 
     def record_reply(self, round_id: int, call: records.JudgeCall, reply: records.Reply) -> None:
         """Record one reply."""
-        self.record_calls(round_id, [records.Outcome(call, reply)])
+        self.record(round_id, [records.Outcome(call, reply)])
 
     def record_failure(
         self, round_id: int, call: records.JudgeCall, error: str, reply: records.Reply | None = None
     ) -> None:
-        """Record that a request failed and why; with ``reply``, that one came and was paid but cannot be used."""
-        self.record_calls(round_id, [records.Outcome(call, reply, error)])
+        """Record a failed request and its error; ``reply`` is a paid reply that cannot be used."""
+        self.record(round_id, [records.Outcome(call, reply, error)])
+
+    def record_parse_problems(self, round_id: int, problems: Mapping[str, str]) -> None:
+        """Record why replies could not be parsed, by key of the call; calls without a stored reply are skipped."""
+        call = tables.JudgeCall
+        with self._database.writing() as session:
+            found = session.execute(
+                select(call.key, call.id).where(
+                    call.experiment_id == experiment_of(round_id),
+                    call.status == "answered",
+                    call.key.in_(list(problems)),
+                )
+            )
+            rows = [{"judge_call_id": id_, "problem": problems[key]} for key, id_ in found]
+            insert_new(session, tables.ReplyProblem, rows, tables.ReplyProblem.judge_call_id)
 
 
 def _record(session: Session, round_id: int, outcomes: Sequence[records.Outcome]) -> None:
@@ -116,8 +131,9 @@ def _record(session: Session, round_id: int, outcomes: Sequence[records.Outcome]
 
 @lru_cache(maxsize=4)
 def _compiled(dialect: Dialect, columns: tuple[str, ...]) -> Compiled:
-    """The statement that records calls. SQLAlchemy caches no INSERT with ON CONFLICT, and to make it takes four times
-    as long as to run it.
+    """Return the statement that records calls, compiled.
+
+    SQLAlchemy caches no INSERT with ON CONFLICT, and compiling it takes four times as long as running it.
     """
     its_experiment = select(tables.Round.experiment_id).where(tables.Round.id == bindparam("its_round"))
     made = insert_for(dialect, tables.JudgeCall).values(experiment_id=its_experiment.scalar_subquery())
@@ -201,3 +217,18 @@ def _reply_record(row: tables.JudgeCall) -> records.Reply:
         seconds=row.seconds,
         cached_prompt_tokens=row.cached_prompt_tokens,
     )
+
+
+def read_problems(session: Session, round_id: int) -> list[dict[str, Any]]:
+    """Return the replies of the round that could not be parsed, with the problem of each."""
+    call, problem = tables.JudgeCall, tables.ReplyProblem
+    found = session.execute(
+        select(call, problem.problem)
+        .join(problem, problem.judge_call_id == call.id)
+        .where(call.round_id == round_id)
+        .order_by(call.asked_at, call.id)
+    )
+    return [
+        {"key": row.key, "purpose": row.purpose, "subject_id": row.subject_id, "reply": row.reply, "problem": words}
+        for row, words in found
+    ]

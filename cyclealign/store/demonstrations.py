@@ -1,4 +1,4 @@
-"""Demonstrations and template versions: what a round proposes counts while its verdict is ``accepted``."""
+"""Demonstrations: those that a round proposes count while its verdict is ``accepted``."""
 
 from collections.abc import Sequence
 
@@ -6,15 +6,18 @@ from sqlalchemy import ColumnElement, Exists, delete, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from cyclealign import records, tables
-from cyclealign.store.connecting import Database
+from cyclealign.store.database import Database
 from cyclealign.store.plans import demonstration_record, remember_demonstrations
-from cyclealign.store.writing import insert_all, refused, require_open
+from cyclealign.store.statements import insert_all, require_open
 
 
-class DemonstrationMemory(Database):
-    """The part of the store that says which demonstrations and templates are in use."""
+class DemonstrationStore:
+    """Demonstrations, promoted and retired."""
 
-    def propose_demonstrations(
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def propose(
         self, round_id: int, promoted: Sequence[tuple[records.Demonstration, str]], retired_ids: Sequence[str]
     ) -> None:
         """Replace this round's proposals: (demonstration, id of its prompt) pairs to promote, and ids to retire.
@@ -24,7 +27,7 @@ class DemonstrationMemory(Database):
         Raises:
             LeaseLost: the round is closed.
         """
-        with self.writing() as session:
+        with self._database.writing() as session:
             require_open(session, round_id)
             for table in (tables.DemonstrationPromotion, tables.DemonstrationRetirement):
                 session.execute(delete(table).where(table.round_id == round_id))
@@ -33,14 +36,15 @@ class DemonstrationMemory(Database):
             retired = [{"round_id": round_id, "demonstration_id": gone} for gone in dict.fromkeys(retired_ids)]
             insert_all(session, tables.DemonstrationRetirement, retired)
 
-    def active_demonstrations(self, experiment: str, if_accepted: int | None = None) -> list[records.Demonstration]:
-        """The dynamic ones in use: promoted by an accepted round, not retired by an accepted one since; newest first.
+    def active(self, experiment: str, if_accepted: int | None = None) -> list[records.Demonstration]:
+        """Return the dynamic demonstrations in use: promoted by an accepted round and not retired by an accepted one
+        since; newest first.
 
         Those of one round keep the order in which it proposed them. ``promoted_round`` is the round's number. With
         ``if_accepted``, the id of an open round: those that will be in use once that one is accepted.
         """
         promotion, promoting = tables.DemonstrationPromotion, tables.Round
-        with self.reading() as session:
+        with self._database.reading() as session:
             found = session.execute(
                 select(tables.Demonstration, promotion, promoting.number)
                 .join(promotion, promotion.demonstration_id == tables.Demonstration.id)
@@ -56,46 +60,15 @@ class DemonstrationMemory(Database):
                 active.setdefault(content.id, newest)
             return list(active.values())
 
-    def accepted_template(self, experiment: str, name: str) -> records.Template | None:
-        """The version of the template that the last accepted round used; None if no round was accepted."""
-        used = tables.RoundTemplate
-        with self.reading() as session:
-            text = session.scalar(
-                select(tables.Template.text)
-                .join(used, used.template_hash == tables.Template.hash)
-                .join(tables.Round, tables.Round.id == used.round_id)
-                .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
-                .where(tables.Experiment.name == experiment, used.name == name, tables.Round.verdict == "accepted")
-                .order_by(tables.Round.number.desc())
-                .limit(1)
-            )
-            return None if text is None else records.Template(name, text)
-
-    def dropped_templates(self, experiment: str, name: str) -> set[str]:
-        """Hashes of the versions that rounds used which were rolled back, and no accepted round.
-
-        A round that was refused drops none: what was found unfit is the judge, and perhaps another one is to come.
-        """
-        used = tables.RoundTemplate
-        with self.reading() as session:
-            found = session.execute(
-                select(used.template_hash, tables.Round.verdict)
-                .join(tables.Round, tables.Round.id == used.round_id)
-                .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
-                .where(tables.Experiment.name == experiment, used.name == name, ~refused())
-            ).all()
-        accepted = {version for version, verdict in found if verdict == "accepted"}
-        return {version for version, verdict in found if verdict == "rolled_back"} - accepted
-
 
 def _counts(proposing: type[tables.Round], if_accepted: int | None) -> ColumnElement[bool]:
-    """Whether what the round proposed counts."""
+    """Return whether the round's proposals count."""
     accepted = proposing.verdict == "accepted"
     return accepted if if_accepted is None else or_(accepted, proposing.id == if_accepted)
 
 
 def _retired_since(if_accepted: int | None) -> Exists:
-    """Whether an accepted round, the promoting one or a later one of its experiment, retired the demonstration."""
+    """Return whether an accepted round retired the demonstration: the promoting one, or a later one."""
     retirement, retiring = tables.DemonstrationRetirement, aliased(tables.Round)
     return exists().where(
         retirement.demonstration_id == tables.DemonstrationPromotion.demonstration_id,

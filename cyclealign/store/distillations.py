@@ -1,4 +1,4 @@
-"""Runs of the distillation jobs: what was distilled how, what came out, and what it took."""
+"""Runs of the distillation jobs: settings, measures and seconds."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -9,18 +9,21 @@ from sqlalchemy.orm import Session
 from cyclealign import tables
 from cyclealign.distill.outcome import DistillationRun, Measure
 from cyclealign.errors import NoSuchJob
-from cyclealign.store.connecting import Database
+from cyclealign.store.database import Database
 from cyclealign.store.history import plain
-from cyclealign.store.writing import insert, insert_all, now
+from cyclealign.store.statements import insert, insert_all, now
 from cyclealign.tables.columns import Utc
 
 Values = dict[str, Any]
 
 
-class DistillationMemory(Database):
-    """The part of the store that holds distillation runs."""
+class DistillationStore:
+    """Distillation runs."""
 
-    def open_distillation(
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def open(
         self,
         job: str,
         config: Mapping[str, Any],
@@ -29,7 +32,7 @@ class DistillationMemory(Database):
         again: bool = False,
         same_code: Collection[str] = (),
     ) -> DistillationRun:
-        """The newest run of this job with the same hashes, finished or unfinished; a new one where none exists.
+        """Return the newest run of this job with the same hashes, finished or not; open a new one if there is none.
 
         Args:
             config: the settings as JSON values.
@@ -38,7 +41,7 @@ class DistillationMemory(Database):
             same_code: hashes that stood for the same version in earlier releases.
         """
         table = tables.DistillationRun
-        with self.writing() as session:
+        with self._database.writing() as session:
             same = session.scalars(
                 select(table)
                 .where(table.job == job, table.config_hash == hashes[0], table.code_hash.in_([hashes[1], *same_code]))
@@ -61,16 +64,16 @@ class DistillationMemory(Database):
             made_of = (found.config_hash, found.code_hash)
             return DistillationRun(found.id, job, *made_of, finished, found.student_path, found.report_path, repeat)
 
-    def reopen_distillation(self, run_id: int) -> None:
-        """Say that a finished run is to go on; what it measured stays until it finishes anew."""
+    def reopen(self, run_id: int) -> None:
+        """Mark a finished run as unfinished; its measures stay until it finishes anew."""
         table = tables.DistillationRun
-        with self.writing() as session:
+        with self._database.writing() as session:
             session.execute(update(table).where(table.id == run_id).values(finished_at=None))
 
-    def add_distillation_seconds(self, run_id: int, step: str, seconds: float) -> None:
-        """Add the seconds that were spent on a step; a run that was interrupted spends some several times."""
+    def add_step_seconds(self, run_id: int, step: str, seconds: float) -> None:
+        """Add the seconds that were spent on a step; those of interrupted attempts add up."""
         spent = tables.DistillationStep
-        with self.writing() as session:
+        with self._database.writing() as session:
             statement = insert(session, spent).values(run_id=run_id, step=step, seconds=seconds, runs=1)
             session.execute(
                 statement.on_conflict_do_update(
@@ -80,15 +83,15 @@ class DistillationMemory(Database):
             )
 
     def record_student(self, run_id: int, path: str, content_hash: str) -> None:
-        """Say where the run's student lies, after its folder is complete."""
+        """Record the path of the run's student, after its folder is complete."""
         table = tables.DistillationRun
-        with self.writing() as session:
+        with self._database.writing() as session:
             session.execute(
                 update(table).where(table.id == run_id).values(student_path=path, student_hash=content_hash)
             )
 
-    def finish_distillation(self, run_id: int, measures: Sequence[Measure], report_path: str | None = None) -> None:
-        """Record what the run measured, and that it is finished: both, or neither. The first finish stays.
+    def finish(self, run_id: int, measures: Sequence[Measure], report_path: str | None = None) -> None:
+        """Record the run's measures and that it is finished: both, or neither. The first finish stays.
 
         What it measured before it was opened again is replaced.
 
@@ -107,34 +110,34 @@ class DistillationMemory(Database):
             .values(finished_at=now(), report_path=report_path)
         )
         rows = [{"run_id": run_id, "position": number, **vars(each)} for number, each in enumerate(measures)]
-        with self.writing() as session:
+        with self._database.writing() as session:
             if session.scalars(finishing.returning(table.id)).first() is not None:
                 session.execute(delete(measure).where(measure.run_id == run_id))
                 insert_all(session, measure, rows)
 
-    def distillation_measures(self, run_id: int) -> list[Measure]:
-        """What the run measured, in the job's own order."""
-        with self.reading() as session:
+    def measures(self, run_id: int) -> list[Measure]:
+        """Return the run's measures, in the job's own order."""
+        with self._database.reading() as session:
             return _measures(session, run_id)
 
-    def distillations(self, job: str | None = None) -> list[Values]:
-        """Runs as JSON values, the oldest first, each with its ``measures``, ``steps`` and total ``seconds``.
+    def runs(self, job: str | None = None) -> list[Values]:
+        """Return runs as JSON values, the oldest first, each with its ``measures``, ``steps`` and total ``seconds``.
 
         Raises:
             NoSuchJob: there is no run of that job; the message names those that there are.
         """
         table = tables.DistillationRun
-        with self.reading() as session:
+        with self._database.reading() as session:
             rows = session.scalars(select(table).order_by(table.id)).all()
             known = sorted({row.job for row in rows})
             if job is not None and job not in known:
                 raise NoSuchJob(f"There is no run of the job '{job}' (known: {', '.join(known) or 'none yet'}).")
             return [_run(session, row) for row in rows if job in (None, row.job)]
 
-    def distillation_summary(self) -> list[Values]:
-        """The rows of the view ``distillation_summary``: one a measure, a run without measures once."""
+    def summary(self) -> list[Values]:
+        """Return the rows of the view ``distillation_summary``: one per measure; a run without measures has one row."""
         query = text("SELECT * FROM distillation_summary ORDER BY run, position")
-        with self.reading() as session:
+        with self._database.reading() as session:
             found = session.execute(query.columns(started_at=Utc, finished_at=Utc))
             return [plain(row._asdict()) for row in found]
 

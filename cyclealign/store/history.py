@@ -1,4 +1,4 @@
-"""The history of experiments, as plain JSON values, for whoever shows it."""
+"""The history of experiments, as plain JSON values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -10,61 +10,57 @@ from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
 from cyclealign.errors import NoSuchExperiment
-from cyclealign.store.answers import candidate_record
-from cyclealign.store.connecting import Database
-from cyclealign.store.measurements import read_metrics
-from cyclealign.store.plans import demonstration_record, read_pool, read_round, read_templates
-from cyclealign.store.rankings import read_agreements, read_rankings
+from cyclealign.store.agreements import read_agreements
+from cyclealign.store.calls import read_problems
+from cyclealign.store.candidates import candidate_record, read_flags
+from cyclealign.store.database import Database
+from cyclealign.store.metrics import read_metrics
+from cyclealign.store.notes import read_notes
+from cyclealign.store.plans import demonstration_record, read_pool, read_templates
+from cyclealign.store.rankings import read_rankings, read_unjudged
 from cyclealign.store.rejudgements import read_rejudgements
-from cyclealign.store.remarks import read_flags, read_notes, read_problems, read_unjudged
 from cyclealign.store.reviews import read_reviews
 from cyclealign.tables.columns import Utc
 
 Values = dict[str, Any]
 
 
-class HistoryMemory(Database):
-    """The part of the store that tells what has happened."""
+class HistoryStore:
+    """Summaries and details of rounds."""
 
-    def history(self, experiment: str | None = None) -> list[Values]:
-        """The rows of the view ``round_summary``, of one experiment or of all, by experiment and number.
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def summaries(self, experiment: str | None = None) -> list[Values]:
+        """Return the rows of the view ``round_summary``, of one experiment or of all, by experiment and number.
 
         Raises:
             NoSuchExperiment: there is no such experiment; the message names those that there are.
         """
-        with self.reading() as session:
+        with self._database.reading() as session:
             if experiment is not None:
                 require_experiment(session, experiment)
             return summaries(session, experiment)
 
-    def round_detail(self, experiment: str, number: int) -> Values:
-        """All that is known of a round.
+    def detail(self, experiment: str, number: int) -> Values:
+        """Return all that is stored of a round.
 
         Keys: ``summary`` (as in the history), ``settings``, ``seed``, ``prompts`` (each with its candidates, rankings,
         agreement and review), ``demonstrations`` (``in_use``, ``promoted``, ``retired``), ``templates``, ``notes``,
         ``rejudgements``, ``parent_adapter``, ``adapter``, ``metrics``, ``steps``, ``failed_calls``,
-        ``unreadable_replies``, ``controls`` (what was planted to examine the judge, and its replies).
+        ``unreadable_replies``, ``controls`` (the questions planted to examine the judge, and its replies).
 
         Raises:
             NoSuchExperiment: there is no such experiment or round; the message names those that there are.
         """
-        with self.reading() as session:
+        with self._database.reading() as session:
             row = session.get_one(tables.Round, require_round(session, experiment, number))
             summary = next(each for each in summaries(session, experiment) if each["number"] == number)
             return {"summary": summary, **_with_lists(_details(session, row))}
 
-    def round_numbered(self, experiment: str, number: int) -> records.Round:
-        """A round, open or closed, with its plan as it was opened.
-
-        Raises:
-            NoSuchExperiment: there is no such experiment or round; the message names those that there are.
-        """
-        with self.reading() as session:
-            return read_round(session, require_round(session, experiment, number))
-
 
 def require_round(session: Session, experiment: str, number: int) -> int:
-    """The id of a round; NoSuchExperiment if there is none, with the numbers that there are."""
+    """Return the id of a round; raise NoSuchExperiment, with the known numbers, if it does not exist."""
     require_experiment(session, experiment)
     found = session.execute(
         select(tables.Round.number, tables.Round.id)
@@ -80,14 +76,14 @@ def require_round(session: Session, experiment: str, number: int) -> int:
 
 
 def require_experiment(session: Session, name: str) -> None:
-    """Raise NoSuchExperiment, with the names that there are, unless there is such an experiment."""
+    """Raise NoSuchExperiment, with the known names, unless the experiment exists."""
     known = session.scalars(select(tables.Experiment.name).order_by(tables.Experiment.name)).all()
     if name not in known:
         raise NoSuchExperiment(f"There is no experiment '{name}' (known: {', '.join(known) or 'none yet'}).")
 
 
 def summaries(session: Session, experiment: str | None) -> list[Values]:
-    """The rows of the view ``round_summary``, of one experiment or of all."""
+    """Return the rows of the view ``round_summary``, of one experiment or of all."""
     query = "SELECT * FROM round_summary {} ORDER BY experiment, number"
     if experiment is None:
         found = session.execute(text(query.format("")).columns(opened_at=Utc, closed_at=Utc))
@@ -98,7 +94,7 @@ def summaries(session: Session, experiment: str | None) -> list[Values]:
 
 
 def _with_lists(values: Values) -> Values:
-    """The same values with lists for tuples, as they will be once they have been JSON."""
+    """Return the values with lists for tuples, as after a round trip through JSON."""
 
     def listed(value: Any) -> Any:
         if isinstance(value, dict):
@@ -109,7 +105,7 @@ def _with_lists(values: Values) -> Values:
 
 
 def plain(row: Mapping[str, Any]) -> Values:
-    """A row as JSON values: moments become text."""
+    """Return a row as JSON values: times become text."""
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
 
 
@@ -177,7 +173,7 @@ def _candidates(session: Session, round_id: int) -> dict[str, list[Values]]:
     )
     for row in found:
         values = asdict(candidate_record(row))
-        del values["token_ids"]  # no reader of a history wants them, and they would be most of it
+        del values["token_ids"]  # not needed by readers of a history, and most of its size
         values.update(token_count=row.token_count, mean_logprob=row.mean_logprob)
         values["flags"] = [{"kind": each.kind, "excerpt": each.excerpt} for each in flags.get(row.id, [])]
         by_prompt.setdefault(row.prompt_id, []).append(values)
@@ -235,7 +231,7 @@ def _failed_calls(session: Session, round_id: int) -> list[Values]:
 
 
 def _controls(session: Session, round_id: int) -> list[Values]:
-    """The requests that examined the judge, each with what it was asked last and what it replied."""
+    """Return the requests that examined the judge, each with its last message and the reply."""
     call = tables.JudgeCall
     found = session.scalars(
         select(call)

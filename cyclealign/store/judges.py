@@ -1,4 +1,4 @@
-"""Judges compared, by model and version of the template: what they were asked, what it cost, how steady they were."""
+"""Judges compared, by model and version of the template: calls, cost and metrics."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -8,18 +8,22 @@ from sqlalchemy import Row, Select, func, select
 from sqlalchemy.orm import Session
 
 from cyclealign import tables
-from cyclealign.store.connecting import Database
+from cyclealign.store.database import Database
 from cyclealign.store.history import require_experiment
-from cyclealign.store.measurements import read_metrics
+from cyclealign.store.metrics import read_metrics
 
 Key = tuple[str, str]  # model, hash of the template
 
 
-class JudgeMemory(Database):
-    """The part of the store that is asked about judges."""
+class JudgeStore:
+    """Comparison of judges."""
 
-    def judges(self, experiment: str | None = None) -> list[dict[str, Any]]:
-        """A row for each judge model and version of the template, of one experiment or of all, the first asked first.
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def compare(self, experiment: str | None = None) -> list[dict[str, Any]]:
+        """Return a row for each judge model and version of the template, of one experiment or of all, the first asked
+        first.
 
         Keys: ``model``, ``template`` (its hash), ``rounds`` that this judge ranked for, ``calls`` answered, ``tokens``,
         ``cost_usd``, and ``figures``: the mean over those rounds of each metric whose name begins with ``judge_`` or
@@ -28,7 +32,7 @@ class JudgeMemory(Database):
         Raises:
             NoSuchExperiment: there is no such experiment; the message names those that there are.
         """
-        with self.reading() as session:
+        with self._database.reading() as session:
             if experiment is not None:
                 require_experiment(session, experiment)
             asked = session.execute(of_experiment(_asked(), experiment)).all()
@@ -39,12 +43,12 @@ class JudgeMemory(Database):
 
 
 def of_experiment(rows: Select[Any], experiment: str | None) -> Select[Any]:
-    """Those rows that are of the experiment, or all."""
+    """Restrict the rows to the experiment, if one is given."""
     return rows if experiment is None else rows.where(tables.Experiment.name == experiment)
 
 
 def _asked() -> Select[Any]:
-    """Every (model, template), with answered calls, tokens and cost; failed calls cost, too."""
+    """Select every (model, template) with answered calls, tokens and cost; failed calls cost, too."""
     call = tables.JudgeCall
     return (
         select(
@@ -61,7 +65,7 @@ def _asked() -> Select[Any]:
 
 
 def _rounds(session: Session, experiment: str | None) -> dict[Key, list[int]]:
-    """The rounds of each judge: by the model of their settings and the version of `rank` that they were opened with."""
+    """Return the rounds of each judge, by the model of their settings and their version of `rank`."""
     used = tables.RoundTemplate
     found = session.execute(
         of_experiment(

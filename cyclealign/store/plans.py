@@ -1,4 +1,4 @@
-"""What a round was opened with, written once and read back exactly."""
+"""The plan that a round was opened with, written once and read back exactly."""
 
 from collections.abc import Sequence
 from typing import Literal, cast
@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
 from cyclealign.store.prompts import prompt_record
-from cyclealign.store.writing import insert_all, insert_new, now
+from cyclealign.store.statements import insert_all, insert_new, now
 
 
 def write_plan(session: Session, round_id: int, plan: records.RoundPlan) -> None:
@@ -32,7 +32,7 @@ def write_plan(session: Session, round_id: int, plan: records.RoundPlan) -> None
 
 
 def remember_demonstrations(session: Session, demonstrations: Sequence[records.Demonstration]) -> None:
-    """Store the content of demonstrations that are new; whether one is in use is said elsewhere."""
+    """Store the content of new demonstrations; promotions and retirements say which are in use."""
     rows = [
         {"id": shown.id, "kind": shown.kind, "question": shown.question, "answers": list(shown.answers)}
         for shown in demonstrations
@@ -48,7 +48,7 @@ def remember_templates(session: Session, templates: Sequence[records.Template]) 
 
 
 def read_round(session: Session, round_id: int) -> records.Round:
-    """The round with its plan as it was opened."""
+    """Return the round with its plan as it was opened."""
     row = session.get_one(tables.Round, round_id)
     plan = records.RoundPlan(
         experiment=session.get_one(tables.Experiment, row.experiment_id).name,
@@ -64,7 +64,7 @@ def read_round(session: Session, round_id: int) -> records.Round:
 
 
 def read_adapter(session: Session, adapter_id: str | None) -> records.Adapter | None:
-    """The adapter with this id; None for None, which stands for the base model."""
+    """Return the adapter with this id; None for None, which stands for the base model."""
     if adapter_id is None:
         return None
     row = session.get_one(tables.Adapter, adapter_id)
@@ -72,7 +72,7 @@ def read_adapter(session: Session, adapter_id: str | None) -> records.Adapter | 
 
 
 def read_templates(session: Session, round_id: int) -> tuple[records.Template, ...]:
-    """The template versions that the round was opened with, in the order of its plan."""
+    """Return the template versions that the round was opened with, in the order of its plan."""
     found = session.execute(
         select(tables.RoundTemplate.name, tables.Template.text)
         .join(tables.Template, tables.Template.hash == tables.RoundTemplate.template_hash)
@@ -83,7 +83,7 @@ def read_templates(session: Session, round_id: int) -> tuple[records.Template, .
 
 
 def read_pool(session: Session, round_id: int) -> tuple[records.Demonstration, ...]:
-    """The demonstrations that the round was opened with, in the order of its plan."""
+    """Return the demonstrations that the round was opened with, in the order of its plan."""
     found = session.execute(
         select(tables.Demonstration, tables.RoundDemonstration)
         .join(tables.Demonstration, tables.Demonstration.id == tables.RoundDemonstration.demonstration_id)
@@ -99,7 +99,7 @@ def read_pool(session: Session, round_id: int) -> tuple[records.Demonstration, .
 def demonstration_record(
     row: tables.Demonstration, tau: float, chance: float, promoted_round: int | None
 ) -> records.Demonstration:
-    """The value of a row, with what is known of the promotion that it stands for."""
+    """Return the value of a row, with tau, chance and round of its promotion."""
     kind = cast(Literal["static", "dynamic"], row.kind)  # the table takes no other
     return records.Demonstration(row.id, row.question, tuple(row.answers), kind, tau, chance, promoted_round)
 

@@ -1,15 +1,15 @@
-"""Prompt sets: what can be drawn, and labels that only ever examine."""
+"""Prompt sets: prompts to draw from, and labelled lists, which only ever examine."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
 from cyclealign.errors import NoSuchExperiment
-from cyclealign.store.connecting import Database
-from cyclealign.store.writing import insert_new, refused
+from cyclealign.store.database import Database
+from cyclealign.store.statements import insert_new, refused, require_open
 
 
 class PromptSetSize(NamedTuple):
@@ -21,12 +21,15 @@ class PromptSetSize(NamedTuple):
     labelled: int
 
 
-class PromptMemory(Database):
-    """The part of the store that holds prompts and labels."""
+class PromptStore:
+    """Prompt sets, labelled lists, and the prompts that a round sets aside."""
 
-    def add_prompts(self, set_name: str, rows: Sequence[tuple[records.Prompt, records.Split]], source: str) -> int:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, set_name: str, rows: Sequence[tuple[records.Prompt, records.Split]], source: str) -> int:
         """Add prompts to a set, made if new, all or none; return how many were new to it. A prompt keeps its split."""
-        with self.writing() as session:
+        with self._database.writing() as session:
             set_id = _set_id(session, set_name)
             _remember_prompts(session, [prompt for prompt, _ in rows])
             members = [
@@ -35,9 +38,9 @@ class PromptMemory(Database):
             ]
             return len(insert_new(session, tables.PromptSetMember, members, tables.PromptSetMember.prompt_id))
 
-    def add_labelled(self, set_name: str, lists: Sequence[records.LabelledList]) -> int:
+    def add_labelled_lists(self, set_name: str, lists: Sequence[records.LabelledList]) -> int:
         """Add labelled lists to a set, made if new, all or none; return how many were new to it."""
-        with self.writing() as session:
+        with self._database.writing() as session:
             set_id = _set_id(session, set_name)
             _remember_prompts(session, [labelled.prompt for labelled in lists])
             rows = [
@@ -52,13 +55,13 @@ class PromptMemory(Database):
             ]
             return len(insert_new(session, tables.LabelledList, rows, tables.LabelledList.id))
 
-    def labelled(self, set_name: str) -> list[records.LabelledList]:
-        """The labelled lists of a set, by id.
+    def labelled_lists(self, set_name: str) -> list[records.LabelledList]:
+        """Return the labelled lists of a set, by id.
 
         Raises:
             NoSuchExperiment: there is no such set.
         """
-        with self.reading() as session:
+        with self._database.reading() as session:
             found = session.execute(
                 select(tables.Prompt, tables.LabelledList)
                 .join(tables.LabelledList, tables.LabelledList.prompt_id == tables.Prompt.id)
@@ -69,12 +72,12 @@ class PromptMemory(Database):
                 records.LabelledList(prompt_record(prompt), tuple(row.answers), row.source) for prompt, row in found
             ]
 
-    def prompt_sets(self) -> list[PromptSetSize]:
-        """Every set, by name, with its numbers of train and held-out prompts and labelled lists."""
+    def sets(self) -> list[PromptSetSize]:
+        """Return every set, by name, with its numbers of train and held-out prompts and labelled lists."""
         member, labelled = tables.PromptSetMember, tables.LabelledList
         of_set = select(func.count()).where(member.prompt_set_id == tables.PromptSet.id)
         lists = select(func.count()).where(labelled.prompt_set_id == tables.PromptSet.id)
-        with self.reading() as session:
+        with self._database.reading() as session:
             found = session.execute(
                 select(
                     tables.PromptSet.name,
@@ -85,8 +88,8 @@ class PromptMemory(Database):
             )
             return [PromptSetSize(*row) for row in found]
 
-    def unused_prompts(self, set_name: str, experiment: str) -> list[records.Prompt]:
-        """The train prompts, by id, that no round of the experiment has drawn, whatever became of that round.
+    def unused(self, set_name: str, experiment: str) -> list[records.Prompt]:
+        """Return the train prompts, by id, that no round of the experiment has drawn, whatever its verdict.
 
         A round that was refused before anything was answered has used none.
 
@@ -99,23 +102,48 @@ class PromptMemory(Database):
             .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
             .where(tables.Experiment.name == experiment, ~refused())
         )
-        with self.reading() as session:
+        with self._database.reading() as session:
             members = _members(_known_set_id(session, set_name), "train")
             return [prompt_record(row) for row in session.scalars(members.where(tables.Prompt.id.not_in(drawn)))]
 
-    def held_out_prompts(self, set_name: str) -> list[records.Prompt]:
-        """The held-out prompts of a set, by id.
+    def held_out(self, set_name: str) -> list[records.Prompt]:
+        """Return the held-out prompts of a set, by id.
 
         Raises:
             NoSuchExperiment: there is no such set.
         """
-        with self.reading() as session:
+        with self._database.reading() as session:
             members = _members(_known_set_id(session, set_name), "held_out")
             return [prompt_record(row) for row in session.scalars(members)]
 
+    def set_aside(self, round_id: int, prompt_id: str, reason: str) -> None:
+        """Leave a prompt of the round out of all later steps, and record the reason.
+
+        Raises:
+            LeaseLost: the round is closed.
+            ValueError: the round did not draw this prompt.
+        """
+        drawn = (tables.RoundPrompt.round_id == round_id, tables.RoundPrompt.prompt_id == prompt_id)
+        change = update(tables.RoundPrompt).where(*drawn).values(set_aside_reason=reason)
+        with self._database.writing() as session:
+            require_open(session, round_id)
+            if session.scalar(change.returning(tables.RoundPrompt.prompt_id)) is None:
+                raise ValueError(f"round {round_id} did not draw the prompt {prompt_id}")
+
+    def set_aside_reasons(self, round_id: int) -> dict[str, str]:
+        """Return the reasons of the prompts that were set aside, by prompt id."""
+        drawn = tables.RoundPrompt
+        with self._database.reading() as session:
+            found = session.execute(
+                select(drawn.prompt_id, drawn.set_aside_reason)
+                .where(drawn.round_id == round_id, drawn.set_aside_reason.is_not(None))
+                .order_by(drawn.purpose, drawn.position)
+            )
+            return {prompt_id: str(reason) for prompt_id, reason in found}
+
 
 def prompt_record(row: tables.Prompt) -> records.Prompt:
-    """The value of a row."""
+    """Return the value of a row."""
     turns = (records.Message(role=turn["role"], content=turn["content"]) for turn in row.messages)
     return records.Prompt(row.id, tuple(turns))
 

@@ -1,4 +1,4 @@
-"""Who ranked a round's answers how, and how far policy and judge agree."""
+"""Rankings of a round's candidates, and the prompts that have no verdict."""
 
 from collections.abc import Mapping, Sequence
 from typing import cast
@@ -7,22 +7,25 @@ from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
-from cyclealign.store.connecting import Database
-from cyclealign.store.writing import Row, in_parts, insert, insert_all, insert_new, require_open
+from cyclealign.store.database import Database
+from cyclealign.store.statements import Row, in_parts, insert, insert_all, require_open
 
 RankingKey = tuple[str, str]  # prompt id, ranker
 
 
-class RankingMemory(Database):
-    """The part of the store that holds rankings and agreements."""
+class RankingStore:
+    """Rankings by policy, judge and agreement."""
 
-    def add_rankings(self, round_id: int, rankings: Sequence[records.Ranking]) -> None:
-        """Add rankings of prompts that the round drew, all or none; one that is there already is left as it is.
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, round_id: int, rankings: Sequence[records.Ranking]) -> None:
+        """Add rankings of prompts that the round drew, all or none; an existing one stays as it is.
 
         Raises:
             LeaseLost: the round is closed.
         """
-        with self.writing() as session:
+        with self._database.writing() as session:
             require_open(session, round_id)
             once: dict[tuple[str, str], records.Ranking]
             once = {(ranking.prompt_id, ranking.by): ranking for ranking in reversed(rankings)}
@@ -37,19 +40,21 @@ class RankingMemory(Database):
             insert_all(session, tables.RankingReason, _reason_rows(new, once))
             _no_longer_unjudged(session, round_id, [prompt_id for prompt_id, by in new if by == "judge"])
 
-    def rankings(self, round_id: int, by: records.RankedBy) -> dict[str, records.Ranking]:
-        """The rankings that ``by`` gave in this round, by prompt id, in the order of the round's prompts."""
-        with self.reading() as session:
+    def by_prompt(self, round_id: int, by: records.RankedBy) -> dict[str, records.Ranking]:
+        """Return the rankings by ``by`` in this round, by prompt id, in the order of the round's prompts."""
+        with self._database.reading() as session:
             return {ranking.prompt_id: ranking for ranking in read_rankings(session, round_id) if ranking.by == by}
 
     def unjudged(self, round_id: int) -> list[str]:
-        """Ids of the round's train prompts that are answered, not set aside and not ranked by the judge, in order."""
+        """Return the ids of the round's train prompts, in order, that are answered, not set aside and not ranked by the
+        judge.
+        """
         drawn, candidate, ranking = tables.RoundPrompt, tables.Candidate, tables.Ranking
         answered = exists().where(candidate.round_id == round_id, candidate.prompt_id == drawn.prompt_id)
         judged = exists().where(
             ranking.round_id == round_id, ranking.prompt_id == drawn.prompt_id, ranking.ranked_by == "judge"
         )
-        with self.reading() as session:
+        with self._database.reading() as session:
             found = session.scalars(
                 select(drawn.prompt_id)
                 .where(drawn.round_id == round_id, drawn.purpose == "train", drawn.set_aside_reason.is_(None))
@@ -58,25 +63,22 @@ class RankingMemory(Database):
             )
             return list(found)
 
-    def add_agreements(self, round_id: int, rows: Sequence[records.Agreement]) -> None:
-        """Add agreements, all or none; a prompt's that is there already is left as it is.
+    def mark_unjudged(self, round_id: int, prompt_id: str, reason: str) -> None:
+        """Record that a prompt has no verdict, and why; a later ranking of it removes the record.
 
         Raises:
             LeaseLost: the round is closed.
         """
-        with self.writing() as session:
+        with self._database.writing() as session:
             require_open(session, round_id)
-            values = [_agreement_row(round_id, row) for row in rows]
-            insert_new(session, tables.Agreement, values, tables.Agreement.prompt_id)
-
-    def agreements(self, round_id: int) -> dict[str, records.Agreement]:
-        """The agreements of the round by prompt id, in the order of the round's prompts."""
-        with self.reading() as session:
-            return {row.prompt_id: row for row in read_agreements(session, round_id)}
+            row = {"round_id": round_id, "prompt_id": prompt_id, "reason": reason}
+            statement = insert(session, tables.UnjudgedPrompt).values(row)
+            keys = ["round_id", "prompt_id"]
+            session.execute(statement.on_conflict_do_update(index_elements=keys, set_={"reason": reason}))
 
 
 def read_rankings(session: Session, round_id: int) -> list[records.Ranking]:
-    """Every ranking of the round, in the order of its prompts."""
+    """Return every ranking of the round, in the order of its prompts."""
     ranking, place, drawn = tables.Ranking, tables.RankingPlace, tables.RoundPrompt
     found = session.execute(
         select(ranking, place.candidate_id)
@@ -94,29 +96,6 @@ def read_rankings(session: Session, round_id: int) -> list[records.Ranking]:
     return [
         _ranking_record(row, orders[row.id], preferences.get(row.id, []), reasons.get(row.id, []))
         for row in rows.values()
-    ]
-
-
-def read_agreements(session: Session, round_id: int) -> list[records.Agreement]:
-    """Every agreement of the round, in the order of its prompts."""
-    agreement, drawn = tables.Agreement, tables.RoundPrompt
-    found = session.scalars(
-        select(agreement)
-        .join(drawn, (drawn.round_id == agreement.round_id) & (drawn.prompt_id == agreement.prompt_id))
-        .where(agreement.round_id == round_id)
-        .order_by(drawn.purpose, drawn.position)
-    )
-    return [
-        records.Agreement(
-            prompt_id=row.prompt_id,
-            order=tuple(row.agreed),
-            lcs_length=row.lcs_length,
-            answers=row.answers,
-            chance=row.chance_probability,
-            tau=row.tau,
-            weight=row.weight,
-        )
-        for row in found
     ]
 
 
@@ -209,14 +188,8 @@ def _ranking_record(
     return records.Ranking(row.prompt_id, by, tuple(order), row.steadiness, tuple(preferences), tuple(reasons))
 
 
-def _agreement_row(round_id: int, row: records.Agreement) -> Row:
-    return {
-        "round_id": round_id,
-        "prompt_id": row.prompt_id,
-        "agreed": list(row.order),
-        "lcs_length": row.lcs_length,
-        "answers": row.answers,
-        "chance_probability": row.chance,
-        "tau": row.tau,
-        "weight": row.weight,
-    }
+def read_unjudged(session: Session, round_id: int) -> dict[str, str]:
+    """Return the reasons of the prompts without a verdict, by prompt id."""
+    table = tables.UnjudgedPrompt
+    found = session.execute(select(table.prompt_id, table.reason).where(table.round_id == round_id))
+    return {row.prompt_id: row.reason for row in found}

@@ -1,4 +1,4 @@
-"""Rounds put to another judge, and labels that another version of a template made."""
+"""Stored rounds judged again by another judge."""
 
 from collections.abc import Collection
 from typing import Any
@@ -7,33 +7,30 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
-from cyclealign.store.connecting import Database
-from cyclealign.store.plans import remember_templates
-from cyclealign.store.writing import in_parts, insert, now
+from cyclealign.store.database import Database
+from cyclealign.store.statements import in_parts, insert, now
 
 NOTHING = records.Spending()
 
 
-class RejudgementMemory(Database):
-    """The part of the store that holds what other judges said of a round's lists."""
+class RejudgementStore:
+    """Rejudgements and their cost."""
 
-    def remember_template(self, template: records.Template) -> None:
-        """Store the text of a template that no round was opened with, so that calls may name it."""
-        with self.writing() as session:
-            remember_templates(session, [template])
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    def put_rejudgement(self, made: records.Rejudgement) -> None:
-        """Record what became of a round under another judge; the same one made again replaces itself."""
+    def put(self, made: records.Rejudgement) -> None:
+        """Record the result of a rejudgement; the same one made again replaces itself."""
         row = _row(made)
-        with self.writing() as session:
+        with self._database.writing() as session:
             statement = insert(session, tables.Rejudgement).values(row)
             changed = {name: value for name, value in row.items() if name != "id"}
             session.execute(statement.on_conflict_do_update(index_elements=["id"], set_=changed))
 
-    def paid_for_rejudging(
+    def spending(
         self, experiment: str, round_id: int | None = None, keys: Collection[str] | None = None
     ) -> records.Spending:
-        """What putting rounds to other judges has cost: all of it, for one round, or for these requests.
+        """Return the cost of rejudging: of the experiment, of one round, or of these requests.
 
         Requests that a round asked for its own labels are not counted.
         """
@@ -49,37 +46,13 @@ class RejudgementMemory(Database):
         parts = [statement]
         if keys is not None:
             parts = [statement.where(call.key.in_(part)) for part in in_parts(sorted(keys))]
-        with self.reading() as session:
+        with self._database.reading() as session:
             found = [session.execute(part).one() for part in parts]
         return sum((records.Spending(int(calls), int(tokens), float(usd)) for calls, tokens, usd in found), NOTHING)
 
-    def label_versions(self, name: str, experiment: str | None = None) -> list[records.LabelVersion]:
-        """Which version of a template made the judge's rankings of each round; by experiment and round."""
-        used, label = tables.RoundTemplate, tables.Ranking
-        statement = (
-            select(
-                *(tables.Experiment.name, tables.Round.number, tables.Round.settings),
-                *(used.template_hash, func.count(label.id)),
-            )
-            .select_from(label)
-            .join(tables.Round, tables.Round.id == label.round_id)
-            .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
-            .join(used, used.round_id == tables.Round.id)
-            .where(label.ranked_by == "judge", used.name == name)
-            .group_by(tables.Experiment.id, tables.Experiment.name, tables.Round.id, used.template_hash)
-            .order_by(tables.Experiment.id, tables.Round.number)
-        )
-        if experiment is not None:
-            statement = statement.where(tables.Experiment.name == experiment)
-        with self.reading() as session:
-            return [
-                records.LabelVersion(of, number, str(settings.get("templates", "prompts")), version, count)
-                for of, number, settings, version, count in session.execute(statement)
-            ]
-
 
 def read_rejudgements(session: Session, round_id: int) -> list[dict[str, Any]]:
-    """What other judges said of the round, the oldest first, for the history."""
+    """Return the rejudgements of the round as JSON values, the oldest first, for the history."""
     table = tables.Rejudgement
     found = session.scalars(select(table).where(table.round_id == round_id).order_by(table.made_at, table.id))
     names = [column.name for column in table.__table__.columns if column.name != "round_id"]

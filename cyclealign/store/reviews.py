@@ -1,4 +1,4 @@
-"""Lists that people are asked to rank, and what they said."""
+"""Lists that people are asked to rank, and their verdicts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
@@ -8,20 +8,23 @@ from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
 from cyclealign.ranking import same_items
-from cyclealign.store.connecting import Database
+from cyclealign.store.database import Database
 from cyclealign.store.prompts import prompt_record
-from cyclealign.store.writing import insert_new, now, require_open
+from cyclealign.store.statements import insert_new, now, require_open
 
 Row = tuple[tables.Review, str, int, tables.Prompt]
 
 
-class ReviewMemory(Database):
-    """The part of the store that holds what people were asked, and their verdicts."""
+class ReviewStore:
+    """Reviews: lists sent to people, and their rankings."""
 
-    def ask_people(self, round_id: int, doubts: Sequence[records.Doubt]) -> int:
-        """Put lists of the round to people, whether it is open or closed; return how many were not there yet."""
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, round_id: int, doubts: Sequence[records.Doubt]) -> int:
+        """Send lists of the round, open or closed, to reviewers; return how many were new."""
         table = tables.Review
-        with self.writing() as session:
+        with self._database.writing() as session:
             last = session.scalar(select(func.max(table.position)).where(table.round_id == round_id))
             first = 0 if last is None else last + 1
             rows = [
@@ -38,34 +41,34 @@ class ReviewMemory(Database):
             ]
             return len(insert_new(session, table, rows, table.prompt_id))
 
-    def reviews(self, experiment: str | None = None, number: int | None = None) -> list[records.Review]:
-        """What people were asked: of all experiments, of one, or of one round of it; by round and position.
+    def find(self, experiment: str | None = None, number: int | None = None) -> list[records.Review]:
+        """Return the reviews of all experiments, of one, or of one of its rounds, by round and position.
 
-        An experiment or round that is not there has none.
+        An unknown experiment or round has none.
         """
-        with self.reading() as session:
+        with self._database.reading() as session:
             asked = _asked()
             asked = asked if experiment is None else asked.where(tables.Experiment.name == experiment)
             asked = asked if number is None else asked.where(tables.Round.number == number)
             return _review_records(session, session.execute(asked).tuples().all())
 
-    def answer_review(self, round_id: int, prompt_id: str, order: Sequence[str]) -> bool:
-        """Keep a person's order (candidate ids, best first); False if somebody answered or skipped the list before.
+    def answer(self, round_id: int, prompt_id: str, order: Sequence[str]) -> bool:
+        """Store a person's ranking (candidate ids, best first); False if the list was answered or skipped before.
 
         Raises:
             ValueError: the order does not hold each judged candidate of the list once.
         """
-        with self.writing() as session:
+        with self._database.writing() as session:
             same_items(order, list(_answers(session, round_id).get(prompt_id, {})))
             return _settle(session, round_id, prompt_id, "answered", list(order))
 
-    def skip_review(self, round_id: int, prompt_id: str) -> bool:
-        """Note that a person would not rank the list; False if somebody answered or skipped it before."""
-        with self.writing() as session:
+    def skip(self, round_id: int, prompt_id: str) -> bool:
+        """Record that a person skipped the list; False if it was answered or skipped before."""
+        with self._database.writing() as session:
             return _settle(session, round_id, prompt_id, "skipped", None)
 
-    def learn_reviews(self, round_id: int) -> dict[str, tuple[str, ...]]:
-        """The people's orders by prompt id, marked as learnt from now on: training takes them for the judge's.
+    def mark_learnt(self, round_id: int) -> dict[str, tuple[str, ...]]:
+        """Return the people's rankings by prompt id, and mark them as learnt: training prefers them to the judge's.
 
         Raises:
             LeaseLost: the round is closed.
@@ -78,15 +81,16 @@ class ReviewMemory(Database):
             # In one statement: on PostgreSQL a later one would also see, unmarked, what was answered in between.
             .returning(table.position, table.prompt_id, table.verdict)
         )
-        with self.writing() as session:
+        with self._database.writing() as session:
             require_open(session, round_id)
             found = sorted(session.execute(learning).tuples(), key=lambda row: row[0])
             return {prompt_id: tuple(verdict or ()) for _, prompt_id, verdict in found}
 
-    def reviewed(self, set_name: str) -> list[records.LabelledList]:
-        """The lists on prompts of a set that people ranked, in whatever experiment, as labelled lists; by id.
+    def labelled_lists(self, set_name: str) -> list[records.LabelledList]:
+        """Return the lists on prompts of a set that people ranked, in any experiment, as labelled lists, by id.
 
-        They were chosen because the judge was unsteady on them, so they are no part of `labelled`, a sample at large.
+        They were chosen because the judge was unsteady on them, so they are kept apart from the prompt set's own
+        lists, a random sample.
         """
         member = tables.PromptSetMember
         in_set = (
@@ -94,7 +98,7 @@ class ReviewMemory(Database):
             .join(tables.PromptSet, tables.PromptSet.id == member.prompt_set_id)
             .where(tables.PromptSet.name == set_name)
         )
-        with self.reading() as session:
+        with self._database.reading() as session:
             asked = _asked().where(tables.Review.status == "answered", tables.Review.prompt_id.in_(in_set))
             found = _review_records(session, session.execute(asked).tuples().all())
         lists = [labelled(each) for each in found]
@@ -102,13 +106,13 @@ class ReviewMemory(Database):
 
 
 def labelled(review: records.Review) -> records.LabelledList:
-    """A person's verdict as a labelled list."""
+    """Return a person's verdict as a labelled list."""
     answers = tuple(review.answers[each] for each in review.verdict or ())
     return records.LabelledList(review.prompt, answers, "review")
 
 
 def read_reviews(session: Session, round_id: int) -> dict[str, dict[str, Any]]:
-    """What people were asked in the round, and what they said, by prompt id, for the history."""
+    """Return the reviews of the round as JSON values, by prompt id, for the history."""
     table = tables.Review
     found = session.scalars(select(table).where(table.round_id == round_id).order_by(table.position))
     return {
@@ -154,7 +158,7 @@ def _review_records(session: Session, rows: Sequence[Row]) -> list[records.Revie
 
 
 def _answers(session: Session, round_id: int) -> Mapping[str, dict[str, str]]:
-    """The texts of the judged candidates of the round, by prompt id and candidate id."""
+    """Return the texts of the judged candidates of the round, by prompt id and candidate id."""
     place, ranking, candidate = tables.RankingPlace, tables.Ranking, tables.Candidate
     found = session.execute(
         select(ranking.prompt_id, candidate.id, candidate.text)

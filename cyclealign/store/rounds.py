@@ -9,26 +9,30 @@ from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
 from cyclealign.errors import ExperimentBusy, LeaseLost, NoSuchExperiment
-from cyclealign.store.connecting import Database
+from cyclealign.store.database import Database
+from cyclealign.store.history import require_round
 from cyclealign.store.plans import read_adapter, read_round, write_plan
-from cyclealign.store.writing import insert_new, now, refused
+from cyclealign.store.statements import insert, insert_new, now, refused
 
 Verdict = Literal["accepted", "rolled_back"]
 
 
-class RoundMemory(Database):
-    """The part of the store that moves experiments on.
+class RoundStore:
+    """The rounds of experiments.
 
     ``owner`` names one run, the same from its start to its end; no two runs share it.
     """
 
-    def open_round(self, plan: records.RoundPlan, owner: str, lease_seconds: float) -> records.Round:
-        """Open the next round of the experiment, made if new, with everything that the round reads.
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def open(self, plan: records.RoundPlan, owner: str, lease_seconds: float) -> records.Round:
+        """Open the next round of the experiment, created if new, with everything that the round reads.
 
         Raises:
             ExperimentBusy: a round of the experiment is open already.
         """
-        with self.writing() as session:
+        with self._database.writing() as session:
             experiment_id = _lock_experiment(session, plan)
             _refuse_second_round(session, experiment_id, plan.experiment)
             last = session.scalar(
@@ -54,15 +58,24 @@ class RoundMemory(Database):
             session.expire_all()
             return read_round(session, opened.id)
 
-    def open_round_of(self, experiment: str) -> records.Round | None:
-        """The unfinished round of the experiment, its plan as it was opened; None if there is none."""
-        with self.reading() as session:
+    def unfinished(self, experiment: str) -> records.Round | None:
+        """Return the unfinished round of the experiment with its plan as it was opened, or None."""
+        with self._database.reading() as session:
             round_id = session.scalar(
                 select(tables.Round.id)
                 .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
                 .where(tables.Experiment.name == experiment, tables.Round.status == "open")
             )
             return None if round_id is None else read_round(session, round_id)
+
+    def get(self, experiment: str, number: int) -> records.Round:
+        """Return a round, open or closed, with its plan as it was opened.
+
+        Raises:
+            NoSuchExperiment: there is no such experiment or round; the message names those that there are.
+        """
+        with self._database.reading() as session:
+            return read_round(session, require_round(session, experiment, number))
 
     def take_over(self, round_id: int, owner: str, lease_seconds: float, alive: Callable[[str], bool]) -> None:
         """Take the lease of an open round that is ours, has expired, or whose owner is known to be dead.
@@ -72,28 +85,40 @@ class RoundMemory(Database):
         Raises:
             ExperimentBusy: another run holds the round; the message says which, until when, and what to do.
         """
-        with self.reading() as session:
+        with self._database.reading() as session:
             held = _find_round(session, round_id)
             free = held.owner == owner or held.lease_until < now()
         takeable: list[ColumnElement[bool]] = [tables.Round.owner == owner, tables.Round.lease_until < now()]
         if not free and not alive(held.owner):
             takeable.append(tables.Round.owner == held.owner)
-        with self.writing() as session:
+        with self._database.writing() as session:
             if not _hold(session, round_id, or_(*takeable), owner, lease_seconds):
                 raise ExperimentBusy(_who_holds(session, round_id))
 
-    def renew(self, round_id: int, owner: str, lease_seconds: float) -> None:
+    def renew_lease(self, round_id: int, owner: str, lease_seconds: float) -> None:
         """Extend the lease to ``lease_seconds`` from now.
 
         Raises:
             LeaseLost: another run took the round over, or closed it.
         """
-        with self.writing() as session:
+        with self._database.writing() as session:
             if not _hold(session, round_id, tables.Round.owner == owner, owner, lease_seconds):
                 raise LeaseLost(_who_took(session, round_id))
 
-    def close_round(self, round_id: int, owner: str, verdict: Verdict, reason: str) -> None:
-        """Close the round: with ``accepted`` all that it proposed counts from now on, with ``rolled_back`` none of it.
+    def add_step_seconds(self, round_id: int, step: str, seconds: float) -> None:
+        """Add the seconds that one run spent on a step; those of a resumed round's runs add up."""
+        spent = tables.RoundStep
+        with self._database.writing() as session:
+            statement = insert(session, spent).values(round_id=round_id, step=step, seconds=seconds, runs=1)
+            session.execute(
+                statement.on_conflict_do_update(
+                    index_elements=[spent.round_id, spent.step],
+                    set_={"seconds": spent.seconds + statement.excluded.seconds, "runs": spent.runs + 1},
+                )
+            )
+
+    def close(self, round_id: int, owner: str, verdict: Verdict, reason: str) -> None:
+        """Close the round: with ``accepted`` all its proposals count from now on, with ``rolled_back`` none of them.
 
         Raises:
             LeaseLost: another run took the round over; nothing has changed.
@@ -103,12 +128,12 @@ class RoundMemory(Database):
             .where(tables.Round.id == round_id, tables.Round.owner == owner, tables.Round.status == "open")
             .values(status="closed", verdict=verdict, reason=reason, closed_at=now())
         )
-        with self.writing() as session:
+        with self._database.writing() as session:
             if _changed(session, statement) != 1:
                 raise LeaseLost(_who_took(session, round_id))
 
-    def finished(self, experiment: str, run: str | None = None) -> int:
-        """How many rounds of the experiment were closed, by any run or by owners whose names end with ``/run``.
+    def count_closed(self, experiment: str, run: str | None = None) -> int:
+        """Return how many rounds of the experiment were closed, by any run or by owners whose names end with ``/run``.
 
         A round that was refused before anything was answered is none of them: a run that is retried would else end
         well on it.
@@ -120,15 +145,15 @@ class RoundMemory(Database):
         )
         if run is not None:
             closed = closed.where(tables.Round.owner.endswith(f"/{run}", autoescape=True))
-        with self.reading() as session:
+        with self._database.reading() as session:
             return session.scalar(closed) or 0
 
     def last_accepted(self, experiment: str) -> tuple[int, records.Adapter | None]:
-        """Number and policy of the last accepted round: (0, None), the base model, if there is none.
+        """Return number and adapter of the last accepted round, or (0, None), the base model, if there is none.
 
         A round that was accepted without training an adapter keeps its parent's.
         """
-        with self.reading() as session:
+        with self._database.reading() as session:
             return _last_accepted(session, experiment)
 
 

@@ -80,7 +80,7 @@ class Bench:
 
     def rounds(self, experiment: str = "bench") -> list[dict[str, Any]]:
         with Store.open() as store:
-            return store.rounds(experiment)
+            return store.experiments.rounds(experiment)
 
     def prompts(self, count: int = 48) -> Path:
         rows = [

@@ -17,7 +17,7 @@ from tests.tiny import make_model
 
 def detail(number=1):
     with Store.open() as store:
-        return store.round_detail("bench", number)
+        return store.history.detail("bench", number)
 
 
 ROUND_1 = ("history", "bench", "--round", "1")
@@ -225,9 +225,9 @@ def test_a_judge_that_does_not_rank(bench):
     bench.judge.script = lambda answers: "They are all lovely."
     refused(bench, "JudgeError", "0 of 4 prompts", "--failures")
     with Store.open() as store:
-        open_round = store.open_round_of("bench")
-        assert not store.rankings(open_round.id, "judge")
-        assert store.candidates(open_round.id)
+        open_round = store.rounds.unfinished("bench")
+        assert not store.rankings.by_prompt(open_round.id, "judge")
+        assert store.candidates.by_prompt(open_round.id)
 
 
 def test_a_judge_that_fails_now_and_then(bench):

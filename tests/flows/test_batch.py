@@ -38,8 +38,8 @@ def test_a_batch_is_ranked_as_single_calls_are_at_half_the_price(store, round_):
         assert all_ranked(rank_all(store, round_, config_for(server, **BATCH)))
         calls = sum(server.asked.values())
         assert calls == len(server.asked) == LISTS * 2
-        assert store.spent("trial").usd == pytest.approx(calls * 100 * 0.5 / 1e6)
-        assert store.open_batches("trial") == []
+        assert store.calls.spending("trial").usd == pytest.approx(calls * 100 * 0.5 / 1e6)
+        assert store.batches.pending("trial") == []
         assert all_ranked(rank_all(store, round_, config_for(server, **BATCH)))
     assert sum(server.asked.values()) == calls
 
@@ -48,11 +48,11 @@ def test_a_batch_is_ranked_as_single_calls_are_at_half_the_price(store, round_):
 def test_a_run_that_is_killed_finds_its_batch_again(store, round_, monkeypatch, moment):
     """Prevents a batch that is paid for and forgotten. An error that ends the run at once stands for the kill."""
     hooks = {
-        "the batch is not named yet": ("name_batch", lambda *_: None),
-        "it is under way": ("name_batch", store.name_batch),
-        "its replies are not stored": ("record_calls", lambda *_: None),
+        "the batch is not named yet": (store.batches, "set_id", lambda *_: None),
+        "it is under way": (store.batches, "set_id", store.batches.set_id),
+        "its replies are not stored": (store.calls, "record", lambda *_: None),
     }
-    name, before = hooks[moment]
+    part, name, before = hooks[moment]
 
     def kill(*given):
         before(*given)
@@ -60,24 +60,24 @@ def test_a_run_that_is_killed_finds_its_batch_again(store, round_, monkeypatch, 
 
     with BatchServer() as server:
         with monkeypatch.context() as patched:
-            patched.setattr(store, name, kill)
+            patched.setattr(part, name, kill)
             with pytest.raises(StoreError, match="killed"):
                 rank_all(store, round_, config_for(server, **BATCH))
         submitted = dict(server.asked)
         assert len(submitted) == LISTS * 2
-        assert len(store.open_batches("trial")) == 1
+        assert len(store.batches.pending("trial")) == 1
         assert all_ranked(rank_all(store, round_, config_for(server, **BATCH)))
         assert dict(server.asked) == submitted
-        assert store.open_batches("trial") == []
+        assert store.batches.pending("trial") == []
 
 
 def test_a_batch_that_never_reached_the_provider_is_submitted_once(store, round_):
     """Prevents calls that wait for ever for a batch that is not there."""
     with BatchServer() as server:
-        store.begin_batch(round_.id, "lost", ["some key"])
+        store.batches.begin(round_.id, "lost", ["some key"])
         assert all_ranked(rank_all(store, round_, config_for(server, **BATCH)))
         assert set(server.asked.values()) == {1}
-        assert store.open_batches("trial") == []
+        assert store.batches.pending("trial") == []
 
 
 def test_what_failed_in_a_batch_is_submitted_again_and_nothing_else(store, round_):
@@ -104,5 +104,5 @@ def test_a_batch_that_expires_leaves_its_calls_failed_and_named(store, round_):
     with BatchServer(lambda number, line: {}, ends_as="expired") as server:
         found = rank_all(store, round_, config_for(server, **{**BATCH, "retries": 0}))
     assert all(each.ranking("x") is None and each.problems for each in found)
-    failed = store.round_detail("trial", 1)["failed_calls"]
+    failed = store.history.detail("trial", 1)["failed_calls"]
     assert {each["error"] for each in failed} == {"The batch ended as 'expired' without this call."}

@@ -22,7 +22,7 @@ def test_a_run_stops_at_its_budget_and_goes_on_when_it_is_raised(bench):
     assert code == 0, output
     assert max(bench.judge.answered.values()) == 1
     with Store.open() as store:
-        assert store.spent("bench").calls == sum(bench.judge.asked.values())
+        assert store.calls.spending("bench").calls == sum(bench.judge.asked.values())
     assert_one_prefix_for_each_kind_of_call(bench.judge.bodies)
 
 

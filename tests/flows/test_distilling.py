@@ -82,13 +82,13 @@ def test_a_killed_run_goes_on_with_the_arms_that_are_missing(command, tiny, monk
     monkeypatch.setattr(student, "fit", killed_at_pld)
     assert command("distill", "pld", str(tiny))[0] == 130
     with Store.open() as store:
-        assert [run["finished_at"] for run in store.distillations()] == [None]
+        assert [run["finished_at"] for run in store.distillations.runs()] == [None]
     assert "not finished" in command("history", "--jobs")[1]
     before = len(fitted)
     assert command("distill", "pld", str(tiny))[0] == 0
     assert fitted[before:] == ["pld", "pld"]
     with Store.open() as store:
-        assert len(store.distillations()) == 1
+        assert len(store.distillations.runs()) == 1
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_finished_run_makes_again_what_is_gone(command, tiny, tmp_path, monkey
     same = ("id", "measures", "student_path", "student_hash", "report_path")
     assert [found[name] for name in same] == [first[name] for name in same]
     with Store.open() as store:
-        assert [run["finished_at"] is not None for run in store.distillations()] == [True]
+        assert [run["finished_at"] is not None for run in store.distillations.runs()] == [True]
 
 
 def test_a_run_that_another_machine_finished_is_found(command, tiny, tmp_path, monkeypatch):

@@ -96,7 +96,7 @@ def test_in_any_mixture_of_faults_every_list_is_ranked_or_named(store, key, seed
     assert sum(each.ranking("x") is not None for each in found) >= LISTS * 0.7
     assert max(judge.served.values()) == 1
     assert all(judge.served[each] == count for each, count in served.items())
-    assert store.spent("trial").calls == judge.requests >= requests
+    assert store.calls.spending("trial").calls == judge.requests >= requests
     assert set(judge.struck) - {"none"}
 
 
@@ -112,7 +112,7 @@ def test_a_fault_that_never_ends_leaves_every_list_unjudged_and_ends(store, key,
             return
         assert all(each.ranking("x") is None and each.problems for each in rank_all(store, made, config))
     paid = fault in ("refusal", "doubled label", "missing label", "200 000 characters")
-    assert (store.spent("trial").tokens > 0) is paid
+    assert (store.calls.spending("trial").tokens > 0) is paid
 
 
 def test_a_judge_that_hangs_is_given_up_on(store, key):
@@ -141,5 +141,5 @@ def test_replies_are_shared_between_experiments_only_where_that_is_wanted(store,
         rank_all(store, third, config_for(judge))
         assert min(judge.served.values()) == 2
     assert [each.ranking("x").order for each in found] == [best_first(number) for number in range(LISTS)]
-    assert store.spent("other") == Spending()
-    assert len(store.answered_keys("other")) == LISTS * 2
+    assert store.calls.spending("other") == Spending()
+    assert len(store.calls.answered_keys("other")) == LISTS * 2

@@ -20,7 +20,7 @@ def whole(bench):
 
 def folder_of(number: int) -> Path:
     with Store.open() as store:
-        return Path(store.round_detail("bench", number)["adapter"]["path"])
+        return Path(store.history.detail("bench", number)["adapter"]["path"])
 
 
 def test_two_rounds_go_on_from_whole_weights(whole, tiny_model, monkeypatch):

@@ -29,7 +29,7 @@ def purposes(bench):
 
 def detail(number=1):
     with Store.open() as store:
-        return store.round_detail("bench", number)
+        return store.history.detail("bench", number)
 
 
 def fewest_characters_first(answers):

@@ -46,7 +46,7 @@ def test_a_run_from_end_to_end_is_found_again(command, tmp_path, monkeypatch):
     arms = {each["arm"] for each in run["measures"]}
     assert {"all windows", "ESM ndcg2, k = 2", "ESM cross_entropy, k = 1", "random, k = 2", "tf-idf, k = 1"} <= arms
     with Store.open() as store:
-        (row,) = store.distillations("idcm")
+        (row,) = store.distillations.runs("idcm")
     assert row["student_path"].rpartition("/")[2].startswith("esm-ndcg2-")
     monkeypatch.setattr(models, "fresh_esm", lambda *_: pytest.fail("trained again"))
     assert json.loads(command("distill", "idcm", str(path), "--json")[1])["id"] == run["id"]

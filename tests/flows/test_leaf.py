@@ -47,7 +47,7 @@ def config(tmp_path, prefect_server, monkeypatch):
 
 def stored(run_id):
     with Store.open() as store:
-        return next(each for each in store.distillations("leaf") if each["id"] == run_id)
+        return next(each for each in store.distillations.runs("leaf") if each["id"] == run_id)
 
 
 def test_a_stopped_run_goes_on_and_leaves_a_model_of_two_branches(config, monkeypatch):

@@ -44,7 +44,7 @@ def run(tmp_path, prefect_server, monkeypatch):
 
         run_id = margin_mse(checked_settings(settings, "test", Config))
         with Store.open() as store:
-            return next(each for each in store.distillations("margin-mse") if each["id"] == run_id)
+            return next(each for each in store.distillations.runs("margin-mse") if each["id"] == run_id)
 
     return made
 

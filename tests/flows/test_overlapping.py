@@ -8,6 +8,7 @@ import pytest
 from cyclealign.errors import JudgeUnavailable, PolicyError
 from cyclealign.policy.transformers import TransformersPolicy
 from cyclealign.store import Store
+from cyclealign.store.rankings import RankingStore
 from flows import overlapping
 from flows.overlapping import Bell, Beside, Stopped, as_they_come
 
@@ -168,8 +169,8 @@ def in_second_batch(monkeypatch, do):
 
 def stored(bench):
     with Store.open() as store:
-        round_ = store.open_round_of("bench")
-        return store.candidates(round_.id), store.rankings(round_.id, "judge")
+        round_ = store.rounds.unfinished("bench")
+        return store.candidates.by_prompt(round_.id), store.rankings.by_prompt(round_.id, "judge")
 
 
 def goes_on(bench, monkeypatch):
@@ -235,14 +236,14 @@ def test_both_are_tasks_of_the_run_and_verdicts_come_while_answers_are_drawn(lon
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 
     bench, patches = long_bench
-    judged, original = threading.Event(), Store.add_rankings
+    judged, original = threading.Event(), RankingStore.add
     bench.set("", experiment="bench")
 
-    def add_rankings(store, *rows):
-        original(store, *rows)
+    def add_rankings(rankings, *rows):
+        original(rankings, *rows)
         judged.set()
 
-    patches.setattr(Store, "add_rankings", add_rankings)
+    patches.setattr(RankingStore, "add", add_rankings)
     calls = in_second_batch(patches, lambda: judged.wait(LONG))
     code, output = bench.run()
     assert code == 0, output

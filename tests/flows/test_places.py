@@ -149,7 +149,7 @@ def test_another_run_trains_only_what_the_others_have_not(command, tmp_path, mon
     assert trained(TINY.replace("runs = 2", "runs = 1")) == []
     assert trained(TINY.replace("batch = 8\n[[", "batch = 9\n[[", 1)) == ["ce", "ce", "pld", "pld"]
     with Store.open() as store:
-        runs = store.distillations()
+        runs = store.distillations.runs()
     assert len({run["id"] for run in runs}) == 5
     assert len({run["student_path"] for run in runs}) == 3  # the second and fourth took over the first one's
 
@@ -166,7 +166,7 @@ def test_a_run_that_was_asked_for_again_keeps_its_places_when_it_goes_on(tmp_pat
     first = place()
     assert place() == first
     with Store.open() as store:
-        store.finish_distillation(1, [])
+        store.distillations.finish(1, [])
     second = place(again=True)
     assert second != first
     assert [place(), place(again=True)] == [second, second]
@@ -200,9 +200,9 @@ def run_of_0_1_0(job: str, finished: bool = True) -> int:
     settings = settings_identity(config, exclude={"force"})
     hashes = (content_id("distillation", job, settings, {"data": "d1"}), str(sources_of(job, 1)))
     with Store.open() as store:
-        run = store.open_distillation(job, settings, hashes, config.seed, again=True)
+        run = store.distillations.open(job, settings, hashes, config.seed, again=True)
         if finished:
-            store.finish_distillation(run.id, [])
+            store.distillations.finish(run.id, [])
     return run.id
 
 

@@ -78,10 +78,10 @@ def test_names_of_arms_and_tests_are_free_text(command, tmp_path):
 def finished(store, levels, folder):
     """A finished run on ``levels`` that left a metric in ``folder``."""
     hashes = (content_id("config", str(folder)), content_id("code"))
-    run = store.open_distillation("quantidce", {"data": {"levels": levels}}, hashes, 0, False)
+    run = store.distillations.open("quantidce", {"data": {"levels": levels}}, hashes, 0, False)
     folder.mkdir(parents=True)
-    store.record_student(run.id, str(folder), content_id("student"))
-    store.finish_distillation(run.id, [])
+    store.distillations.record_student(run.id, str(folder), content_id("student"))
+    store.distillations.finish(run.id, [])
     return Chosen(folder, run.id, levels == "made")
 
 

@@ -15,7 +15,7 @@ from tests.local_judge import LocalJudge, most_words_first
 
 def detail(number=1):
     with Store.open() as store:
-        return store.round_detail("bench", number)
+        return store.history.detail("bench", number)
 
 
 def replayed(bench, *options):
@@ -144,7 +144,7 @@ def test_a_file_changes_only_the_sections_that_it_has(finished):
     whole, part = finished.write().read_text(), finished.home / "part.toml"
     part.write_text("[budget]\ncalls = 3\n")
     with Store.open() as store:
-        round_ = store.round_numbered("bench", 1)
+        round_ = store.rounds.get("bench", 1)
     budget = settings_for(round_, Change(config=part))
     assert (budget.judge.model, budget.budget.calls) == ("local", 3)
     part.write_text(whole[whole.index("[judge]") : whole.index("[training]")])

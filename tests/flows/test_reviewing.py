@@ -52,7 +52,7 @@ def asked(count=2):
 
     def come():
         with Store.open() as store:
-            found = [each for each in store.reviews("bench") if each.status == "waiting"]
+            found = [each for each in store.reviews.find("bench") if each.status == "waiting"]
         return found if len(found) == count else None
 
     return until(f"{count} lists to be waiting", lambda: bool(rounds()) and come())
@@ -60,24 +60,24 @@ def asked(count=2):
 
 def rounds():
     with Store.open() as store:
-        return store.experiments() and store.rounds("bench")
+        return store.experiments.names() and store.experiments.rounds("bench")
 
 
 def detail():
     with Store.open() as store:
-        return store.round_detail("bench", 1)
+        return store.history.detail("bench", 1)
 
 
 def against_the_judge(each):
     """The judge's order turned round, as candidate ids."""
     with Store.open() as store:
-        return store.rankings(each.round_id, "judge")[each.prompt.id].order[::-1]
+        return store.rankings.by_prompt(each.round_id, "judge")[each.prompt.id].order[::-1]
 
 
 def rank_all():
     for each in asked():
         with Store.open() as store:
-            assert store.answer_review(each.round_id, each.prompt.id, against_the_judge(each))
+            assert store.reviews.answer(each.round_id, each.prompt.id, against_the_judge(each))
 
 
 def paused_run(prefect_server, *known):
@@ -119,7 +119,7 @@ def test_a_persons_order_is_what_the_round_learns(doubtful, monkeypatch):
         judged = each["rankings"]["judge"]["order"]
         assert each["review"]["verdict"] == judged[::-1]
         with Store.open() as store:
-            tokens = {one.id: one.token_ids for one in store.candidates(1)[each["id"]]}
+            tokens = {one.id: one.token_ids for one in store.candidates.by_prompt(1)[each["id"]]}
         learnt = tuple(tokens[one] for one in judged[::-1])
         (lesson,) = [one for one in jobs[0].lists if one.answers == learnt]
         assert (lesson.weight, lesson.pairs) == (1.0, None)
@@ -195,12 +195,12 @@ def test_a_resumed_round_asks_for_no_list_twice(doubtful):
         code, output = doubtful.run()
     assert code == 1, output
     with Store.open() as store:
-        before = store.reviews("bench")
+        before = store.reviews.find("bench")
     doubtful.judge.status = None
     code, output = doubtful.run()  # it would wait ten minutes if anything were asked
     assert code == 0, output
     with Store.open() as store:
-        assert store.reviews("bench") == before
+        assert store.reviews.find("bench") == before
 
 
 def test_a_round_that_has_been_trained_waits_for_nobody(doubtful):
@@ -251,7 +251,7 @@ def test_the_policy_rests_while_people_are_waited_for(doubtful, monkeypatch):
 
 def still_asked():
     with Store.open() as store:
-        return sum(each.status == "waiting" for each in store.reviews("bench"))
+        return sum(each.status == "waiting" for each in store.reviews.find("bench"))
 
 
 def test_a_policy_that_was_not_needed_yet_is_not_loaded_to_rest(bench):
@@ -280,7 +280,7 @@ def test_what_people_ranked_measures_the_judge_unless_it_was_shown_to_it(doubtfu
     shown, kept = asked()
     for each in (shown, kept):
         with Store.open() as store:
-            store.answer_review(each.round_id, each.prompt.id, against_the_judge(each))
+            store.reviews.answer(each.round_id, each.prompt.id, against_the_judge(each))
         if each == shown:
             doubtful.command("review", "bench", "--export", str(written))
     _, said = doubtful.command("estimate", str(doubtful.write()), "--json")

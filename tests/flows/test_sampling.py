@@ -8,7 +8,7 @@ from cyclealign.store import Store
 
 def drawn(bench, number=1):
     with Store.open() as store:
-        found = store.round_detail("bench", number)
+        found = store.history.detail("bench", number)
     return [each for each in found["prompts"] if each["purpose"] == "train"]
 
 

@@ -14,7 +14,7 @@ DYNAMIC_SHOWN = "Example 3"
 
 def detail(number):
     with Store.open() as store:
-        return store.round_detail("bench", number)
+        return store.history.detail("bench", number)
 
 
 def metrics(number):
@@ -120,7 +120,7 @@ def test_a_least_gain_of_minus_one_shows_them_always(bench):
 def test_a_demonstration_of_the_very_question_is_not_shown_with_it(bench):
     """Prevents a judge that looks right because it was told the answer."""
     with Store.open() as store:
-        first, second = store.labelled("tiny")[:2]
+        first, second = store.prompts.labelled_lists("tiny")[:2]
     folder = bench.home / "templates"
     folder.mkdir()
     (folder / "rank.jinja").write_text(Path("prompts/rank.jinja").read_text())

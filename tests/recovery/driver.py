@@ -19,7 +19,7 @@ from cyclealign import trainers
 from cyclealign.config import load_config
 from cyclealign.policy.transformers import TransformersPolicy
 from cyclealign.records import Outcome
-from cyclealign.store import Store
+from cyclealign.store.calls import CallStore
 from flows.align import align
 
 KINDS = (
@@ -43,12 +43,12 @@ def arm(kind: str, count: int) -> None:
         before_call(TransformersPolicy, "answer", reached)
     elif kind == "in generation, once a reply is stored":
         stored = threading.Event()
-        after_call(Store, "record_calls", stored.set, of_the_ranking)
+        after_call(CallStore, "record", stored.set, of_the_ranking)
         before_call(TransformersPolicy, "answer", lambda: left_over(left, lambda: (wait_for(stored), die())))
     elif kind == "with a reply, in generation":
         generating = threading.Event()
         before_call(TransformersPolicy, "answer", lambda: left_over(left, lambda: (generating.set(), wait_for_kill())))
-        before_call(Store, "record_calls", lambda: (wait_for(generating), die()), of_the_ranking)
+        before_call(CallStore, "record", lambda: (wait_for(generating), die()), of_the_ranking)
     elif kind == "in training":
         before_call(trainers.ReportSteps, "on_step_end", reached)
     elif kind == "before commit":
@@ -57,7 +57,7 @@ def arm(kind: str, count: int) -> None:
         after_commit(reached)
 
 
-def of_the_ranking(_: Store, __: int, outcomes: Sequence[Outcome]) -> bool:
+def of_the_ranking(_: CallStore, __: int, outcomes: Sequence[Outcome]) -> bool:
     """Whether calls rank the policy's answers; those that examine the judge come before there is any answer."""
     return any(each.call.purpose == "rank" for each in outcomes)
 

@@ -1,4 +1,4 @@
-"""Statements that both databases know but SQLAlchemy spells twice, and the checks that several writers share."""
+"""SQL statements for both databases, and checks that several parts of the store share."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,17 +15,17 @@ Row = Mapping[str, object]
 
 
 def now() -> datetime:
-    """The time by this machine's clock; leases last minutes, so machines whose clocks differ by seconds agree."""
+    """Return this machine's time; leases last minutes, so machines whose clocks differ by seconds agree."""
     return datetime.now(UTC)
 
 
 def insert(session: Session, table: type[tables.Base]) -> postgresql.Insert:
-    """An INSERT that can say ON CONFLICT, in the words of the database at hand."""
+    """Return an INSERT with ON CONFLICT in the dialect of the session."""
     return insert_for(session.get_bind().dialect, table)
 
 
 def insert_for(dialect: Dialect, table: type[tables.Base]) -> postgresql.Insert:
-    """The same, in the words of this kind of database."""
+    """Return an INSERT with ON CONFLICT in this dialect."""
     if dialect.name == "sqlite":
         return cast(postgresql.Insert, sqlite.insert(table))
     return postgresql.insert(table)
@@ -70,11 +70,11 @@ def require_open(session: Session, round_id: int) -> None:
 
 
 def experiment_of(round_id: int) -> ColumnElement[int]:
-    """The experiment of a round, as a subquery."""
+    """Return the experiment of a round, as a subquery."""
     return select(tables.Round.experiment_id).where(tables.Round.id == round_id).scalar_subquery()
 
 
 def refused() -> ColumnElement[bool]:
-    """The condition on a round that it was rolled back before its policy had answered anything."""
+    """Return the condition that a round was rolled back before its policy had answered anything."""
     answered = exists().where(tables.Candidate.round_id == tables.Round.id)
     return and_(func.coalesce(tables.Round.verdict, "") == "rolled_back", ~answered)

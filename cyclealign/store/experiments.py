@@ -1,4 +1,4 @@
-"""The rounds of an experiment with their metrics, for tables and plots; and what a next round must fit."""
+"""Experiments: their rounds with metrics, and what a next round must fit."""
 
 from typing import Any, TypeVar
 
@@ -6,25 +6,28 @@ from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from cyclealign import tables
-from cyclealign.store.connecting import Database
+from cyclealign.store.database import Database
 from cyclealign.store.history import summaries
-from cyclealign.store.measurements import read_metrics
-from cyclealign.store.remarks import read_notes
+from cyclealign.store.metrics import read_metrics
+from cyclealign.store.notes import read_notes
 
 Value = TypeVar("Value")
 
 
-class OverviewMemory(Database):
-    """The part of the store that is asked about whole experiments."""
+class ExperimentStore:
+    """Whole experiments."""
 
-    def experiments(self) -> list[str]:
-        """The names of all experiments, the oldest first."""
-        with self.reading() as session:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def names(self) -> list[str]:
+        """Return the names of all experiments, the oldest first."""
+        with self._database.reading() as session:
             return list(session.scalars(select(tables.Experiment.name).order_by(tables.Experiment.id)))
 
     def rounds(self, experiment: str) -> list[dict[str, Any]]:
-        """The rows of ``round_summary`` of one experiment, with ``metrics`` (name -> Metric) and ``notes``; or none."""
-        with self.reading() as session:
+        """Return the rows of ``round_summary`` of one experiment, with ``metrics`` (name -> Metric) and ``notes``."""
+        with self._database.reading() as session:
             found = session.execute(
                 select(tables.Round.number, tables.Round.id)
                 .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
@@ -41,17 +44,18 @@ class OverviewMemory(Database):
                 for row in rows
             ]
 
-    def base_model_of(self, experiment: str) -> str | None:
-        """The base model that the experiment's first round was opened with."""
-        with self.reading() as session:
+    def base_model(self, experiment: str) -> str | None:
+        """Return the base model that the experiment's first round was opened with, or None."""
+        with self._database.reading() as session:
             return session.scalar(_of_rounds(experiment, tables.Round.base_model))
 
-    def method_of(self, experiment: str) -> str | None:
-        """How the experiment trains: ``lora``, also from before there was a choice, or ``full``; None while no round
-        was accepted or is under way.
+    def training_method(self, experiment: str) -> str | None:
+        """Return the training method, ``lora`` or ``full``; None while no round was accepted or is under way.
+
+        Rounds that predate the setting trained ``lora``.
         """
         counts = or_(tables.Round.verdict.is_(None), tables.Round.verdict == "accepted")
-        with self.reading() as session:
+        with self._database.reading() as session:
             settings = session.scalar(_of_rounds(experiment, tables.Round.settings).where(counts))
         return None if settings is None else str(settings.get("training", {}).get("method", "lora"))
 

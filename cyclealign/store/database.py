@@ -1,4 +1,4 @@
-"""Which database, and how to talk to it: SQLite in a file of its own, or PostgreSQL."""
+"""The database connection: SQLite in a file of its own, or PostgreSQL."""
 
 import json
 import os
@@ -21,7 +21,7 @@ BUSY_SECONDS = 30.0
 
 
 def database_url() -> str:
-    """The database of this process: ``CYCLEALIGN_DATABASE_URL``, else a file in ``.cyclealign`` of the current folder.
+    """Return the database URL: ``CYCLEALIGN_DATABASE_URL``, else a file in ``.cyclealign`` of the current folder.
 
     ``CYCLEALIGN_HOME`` names another folder than ``.cyclealign``.
     """
@@ -33,7 +33,7 @@ def database_url() -> str:
 
 
 def database_is_there() -> bool:
-    """Whether this process has a database already: to open one that is a file makes it."""
+    """Return whether this process has a database already; opening a database file would create it."""
     url = parse_url(database_url())
     return url.get_backend_name() != "sqlite" or Path(url.database or "").exists()
 
@@ -64,7 +64,7 @@ _FORM = f"Set {URL_VARIABLE} to sqlite:///folder/file.db or postgresql://user:pa
 
 
 def name_of(url: URL) -> str:
-    """The database in words that are safe to print: no user, no password, no parameters."""
+    """Return the name of the database without user, password and parameters, safe to print."""
     if url.get_backend_name() == "sqlite":
         return str(url.database)
     return f"PostgreSQL database '{url.database}' on {url.host or 'the local socket'}"

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DatabaseError
 
 from cyclealign.errors import NewerDatabase, StoreError
-from cyclealign.store.connecting import name_of
+from cyclealign.store.database import name_of
 
 # A name of our own, so that a database that another Alembic user shares is not taken for ours.
 VERSION_TABLE = "cyclealign_revision"
@@ -22,7 +22,7 @@ _one_at_a_time = threading.Lock()  # Alembic keeps the migration that runs in a 
 
 
 def migrations_folder() -> Path:
-    """The folder ``migrations``.
+    """Return the folder ``migrations``.
 
     It lies beside the package ``cyclealign``: in a checkout and an editable install at the top of the repository; in
     an installed wheel in site-packages, because pyproject.toml lists it among the packages.
@@ -31,7 +31,7 @@ def migrations_folder() -> Path:
 
 
 def alembic_config() -> Config:
-    """What alembic.ini would say, for use from any current folder."""
+    """Return the Alembic settings, independent of the current folder."""
     config = Config()
     config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
@@ -39,7 +39,7 @@ def alembic_config() -> Config:
 
 
 def revision_of(connection: Connection) -> str | None:
-    """The revision that the database says it has; None for a fresh one."""
+    """Return the revision of the database; None for a fresh one."""
     return MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
 
 

@@ -1,0 +1,69 @@
+"""How far policy and judge agree on the prompts of a round."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cyclealign import records, tables
+from cyclealign.store.database import Database
+from cyclealign.store.statements import Row, insert_new, require_open
+
+
+class AgreementStore:
+    """Agreements between policy and judge."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, round_id: int, rows: Sequence[records.Agreement]) -> None:
+        """Add agreements, all or none; an existing one stays as it is.
+
+        Raises:
+            LeaseLost: the round is closed.
+        """
+        with self._database.writing() as session:
+            require_open(session, round_id)
+            values = [_agreement_row(round_id, row) for row in rows]
+            insert_new(session, tables.Agreement, values, tables.Agreement.prompt_id)
+
+    def by_prompt(self, round_id: int) -> dict[str, records.Agreement]:
+        """Return the agreements of the round by prompt id, in the order of the round's prompts."""
+        with self._database.reading() as session:
+            return {row.prompt_id: row for row in read_agreements(session, round_id)}
+
+
+def read_agreements(session: Session, round_id: int) -> list[records.Agreement]:
+    """Return every agreement of the round, in the order of its prompts."""
+    agreement, drawn = tables.Agreement, tables.RoundPrompt
+    found = session.scalars(
+        select(agreement)
+        .join(drawn, (drawn.round_id == agreement.round_id) & (drawn.prompt_id == agreement.prompt_id))
+        .where(agreement.round_id == round_id)
+        .order_by(drawn.purpose, drawn.position)
+    )
+    return [
+        records.Agreement(
+            prompt_id=row.prompt_id,
+            order=tuple(row.agreed),
+            lcs_length=row.lcs_length,
+            answers=row.answers,
+            chance=row.chance_probability,
+            tau=row.tau,
+            weight=row.weight,
+        )
+        for row in found
+    ]
+
+
+def _agreement_row(round_id: int, row: records.Agreement) -> Row:
+    return {
+        "round_id": round_id,
+        "prompt_id": row.prompt_id,
+        "agreed": list(row.order),
+        "lcs_length": row.lcs_length,
+        "answers": row.answers,
+        "chance_probability": row.chance,
+        "tau": row.tau,
+        "weight": row.weight,
+    }

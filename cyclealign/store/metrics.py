@@ -1,0 +1,59 @@
+"""The metrics of rounds."""
+
+import math
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cyclealign import records, tables
+from cyclealign.store.database import Database
+from cyclealign.store.statements import insert, require_open
+
+
+class MetricStore:
+    """Metrics by round and name."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, round_id: int, metrics: Sequence[records.Metric]) -> None:
+        """Record metrics; one of the same name is replaced.
+
+        Raises:
+            LeaseLost: the round is closed.
+            ValueError: a value is not a finite number: leave out what was not measured.
+        """
+        for metric in metrics:
+            if not all(math.isfinite(part) for part in (metric.value, metric.low, metric.high) if part is not None):
+                raise ValueError(f"the metric '{metric.name}' is not a finite number: {metric}")
+        with self._database.writing() as session:
+            require_open(session, round_id)
+            for metric in metrics:
+                _put_metric(session, round_id, metric)
+
+    def of_round(self, round_id: int) -> dict[str, records.Metric]:
+        """Return the metrics of the round by name."""
+        with self._database.reading() as session:
+            return read_metrics(session, round_id)
+
+
+def read_metrics(session: Session, round_id: int) -> dict[str, records.Metric]:
+    """Return the metrics of the round by name, sorted by name."""
+    found = session.scalars(
+        select(tables.Metric).where(tables.Metric.round_id == round_id).order_by(tables.Metric.name)
+    )
+    return {row.name: records.Metric(row.name, row.value, row.low, row.high, row.count, row.unit) for row in found}
+
+
+def _put_metric(session: Session, round_id: int, metric: records.Metric) -> None:
+    table = tables.Metric
+    measured = {
+        "value": metric.value,
+        "low": metric.low,
+        "high": metric.high,
+        "count": metric.count,
+        "unit": metric.unit,
+    }
+    statement = insert(session, table).values(round_id=round_id, name=metric.name, **measured)
+    session.execute(statement.on_conflict_do_update(index_elements=[table.round_id, table.name], set_=measured))
