@@ -112,7 +112,7 @@ def on_drawn(home: Path, runs: int, seed: int, as_json: bool) -> int:
 
 def command(config: Path, as_json: bool) -> list[str]:
     """The job's command line."""
-    return [sys.executable, "-m", "flows.cli", "distill", "cprd", str(config), *(["--json"] * as_json)]
+    return [sys.executable, "-m", "cyclealign.cli.main", "distill", "cprd", str(config), *(["--json"] * as_json)]
 
 
 def environment(home: Path) -> dict[str, str]:

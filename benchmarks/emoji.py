@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cyclealign.distill.cprd import data, reading
+from cyclealign.distill.cprd import data, sources
 from cyclealign.distill.cprd.config import DataSettings
 from cyclealign.distill.cprd.data import Pairs
-from cyclealign.distill.cprd.pixels import Pixels
+from cyclealign.distill.cprd.preprocessing import Pixels
 from cyclealign.distill.cprd.student import DualEncoder
 from cyclealign.files import appearing_folder
 
@@ -62,7 +62,7 @@ def unpack(source: Path, folder: Path) -> list[dict[str, Any]]:
             assert content is not None
             (folder / row["file"]).write_bytes(content.read())
     captions = [{"file": row["file"], "text": row["name"], "keywords": row["keywords"]} for row in kept]
-    (folder / reading.CAPTIONS).write_text("\n".join(map(json.dumps, captions)), encoding="utf-8")
+    (folder / sources.CAPTIONS).write_text("\n".join(map(json.dumps, captions)), encoding="utf-8")
     return captions
 
 

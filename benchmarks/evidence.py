@@ -32,7 +32,7 @@ def run_seed(seed: int, home: Path, changes: Mapping[str, Any]) -> list[dict[str
     config.update(experiment=f"demo-{seed}", seed=seed, templates=str(ROOT / "prompts"))
     path = home / f"demo-{seed}.toml"
     path.write_text(as_toml(changed(config, changes)))
-    command = [sys.executable, "-m", "flows.cli", "run", str(path)]
+    command = [sys.executable, "-m", "cyclealign.cli.main", "run", str(path)]
     environment = {**os.environ, "CYCLEALIGN_HOME": str(home)}
     subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=sys.stderr)
     with Store.open(f"sqlite:///{home / 'cyclealign.db'}") as store:

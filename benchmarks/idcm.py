@@ -25,9 +25,9 @@ import ir_measures
 from ir_measures import nDCG
 
 from cyclealign.config import checked_settings
-from cyclealign.distill.idcm import reading
+from cyclealign.distill.idcm import sources
 from cyclealign.distill.idcm.config import Config
-from cyclealign.distill.idcm.texts import training_pairs
+from cyclealign.distill.idcm.tokenized import training_pairs
 
 ROOT = Path(__file__).parents[1]
 COVID_QA = ROOT.parent / "shared" / "data" / "covid_qa" / "200423_covidQA.json.gz"
@@ -93,7 +93,7 @@ def run(name: str, config: str, home: Path) -> list[dict[str, Any]]:
     """The measures of a run of the flow in a process of its own."""
     path = home / f"{name}.toml"
     path.write_text(config)
-    command = [sys.executable, "-m", "flows.cli", "distill", "idcm", str(path), "--json"]
+    command = [sys.executable, "-m", "cyclealign.cli.main", "distill", "idcm", str(path), "--json"]
     environment = {**os.environ, "CYCLEALIGN_HOME": str(home), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE)
     measures: list[dict[str, Any]] = json.loads(done.stdout)["measures"]
@@ -190,7 +190,7 @@ def covid(home: Path) -> dict[str, Any]:
 def candidates(config: str) -> dict[str, Any]:
     """nDCG@10 of the candidates in BM25's own order, how many test queries lack their article, and ESM's lessons."""
     settings = checked_settings(tomllib.loads(config), "covid_qa.toml", Config)
-    found = reading.load(settings.data, settings.seed)
+    found = sources.load(settings.data, settings.seed)
     run = {
         each.query: dict(zip(each.candidates, range(0, -len(each.candidates), -1), strict=True)) for each in found.test
     }

@@ -21,10 +21,11 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks import recorded_judges
-from cyclealign import evaluation, judging
-from cyclealign.demo import world
-from cyclealign.demo.judge_mind import Manner, count_tokens, judge
-from cyclealign.prompting import load_demonstrations, load_template
+from cyclealign import judge as judging
+from cyclealign.demo.judge.model import Manner, count_tokens, judge
+from cyclealign.demo.world import dataset
+from cyclealign.evaluation import metrics
+from cyclealign.judge.templates import load_demonstrations, load_template
 from cyclealign.records import Demonstration, JudgeCall, Ranking, Reply
 
 ROOT = Path(__file__).parents[1]
@@ -85,7 +86,7 @@ async def measure(
         if ranking := judgement.ranking(each.id):
             found.append((each, ranking))
     taus = [2 * accuracy(each, ranking) - 1 for each, ranking in found]
-    tau = evaluation.with_interval("tau", taus)
+    tau = metrics.with_interval("tau", taus)
     decided = [(each, pair) for each, ranking in found for pair in ranking.preferences if pair.share >= 0.6]
     sure = [float(each.worth[p.better] > each.worth[p.worse]) for each, p in decided if _apart(each, p.better, p.worse)]
     compared = sum(len(each.pairs) for each, _ in found)
@@ -116,10 +117,10 @@ def _apart(each: List, one: str, other: str) -> bool:
 def demo_lists(count: int, answers: int) -> list[List]:
     """Labelled lists of the demo world; the gold rubric's order is the worth."""
     made = []
-    for labelled in world.labelled_lists(count, answers, seed=4):
-        ids = evaluation.labelled_ids(labelled)
+    for labelled in dataset.labelled_lists(count, answers, seed=4):
+        ids = metrics.labelled_ids(labelled)
         worth = {item: float(-place) for place, item in enumerate(ids)}
-        made.append(List(labelled.id, labelled.prompt.text, evaluation.labelled_texts(labelled), worth))
+        made.append(List(labelled.id, labelled.prompt.text, metrics.labelled_texts(labelled), worth))
     return made
 
 

@@ -1,6 +1,6 @@
 """How near asking the judge comes to what its latency allows: ``python -m benchmarks.judge_throughput --json``.
 
-The whole path of a run: rankings of lists as `flows.teaching` makes them (templates rendered, replies read), limits,
+The whole path of a run: rankings of lists as `cyclealign.loop.judge` makes them (templates rendered, replies read), limits,
 budget, and every reply stored in a database before its result is used. The server is a process of its own that only
 waits. ``naive`` is what one writes in ten lines: `asyncio.gather` over batches of as many calls as are allowed at
 once, with the openai library as it comes, replies written one by one.
@@ -23,14 +23,14 @@ from typing import Any
 
 from openai import AsyncOpenAI
 
-from cyclealign import judging
-from cyclealign.asking import Asker
-from cyclealign.clients import parameters_of
+from cyclealign import judge as judging
+from cyclealign.chat_api.client import parameters_of
+from cyclealign.chat_api.scheduler import Asker
 from cyclealign.config import ExperimentConfig, JudgeSettings
-from cyclealign.prompting import load_template
+from cyclealign.judge.templates import load_template
+from cyclealign.loop.session import Job, open_workshop
 from cyclealign.records import JudgeCall, Message, Prompt, Reply, Round, RoundPlan
 from cyclealign.store import Store
-from flows.workshop import Job, open_workshop
 
 PROMPTS = Path(__file__).parents[1] / "prompts"
 TEXTS = {f"candidate-{name}": f"{name} {'an answer of some words ' * 12}" for name in "abcd"}

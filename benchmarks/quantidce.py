@@ -115,7 +115,15 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / "quantidce.toml"
         config.write_text(as_toml(settings(given.data, folder, given)))
-        command = [sys.executable, "-m", "flows.cli", "distill", "quantidce", str(config), *(["--json"] * given.json)]
+        command = [
+            sys.executable,
+            "-m",
+            "cyclealign.cli.main",
+            "distill",
+            "quantidce",
+            str(config),
+            *(["--json"] * given.json),
+        ]
         environment = {**os.environ, "CYCLEALIGN_HOME": str(home), "HF_HUB_OFFLINE": "1"}
         sys.exit(subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from cyclealign import judging
-from cyclealign.prompting import load_template
+from cyclealign import judge as judging
+from cyclealign.judge.templates import load_template
 from cyclealign.records import JudgeCall, Reply
 
 TEMPLATE = load_template(Path(__file__).parents[1] / "prompts", "rank")

@@ -26,7 +26,7 @@ from typing import Any
 from benchmarks.configs import as_toml
 from benchmarks.served import prompts, served, tokens_in
 from cyclealign.files import HOME_VARIABLE
-from cyclealign.policy.vllm import VllmPolicy
+from cyclealign.policy.vllm_policy import VllmPolicy
 from cyclealign.records import Adapter
 from cyclealign.store import Store
 
@@ -83,7 +83,7 @@ def one_round(config: dict[str, Any], home: Path) -> dict[str, Any]:
     path = home / "round.toml"
     path.write_text(as_toml(config))
     environment = {**os.environ, HOME_VARIABLE: str(home)}
-    command = [sys.executable, "-m", "flows.cli", "run", str(path)]
+    command = [sys.executable, "-m", "cyclealign.cli.main", "run", str(path)]
     started = time.perf_counter()
     with watching_gpu() as busy:
         subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=sys.stderr)

@@ -14,8 +14,8 @@ from statistics import median
 from typing import Any
 
 from benchmarks.served import prompts, served, tokens_in
-from cyclealign.policy import completions
-from cyclealign.policy.vllm import VllmPolicy
+from cyclealign.policy import vllm_requests
+from cyclealign.policy.vllm_policy import VllmPolicy
 from cyclealign.records import Prompt, seed_from
 
 
@@ -29,11 +29,11 @@ def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
 def without_logprobs(policy: VllmPolicy, asked: list[Prompt], count: int, seed: int) -> Any:
     """The requests of `VllmPolicy.answer`, less the log-probs."""
     requests = [
-        completions.sampling(policy.prompt_ids(each), count, seed_from(seed, each.id) >> 1, {2}, policy._settings)
+        vllm_requests.sampling(policy.prompt_ids(each), count, seed_from(seed, each.id) >> 1, {2}, policy._settings)
         for each in asked
     ]
     bare = [{**request, "stop_token_ids": sorted(policy._end_tokens), "logprobs": None} for request in requests]
-    return completions.sample(policy.serving.up(), policy.serving.base_name, bare)
+    return vllm_requests.sample(policy.serving.up(), policy.serving.base_name, bare)
 
 
 def measure(policy: VllmPolicy, asked: list[Prompt], count: int, repetitions: int) -> dict[str, Any]:

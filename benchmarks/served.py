@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from cyclealign.config import EngineSettings, PolicySettings, TrainingSettings
-from cyclealign.demo import world
 from cyclealign.demo.policy import demo_policy
+from cyclealign.demo.world import dataset
 from cyclealign.files import home
-from cyclealign.policy.vllm import VllmPolicy
+from cyclealign.policy.vllm_policy import VllmPolicy
 from cyclealign.records import Message, Prompt
 
 
@@ -19,7 +19,7 @@ def model_folder(model: str) -> str:
 
 def prompts(count: int) -> list[Prompt]:
     """Prompts of the demo world; any model can answer them."""
-    texts = world.prompts("alignment")
+    texts = dataset.prompts("alignment")
     return [Prompt.of((Message(role="user", content=texts[number % len(texts)]),)) for number in range(count)]
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from cyclealign.config import ExperimentConfig
-from flows.jobs import JOBS
+from cyclealign.distill.registry import JOBS
 
 HEAD = """# Settings
 

@@ -13,19 +13,22 @@ from prefect.cache_policies import NO_CACHE
 
 from cyclealign.config import ExperimentConfig, load_config
 from cyclealign.errors import JudgeUntrusted
+from cyclealign.loop.agree import agree
+from cyclealign.loop.concurrency import Beside
+from cyclealign.loop.evaluate import answer_as_parent, decide, evaluate
+from cyclealign.loop.generate import generate
+from cyclealign.loop.judge import judge
+from cyclealign.loop.judge_health import examine_judge, watch_judge
+from cyclealign.loop.lease import LEASE_SECONDS, kept_alive
+from cyclealign.loop.plan import open_or_resume
+from cyclealign.loop.promote import teach
+from cyclealign.loop.review import review
+from cyclealign.loop.session import Workshop, open_workshop
+from cyclealign.loop.settings import as_opened
+from cyclealign.loop.train import train
+from cyclealign.progress import announce
 from cyclealign.records import Round
-from flows.examining import answer_as_parent, decide, evaluate
-from flows.health import examine_judge, watch_judge
-from flows.learning import train
-from flows.leases import LEASE_SECONDS, kept_alive
-from flows.opening import open_or_resume
-from flows.overlapping import Beside
-from flows.progress import announce
-from flows.reports import publish
-from flows.reviewing import review
-from flows.sampling import generate
-from flows.teaching import agree, judge, teach
-from flows.workshop import Workshop, as_opened, open_workshop
+from flows.artifacts import publish
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from cyclealign.store.database import parse_url
 from cyclealign.store.migrate import VERSION_TABLE
 
 POSTGRES_VARIABLE = "CYCLEALIGN_TEST_POSTGRES"
-pytest_plugins = ["tests.prefect_server"]
+pytest_plugins = ["tests.support.prefect_server", "tests.support.experiment"]
 
 # No test depends on timing, and Hypothesis' own deadline is one.
 settings.register_profile("cyclealign", deadline=None)

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from cyclealign.config import PolicySettings
-from cyclealign.policy.transformers import TransformersPolicy
+from cyclealign.policy.transformers_policy import TransformersPolicy
+from cyclealign.prompt_import import read_source
 from cyclealign.records import Prompt
-from cyclealign.sources import read_source
 
 SHARED = Path(__file__).parents[2] / "shared"
 HH_RLHF = SHARED / "data" / "hh_rlhf" / "harmless-base" / "test.jsonl.gz"

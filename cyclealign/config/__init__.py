@@ -3,7 +3,13 @@
 from cyclealign.config.experiment import AcceptanceSettings, EvaluationSettings, ExperimentConfig
 from cyclealign.config.former_names import Formerly, note_former
 from cyclealign.config.identity import ADDED_LATER, settings_identity
-from cyclealign.config.judge import BudgetSettings, DemonstrationSettings, HealthSettings, JudgeSettings, ReviewSettings
+from cyclealign.config.judge import (
+    BudgetSettings,
+    DemonstrationSettings,
+    HealthSettings,
+    JudgeSettings,
+    ReviewSettings,
+)
 from cyclealign.config.loading import checked, checked_settings, load_config, load_settings
 from cyclealign.config.policy import EngineSettings, PolicySettings, PromptSettings, TrainingSettings
 from cyclealign.config.section import Section

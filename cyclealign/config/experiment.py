@@ -5,7 +5,13 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from cyclealign.config.former_names import Formerly
-from cyclealign.config.judge import BudgetSettings, DemonstrationSettings, HealthSettings, JudgeSettings, ReviewSettings
+from cyclealign.config.judge import (
+    BudgetSettings,
+    DemonstrationSettings,
+    HealthSettings,
+    JudgeSettings,
+    ReviewSettings,
+)
 from cyclealign.config.policy import EngineSettings, PolicySettings, PromptSettings, TrainingSettings
 from cyclealign.config.section import Section
 

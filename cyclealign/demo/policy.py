@@ -14,10 +14,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from cyclealign.chat import answer_ids, prompt_ids
-from cyclealign.demo import world
 from cyclealign.demo.muon import Muon
+from cyclealign.demo.world import dataset
 from cyclealign.files import appearing_folder
+from cyclealign.policy.chat_template import answer_ids, prompt_ids
 from cyclealign.records import Message, content_id
 
 PAD, BOS, EOS = "<|pad|>", "<|begin|>", "<|end|>"
@@ -75,7 +75,7 @@ def demo_policy(cache: Path, progress: Progress | None = None, recipe: Recipe | 
     The same recipe on the same machine with the same number of threads gives the same weights.
     """
     recipe = recipe or Recipe()
-    pairs = world.pretraining_pairs(recipe.pairs, recipe.seed)
+    pairs = dataset.pretraining_pairs(recipe.pairs, recipe.seed)
     folder = cache / f"demo-policy-{_content_hash(recipe, pairs)}"
     if not (folder / "model.safetensors").is_file():
         with appearing_folder(folder) as made:

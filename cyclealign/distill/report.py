@@ -7,7 +7,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cyclealign.distill.outcome import Curve, Measure
+from cyclealign.records.distillation import Curve, Measure
 
 matplotlib.use("Agg")
 

@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 from cyclealign.config import Formerly, Section
 from cyclealign.records import content_id
 
-# How an encoder that read two texts together gives one vector; `cyclealign.distill.pooling` says what each is.
+# How an encoder that read two texts together gives one vector; `cyclealign.distill.models.pooling` says what each is.
 PairPooling = Literal["first", "mean", "match"]
 
 

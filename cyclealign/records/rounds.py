@@ -12,7 +12,7 @@ Purpose = Literal["train", "held_out"]
 class Adapter:
     """What a round trained, on disk: its folder, the hash of its weights, and the adapter that it was trained from.
 
-    A LoRA adapter, or whole weights that stand in its place: see `cyclealign.weights`.
+    A LoRA adapter, or whole weights that stand in its place: see `cyclealign.policy.weights`.
     """
 
     id: str

@@ -7,8 +7,8 @@ from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
 from cyclealign import tables
-from cyclealign.distill.outcome import DistillationRun, Measure
 from cyclealign.errors import NoSuchJob
+from cyclealign.records.distillation import DistillationRun, Measure
 from cyclealign.store.database import Database
 from cyclealign.store.history import plain
 from cyclealign.store.statements import insert, insert_all, now

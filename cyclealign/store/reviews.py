@@ -7,7 +7,7 @@ from sqlalchemy import CursorResult, Select, func, select, update
 from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
-from cyclealign.ranking import same_items
+from cyclealign.ranking.agreement import same_items
 from cyclealign.store.database import Database
 from cyclealign.store.prompts import prompt_record
 from cyclealign.store.statements import insert_new, now, require_open

@@ -14,14 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from cyclealign import hostile, judging
-from cyclealign.asking import Asking, Manners, every
-from cyclealign.clients import JudgeClient
+from cyclealign import judge as judging
+from cyclealign.chat_api.client import JudgeClient
+from cyclealign.chat_api.rate_limits import Gate
+from cyclealign.chat_api.scheduler import Asking, Manners, every
 from cyclealign.config import JudgeSettings
-from cyclealign.demo import judge_learning, world
-from cyclealign.demo.judge import SimulatedJudge
-from cyclealign.limits import Gate
-from cyclealign.prompting import LabelledAnswer, load_demonstrations, load_template, rank_messages
+from cyclealign.demo.judge import learning
+from cyclealign.demo.judge.process import SimulatedJudge
+from cyclealign.demo.world import dataset
+from cyclealign.judge import adversarial
+from cyclealign.judge.templates import LabelledAnswer, load_demonstrations, load_template, rank_messages
 from cyclealign.records import Demonstration, JudgeCall, LabelledList, Reply
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
@@ -78,8 +80,8 @@ def gullible(call: JudgeCall) -> str:
 @each_attack
 def test_an_attack_is_flagged_for_what_it_is(attack):
     """Prevents attacks from going unseen in the history."""
-    assert set(attack["signs"]) <= set(hostile.signs(attack["text"]))
-    assert set(attack["signs"]) <= set(hostile.signs(f"Fry an onion with cumin.\n\n{attack['text']}")) | {
+    assert set(attack["signs"]) <= set(adversarial.signs(attack["text"]))
+    assert set(attack["signs"]) <= set(adversarial.signs(f"Fry an onion with cumin.\n\n{attack['text']}")) | {
         "says nothing"
     }
 
@@ -91,8 +93,8 @@ def test_the_suite_is_as_large_as_it_says():
 
 def test_plain_answers_are_not_flagged():
     """Prevents a flag that is on everything, which nobody would look at."""
-    lists = world.labelled_lists(40, 4, seed=3)
-    assert [text for each in lists for text in each.answers if hostile.signs(text)] == []
+    lists = dataset.labelled_lists(40, 4, seed=3)
+    assert [text for each in lists for text in each.answers if adversarial.signs(text)] == []
 
 
 @each_attack
@@ -145,7 +147,7 @@ def test_a_demonstration_that_carries_an_attack_stays_one_demonstration(attack):
     assert len(re.findall(rf"^\[\[/?answer \w+ {fence}\]\]$", system, re.MULTILINE)) == 2 * (
         sum(len(each.answers) for each in STATIC) + 2
     )
-    assert not hostile.ROLE_TOKEN.search(system)
+    assert not adversarial.ROLE_TOKEN.search(system)
 
 
 @each_attack
@@ -202,7 +204,7 @@ def ranked_over_http(judge: SimulatedJudge, questions: list[judging.Question]) -
 
 @cache
 def demo_lists() -> list[LabelledList]:
-    return world.labelled_lists(30, 4, seed=5)
+    return dataset.labelled_lists(30, 4, seed=5)
 
 
 def worst_with(number: int, text: str) -> judging.Question:
@@ -230,9 +232,9 @@ def test_the_simulated_judge_reads_every_attack_as_part_of_its_answer(attacked, 
 def merits(number: int, text: str) -> dict[str, float]:
     """The worth that the simulated judge sees in each answer by itself, without any request around it, in nats."""
     asked = worst_with(number, text)
-    weights = judge_learning.learn([(each.question, each.answers) for each in STATIC])
+    weights = learning.learn([(each.question, each.answers) for each in STATIC])
     items = list(asked.answers)
-    worth = judge_learning.scores(weights, asked.text, [hostile.defused(asked.answers[item]) for item in items])
+    worth = learning.scores(weights, asked.text, [adversarial.defused(asked.answers[item]) for item in items])
     return dict(zip(items, map(float, worth), strict=True))
 
 

@@ -4,7 +4,7 @@ import os
 import shutil
 from typing import Any
 
-from tests.launched import Launched
+from tests.support.launched import Launched
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 QUIET = (

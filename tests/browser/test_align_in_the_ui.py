@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from cyclealign.reviewing import lettered
-from tests import aligning
+from cyclealign.judge.human_review import lettered
 from tests.browser.pages import box, fill_form_with, open_artifact
-from tests.launched import PATIENCE_SECONDS, Launched, launched, until
-from tests.local_judge import Answers, LocalJudge, most_words_first, unsure
+from tests.support import aligning
+from tests.support.launched import PATIENCE_SECONDS, Launched, launched, until
+from tests.support.local_judge import Answers, LocalJudge, most_words_first, unsure
 
 pytestmark = pytest.mark.launch
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from flows.jobs import JOBS
+from cyclealign.distill.registry import JOBS
 from tests.browser.pages import box, fill_form_with, open_artifact, open_form
-from tests.flows.test_quantidce import TINY
-from tests.launched import Launched, launched, until
+from tests.distill.quantidce.test_job import TINY
+from tests.support.launched import Launched, launched, until
 
 pytestmark = pytest.mark.launch
 

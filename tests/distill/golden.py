@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from cyclealign.distill.outcome import Measure
-from flows.jobs import JOBS
+from cyclealign.distill.registry import JOBS
+from cyclealign.records.distillation import Measure
 from tests.distill import golden_jobs
 
 FILE = Path(__file__).with_name("golden.json")

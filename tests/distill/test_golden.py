@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from flows.jobs import JOBS
+from cyclealign.distill.registry import JOBS
 from tests.distill.golden import FILE, JOB_OUTPUTS, complaint, outputs
 
 GOLDEN = json.loads(FILE.read_text(encoding="utf-8"))

@@ -6,21 +6,21 @@ import json
 import pytest
 
 from cyclealign.distill.cprd.config import DataSettings
-from cyclealign.distill.cprd.pixels import pixels_of
+from cyclealign.distill.cprd.preprocessing import pixels_of
 from cyclealign.distill.cprd.student import load as dual_encoder
 from cyclealign.distill.cprd.teacher import CrossEncoder
-from cyclealign.distill.fitting import identity
+from cyclealign.distill.idcm.checkpoints import fresh_etm
 from cyclealign.distill.idcm.config import ETMSettings
-from cyclealign.distill.idcm.models import fresh_etm
 from cyclealign.distill.leaf.config import StudentSettings as LeafStudent
 from cyclealign.distill.leaf.student import load_backbone
 from cyclealign.distill.leaf.teacher import load_model
 from cyclealign.distill.margin_mse.config import StudentSettings
 from cyclealign.distill.margin_mse.students import encoder_parts
 from cyclealign.distill.margin_mse.students.cat import cross_encoder
-from cyclealign.distill.pld import classifier
+from cyclealign.distill.models.encoders import identity
+from cyclealign.distill.pld import model as classifier
 from cyclealign.distill.pld.config import ModelSettings
-from cyclealign.distill.quantidce import student
+from cyclealign.distill.quantidce import model as student
 from cyclealign.distill.quantidce.config import EncoderSettings
 from cyclealign.errors import DistillError
 

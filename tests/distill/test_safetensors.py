@@ -5,11 +5,11 @@ import torch
 from tokenizers import Tokenizer, models
 from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedTokenizerFast
 
+from cyclealign.distill.idcm.checkpoints import fresh_etm
 from cyclealign.distill.idcm.config import ETMSettings
-from cyclealign.distill.idcm.models import fresh_etm
-from cyclealign.distill.pld import classifier
+from cyclealign.distill.pld import model as classifier
 from cyclealign.distill.pld.config import ModelSettings
-from cyclealign.distill.quantidce import student
+from cyclealign.distill.quantidce import model as student
 from cyclealign.distill.quantidce.config import EncoderSettings
 from cyclealign.errors import DistillError
 

@@ -3,8 +3,8 @@
 import pytest
 
 from cyclealign.config import checked_settings
+from cyclealign.distill.registry import JOBS
 from cyclealign.errors import BadConfig
-from flows.jobs import JOBS
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pytest
 
 from cyclealign.config import load_config
 from cyclealign.files import hash_of_file
+from cyclealign.policy.weights import ADAPTER_WEIGHTS
 from cyclealign.records import content_id
 from cyclealign.store import Store
-from cyclealign.weights import ADAPTER_WEIGHTS
-from tests.tiny import make_model
+from tests.support.tiny import make_model
 
 
 def detail(number=1):

@@ -8,7 +8,7 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from tests.local_judge import LocalJudge
+from tests.support.local_judge import LocalJudge
 
 
 class Indiscreet(LocalJudge):

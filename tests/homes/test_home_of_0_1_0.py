@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cyclealign.config import load_config
-from tests.flows.conftest import run_command
+from tests.support.experiment import run_command
 
 KEPT = Path(__file__).parent / "0.1.0"
 MADE_IN = "/tmp/home-0.1.0"
@@ -163,7 +163,7 @@ def test_students_and_labels_are_reused_when_only_the_evaluation_changes(
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_example_config_of_that_version_loads(path: Path) -> None:
     """Prevents a renamed setting without an alias, which would refuse the configs that people have."""
-    from flows.jobs import JOBS
+    from cyclealign.distill.registry import JOBS
 
     entry = JOBS.get(path.stem.removesuffix("-demo"))
     loaded = entry.config(path) if entry else load_config(path)
@@ -173,8 +173,8 @@ def test_every_example_config_of_that_version_loads(path: Path) -> None:
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_the_parameters_of_a_schedule_are_accepted(name: str) -> None:
     """Prevents schedules made in the UI from failing at night because a setting has another name."""
+    from cyclealign.distill.registry import JOBS
     from flows.align import align
-    from flows.jobs import JOBS
 
     flow = align if name == "align" else JOBS[name].flow()
     validated = flow.validate_parameters(SCHEDULES[name])["config"]

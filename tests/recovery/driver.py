@@ -15,11 +15,11 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from cyclealign import trainers
 from cyclealign.config import load_config
-from cyclealign.policy.transformers import TransformersPolicy
+from cyclealign.policy.transformers_policy import TransformersPolicy
 from cyclealign.records import Outcome
 from cyclealign.store.calls import CallStore
+from cyclealign.training import trainers
 from flows.align import align
 
 KINDS = (

@@ -13,8 +13,8 @@ import pytest
 import sqlalchemy as sa
 
 from cyclealign.store import Store
-from tests.local_judge import LocalJudge
-from tests.tiny import make_model
+from tests.support.local_judge import LocalJudge
+from tests.support.tiny import make_model
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -109,7 +109,7 @@ def prepared(home: Path, model: Path, judge: LocalJudge, server: str) -> dict[st
         "OMP_NUM_THREADS": "1",
         "PREFECT_LOGGING_LEVEL": "CRITICAL",
     }
-    command = [sys.executable, "-m", "flows.cli", "prompts", "import", str(prompts), "--set", "tiny"]
+    command = [sys.executable, "-m", "cyclealign.cli.main", "prompts", "import", str(prompts), "--set", "tiny"]
     subprocess.run([*command, "--held-out-share", "0.3"], env=environment, cwd=ROOT, check=True, capture_output=True)
     return environment
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cyclealign.distill.cprd import drawing
+from cyclealign.distill.cprd import demo_data
 from cyclealign.distill.cprd.config import DEMO, DataSettings
-from cyclealign.distill.cprd.reading import Source, read
+from cyclealign.distill.cprd.sources import Source, read
 from cyclealign.errors import DistillError
 from cyclealign.records import content_id
 
@@ -103,12 +103,14 @@ def opened(source: Source, files: Sequence[str]) -> Pairs:
 def drawn(settings: DataSettings, seed: int) -> Splits:
     """Pictures of scenes, named by their captions; no scene is in both splits."""
     generator = np.random.default_rng([seed, 5])
-    scenes = drawing.scenes(settings.train + settings.test, generator)
+    scenes = demo_data.scenes(settings.train + settings.test, generator)
     test = min(settings.test, len(scenes) // 4)
 
-    def pairs(chosen: Sequence[drawing.Scene]) -> Pairs:
-        images = np.stack([drawing.picture(scene, settings.image_size, generator) for scene in chosen])
-        texts = tuple(drawing.caption(scene) for scene in chosen)
-        return Pairs(images, texts, texts, tuple(drawing.attributes(scene) for scene in chosen), np.arange(len(chosen)))
+    def pairs(chosen: Sequence[demo_data.Scene]) -> Pairs:
+        images = np.stack([demo_data.picture(scene, settings.image_size, generator) for scene in chosen])
+        texts = tuple(demo_data.caption(scene) for scene in chosen)
+        return Pairs(
+            images, texts, texts, tuple(demo_data.attributes(scene) for scene in chosen), np.arange(len(chosen))
+        )
 
     return Splits(pairs(scenes[test:]), pairs(scenes[:test]))

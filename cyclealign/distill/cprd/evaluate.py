@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from cyclealign.distill.intervals import of_runs
-from cyclealign.distill.outcome import Curve, Measure
+from cyclealign.records.distillation import Curve, Measure
 
 DEPTHS = (1, 5, 10)
 CURVE = (1, 2, 3, 5, 8, 10, 15, 20, 30)

@@ -21,9 +21,9 @@ from transformers.utils import logging as transformers_logging
 
 from cyclealign.distill.cprd.config import DEMO, DataSettings, StudentSettings
 from cyclealign.distill.cprd.data import Pairs
-from cyclealign.distill.cprd.pixels import Pixels, pixels_of
-from cyclealign.distill.fitting import device, reason
-from cyclealign.distill.words import word_tokenizer
+from cyclealign.distill.cprd.preprocessing import Pixels, pixels_of
+from cyclealign.distill.models.encoders import device, reason
+from cyclealign.distill.models.word_tokenizer import word_tokenizer
 from cyclealign.errors import DistillError
 
 transformers_logging.disable_progress_bar()

@@ -12,8 +12,8 @@ from transformers import AutoTokenizer, ViltForImageAndTextRetrieval
 
 from cyclealign.distill.cprd.config import TeacherSettings
 from cyclealign.distill.cprd.data import Pairs
-from cyclealign.distill.cprd.pixels import pixels_of
-from cyclealign.distill.fitting import device, reason
+from cyclealign.distill.cprd.preprocessing import pixels_of
+from cyclealign.distill.models.encoders import device, reason
 from cyclealign.errors import DistillError
 
 Scores = NDArray[np.float32]

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cyclealign.distill.idcm.data import Judged
-from cyclealign.distill.idcm.teacher import TopWindows
-from cyclealign.distill.idcm.texts import Pair
+from cyclealign.distill.idcm.etm import TopWindows
+from cyclealign.distill.idcm.tokenized import Pair
 from cyclealign.distill.idcm.windows import by_document
 from cyclealign.distill.intervals import bootstrap_mean, paired_difference
-from cyclealign.distill.outcome import Measure
+from cyclealign.records.distillation import Measure
 
 CUTOFF = 10
 ALL = "all windows"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cyclealign.distill.idcm.student import ESM
-from cyclealign.distill.idcm.teacher import ETM
+from cyclealign.distill.idcm.esm import ESM
+from cyclealign.distill.idcm.etm import ETM
 from cyclealign.distill.idcm.windows import Windows, by_document, padded
 
 DOCUMENTS_AT_ONCE = 2  # by ESM on a CPU, whose cache holds what lies between the layers

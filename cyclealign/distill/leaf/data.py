@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cyclealign.distill.data.datasets import fingerprint, table
+from cyclealign.distill.data.retrieval import hashes_of, read_retrieval
 from cyclealign.distill.leaf.config import Config, DataSettings
-from cyclealign.distill.retrieval import hashes_of, read_retrieval
-from cyclealign.distill.tables import fingerprint, table
 from cyclealign.errors import DistillError
 
 

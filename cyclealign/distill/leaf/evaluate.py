@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cyclealign.distill.intervals import bootstrap_mean, paired_difference
-from cyclealign.distill.leaf.compression import Vectors, is_unit, largest, random_rotation, read_back, rotated, unit
 from cyclealign.distill.leaf.config import EvaluationSettings
-from cyclealign.distill.outcome import Curve, Measure
+from cyclealign.distill.leaf.rotations import Vectors, is_unit, largest, random_rotation, read_back, rotated, unit
+from cyclealign.records.distillation import Curve, Measure
 
 CUT = 10
 DRAWS = 2_000

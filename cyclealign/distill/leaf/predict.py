@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
-from cyclealign.distill.leaf.compression import Vectors
+from cyclealign.distill.leaf.rotations import Vectors
 
 CHUNK = 32  # batches between two words on progress
 

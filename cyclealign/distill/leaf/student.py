@@ -13,11 +13,11 @@ from sentence_transformers.sentence_transformer.modules import Dense, Normalize,
 from torch import Tensor, nn
 from transformers import AutoConfig
 
-from cyclealign.distill.fitting import device, reason
-from cyclealign.distill.leaf.compression import Vectors
 from cyclealign.distill.leaf.config import StudentSettings, TrainingSettings
-from cyclealign.distill.leaf.loss import embedding_distance
-from cyclealign.distill.leaf.training import Schedule, train
+from cyclealign.distill.leaf.losses import embedding_distance
+from cyclealign.distill.leaf.rotations import Vectors
+from cyclealign.distill.leaf.train import Schedule, train
+from cyclealign.distill.models.encoders import device, reason
 from cyclealign.errors import DistillError
 
 

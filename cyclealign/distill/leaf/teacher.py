@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
-from cyclealign.distill.fitting import device, reason
-from cyclealign.distill.leaf.compression import Vectors
+from cyclealign.distill.data.datasets import table
 from cyclealign.distill.leaf.config import TeacherSettings
-from cyclealign.distill.leaf.labelling import Kind, Progress
+from cyclealign.distill.leaf.labels import Kind, Progress
 from cyclealign.distill.leaf.predict import encode
-from cyclealign.distill.tables import table
+from cyclealign.distill.leaf.rotations import Vectors
+from cyclealign.distill.models.encoders import device, reason
 from cyclealign.errors import DistillError
 from cyclealign.files import hash_of_file
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cyclealign.distill.data.retrieval import Retrieval, read_retrieval
 from cyclealign.distill.margin_mse.config import Config, DataSettings
-from cyclealign.distill.margin_mse.world import make_world
-from cyclealign.distill.retrieval import Retrieval, read_retrieval
+from cyclealign.distill.margin_mse.demo_data import make_world
 from cyclealign.errors import DistillError
 
 Candidates = Mapping[str, Sequence[str]]

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from cyclealign.distill.data.retrieval import Qrels, Run
 from cyclealign.distill.intervals import bootstrap_mean, paired_difference
 from cyclealign.distill.margin_mse.config import Arm, EvaluationSettings
-from cyclealign.distill.outcome import Curve, Measure
-from cyclealign.distill.retrieval import Qrels, Run
+from cyclealign.records.distillation import Curve, Measure
 
 PerQuery = Mapping[str, Sequence[float]]
 

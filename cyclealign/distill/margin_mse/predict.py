@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from cyclealign.distill.data.retrieval import Run
 from cyclealign.distill.margin_mse.data import Candidates, Collection
 from cyclealign.distill.margin_mse.students import Student
 from cyclealign.distill.margin_mse.students.dot import BiEncoderStudent
-from cyclealign.distill.retrieval import Run
 
 
 def rerank(student: Student, collection: Collection, queries: Mapping[str, str], candidates: Candidates) -> Run:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from cyclealign.distill.fitting import device
 from cyclealign.distill.margin_mse.config import StudentSettings
 from cyclealign.distill.margin_mse.students import Student
 from cyclealign.distill.margin_mse.students.cat import CrossEncoderStudent
@@ -12,6 +11,7 @@ from cyclealign.distill.margin_mse.students.colbert import LateInteractionStuden
 from cyclealign.distill.margin_mse.students.dot import BiEncoderStudent
 from cyclealign.distill.margin_mse.students.prett import SplitStudent
 from cyclealign.distill.margin_mse.students.tk import KernelStudent
+from cyclealign.distill.models.encoders import device
 from cyclealign.errors import DistillError
 from cyclealign.files import appearing_folder
 

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cyclealign.distill.fitting import identity
-from cyclealign.distill.labels import in_parts, labelled_in_parts
+from cyclealign.distill.data.retrieval import Run, hashes_of
+from cyclealign.distill.label_cache import in_parts, labelled_in_parts
 from cyclealign.distill.margin_mse.config import DEMO, Config
 from cyclealign.distill.margin_mse.data import Collection, Triple
-from cyclealign.distill.margin_mse.fit import Lesson, Tell
 from cyclealign.distill.margin_mse.students.cat import cross_encoder, ready_cross_encoder
-from cyclealign.distill.retrieval import Run, hashes_of
+from cyclealign.distill.margin_mse.train import Lesson, Tell
+from cyclealign.distill.models.encoders import identity
 from cyclealign.errors import DistillError
 from cyclealign.files import hash_of_file
 

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from cyclealign.distill.fitting import identity
-from cyclealign.distill.pld import drawing, reading
+from cyclealign.distill.data.datasets import fingerprint
+from cyclealign.distill.models.encoders import identity
+from cyclealign.distill.pld import demo_data, sources
 from cyclealign.distill.pld.config import Config, DataSettings, ModelSettings
-from cyclealign.distill.tables import fingerprint
 from cyclealign.errors import DistillError
 
 DRAWN_TO_TRAIN = 20
@@ -64,9 +64,9 @@ def everything(settings: DataSettings, seed: int) -> tuple[NDArray[Any], NDArray
     """All inputs, their labels, and the names of the classes, sorted."""
     if settings.source == "demo":
         each = (settings.train_per_class or DRAWN_TO_TRAIN) + settings.valid_per_class + settings.test_per_class
-        images, labels = drawing.world(settings.classes, each, seed)
+        images, labels = demo_data.world(settings.classes, each, seed)
         return images, labels, tuple(f"drawing {number}" for number in range(settings.classes))
-    inputs, names = reading.read(settings)
+    inputs, names = sources.read(settings)
     classes = tuple(sorted(set(names)))
     if len(classes) < 2:
         raise DistillError(f"{', '.join(settings.paths)}: at least 2 classes are wanted; all is of '{classes[0]}'.")

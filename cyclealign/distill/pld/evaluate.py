@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cyclealign.distill.intervals import bootstrap_mean, of_runs
-from cyclealign.distill.outcome import Curve, Measure
+from cyclealign.records.distillation import Curve, Measure
 
 REFERENCE = "pld"
 

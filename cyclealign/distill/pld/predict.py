@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cyclealign.distill.pld.classifier import Classifier
 from cyclealign.distill.pld.data import Items
+from cyclealign.distill.pld.model import Classifier
 from cyclealign.errors import DistillError
 
 BATCH = 256

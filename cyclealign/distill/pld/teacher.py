@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cyclealign.config import settings_identity
-from cyclealign.distill.labels import Arrays, in_parts, labelled_in_parts
-from cyclealign.distill.pld import predict, student
-from cyclealign.distill.pld.classifier import Classifier, load, made
+from cyclealign.distill.label_cache import Arrays, in_parts, labelled_in_parts
+from cyclealign.distill.pld import predict, train
 from cyclealign.distill.pld.config import Config
 from cyclealign.distill.pld.data import Items, Splits, hash_of, model_hashes
+from cyclealign.distill.pld.model import Classifier, load, made
 from cyclealign.errors import DistillError
 from cyclealign.files import appearing_folder
 from cyclealign.records import content_id
@@ -72,7 +72,7 @@ def trained(folder: Path, config: Config, splits: Splits, tell: Tell) -> Classif
     if not folder.exists():
         classifier = made(config.teacher, splits.classes, config.data.texts, channels, config.seed)
         without_teacher = np.zeros((len(splits.train.labels), len(splits.classes)), dtype=np.float32)
-        student.fit(classifier, splits, without_teacher, "ce", config.teacher, {}, config.seed, tell)
+        train.fit(classifier, splits, without_teacher, "ce", config.teacher, {}, config.seed, tell)
         with appearing_folder(folder) as made_there:
             classifier.save(made_there)
     return load(folder, config.data.texts)

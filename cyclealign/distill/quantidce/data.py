@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from cyclealign.distill.parting import refuse_shared
-from cyclealign.distill.quantidce import world
+from cyclealign.distill.data.datasets import table
+from cyclealign.distill.data.splits import refuse_shared
+from cyclealign.distill.quantidce import demo_data
 from cyclealign.distill.quantidce.config import DEMO, DataSettings
-from cyclealign.distill.tables import table
 from cyclealign.errors import DistillError
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def load(settings: DataSettings, seed: int) -> Dialogues:
             and line, or data set and row, or what it is.
     """
     if settings.levels == DEMO:
-        made = world.made(settings.contexts, settings.responses, tuple(settings.tests), seed)
+        made = demo_data.made(settings.contexts, settings.responses, tuple(settings.tests), seed)
         graded = [Graded(context, levels) for context, levels in made.graded]
         scored = tuple(Scored(*row) for row in made.scored)
         tests = {name: tuple(Scored(*row) for row in rows) for name, rows in made.tests.items()}

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from cyclealign.distill.intervals import bootstrap_mean
-from cyclealign.distill.outcome import Measure
 from cyclealign.distill.quantidce.data import Graded
-from cyclealign.distill.quantidce.loss import LOWEST, SPAN
+from cyclealign.distill.quantidce.losses import LOWEST, SPAN
+from cyclealign.records.distillation import Measure
 
 Vector = NDArray[np.float64]
 DRAWS = 300

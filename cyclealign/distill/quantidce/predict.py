@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 
 from cyclealign.distill.quantidce.data import Scored
-from cyclealign.distill.quantidce.loss import LOWEST, SPAN
-from cyclealign.distill.quantidce.student import Metric
+from cyclealign.distill.quantidce.losses import LOWEST, SPAN
+from cyclealign.distill.quantidce.model import Metric
 
 BATCH = 32
 

@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 from transformers import AutoImageProcessor, CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
-from cyclealign.distill.cprd import data, predict, student, teacher, training
+from cyclealign.distill.cprd import data, predict, student, teacher, train
 from cyclealign.distill.cprd.config import DataSettings, DistillationSettings, StudentSettings, TeacherSettings
-from cyclealign.distill.words import word_tokenizer
+from cyclealign.distill.models.word_tokenizer import word_tokenizer
 from cyclealign.errors import DistillError
 
 DATA = DataSettings(train=24, test=8, image_size=16, max_words=12)
@@ -45,12 +45,10 @@ def test_a_clip_is_taught_saved_and_loaded_with_its_own_normalisation(clip, spli
     """Prevents a pretrained encoder from seeing colours that it was not trained on, here or after it was saved."""
     settings = StudentSettings(model=clip, epochs=1, batch=8)
     scores = teacher.simulated(splits.train, TeacherSettings(), 0)
-    objective = training.Objective(
-        "cprd", scores, splits.train.image, DistillationSettings(num_hard_negatives=4, queue=8)
-    )
+    objective = train.Objective("cprd", scores, splits.train.image, DistillationSettings(num_hard_negatives=4, queue=8))
     made = student.fresh(settings, splits.train, DATA, 0)
     before = predict.similarities(made, splits.test)
-    training.fit(made, splits.train, objective, settings, 0, lambda done, of: None)
+    train.fit(made, splits.train, objective, settings, 0, lambda done, of: None)
     similarities = predict.similarities(made, splits.test)
     assert not np.allclose(similarities, before)
     made.save(tmp_path / "student")

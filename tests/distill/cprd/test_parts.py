@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 from transformers import CLIPImageProcessorPil, ViltConfig, ViltForImageAndTextRetrieval
 
-from cyclealign.distill.cprd import data, evaluate, predict, student, teacher, training
+from cyclealign.distill.cprd import data, evaluate, predict, student, teacher
+from cyclealign.distill.cprd import train as training
 from cyclealign.distill.cprd.config import DataSettings, DistillationSettings, StudentSettings, TeacherSettings
-from cyclealign.distill.words import word_tokenizer
+from cyclealign.distill.models.word_tokenizer import word_tokenizer
 from cyclealign.errors import DistillError
 
 SMALL = DataSettings(train=24, test=8, image_size=16)

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import tensor
 
-from cyclealign.distill.idcm import evaluate, fitting, models
+from cyclealign.distill.idcm import checkpoints, evaluate, train
 from cyclealign.distill.idcm.config import ESMSettings, ETMSettings, StageSettings
+from cyclealign.distill.idcm.esm import CENTRES, ESM, kernel_sums
+from cyclealign.distill.idcm.etm import TopWindows
 from cyclealign.distill.idcm.predict import Cascade, esm_scores, etm_scores
-from cyclealign.distill.idcm.student import CENTRES, ESM, kernel_sums
-from cyclealign.distill.idcm.teacher import TopWindows
 from cyclealign.errors import DistillError
 from tests.distill.elsewhere import ELSEWHERE, Accelerator, MixedDevices
 
@@ -70,7 +70,7 @@ def test_best_windows_count_and_missing_ones_are_zero():
 def test_gradient_of_best_windows_alone_is_the_whole_gradient(small):
     """Prevents the shortcut of stage 2 from changing what is learnt."""
     pairs, weights = small.pairs[:2], list(small.etm.parameters())
-    quick = fitting.document_scores(small.etm, small.texts, pairs)
+    quick = train.document_scores(small.etm, small.texts, pairs)
     whole = small.etm.aggregate(*etm_scores(small.etm, *small.texts.pairs(pairs)))
     assert torch.allclose(quick, whole, atol=1e-6)
     gradients = [
@@ -111,25 +111,25 @@ def test_esm_scores_by_the_formula(small):
 def test_batches_follow_the_modules_to_their_device(small):
     """Prevents a tensor of a batch that stays on the CPU, in scores, in the cascade's last step and in a lesson."""
     etm = copy.deepcopy(small.etm).to(ELSEWHERE)
-    esm = models.fresh_esm(etm, True, 0)
+    esm = checkpoints.fresh_esm(etm, True, 0)
     with Accelerator():
         for scores, mask in (etm_scores(etm, *small.given), esm_scores(esm, *small.given)):
             assert (scores.device, mask.device) == (ELSEWHERE, ELSEWHERE)
         assert etm.aggregate(*etm_scores(etm, *small.given)).device == ELSEWHERE
         wanted = [(pair, torch.zeros(len(each))) for pair, each in zip(small.pairs, small.given[1], strict=True)]
         stage = ESMSettings(training=StageSettings(steps=1, batch=2))
-        fitting.fit_selection(esm, small.texts, wanted, stage, "cross_entropy", 0, lambda done, of: None)
+        train.fit_selection(esm, small.texts, wanted, stage, "cross_entropy", 0, lambda done, of: None)
         with pytest.raises(MixedDevices):
             esm.head(torch.zeros(1, len(CENTRES)))
 
 
 def test_modules_are_made_and_loaded_on_the_accelerator(small, tmp_path, monkeypatch):
     """Prevents an accelerator that stands by while the CPU scores windows."""
-    models.save_etm(tmp_path, small.etm, small.tokenizer)
-    monkeypatch.setattr(models, "device", lambda: "meta")
-    fresh, _ = models.fresh_etm(ETMSettings(), str(tmp_path), 0)
-    for etm in (fresh, models.load_etm(tmp_path)[0]):
-        modules = etm, models.fresh_esm(etm, False, 0)
+    checkpoints.save_etm(tmp_path, small.etm, small.tokenizer)
+    monkeypatch.setattr(checkpoints, "device", lambda: "meta")
+    fresh, _ = checkpoints.fresh_etm(ETMSettings(), str(tmp_path), 0)
+    for etm in (fresh, checkpoints.load_etm(tmp_path)[0]):
+        modules = etm, checkpoints.fresh_esm(etm, False, 0)
         assert {weights.device for module in modules for weights in module.parameters()} == {ELSEWHERE}
 
 
@@ -139,9 +139,9 @@ def test_a_loss_that_is_no_number_ends_the_training(small):
         (pair, torch.full((len(each),), torch.nan)) for pair, each in zip(small.pairs, small.given[1], strict=True)
     ]
     stage = ESMSettings(training=StageSettings(steps=3, batch=2))
-    esm = models.fresh_esm(small.etm, False, 0)
+    esm = checkpoints.fresh_esm(small.etm, False, 0)
     with pytest.raises(DistillError, match="at step 1"):
-        fitting.fit_selection(esm, small.texts, taught, stage, "mse", 0, lambda done, of: None)
+        train.fit_selection(esm, small.texts, taught, stage, "mse", 0, lambda done, of: None)
 
 
 def test_esm_does_not_move_the_etm(small):
@@ -156,13 +156,13 @@ def test_esm_does_not_move_the_etm(small):
 @pytest.mark.parametrize("variant", [False, True])
 def test_both_modules_come_back_from_their_folders(small, tmp_path, variant):
     """Prevents weights that are saved in part: head, weights of the best windows, either ESM variant."""
-    small_esm: ESM = models.fresh_esm(small.etm, variant, 5)
+    small_esm: ESM = checkpoints.fresh_esm(small.etm, variant, 5)
     for name in ("etm", "esm"):
         (tmp_path / name).mkdir()
-    models.save_etm(tmp_path / "etm", small.etm, small.tokenizer)
-    models.save_esm(tmp_path / "esm", small_esm, variant)
-    etm, _ = models.load_etm(tmp_path / "etm")
-    again = Cascade(etm, models.load_esm(tmp_path / "esm", etm))
+    checkpoints.save_etm(tmp_path / "etm", small.etm, small.tokenizer)
+    checkpoints.save_esm(tmp_path / "esm", small_esm, variant)
+    etm, _ = checkpoints.load_etm(tmp_path / "etm")
+    again = Cascade(etm, checkpoints.load_esm(tmp_path / "esm", etm))
     assert torch.equal(again(*small.given, 2), Cascade(small.etm, small_esm)(*small.given, 2))
 
 
@@ -174,8 +174,8 @@ def test_pooling_is_kept_and_leaves_out_padding(small, tmp_path, monkeypatch, po
     other = small.etm.window_scores(*small.given)
     assert not torch.allclose(first, other)
     assert torch.allclose(small.etm.window_scores(*small.given, rows_at_once=1), other, atol=1e-5)
-    models.save_etm(tmp_path, small.etm, small.tokenizer)
-    assert torch.allclose(models.load_etm(tmp_path)[0].window_scores(*small.given), other, atol=1e-6)
+    checkpoints.save_etm(tmp_path, small.etm, small.tokenizer)
+    assert torch.allclose(checkpoints.load_etm(tmp_path)[0].window_scores(*small.given), other, atol=1e-6)
 
 
 def test_precision_is_kept_and_changes_the_last_digits_only(small, tmp_path, monkeypatch):
@@ -186,8 +186,8 @@ def test_precision_is_kept_and_changes_the_last_digits_only(small, tmp_path, mon
     assert not torch.equal(whole, halved)
     assert torch.allclose(whole, halved, atol=0.02)
     assert halved.dtype == torch.float32
-    models.save_etm(tmp_path, small.etm, small.tokenizer)
-    assert torch.equal(models.load_etm(tmp_path)[0].window_scores(*small.given), halved)
+    checkpoints.save_etm(tmp_path, small.etm, small.tokenizer)
+    assert torch.equal(checkpoints.load_etm(tmp_path)[0].window_scores(*small.given), halved)
 
 
 def test_stages_lower_their_losses(small):
@@ -197,8 +197,8 @@ def test_stages_lower_their_losses(small):
     lessons = [
         (pair, scores[mask]) for pair, scores, mask in zip(small.pairs, stored.etm_NP, stored.mask_NP, strict=True)
     ]
-    esm = models.fresh_esm(small.etm, False, 0)
-    losses = fitting.fit_selection(
+    esm = checkpoints.fresh_esm(small.etm, False, 0)
+    losses = train.fit_selection(
         esm, small.texts, lessons, ESMSettings(training=stage), "ndcg2", 0, lambda done, of: None
     )
     assert losses[-1] < 0.9 * losses[0]

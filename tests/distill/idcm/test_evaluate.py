@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import tensor
 
-from cyclealign.distill.idcm import evaluate, speed
+from cyclealign.distill.idcm import evaluate, latency
 from cyclealign.distill.idcm.data import Judged
+from cyclealign.distill.idcm.etm import TopWindows
 from cyclealign.distill.idcm.predict import Cascade
-from cyclealign.distill.idcm.teacher import TopWindows
-from cyclealign.distill.idcm.texts import Pair
-from cyclealign.distill.outcome import Curve
+from cyclealign.distill.idcm.tokenized import Pair
 from cyclealign.errors import DistillError
+from cyclealign.records.distillation import Curve
 
 
 def two_queries():
@@ -61,13 +61,13 @@ def test_padded_windows_are_never_chosen():
 def test_sides_take_turns():
     """Prevents one side from being timed while the machine is busier than for the other."""
     order = []
-    speed.side_by_side({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 4)
+    latency.side_by_side({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 4)
     assert "".join(order) == "aaabbb" + "abab" * 2
 
 
 def test_times_are_of_a_pair_and_all_sides_are_there(small):
-    found = speed.timed(Cascade(small.etm, small.esm), *small.given, (1, 2), 1)
-    rows = {(each.arm, each.name) for each in speed.measures([found], "ESM ndcg2")}
+    found = latency.timed(Cascade(small.etm, small.esm), *small.given, (1, 2), 1)
+    rows = {(each.arm, each.name) for each in latency.measures([found], "ESM ndcg2")}
     assert ("ESM ndcg2, k = 2", "times faster, 9 at once") in rows
     assert found.modelled_ms(2) == pytest.approx(found.esm_ms + 2 * found.all_ms / found.windows)
 
@@ -75,17 +75,17 @@ def test_times_are_of_a_pair_and_all_sides_are_there(small):
 def test_long_documents_alone_are_timed(small):
     documents = small.given[1]
     least = max(map(len, documents))
-    assert {len(documents[n]) for n in speed.long_pairs(documents, least, 4)} == {least}
+    assert {len(documents[n]) for n in latency.long_pairs(documents, least, 4)} == {least}
     with pytest.raises(Exception, match="min_windows"):
-        speed.long_pairs(documents, 99, 4)
+        latency.long_pairs(documents, 99, 4)
 
 
 def test_the_latency_curve_goes_as_far_as_the_longest_document(small):
     """Prevents a curve of nothing, and a growth that is read off backwards because lengths were given so."""
     longest = max(map(len, small.given[1]))
-    assert speed.lengths_within(small.given[1], [longest + 1, longest, 1]) == [1, longest]
+    assert latency.lengths_within(small.given[1], [longest + 1, longest, 1]) == [1, longest]
     with pytest.raises(DistillError, match=rf"longest has {longest}\. Lower evaluation\.lengths"):
-        speed.lengths_within(small.given[1], [longest + 2, longest + 1])
+        latency.lengths_within(small.given[1], [longest + 2, longest + 1])
 
 
 def test_growth_compares_the_longest_document_with_the_shortest():
@@ -95,6 +95,6 @@ def test_growth_compares_the_longest_document_with_the_shortest():
         Curve("all windows", "latency", "windows", lengths, (5.0, 10.0, 20.0)),
         Curve("cascade, k = 4", "latency", "windows", lengths, (4.0, 4.5, 5.0)),
     ]
-    found = {each.arm: (each.name, each.value) for each in speed.growth(curves, "ESM ndcg2")}
+    found = {each.arm: (each.name, each.value) for each in latency.growth(curves, "ESM ndcg2")}
     assert found["all windows"] == ("times longer for 40 windows than for 10", 4.0)
     assert found["ESM ndcg2, k = 4"][1] == 1.25

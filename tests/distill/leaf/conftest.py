@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from cyclealign.distill.leaf import demo
+from cyclealign.distill.leaf import demo_models
 from cyclealign.distill.leaf.teacher import load_model
 
-RECIPE = demo.Recipe(pairs=400, batch=50, hidden=16, layers=1, dims=(16, 8))
+RECIPE = demo_models.Recipe(pairs=400, batch=50, hidden=16, layers=1, dims=(16, 8))
 
 
 @pytest.fixture(scope="session")
@@ -18,12 +18,12 @@ def cache(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def teacher_folder(cache) -> Path:
-    return demo.demo_teacher(cache, recipe=RECIPE)
+    return demo_models.demo_teacher(cache, recipe=RECIPE)
 
 
 @pytest.fixture(scope="session")
 def backbone(cache) -> Path:
-    return demo.demo_backbone(cache, seed=0)
+    return demo_models.demo_backbone(cache, seed=0)
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 
 from cyclealign.distill.leaf import data
 from cyclealign.distill.leaf.config import Config, DataSettings
-from cyclealign.distill.leaf.labelling import label
+from cyclealign.distill.leaf.demo_data import Sizes, demo_material
+from cyclealign.distill.leaf.labels import label
 from cyclealign.distill.leaf.teacher import FileTeacher
-from cyclealign.distill.leaf.world import Sizes, demo_material
 from cyclealign.errors import BadConfig, DistillError
 
 

@@ -7,9 +7,9 @@ from sentence_transformers.sentence_transformer.evaluation import InformationRet
 from sentence_transformers.util import dot_score
 
 from cyclealign.distill.leaf import evaluate
-from cyclealign.distill.leaf.compression import random_rotation, rotated, unit
 from cyclealign.distill.leaf.config import EvaluationSettings
 from cyclealign.distill.leaf.evaluate import Arm
+from cyclealign.distill.leaf.rotations import random_rotation, rotated, unit
 
 SETTINGS = EvaluationSettings(dims=(8, 4, 64))
 

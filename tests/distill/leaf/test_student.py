@@ -5,13 +5,13 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from cyclealign.distill.leaf import demo, student
-from cyclealign.distill.leaf.compression import principal_axes, rotated
+from cyclealign.distill.leaf import demo_models, student
 from cyclealign.distill.leaf.config import StudentSettings, TrainingSettings
+from cyclealign.distill.leaf.demo_data import World
 from cyclealign.distill.leaf.predict import encode
+from cyclealign.distill.leaf.rotations import principal_axes, rotated
 from cyclealign.distill.leaf.teacher import ModelTeacher, load_model
-from cyclealign.distill.leaf.training import Schedule
-from cyclealign.distill.leaf.world import World
+from cyclealign.distill.leaf.train import Schedule
 from cyclealign.errors import DistillError
 
 TEXTS = [text for pair in World(5).pairs(60) for text in pair]
@@ -171,4 +171,4 @@ def test_the_demo_teacher_of_0_1_0_is_taken(tmp_path):
     """Prevents the demo's teacher, and with it all labels, from being made anew after an upgrade."""
     kept = tmp_path / "leaf-demo-teacher-3b07b58e03dfe7809024c61a"
     kept.mkdir()
-    assert demo.demo_teacher(tmp_path) == kept
+    assert demo_models.demo_teacher(tmp_path) == kept

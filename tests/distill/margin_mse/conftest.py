@@ -2,9 +2,9 @@
 
 import pytest
 
-from cyclealign.distill.margin_mse.backbone import write_tiny_encoder
 from cyclealign.distill.margin_mse.config import StudentSettings
 from cyclealign.distill.margin_mse.data import Collection
+from cyclealign.distill.margin_mse.demo_models import write_tiny_encoder
 
 WORDS = "red green blue cat dog bird runs sleeps sings in on under house tree river old young fast slow here".split()
 PASSAGES = {

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from cyclealign.distill.bm25 import bm25, candidate_ids
+from cyclealign.distill.data.bm25 import bm25, candidate_ids
 from cyclealign.distill.margin_mse.config import Config, DataSettings, TeacherSettings, WorldSettings
 from cyclealign.distill.margin_mse.data import draw_triples, load_collection, pairs_of
-from cyclealign.distill.margin_mse.world import make_world
+from cyclealign.distill.margin_mse.demo_data import make_world
 from cyclealign.errors import DistillError
 from tests.distill.margin_mse.conftest import PASSAGES, QRELS, QUERIES
 

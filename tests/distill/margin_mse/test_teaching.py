@@ -5,14 +5,14 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from cyclealign.distill.fitting import identity
 from cyclealign.distill.intervals import bootstrap_mean
 from cyclealign.distill.margin_mse import teacher
 from cyclealign.distill.margin_mse.config import Config, EvaluationSettings, TrainingSettings
 from cyclealign.distill.margin_mse.evaluate import differences, measures_of, per_query
-from cyclealign.distill.margin_mse.fit import Lesson, fit, with_offsets
 from cyclealign.distill.margin_mse.predict import rerank, retrieve
 from cyclealign.distill.margin_mse.student import build_student, save_student
+from cyclealign.distill.margin_mse.train import Lesson, fit, with_offsets
+from cyclealign.distill.models.encoders import identity
 from cyclealign.errors import DistillError
 from tests.distill.margin_mse.conftest import PASSAGES, QRELS, QUERIES
 

@@ -10,7 +10,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 from PIL import Image
 
-from cyclealign.distill.pld import data, drawing
+from cyclealign.distill.pld import data, demo_data
 from cyclealign.distill.pld.config import DataSettings
 from cyclealign.errors import DistillError
 
@@ -126,7 +126,7 @@ def test_one_class_or_none_is_refused(tmp_path):
 
 
 def test_views_keep_the_first_and_move_the_others(folder):
-    images, _ = drawing.world(3, 2, seed=0)
+    images, _ = demo_data.world(3, 2, seed=0)
     moved = data.views(images, 3, seed=0)
     assert moved.shape == (18, 28, 28, 1)
     assert np.array_equal(moved[:6], images)

@@ -5,7 +5,7 @@ import json
 import pytest
 from datasets import Dataset
 
-from cyclealign.distill.quantidce import data, world
+from cyclealign.distill.quantidce import data, demo_data
 from cyclealign.distill.quantidce.config import DataSettings
 from cyclealign.errors import DistillError
 
@@ -148,12 +148,12 @@ def test_the_world_says_nothing_twice_and_says_so_when_it_ends():
 
 def test_the_world_is_made_of_known_words_and_says_what_it_means():
     """Prevents a made world in which the levels do not differ in what they are said to differ in."""
-    words = set(world.vocabulary())
-    made = world.made(60, 2, ("same", "other"), seed=3)
+    words = set(demo_data.vocabulary())
+    made = demo_data.made(60, 2, ("same", "other"), seed=3)
     for context, (good, adversarial, random) in made.graded:
-        time = next(each for each in world.TIMES if each in context[0])
-        topic = next(things for things in world.TOPICS.values() if any(thing in context[0] for thing in things))
-        assert all(time in text for text in good if any(each in text for each in world.TIMES))
+        time = next(each for each in demo_data.TIMES if each in context[0])
+        topic = next(things for things in demo_data.TOPICS.values() if any(thing in context[0] for thing in things))
+        assert all(time in text for text in good if any(each in text for each in demo_data.TIMES))
         assert not any(time in text for text in adversarial)
         assert all(any(thing in text for thing in topic) for text in (*good, *adversarial))
         assert not any(thing in text for thing in topic for text in random)

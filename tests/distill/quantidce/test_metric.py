@@ -6,10 +6,11 @@ import torch
 from scipy import stats
 from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertModel, RobertaConfig, RobertaModel
 
-from cyclealign.distill.quantidce import data, evaluate, predict, student, teacher, world
+from cyclealign.distill.models.word_tokenizer import word_tokenizer
+from cyclealign.distill.quantidce import data, demo_data, evaluate, predict, train
+from cyclealign.distill.quantidce import model as student
 from cyclealign.distill.quantidce.config import DataSettings, EncoderSettings, PretrainingSettings, TuningSettings
 from cyclealign.distill.quantidce.data import Scored
-from cyclealign.distill.words import word_tokenizer
 from cyclealign.errors import DistillError
 
 TINY = EncoderSettings(max_tokens=48, head=(16, 8))
@@ -48,7 +49,7 @@ def encoder(tmp_path):
 
     def make(kind: str) -> str:
         tokenizer = word_tokenizer(
-            world.vocabulary(), lowercase=True, model_input_names=["input_ids", "attention_mask"]
+            demo_data.vocabulary(), lowercase=True, model_input_names=["input_ids", "attention_mask"]
         )
         config_class, model_class, sizes = KINDS[kind]
         positions = 30 + (tokenizer.pad_token_id + 1 if kind == "roberta" else 0)
@@ -102,7 +103,7 @@ def test_a_loss_that_is_no_number_leaves_no_metric(dialogues):
     made = student.fresh(TINY, seed=0)
     torch.nn.init.constant_(made.head[0].weight, float("nan"))
     with pytest.raises(DistillError, match="Lower the learning rate"):
-        teacher.pretrain(made, dialogues.graded, "mlr", settings, 0, silent)
+        train.pretrain(made, dialogues.graded, "mlr", settings, 0, silent)
 
 
 def test_a_folder_without_a_metric_is_named(tmp_path):
@@ -151,10 +152,10 @@ def test_both_stages_change_the_metric_and_distillation_holds_it(dialogues):
     def moved(weight):
         made = student.fresh(TINY, seed=0)
         settings = PretrainingSettings(epochs=1, contexts_per_step=4, learning_rate=1e-3)
-        teacher.pretrain(made, dialogues.graded, "mlr", settings, 0, silent)
+        train.pretrain(made, dialogues.graded, "mlr", settings, 0, silent)
         before = [each.detach().clone() for each in made.encoder.parameters()]
         settings = TuningSettings(epochs=2, learning_rate=1e-3, kd_weight=weight)
-        teacher.tune(made, dialogues.scored, settings, True, 0, silent)
+        train.tune(made, dialogues.scored, settings, True, 0, silent)
         return sum(float((new - old).pow(2).sum()) for new, old in zip(made.encoder.parameters(), before, strict=True))
 
     assert 0 < moved(1000.0) < moved(0.0)
@@ -163,7 +164,7 @@ def test_both_stages_change_the_metric_and_distillation_holds_it(dialogues):
 def test_the_same_seed_gives_the_same_metric(dialogues):
     """Prevents runs that cannot be repeated."""
     settings = PretrainingSettings(epochs=1, contexts_per_step=4, learning_rate=1e-3)
-    made = [teacher.pretrain(student.fresh(TINY, 5), dialogues.graded, "pairs", settings, 5, silent) for _ in range(2)]
+    made = [train.pretrain(student.fresh(TINY, 5), dialogues.graded, "pairs", settings, 5, silent) for _ in range(2)]
     assert all(torch.equal(a, b) for a, b in zip(*(each.parameters() for each in made), strict=True))
 
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers.utils import logging as transformers_logging
 
-from cyclealign.distill.fitting import reason
 from cyclealign.distill.margin_mse.config import StudentSettings
+from cyclealign.distill.models.encoders import reason
 from cyclealign.errors import DistillError
 
 Features = dict[str, Any]

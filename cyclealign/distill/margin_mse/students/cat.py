@@ -9,9 +9,9 @@ from sentence_transformers import CrossEncoder
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
-from cyclealign.distill.fitting import device, reason
 from cyclealign.distill.margin_mse.config import StudentSettings
 from cyclealign.distill.margin_mse.students import Features, Student, keep_layers
+from cyclealign.distill.models.encoders import device, reason
 from cyclealign.errors import DistillError
 
 

@@ -1,0 +1,1 @@
+"""The OpenAI-compatible chat API: clients, batches, limits, budget and prices."""

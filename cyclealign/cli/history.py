@@ -1,0 +1,198 @@
+"""The command `cyclealign history`: what every round did, and what the distillation jobs found."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from cyclealign.cli.console import abreast, console, set_in
+from cyclealign.distill.report import cell, measure_table
+from cyclealign.errors import BadConfig
+from cyclealign.evaluation.round_report import round_table
+from cyclealign.judge import comparison, human_review, template_versions, templates
+from cyclealign.records.distillation import Measure
+from cyclealign.store import Store
+from cyclealign.text import plain_text
+
+COLUMNS_AT_MOST = 5
+
+
+def history(
+    experiment: Annotated[str | None, typer.Argument(help="One experiment; all where absent.")] = None,
+    number: Annotated[int | None, typer.Option("--round", help="One round in full.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    failures: Annotated[
+        bool, typer.Option("--failures", help="The judge calls that failed or could not be read.")
+    ] = False,
+    jobs: Annotated[bool, typer.Option("--jobs", help="The runs of the distillation jobs instead.")] = False,
+) -> None:
+    """Show what every round did: agreement, judge's accuracy, win rate, cost. Or what the distillation jobs found."""
+    with Store.open() as store:
+        if jobs:
+            show_jobs(store, experiment, as_json)
+            return
+        if number is not None or failures:
+            show_detail(store, experiment, number, as_json, failures)
+        elif as_json:
+            print(json.dumps(store.history.summaries(experiment), indent=2, default=str))
+        else:
+            print_rounds(store, experiment)
+
+
+def print_rounds(store: Store, experiment: str | None) -> None:
+    """The rounds of each experiment as a table."""
+    names = [store.history.summaries(experiment)[0]["experiment"]] if experiment else store.experiments.names()
+    if not names:
+        console.print("No experiment yet. Start one with `cyclealign demo` or `cyclealign run CONFIG`.")
+    for name in names:
+        rounds = store.experiments.rounds(name)
+        for table in rounds_tables(name, rounds):
+            console.print(table)
+        for row in rounds:
+            for about, words in row["notes"].items():
+                console.print(f"round {row['number']}, {about}: {plain_text(words)}", markup=False, highlight=False)
+        for template in sorted(templates.VARIABLES):
+            for words in template_versions.stale_by_now(store.templates.label_versions(template, name), template):
+                console.print(words, markup=False, highlight=False)
+
+
+def rounds_tables(title: str, rounds: list[dict[str, Any]]) -> Iterator[Table]:
+    """Rich tables of an experiment's rounds."""
+    return abreast(f"Experiment {title}", round_table(rounds))
+
+
+def show_detail(store: Store, experiment: str | None, number: int | None, as_json: bool, failures: bool) -> None:
+    """One round in full, or the failed calls of an experiment's rounds."""
+    if experiment is None:
+        raise BadConfig("Name the experiment: `cyclealign history EXPERIMENT --round N`.")
+    numbers = [number] if number is not None else [row["number"] for row in store.history.summaries(experiment)]
+    details = [with_people(store.history.detail(experiment, each)) for each in numbers]
+    if as_json:
+        print(json.dumps(details if number is None else details[0], indent=2, default=str))
+    elif failures:
+        print_failures(numbers, details)
+    else:
+        print_detail(details[0])
+
+
+def with_people(detail: dict[str, Any]) -> dict[str, Any]:
+    """The same with the metrics that rest on people's verdicts: they may come after the round, so none is stored."""
+    found = [asdict(each) for each in human_review.against_people(detail["prompts"])]
+    return {**detail, "metrics": [*detail["metrics"], *found]}
+
+
+def show_jobs(store: Store, job: str | None, as_json: bool) -> None:
+    """The runs of the distillation jobs, of one job or of all."""
+    runs = store.distillations.runs(job)
+    if as_json:
+        print(json.dumps(runs, indent=2, default=str))
+        return
+    for run in runs:
+        print_job(run)
+    if not runs:
+        console.print("No distillation job has run yet: try [cyan]cyclealign distill pld --demo[/].")
+
+
+def print_job(run: dict[str, Any]) -> None:
+    """One run of a job: its measures, a row an arm."""
+    state = f"finished {run['finished_at'][:16]}" if run["finished_at"] else "not finished: the same command goes on"
+    console.print(
+        f"{run['job']}, run {run['id']}, seed {run['seed']}, {run['seconds']:.0f} s: {state}", highlight=False
+    )
+    measures = [Measure(**each) for each in run["measures"]]
+    if measures:
+        console.print(measures_shown(measures))
+    if run["student_path"]:
+        console.print(f"student: {run['student_path']} ({run['student_hash'][:12]})", markup=False, highlight=False)
+    if run["report_path"]:
+        console.print(f"report: {run['report_path']}", markup=False, highlight=False)
+
+
+def measures_shown(measures: Sequence[Measure]) -> Table:
+    """A row an arm and a column a measure, as far as a terminal has the width for it; else a row a measure."""
+    rows = measure_table(measures)
+    if len(rows[0]) <= COLUMNS_AT_MOST:
+        table = Table(*map(escape, rows[0]))
+        for row in rows:
+            table.add_row(*map(escape, row.values()))
+        return table
+    table = Table("arm", "measure", "value")
+    for arm, *_ in (row.values() for row in rows):
+        for number, each in enumerate(each for each in measures if each.arm == arm):
+            table.add_row("" if number else escape(arm), escape(each.name), cell(each))
+    return table
+
+
+def print_failures(numbers: list[int], details: list[dict[str, Any]]) -> None:
+    """The judge calls that failed, with the reason."""
+    table = Table("round", "purpose", "attempts", "error")
+    for number, detail in zip(numbers, details, strict=True):
+        for call in detail["failed_calls"]:
+            table.add_row(str(number), call["purpose"], str(call["attempts"]), escape(plain_text(str(call["error"]))))
+        for call in detail["unreadable_replies"]:
+            words = plain_text(f"Unreadable: {call['problem']}")
+            table.add_row(str(number), call["purpose"], "1", escape(words))
+    console.print(table if table.row_count else "No judge call failed.")
+
+
+def print_detail(detail: dict[str, Any]) -> None:
+    """A round as a person reads it: what it used, then each prompt with its answers, the judge's best first."""
+    summary = detail["summary"]
+    console.rule(f"{summary['experiment']}, round {summary['number']}: {summary['verdict'] or 'open'}")
+    if summary["reason"]:
+        console.print(plain_text(summary["reason"]), markup=False, highlight=False)
+    for template in detail["templates"]:
+        console.print(f"template {template['name']}: version {template['hash'][:12]}")
+    for about, words in detail["notes"].items():
+        console.print(f"{about}: {plain_text(words)}", markup=False, highlight=False)
+    for each in detail["rejudgements"]:
+        console.print(f"rejudged: {plain_text(comparison.told(each))}", markup=False, highlight=False)
+    shown = detail["demonstrations"]
+    console.print(f"demonstrations: {len(shown['in_use'])} in the pool, {len(shown['promoted'])} promoted")
+    for metric in detail["metrics"]:
+        span = "" if metric["low"] is None else f"  [{metric['low']:.3f}, {metric['high']:.3f}]"
+        console.print(f"{metric['name']}: {metric['value']:.3f}{span} {metric['unit']}", markup=False, highlight=False)
+    if summary["verdict"] and not any(prompt["candidates"] for prompt in detail["prompts"]):
+        print_controls(detail["controls"])
+        return
+    for prompt in detail["prompts"]:
+        if prompt["purpose"] == "train":
+            print_prompt(prompt)
+
+
+def print_controls(controls: list[dict[str, Any]]) -> None:
+    """What the judge was asked, and replied, in a round that was refused for it."""
+    for each in controls:
+        console.print(f"\n> control: {each['control']}", markup=False, highlight=False)
+        console.print(set_in("    ", each["asked"]))
+        console.print(set_in("  reply: ", each["reply"]))
+
+
+def print_prompt(prompt: dict[str, Any]) -> None:
+    """One prompt: its answers in the judge's order, with the policy's log-prob. Model text never reaches the margin."""
+    console.print()
+    console.print(set_in("> ", prompt["text"]))
+    ranked = prompt["rankings"].get("judge", {})
+    verdict = ranked.get("order", [])
+    place = {candidate: number for number, candidate in enumerate(verdict, 1)}
+    for candidate in sorted(prompt["candidates"], key=lambda each: place.get(each["id"], 99)):
+        rank = place.get(candidate["id"], "-")
+        console.print(set_in(f"  {rank}. ({candidate['mean_logprob']:.2f}) ", candidate["text"]))
+        for flag in candidate["flags"]:
+            console.print(set_in(f"     flagged: {flag['kind']}: ", flag["excerpt"]))
+        for each in ranked.get("reasons", []):
+            if each["candidate"] == candidate["id"]:
+                console.print(set_in("     reason: ", each["reason"]))
+    undecided = [pair for pair in ranked.get("preferences", []) if pair["share"] == 0.5]
+    for pair in undecided:
+        console.print(f"  undecided: {place[pair['better']]} and {place[pair['worse']]}", highlight=False)
+    if prompt["unjudged_reason"]:
+        console.print(set_in("  unjudged: ", prompt["unjudged_reason"]))
+    if prompt["set_aside_reason"]:
+        console.print(f"  set aside: {prompt['set_aside_reason']}", markup=False)
+    if prompt["review"]:
+        console.print(f"  {human_review.said_of(prompt['review'], place)}", markup=False, highlight=False)

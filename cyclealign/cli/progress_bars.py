@@ -1,0 +1,38 @@
+"""Live progress in the terminal."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from cyclealign.progress import listening
+
+
+@contextmanager
+def live_progress(console: Console) -> Iterator[None]:
+    """Show a bar for each step while the block runs; a step that starts again gets a new bar."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),  # names of arms are free text
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as bars:
+        current: dict[str, TaskID] = {}
+
+        def listen(what: str, done: int, of: int) -> None:
+            if of == 0:
+                bars.console.rule(Text(what), align="left")
+                for finished in bars.task_ids:
+                    bars.remove_task(finished)
+                current.clear()
+                return
+            if what not in current or bars.tasks[bars.task_ids.index(current[what])].finished:
+                current[what] = bars.add_task(what, total=of)
+            bars.update(current[what], completed=done, total=of)
+
+        with listening(listen):
+            yield

@@ -1,0 +1,100 @@
+"""`cyclealign distill quantidce score FILE`: coherence of dialogues by a metric that was trained."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cyclealign.cli.console import console
+from cyclealign.errors import BadConfig
+
+if TYPE_CHECKING:
+    from cyclealign.distill.quantidce.data import Scored
+
+JOB = "quantidce"
+DEMO = {"demo", "made"}  # names of the demo's dialogues in stored configs, the current one first
+
+
+class Chosen(NamedTuple):
+    """A metric: its folder, and the run that left it, if it is one of the history's."""
+
+    folder: Path
+    run: int | None
+    demo: bool = False
+
+    @property
+    def words(self) -> str:
+        """What tells a person which metric it is."""
+        return f"Metric: {self.folder}" + (f" (run {self.run})" if self.run is not None else "")
+
+
+def score(file: Path | None, model: Path | None, as_json: bool) -> None:
+    """Print a score from 1 to 5 for each dialogue of a file, and which metric gave it.
+
+    Args:
+        file: JSON lines, or a .parquet file, with ``context`` and ``response``.
+        model: the folder of a metric; None takes the newest one that was trained here on other than the demo's world.
+
+    Raises:
+        BadConfig: no file was named, or no metric is there.
+        DistillError: the file or the folder cannot be read.
+    """
+    if file is None:
+        raise BadConfig(
+            'Name the file: `cyclealign distill quantidce score FILE`, {"context": [...], "response": "..."} a line.'
+        )
+    from cyclealign.distill.quantidce import data, predict
+    from cyclealign.distill.quantidce import model as student
+
+    pairs = data.read_pairs(file)
+    chosen = Chosen(model, None) if model else newest_metric()
+    found = [float(value) for value in predict.scores(student.load(chosen.folder), pairs)]
+    if chosen.demo:
+        Console(stderr=True).print(
+            "Only metrics of the demo's made world are here: they know its few words. Train one with a config."
+        )
+    if as_json:
+        print(json.dumps(rows_of(pairs, found, chosen), indent=2, ensure_ascii=False))
+        return
+    console.print(table_of(pairs, found))
+    console.print(escape(chosen.words), highlight=False, soft_wrap=True)
+
+
+def rows_of(pairs: Sequence["Scored"], found: Sequence[float], chosen: Chosen) -> list[dict[str, object]]:
+    """The scores for programs; each says which metric gave it, so that rows of several files can be put together."""
+    by = {"metric": str(chosen.folder), "run": chosen.run}
+    return [
+        {"context": each.context, "response": each.response, "score": round(value, 4), **by}
+        for each, value in zip(pairs, found, strict=True)
+    ]
+
+
+def table_of(pairs: Sequence["Scored"], found: Sequence[float]) -> Table:
+    """The scores for people: a turn of the context a line."""
+    table = Table("score", "response", "after", show_lines=True)
+    for each, value in zip(pairs, found, strict=True):
+        table.add_row(f"{value:.2f}", escape(each.response), escape("\n".join(each.context)))
+    return table
+
+
+def newest_metric() -> Chosen:
+    """The metric of the newest finished run on dialogues of one's own; where there is none, of the newest one."""
+    from cyclealign.store import Store
+
+    with Store.open() as store:
+        runs = [each for each in store.distillations.runs() if each["job"] == JOB and each["finished_at"]]
+    kept = [
+        Chosen(Path(each["student_path"]), each["id"], each["config"]["data"]["levels"] in DEMO)
+        for each in runs
+        if each["student_path"] and Path(each["student_path"]).is_dir()
+    ]
+    if not kept:
+        raise BadConfig(
+            "No metric was trained here yet. Train one with `cyclealign distill quantidce --demo` or with a config, or "
+            "name the folder of one with --model."
+        )
+    return max(kept, key=lambda each: (not each.demo, each.run))

@@ -1,0 +1,1 @@
+"""The simulated judge: a small ranking model behind a real HTTP server."""

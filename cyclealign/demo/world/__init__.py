@@ -1,0 +1,1 @@
+"""The demo world: made-up prompts, answers and gold labels."""

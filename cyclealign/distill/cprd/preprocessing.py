@@ -1,0 +1,56 @@
+"""How a model takes its images."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import AutoImageProcessor, CLIPImageProcessorPil
+
+from cyclealign.distill.models.encoders import device, reason
+from cyclealign.errors import DistillError
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Squares of ``side`` pixels; each channel, in 0..1, less its mean and divided by its deviation."""
+
+    side: int
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    deviation: tuple[float, ...] = (0.5, 0.5, 0.5)
+
+    def of(self, images_BHWC: NDArray[np.uint8]) -> Tensor:
+        """Images in 0..255 as the model takes them, shape (B, 3, H, W)."""
+        given_BCHW = torch.from_numpy(images_BHWC).to(device()).permute(0, 3, 1, 2).float()
+        mean_C11 = torch.tensor(self.mean, device=given_BCHW.device).view(-1, 1, 1)
+        deviation_C11 = torch.tensor(self.deviation, device=given_BCHW.device).view(-1, 1, 1)
+        return given_BCHW / (255 * deviation_C11) - mean_C11 / deviation_C11
+
+    def save(self, folder: Path) -> None:
+        """Write an image processor that makes the same of an image file."""
+        CLIPImageProcessorPil(
+            size={"height": self.side, "width": self.side},
+            do_center_crop=False,
+            image_mean=list(self.mean),
+            image_std=list(self.deviation),
+        ).save_pretrained(folder)
+
+
+def pixels_of(model: str, side: int) -> Pixels:
+    """Those of a model in a folder or on the hub, by its image processor.
+
+    Raises:
+        DistillError: it has none.
+    """
+    try:
+        processor = AutoImageProcessor.from_pretrained(model, backend="pil", trust_remote_code=False)
+    except (OSError, ValueError, ImportError) as error:
+        raise DistillError(
+            f"The image processor of '{model}' (preprocessor_config.json) cannot be loaded, so it is not known how its "
+            f"pixels are normalised: {reason(error)}"
+        ) from error
+    if not getattr(processor, "do_normalize", True):
+        return Pixels(side, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    return Pixels(side, tuple(processor.image_mean), tuple(processor.image_std))

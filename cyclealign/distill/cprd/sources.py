@@ -1,0 +1,148 @@
+"""Captions and their images: from a folder, or from a table of Hugging Face `datasets`."""
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from cyclealign.distill.cprd.config import DataSettings
+from cyclealign.distill.data.datasets import table
+from cyclealign.distill.data.images import opened
+from cyclealign.errors import DistillError
+
+CAPTIONS = "captions.jsonl"
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A text, the name of its image, and what it is about: its words, and keywords."""
+
+    file: str
+    text: str
+    about: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Source:
+    """All captions, and a function that reads the image of that name, shape (side, side, 3)."""
+
+    captions: Sequence[Caption]
+    image: Callable[[str], NDArray[np.uint8]]
+
+
+def read(settings: DataSettings) -> Source:
+    """What the settings name; images are read when they are asked for.
+
+    Raises:
+        DistillError: it cannot be read; the message names the file and line.
+    """
+    folder = Path(settings.source)
+    if folder.is_dir():
+        return Source(
+            read_captions(folder), lambda file: scaled(folder / file, str(folder / file), settings.image_size)
+        )
+    return from_table(settings)
+
+
+def rows_of(source: str) -> Any:
+    """The rows of a file, or of a data set on the hub."""
+    try:
+        return table(source)
+    except DistillError as error:
+        raise DistillError(f"There is no folder '{source}' (with {CAPTIONS}). {error}") from error
+
+
+def read_captions(folder: Path) -> list[Caption]:
+    """The lines of ``captions.jsonl``: file, text, and keywords."""
+    path = folder / CAPTIONS
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines() would break at U+2028 within a text, too
+    except (OSError, UnicodeDecodeError) as error:
+        raise DistillError(f"{path} cannot be read as UTF-8 text: {error}. Name a folder that holds it.") from error
+    return [of_line(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def of_line(line: str, where: str) -> Caption:
+    """One caption; without keywords it is about its words."""
+    try:
+        row = json.loads(line)
+        return caption(row["file"], row["text"], row.get("keywords", []), where)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DistillError(f'{where}: want {{"file": "a.png", "text": "...", "keywords": [...]}}.') from error
+
+
+def caption(file: Any, text: Any, keywords: Any, where: str) -> Caption:
+    """A caption whose parts are of the right kinds."""
+    if not (isinstance(text, str) and isinstance(file, str) and isinstance(keywords, list)):
+        raise DistillError(f"{where}: file and text must be texts, keywords a list.")
+    return Caption(file, text, frozenset([*text.lower().split(), *map(str, keywords)]))
+
+
+def from_table(settings: DataSettings) -> Source:
+    """The rows of a .parquet file, or of a data set on the hub."""
+    rows = rows_of(settings.source)
+    wanted = [settings.image_column, settings.text_column, *filter(None, [settings.file_column])]
+    missing = [name for name in wanted if name not in rows.column_names]
+    if missing:
+        raise DistillError(
+            f"{settings.source}: no column {', '.join(missing)}; it has {', '.join(rows.column_names)}. Name its "
+            "columns in data.image_column, data.text_column and data.file_column."
+        )
+    images = _encoded(rows, settings)
+    files = (
+        [str(name) for name in rows[settings.file_column]]
+        if settings.file_column
+        else _named_by_content(images, settings)
+    )
+    place = {file: number for number, file in reversed(list(enumerate(files)))}
+
+    def image(file: str) -> NDArray[np.uint8]:
+        where = f"{settings.source}, row {place[file]}"
+        return scaled(_bytes(images[place[file]], where), where, settings.image_size)
+
+    return Source(list(_captions(rows, files, settings)), image)
+
+
+def _encoded(rows: Any, settings: DataSettings) -> Any:
+    """The column of images, each as its bytes or path."""
+    from datasets import Image as Images
+
+    name = settings.image_column
+    try:
+        return rows.select_columns([name]).cast_column(name, Images(decode=False))[name]
+    except (TypeError, ValueError, NotImplementedError) as error:  # Arrow's are kinds of these
+        raise DistillError(f"{settings.source}: column {name} holds no images ({error}).") from error
+
+
+def _bytes(row: Any, where: str) -> io.BytesIO | Path:
+    found = row or {}
+    if found.get("bytes"):
+        return io.BytesIO(found["bytes"])
+    if found.get("path"):
+        return Path(found["path"])
+    raise DistillError(f"{where}: no image.")
+
+
+def _named_by_content(images: Any, settings: DataSettings) -> list[str]:
+    opened = (_bytes(row, f"{settings.source}, row {number}") for number, row in enumerate(images))
+    contents = (each.read_bytes() if isinstance(each, Path) else each.getvalue() for each in opened)
+    return [hashlib.sha256(content).hexdigest()[:16] for content in contents]
+
+
+def _captions(rows: Any, files: Sequence[str], settings: DataSettings) -> Iterator[Caption]:
+    keywords = rows["keywords"] if "keywords" in rows.column_names else [[]] * len(rows)
+    for number, (file, given, words) in enumerate(zip(files, rows[settings.text_column], keywords, strict=True)):
+        for text in given if isinstance(given, list) else [given]:
+            yield caption(file, text, words or [], f"{settings.source}, row {number}")
+
+
+def scaled(file: Path | io.BytesIO, where: str, side: int) -> NDArray[np.uint8]:
+    """An image file as RGB pixels, shape (side, side, 3)."""
+    return np.asarray(opened(file, where).resize((side, side), Image.Resampling.BICUBIC), dtype=np.uint8)

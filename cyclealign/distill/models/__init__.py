@@ -1,0 +1,1 @@
+"""Encoders, pooling and tokenizers that jobs share."""

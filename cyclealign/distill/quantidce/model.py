@@ -1,0 +1,202 @@
+"""The metric: an encoder over (context, response), and a head that gives a coherence in (0, 1)."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel
+from transformers.utils import logging as transformers_logging
+
+from cyclealign.distill.models.encoders import device, keep_layers, reason
+from cyclealign.distill.models.pooling import matched_states, mean_state
+from cyclealign.distill.models.word_tokenizer import word_tokenizer
+from cyclealign.distill.quantidce import demo_data
+from cyclealign.distill.quantidce.config import DEMO, EncoderSettings
+from cyclealign.distill.quantidce.data import Scored
+from cyclealign.errors import DistillError
+
+transformers_logging.disable_progress_bar()
+
+HEAD, SETTINGS = "head.safetensors", "metric.json"
+# From fresh weights in a minute: one layer, larger first weights than BERT's own, no dropout.
+TINY = {
+    "hidden_size": 96,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 6,
+    "intermediate_size": 128,
+    "initializer_range": 0.1,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}
+
+
+class Scores(NamedTuple):
+    """What the metric finds for B pairs: logits and coherence (B,), hidden states and attention maps by layer."""
+
+    logits: Tensor
+    coherence: Tensor
+    hidden: tuple[Tensor, ...]
+    attention: tuple[Tensor, ...]
+
+
+class Metric(nn.Module):
+    """Linear(H, a), ELU, Linear(a, b), ELU, Linear(b, 1), sigmoid, over the encoder's pooled output (paper, sec. 3)."""
+
+    def __init__(self, encoder: Any, tokenizer: Any, settings: EncoderSettings) -> None:
+        super().__init__()
+        self.encoder, self.tokenizer = encoder, tokenizer
+        self.max_tokens, self.pooling = settings.max_tokens, settings.pooling
+        first, second = settings.head
+        size = encoder.config.hidden_size
+        self.head = nn.Sequential(
+            nn.Linear(size, first), nn.ELU(), nn.Linear(first, second), nn.ELU(), nn.Linear(second, 1)
+        )
+
+    def encode(self, pairs: Sequence[Scored]) -> Any:
+        """Token ids of the pairs, padded; what is too long of a pair, first of its longer part, loses its beginning."""
+        contexts, responses = [" ".join(each.context) for each in pairs], [each.response for each in pairs]
+        tokens = self.tokenizer(
+            contexts,
+            responses,
+            truncation="longest_first",
+            max_length=self.max_tokens,
+            padding=True,
+            return_tensors="pt",
+        )
+        return tokens.to(self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.head.parameters()).device
+
+    def forward(self, tokens: Any, with_states: bool = False) -> Scores:
+        """The scores of encoded pairs; hidden states and attention maps on demand."""
+        found = self.encoder(**tokens, output_hidden_states=with_states, output_attentions=with_states)
+        logits_B = self.head(self._pooled(found, tokens)).squeeze(-1)
+        hidden, attention = (found.hidden_states, found.attentions) if with_states else ((), ())
+        return Scores(logits_B, logits_B.sigmoid(), hidden, attention)
+
+    def _pooled(self, found: Any, tokens: Any) -> Tensor:
+        """One vector a pair, shape (B, H)."""
+        if self.pooling == "mean":
+            return mean_state(found.last_hidden_state, tokens["attention_mask"])
+        if self.pooling == "match":
+            return matched_states(found.last_hidden_state, *places_of_texts(tokens))
+        pooled = getattr(found, "pooler_output", None)
+        return cast(Tensor, found.last_hidden_state[:, 0] if pooled is None else pooled)
+
+    def save(self, folder: Path) -> None:
+        """Write encoder, tokenizer and head, all as safetensors and JSON."""
+        self.encoder.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        save_file(self.head.state_dict(), folder / HEAD)
+        sizes = [self.head[0].out_features, self.head[2].out_features]
+        made = {"max_tokens": self.max_tokens, "pooling": self.pooling, "head": sizes}
+        (folder / SETTINGS).write_text(json.dumps(made))
+
+
+def places_of_texts(tokens: Any) -> tuple[Tensor, Tensor]:
+    """True at the tokens of the context, and at those of the response, shape (B, T) each; special tokens are neither.
+
+    Token types would not do: not every encoder has them.
+    """
+    ids_BT = tokens["input_ids"]
+    texts = [tokens.sequence_ids(row) for row in range(len(ids_BT))]
+    context, response = (
+        torch.tensor([[each == text for each in row] for row in texts], device=ids_BT.device) for text in (0, 1)
+    )
+    return context, response
+
+
+def fresh(settings: EncoderSettings, seed: int) -> Metric:
+    """A metric with a fresh head, over the encoder that the settings name.
+
+    Raises:
+        DistillError: the encoder cannot be loaded, has fewer layers, or cannot take pairs of that length.
+    """
+    torch.manual_seed(seed)
+    if settings.model == DEMO:
+        inputs = ["input_ids", "token_type_ids", "attention_mask"]
+        tokenizer = word_tokenizer(
+            demo_data.vocabulary(), lowercase=True, punctuation=True, truncation_side="left", model_input_names=inputs
+        )
+        config = BertConfig(vocab_size=len(tokenizer), **{**TINY, **settings.sizes})
+        config._attn_implementation = "eager"
+        keep_layers(config, settings.layers, settings.model, "encoder.layers")
+        encoder: Any = BertModel(config)
+    else:
+        encoder, tokenizer = pretrained(settings.model, settings.layers)
+    need_positions(encoder, settings)
+    return Metric(encoder, tokenizer, settings).to(device())
+
+
+def pretrained(model: str, layers: int | None = None) -> tuple[Any, Any]:
+    """An encoder and its tokenizer from a folder or the hub. Only eager attention returns its maps.
+
+    Args:
+        layers: how many are loaded, the first ones; None loads all.
+    """
+    try:
+        config = AutoConfig.from_pretrained(model, trust_remote_code=False)
+        keep_layers(config, layers, model, "encoder.layers")
+        tokenizer = AutoTokenizer.from_pretrained(model, truncation_side="left", trust_remote_code=False)
+        with quiet() if layers is not None else nullcontext():  # a report of what was left out, as it was asked to be
+            encoder = AutoModel.from_pretrained(
+                model, config=config, attn_implementation="eager", use_safetensors=True, trust_remote_code=False
+            )
+        return encoder, tokenizer
+    except (OSError, ValueError) as error:
+        raise DistillError(f"The encoder '{model}' cannot be loaded: {reason(error)}") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings of transformers while the block runs."""
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(before)
+
+
+def need_positions(encoder: Any, settings: EncoderSettings) -> None:
+    """Make sure that the encoder has a position for each token of the longest pair.
+
+    Raises:
+        DistillError: it has fewer.
+    """
+    positions = getattr(encoder.config, "max_position_embeddings", None)
+    if not positions or positions < 0:  # relative positions: any length will do
+        return
+    # Some kinds count from behind the number that stands for padding (RoBERTa: 514 positions for 512 tokens).
+    table = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    longest = positions if padding is None else positions - padding - 1
+    if settings.max_tokens > longest:
+        raise DistillError(
+            f"encoder.max_tokens is {settings.max_tokens}; '{settings.model}' takes {longest} tokens at most. Set it "
+            "to that or less."
+        )
+
+
+def load(folder: Path) -> Metric:
+    """A metric from its folder.
+
+    Raises:
+        DistillError: the folder holds none.
+    """
+    try:
+        settings = EncoderSettings.model_validate_json((folder / SETTINGS).read_text())
+        encoder, tokenizer = pretrained(str(folder))
+        metric = Metric(encoder, tokenizer, settings)
+        metric.head.load_state_dict(load_file(folder / HEAD))
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise DistillError(f"{folder} holds no coherence metric that can be read: {error}") from error
+    return metric.to(device()).eval()

@@ -1,0 +1,1 @@
+"""Metrics of a round, their intervals and the round's report."""

@@ -1,0 +1,108 @@
+"""Answers that look as if they were meant to sway the judge: recognised, and kept from what they might break.
+
+Nothing here decides about an answer. What protects a verdict are delimiters that cannot be forged, shuffled labels and
+a reader that takes no quoted verdict; a sign is a reason for a person to look.
+"""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+
+from cyclealign.text import HIDDEN
+
+EXCERPT = 80  # characters
+
+# Marks with which chat templates set off turns: a judge's own tokenizer may take them for real even inside an answer.
+ROLE_TOKEN = re.compile(
+    r"<[|\uff5c][^<>\n]{1,40}[|\uff5c]>|\[/?(?:INST|SYS|SYSTEM_PROMPT|AVAILABLE_TOOLS)\]|<</?SYS>>"
+    r"|</?s>|<(?:bos|eos|pad|start_of_turn|end_of_turn)>",
+    re.IGNORECASE,
+)
+
+_SELF = (
+    r"(?:me|this (?:one|answer|response|reply|text)|my (?:answer|response|reply)|the (?:answer|text) (?:above|below))"
+)
+_TOP = r"(?:first|top|best|highest|winner|number one|no\. ?1|#1|1st|10/10|place 1|above (?:all|the) others?)"
+_PLACE = r"(?:rank|rate|score|place|put|choose|pick|select|prefer|vote for|mark|list|crown)"
+_TO_BE = r"(?:should|must|has to|deserves to|is to|needs to) (?:be|come|go|stand|rank)"
+_OTHERS = r"(?:all |the |every )?(?:others?|other answers|rest)"
+_BOTTOM = r"(?:last|below|lowest|bottom)"
+_BINDING = r"(?:instructions?|rules?|rubric|criteria|guidelines?|prompts?|orders?|marks?|delimiters?)"
+_JUDGE = r"(?:judge|grader|evaluator|rater|ranker|ranking model|assessor)"
+_ROLE = r"(?:answer|response|candidate|question|system|user|assistant|instructions?)"
+_WRONG = r"(?:wrong|incorrect|harmful|unsafe|plagiari[sz]ed|invalid)"
+_PROVEN = r"(?:verified|certified|approved|pre-?approved|rated|graded|judged|confirmed)"
+_LABEL = r"\b[A-Z]{1,3}\d\b"
+
+_PATTERNS: Mapping[str, tuple[str, ...]] = {
+    "asks for a place": (
+        rf"\b{_PLACE}\b[^.\n]{{0,30}}\b{_SELF}\b[^.\n]{{0,40}}\b{_TOP}\b",
+        rf"\b{_SELF} {_TO_BE}\b[^.\n]{{0,30}}\b{_TOP}\b",
+        rf"\b{_PLACE} {_OTHERS}\b[^.\n]{{0,30}}\b{_BOTTOM}\b",
+    ),
+    "speaks to the judge": (
+        rf"\b(?:dear|attention|hey|hello|(?:note|message|instructions?) (?:to|for))[,: ]+(?:the )?{_JUDGE}\b",
+        rf"\bas (?:the|a|an) (?:\w+ )?{_JUDGE}\b",
+        rf"\b{_JUDGE}[,:] (?:please|you)\b",
+    ),
+    "sets instructions aside": (
+        rf"\b(?:ignore|disregard|forget|override|bypass|set aside|do not follow)\b[^.\n]{{0,40}}\b{_BINDING}\b",
+        r"\bnew (?:system )?(?:instructions?|task|rules?)\s*:",
+        r"忽略(?:以上|之前|前面)|\bignor(?:iere|iert|a|ez|e) (?:alle|todas|tutte|toutes)\b",
+    ),
+    "imitates a reply": (
+        r"[\"'{]\s*[\"']?(?:ranking|verdict|winner|reasons)[\"']?\s*:",
+        r"\b(?:final|correct|true|my|official) (?:ranking|verdict)\b",
+        rf"(?:{_LABEL}\s*(?:>|≻)\s*)+{_LABEL}",
+    ),
+    "imitates a delimiter": (
+        r"\[\[\s*/?\s*(?:question|answer|example|system|instruction)",
+        rf"^\s*</?{_ROLE}\b[^>\n]{{0,40}}>",
+        r"^\W{0,6}(?:end|begin|start) of (?:the )?(?:answers?|question|candidates?|input|material|text)\b",
+    ),
+    "imitates a turn": (r"^\W{0,4}(?:system|assistant|user|developer|judge|human)\W{0,4}:",),
+    "imitates an example": (r"^\W{0,4}example \d+\b",),
+    "claims a verdict": (
+        rf"\b(?:this|the above|my) (?:answer|response|reply)\b[^.\n]{{0,30}}\b{_PROVEN}\b",
+        rf"\b(?:all |the )?other (?:answers?|responses?)\b[^.\n]{{0,30}}\b{_WRONG}\b",
+    ),
+    "hides code": (r"[A-Za-z0-9+/]{48,}={0,2}",),
+}
+SIGNS: Mapping[str, re.Pattern[str]] = {
+    kind: re.compile("|".join(patterns), re.IGNORECASE | re.MULTILINE) for kind, patterns in _PATTERNS.items()
+}
+# Openings that make some judges give full marks to nothing (Zhao et al., arXiv 2507.08794).
+EMPTY = re.compile(
+    r"\W*|\W*(?:thought process|solution|let'?s (?:solve|think)[^.:\n]{0,60}|step by step|final answer|answer)\W*",
+    re.IGNORECASE,
+)
+
+
+def signs(text: str) -> dict[str, str]:
+    """The kinds of sign that an answer shows, each with the words that show it; empty for most answers."""
+    found = {kind: match.group() for kind, sign in _LOOKED_FOR.items() if (match := sign.search(text))}
+    plain = unicodedata.normalize("NFKC", HIDDEN.sub("", text))
+    found |= {kind: match.group() for kind, sign in SIGNS.items() if (match := sign.search(plain))}
+    if EMPTY.fullmatch(plain.strip()):
+        found["says nothing"] = plain.strip()
+    return {kind: _excerpt(words) for kind, words in found.items()}
+
+
+_LOOKED_FOR = {"role token": ROLE_TOKEN, "hidden characters": HIDDEN}
+
+
+def _excerpt(words: str) -> str:
+    """One line of visible characters."""
+    shown = HIDDEN.sub(lambda match: f"\\u{ord(match.group()):04x}", " ".join(words.split()))
+    return shown if len(shown) <= EXCERPT else shown[: EXCERPT - 3] + "..."
+
+
+def defused(text: str) -> str:
+    """The text as the judge is shown it: no hidden characters, and no role token that a tokenizer would take for one.
+
+    All else is left as it is.
+    """
+    visible = HIDDEN.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    while ROLE_TOKEN.search(visible):
+        visible = ROLE_TOKEN.sub(lambda match: f"{match.group()[0]} {match.group()[1:]}", visible)
+    return visible

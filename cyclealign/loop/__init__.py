@@ -1,0 +1,1 @@
+"""The steps of a round. Knows nothing of Prefect."""

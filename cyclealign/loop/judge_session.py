@@ -1,0 +1,134 @@
+"""Where a round's questions go: memory first, then the budget, the limits and the judge; every outcome is stored."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from cyclealign.chat_api.batch import MOST_CALLS, Bulk
+from cyclealign.chat_api.budget import Budget, Expectation
+from cyclealign.chat_api.client import Complete, JudgeClient
+from cyclealign.chat_api.group_commit import Recorder
+from cyclealign.chat_api.json_schema import Structured
+from cyclealign.chat_api.prices import Price, known_price
+from cyclealign.chat_api.rate_limits import Gate
+from cyclealign.chat_api.scheduler import Asker, Asking, Manners
+from cyclealign.config import ExperimentConfig, JudgeSettings
+from cyclealign.records import Batch, JudgeCall, Outcome, Reply, Round
+from cyclealign.store import Store
+from flows.rate_limits import pace_of
+from flows.secrets import api_key
+
+if TYPE_CHECKING:
+    from cyclealign.loop.session import Workshop
+
+logger = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def judge_of(shop: "Workshop", round_: Round) -> AsyncIterator[Asker]:
+    """The asker of a round: stored replies cost nothing, new ones are stored before they are passed on.
+
+    The judge is looked for at the first question that has no stored reply.
+    """
+    judge, store = shop.config.judge, shop.store
+    price = known_price(shop.config)
+    async with AsyncExitStack() as tools:
+        recorder = Recorder[Outcome](lambda outcomes: store.calls.record(round_.id, outcomes))
+        await tools.enter_async_context(recorder)
+        memory = Memory(store, round_, judge.share_replies)
+        manners = Manners(
+            gate=Gate(calls_at_once(judge)),
+            pace=pace_of(judge),
+            retries=judge.retries,
+            backoff_seconds=judge.backoff_seconds,
+            max_busy_seconds=judge.max_busy_seconds,
+            expectation=Expectation(price, price.batch if judge.delivery == "batch" else 1.0),
+            budget=budget_of(shop.config, store, round_),
+        )
+        yield Asking(when_wanted(shop, round_, price, tools), manners, memory.recall, recorder.record)
+
+
+def when_wanted(shop: "Workshop", round_: Round, price: Price, tools: AsyncExitStack) -> Complete:
+    """A client that is made at the first call: a round whose replies are all stored needs no judge, and no key."""
+    judge = shop.config.judge
+    ready: Complete | None = None
+    making = asyncio.Lock()
+
+    async def make() -> Complete:
+        key = await asyncio.to_thread(api_key, judge)
+        client = await tools.enter_async_context(JudgeClient(judge, shop.judge_address, key, price))
+        if judge.delivery == "direct":
+            return by_schema(shop, client.complete)
+        bulk = Bulk(client, RoundLedger(shop.store, round_), judge.batch_window_seconds, judge.batch_poll_seconds)
+        return by_schema(shop, (await tools.enter_async_context(bulk)).complete)
+
+    async def complete(call: JudgeCall) -> Reply:
+        nonlocal ready
+        if ready is None:
+            async with making:
+                ready = ready or await make()
+        return await ready(call)
+
+    return complete
+
+
+def by_schema(shop: "Workshop", complete: Complete) -> Complete:
+    """The same, with replies held to a JSON schema if the settings want it and the endpoint takes it."""
+    judge, store, address = shop.config.judge, shop.store, shop.judge_address or ""
+    if not judge.structured:
+        return complete
+    if judge.kind == "simulated" and not judge.base_url:
+        address = "simulated"  # its port is another one each time
+    endpoints = store.endpoints
+    known = endpoints.accepts_json_schema(address, judge.model)
+    if known is None and judge.delivery == "batch":
+        return complete  # to find it out would take a batch of one call
+    return Structured(
+        complete, known, lambda taken: endpoints.record_json_schema(address, judge.model, taken), judge.reasons
+    )
+
+
+class RoundLedger:
+    """The batches of a round's experiment, in the database."""
+
+    def __init__(self, store: Store, round_: Round) -> None:
+        self._store, self._round = store, round_
+        self.name, self.end = store.batches.set_id, store.batches.end
+
+    def begin(self, token: str, keys: Sequence[str]) -> None:
+        """These calls are about to be submitted."""
+        self._store.batches.begin(self._round.id, token, keys)
+
+    def open(self) -> list[Batch]:
+        """What has begun and not ended."""
+        return self._store.batches.pending(self._round.experiment)
+
+
+def calls_at_once(judge: JudgeSettings) -> int:
+    """How many calls may be under way; those in a batch do not hurry anybody."""
+    return judge.concurrency if judge.delivery == "direct" else MOST_CALLS
+
+
+class Memory:
+    """The replies that are stored: one question to the database at the beginning, then only for what is there."""
+
+    def __init__(self, store: Store, round_: Round, share: bool) -> None:
+        self._store, self._round, self._share = store, round_, share
+        self._answered = store.calls.answered_keys(round_.experiment)
+
+    def recall(self, call: JudgeCall) -> Reply | None:
+        """The stored reply of this experiment; of any, where they are shared. One of another is noted as taken over."""
+        if call.key in self._answered:
+            return self._store.calls.reply(self._round.experiment, call.key)
+        if not self._share or (reply := self._store.calls.shared_reply(call.key)) is None:
+            return None
+        self._store.calls.record(self._round.id, [Outcome(call, reply, requests=0)])
+        return reply
+
+
+def budget_of(config: ExperimentConfig, store: Store, round_: Round) -> Budget:
+    """The budget, less what has been spent."""
+    only = round_.id if config.budget.scope == "round" else None
+    return Budget(config.budget, store.calls.spending(round_.experiment, only))

@@ -1,0 +1,155 @@
+"""Opening a round: everything that it reads is chosen here and fixed; or the unfinished round is taken up again."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from cyclealign.config import ExperimentConfig
+from cyclealign.errors import BadConfig, PolicyError, StoreError
+from cyclealign.judge.templates import load_demonstrations, load_template
+from cyclealign.loop.demonstration_gain import dynamic_to_show, note_left_out
+from cyclealign.loop.lease import LEASE_SECONDS, alive
+from cyclealign.loop.session import Workshop
+from cyclealign.prompt_import import split_of
+from cyclealign.records import Message, Prompt, Round, RoundPlan, Template, content_id
+from cyclealign.store import Store
+
+logger = logging.getLogger(__name__)
+
+TEMPLATES = ("rank",)
+DEMONSTRATIONS_FILE = "demonstrations.jsonl"
+DEMO_SET = "demo"
+DEMO_HELD_OUT_SHARE = 0.15
+
+
+def open_or_resume(shop: Workshop) -> Round:
+    """The experiment's unfinished round, taken over from a run that is gone, or a new one.
+
+    Raises:
+        ExperimentBusy: another run is advancing the experiment.
+        StoreError: no fresh prompts are left.
+    """
+    round_ = shop.store.rounds.unfinished(shop.config.experiment)
+    if round_ is None:
+        round_ = shop.store.rounds.open(plan_round(shop), shop.owner, LEASE_SECONDS)
+    else:
+        shop.store.rounds.take_over(round_.id, shop.owner, LEASE_SECONDS, alive)
+        logger.info("Going on with round %d of '%s'.", round_.number, round_.experiment)
+    note_left_out(shop, round_)
+    return round_
+
+
+def plan_round(shop: Workshop) -> RoundPlan:
+    """Choose what the next round reads."""
+    config, store = shop.config, shop.store
+    same_base_model(shop)
+    same_method(shop)
+    if config.prompts.set_name == DEMO_SET:
+        import_demo_world(store)
+    fresh = in_seeded_order(store.prompts.unused(config.prompts.set_name, config.experiment), config.seed)
+    if not fresh:
+        raise StoreError(
+            f"Prompt set '{config.prompts.set_name}' has no prompt left that '{config.experiment}' has not used. "
+            "Import more with `cyclealign prompts import`, or start a new experiment."
+        )
+    held_out = in_seeded_order(store.prompts.held_out(config.prompts.set_name), config.seed)
+    if not held_out:
+        raise StoreError(
+            f"Prompt set '{config.prompts.set_name}' has no held-out prompts to evaluate on. "
+            "Import more with `cyclealign prompts import` (one in ten is held out)."
+        )
+    static = load_demonstrations(shop.templates / DEMONSTRATIONS_FILE)
+    return RoundPlan(
+        experiment=config.experiment,
+        settings=config.model_dump(mode="json"),
+        seed=config.seed,
+        prompts=fitting(shop, fresh, config.prompts.per_round),
+        held_out=fitting(shop, held_out, config.prompts.held_out),
+        templates=tuple(template_for(shop, name) for name in TEMPLATES),
+        demonstrations=(*static, *dynamic_to_show(shop)),
+        base_model=shop.base_model,
+    )
+
+
+def import_demo_world(store: Store) -> None:
+    """Put the demo world's prompts and labelled lists into the store; what is there stays as it is."""
+    from cyclealign.demo.world import dataset
+
+    turns = [Prompt.of((Message(role="user", content=text),)) for text in dataset.prompts("alignment")]
+    store.prompts.add(DEMO_SET, [(each, split_of(each, DEMO_HELD_OUT_SHARE)) for each in turns], "demo world")
+    store.prompts.add_labelled_lists(DEMO_SET, dataset.labelled_lists(48, 4, seed=0))
+
+
+def in_seeded_order(prompts: Sequence[Prompt], seed: int) -> list[Prompt]:
+    """A shuffle that depends on seed and content only."""
+    return sorted(prompts, key=lambda prompt: content_id("draw", seed, prompt.id))
+
+
+def fitting(shop: Workshop, prompts: Sequence[Prompt], count: int) -> tuple[Prompt, ...]:
+    """The first ``count`` prompts that leave room for an answer in the policy's context.
+
+    Raises:
+        PolicyError: one does not and the config says ``refuse``; or none does.
+    """
+    room = shop.policy.context_tokens - shop.config.policy.max_new_tokens
+    chosen: list[Prompt] = []
+    for prompt in prompts:
+        if len(chosen) == count:
+            break
+        tokens = len(shop.policy.prompt_ids(prompt))
+        if tokens <= room:
+            chosen.append(prompt)
+        elif shop.config.prompts.too_long == "refuse":
+            raise PolicyError(too_long(shop.config, prompt, tokens, shop.policy.context_tokens))
+    if not chosen:
+        raise PolicyError(f"No prompt leaves room for {shop.config.policy.max_new_tokens} tokens of answer.")
+    return tuple(chosen)
+
+
+def too_long(config: ExperimentConfig, prompt: Prompt, tokens: int, context: int) -> str:
+    """The message about a prompt over the context."""
+    return (
+        f"The prompt '{prompt.text[:60]}...' takes {tokens:,} tokens; with policy.max_new_tokens = "
+        f"{config.policy.max_new_tokens:,} it does not fit the model's context of {context:,}. Shorten it, lower "
+        'max_new_tokens, or set prompts.too_long = "skip" to leave such prompts out.'
+    )
+
+
+def template_for(shop: Workshop, name: str) -> Template:
+    """The template file as it is now, unless that very version was dropped with a round that was rolled back.
+
+    Templates are promoted and dropped with their round: a version that no accepted round used, and a rolled-back one
+    did, gives way to the accepted version until the file is edited again.
+    """
+    found = load_template(shop.templates, name)
+    experiment = shop.config.experiment
+    accepted = shop.store.templates.last_accepted(experiment, name)
+    if accepted is None or found.hash not in shop.store.templates.rolled_back(experiment, name):
+        return found
+    logger.warning(
+        "%s: this version was dropped with a round that was rolled back; using the accepted version %s. Edit the file "
+        "to try another.",
+        Path(shop.config.templates) / f"{name}.jinja",
+        accepted.hash[:12],
+    )
+    return accepted
+
+
+def same_base_model(shop: Workshop) -> None:
+    """Raise BadConfig if the experiment began with another base model: its adapters would not fit."""
+    last = shop.store.experiments.base_model(shop.config.experiment)
+    if last is not None and last != shop.base_model:
+        raise BadConfig(
+            f"Experiment '{shop.config.experiment}' began with the model '{last}', and policy.model is now "
+            f"'{shop.base_model}'. Give this model an experiment of its own."
+        )
+
+
+def same_method(shop: Workshop) -> None:
+    """Raise BadConfig if the experiment began with another method: adapters do not go on from whole weights."""
+    first, now = shop.store.experiments.training_method(shop.config.experiment), shop.config.training.method
+    if first is not None and first != now:
+        raise BadConfig(
+            f"Experiment '{shop.config.experiment}' began with training.method = '{first}', and it is now '{now}'. Set "
+            "it back, or start a new experiment."
+        )

@@ -1,0 +1,215 @@
+"""A stored round put to another judge, template or set of demonstrations, before anything is done with them.
+
+The round's own answers are ranked once more, in the orders and under the labels in which the round had them ranked, so
+that only what was changed differs. Nothing of the round changes; no policy is loaded.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from cyclealign import judge
+from cyclealign.chat_api.prices import known_price
+from cyclealign.chat_api.scheduler import Asker, every
+from cyclealign.errors import BadConfig, BudgetReached, JudgeError, StoreError
+from cyclealign.judge import comparison as rejudging
+from cyclealign.judge.comparison import Change
+from cyclealign.judge.demonstrations import of_other_questions
+from cyclealign.loop.dry_run_judge import Counting, Estimate, imagined
+from cyclealign.loop.judge_requests import rankable, ranking_job
+from cyclealign.loop.overrides import plan_for, settings_for
+from cyclealign.loop.session import Job, Workshop, open_workshop
+from cyclealign.records import (
+    Candidate,
+    Demonstration,
+    JudgeCall,
+    Prompt,
+    Ranking,
+    Rejudgement,
+    Reply,
+    Round,
+    Spending,
+    Template,
+    content_id,
+)
+from cyclealign.store import Store
+
+EVERY_ORDER = 2.0  # an agreement that no verdicts reach: adaptive ways then ask all that they may
+
+
+@dataclass
+class Replay:
+    """A round that is about to be put to another judge: how its lists were ranked, and what will be asked."""
+
+    shop: Workshop
+    round_: Round
+    shown: str
+    dynamic: Sequence[Demonstration]
+    before: Mapping[str, Ranking]
+    lists: Mapping[str, Sequence[Candidate]]
+    keys: set[str] = field(default_factory=set)
+
+    @property
+    def prompts(self) -> list[Prompt]:
+        """Those whose lists are ranked again, in the order of the round."""
+        return [each for each in self.round_.plan.prompts if each.id in self.lists]
+
+    @property
+    def template(self) -> Template:
+        """The version that is tried."""
+        return next(each for each in self.round_.plan.templates if each.name == "rank")
+
+    @property
+    def jobs(self) -> list[Job[judge.Judgement]]:
+        """The judging of each list."""
+        return [self._job(each) for each in self.prompts]
+
+    def _job(self, prompt: Prompt) -> Job[judge.Judgement]:
+        pool = (*self.round_.plan.demonstrations, *of_other_questions(self.dynamic, prompt.text))
+        plan = replace(self.round_.plan, demonstrations=pool)
+        ranked = ranking_job(self.shop, replace(self.round_, plan=plan), prompt, self.lists[prompt.id])
+
+        async def job(asker: Asker) -> judge.Judgement:
+            async def aside(call: JudgeCall) -> Reply | None:
+                self.keys.add(call.key)
+                return await asker(replace(call, purpose="rejudge"))
+
+            return await ranked(aside)
+
+        return job
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a replay; ``paid`` is what this run of it cost."""
+
+    made: Rejudgement
+    comparison: rejudging.Comparison
+    paid: Spending
+
+
+@contextmanager
+def replay_of(experiment: str, number: int, change: Change) -> Iterator[Replay]:
+    """A round of the store with what is to be changed.
+
+    Raises:
+        NoSuchExperiment: there is no such round.
+        StoreError: the judge has ranked nothing in it.
+        BadConfig: nothing is changed, or a setting is wrong.
+    """
+    if not change.of_anything:
+        raise BadConfig(
+            "Nothing is changed, so nothing would. Try --template FOLDER, --judge MODEL, --config FILE or "
+            "--demonstrations none."
+        )
+    with Store.open() as store:
+        round_ = store.rounds.get(experiment, number)
+    with open_workshop(settings_for(round_, change)) as shop:
+        before, lists = shop.store.rankings.by_prompt(round_.id, "judge"), rankable(shop, round_)
+        chosen = [prompt_id for prompt_id in before if prompt_id in lists][: change.prompts]
+        if not chosen:
+            raise StoreError(
+                f"Round {number} of '{experiment}' has no ranking by its judge yet, so there is nothing to compare. "
+                "Run it first, or name another round."
+            )
+        changed = replace(round_, plan=plan_for(round_.plan, change))
+        dynamic = shop.store.demonstrations.active(experiment) if change.demonstrations == "all" else []
+        shown = change.demonstrations or "as in the round"
+        yield Replay(shop, changed, shown, dynamic, before, {each: lists[each] for each in chosen})
+
+
+def foreseen(replay: Replay) -> Spending:
+    """The most calls that the replay will make, without repairs, and their tokens and price by `cyclealign estimate`.
+
+    Calls that are answered already are free.
+    """
+    shop = replay.shop
+    given = shop.config
+    found = Estimate(known_price(given))
+    asked = set(shop.store.calls.answered_keys(replay.round_.experiment))
+    asker = imagined(found, replay.round_.number, asked, Counting.of(shop))
+    dearest = given.judge.model_copy(update={"stop_at_tau": EVERY_ORDER})
+    shop.config = given.model_copy(update={"judge": dearest})
+
+    async def imagine() -> None:
+        await every(job(asker) for job in replay.jobs)
+
+    try:
+        asyncio.run(imagine())
+    finally:
+        shop.config = given
+        replay.keys.clear()
+    return found.total
+
+
+def rejudge(replay: Replay) -> Outcome:
+    """Ask, compare, and keep what came of it with the round.
+
+    Raises:
+        BudgetReached: the round's budget, or that of the config that was named, does not have it.
+        JudgeError: no list got a readable verdict.
+    """
+    shop, round_ = replay.shop, replay.round_
+    shop.store.templates.add(replay.template)
+    before = rejudging_cost(replay)
+    found = asked(replay)
+    note_problems(shop, round_, found)
+    after = {
+        prompt.id: verdict
+        for prompt, each in zip(replay.prompts, found, strict=True)
+        if (verdict := each.ranking(prompt.id)) is not None
+    }
+    if not after:
+        raise JudgeError(
+            f"The judge gave no readable verdict on any of {len(found)} lists. Look at its replies with "
+            f"`cyclealign history {round_.experiment} --round {round_.number} --failures`."
+        )
+    comparison = rejudging.compare(replay.before, after)
+    made = made_of(replay, comparison)
+    shop.store.rejudgements.put(made)
+    return Outcome(made, comparison, rejudging_cost(replay) - before)
+
+
+def asked(replay: Replay) -> list[judge.Judgement]:
+    """Put the lists to the judge; a budget that ends it is raised otherwise than a run's."""
+    shop, round_ = replay.shop, replay.round_
+    try:
+        return shop.ask(round_, f"rejudge round {round_.number}", replay.jobs)
+    except BudgetReached as error:
+        spent = shop.store.calls.spending(round_.experiment, round_.id if shop.config.budget.scope == "round" else None)
+        raise BudgetReached(
+            f"The budget of the {shop.config.budget.scope} does not have the next call; spent: {spent.usd:.4f} USD, "
+            f"{spent.tokens:,} tokens, {spent.calls:,} calls. Everything that was answered is stored. Give the same "
+            "command with `--config FILE`, a TOML file with a raised [budget]: only the rest is asked."
+        ) from error
+
+
+def rejudging_cost(replay: Replay) -> Spending:
+    """What has been paid so far for putting the round to other judges."""
+    return replay.shop.store.rejudgements.spending(replay.round_.experiment, round_id=replay.round_.id)
+
+
+def note_problems(shop: Workshop, round_: Round, found: Sequence[judge.Judgement]) -> None:
+    """Say why replies could not be read, as for the round's own."""
+    problems = dict(problem for each in found for problem in each.problems)
+    if problems:
+        shop.store.calls.record_parse_problems(round_.id, problems)
+
+
+def made_of(replay: Replay, comparison: rejudging.Comparison) -> Rejudgement:
+    """The replay as the history keeps it."""
+    shop, round_ = replay.shop, replay.round_
+    return Rejudgement(
+        id=content_id("rejudgement", round_.id, sorted(replay.keys)),
+        round_id=round_.id,
+        model=shop.config.judge.model,
+        template_hash=replay.template.hash,
+        demonstrations=replay.shown,
+        lists=len(comparison.turns),
+        unread=len(replay.lists) - len(comparison.turns),
+        pairs=comparison.pairs,
+        flips=comparison.flips,
+        tau=comparison.tau,
+        cost=shop.store.rejudgements.spending(round_.experiment, keys=replay.keys),
+    )

@@ -1,0 +1,1 @@
+"""Rankings: agreement of two, consensus of several."""

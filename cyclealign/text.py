@@ -1,0 +1,19 @@
+"""Clean text for terminals and pages: control and invisible characters go."""
+
+import re
+
+# Format controls that hide text or turn it round, and the "tag" letters that no font shows.
+HIDDEN = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff"
+    "\U000e0000-\U000e007f]"
+)
+
+
+def plain_text(text: str) -> str:
+    """The text as a person is shown it: what would steer a terminal, or hide words from the eye, stands as its code."""
+    lines = text.replace("\r\n", "\n")
+    return _UNSEEN.sub(lambda match: f"\\u{ord(match.group()):04x}", lines)
+
+
+# Beside what hides text: a bare return, the C1 controls (U+009B begins a sequence as ESC [ does), lone surrogates.
+_UNSEEN = re.compile(f"{HIDDEN.pattern}|[\r\x80-\x9f\u2028\u2029\ud800-\udfff]")

@@ -1,0 +1,1 @@
+"""Fine-tune the policy on ranked lists."""

@@ -1,0 +1,1 @@
+"""Start and stop the Prefect server, the worker and the deployments."""

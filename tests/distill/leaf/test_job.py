@@ -1,0 +1,80 @@
+"""LEAF as a flow, with local models and files: what a run leaves, and that a stopped one goes on."""
+
+import json
+
+import pytest
+from sentence_transformers import SentenceTransformer
+
+from cyclealign.distill.leaf import demo_models, student
+from cyclealign.distill.leaf.config import Config
+from cyclealign.distill.leaf.demo_data import Sizes, demo_material
+from cyclealign.store import Store
+from tests.distill.leaf.conftest import RECIPE
+
+SIZES = Sizes(train_queries=60, train_documents=60, queries=30, documents=60)
+
+
+@pytest.fixture
+def config(tmp_path, prefect_server, monkeypatch):
+    """A task and texts in files, a teacher and a backbone in folders."""
+    monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+    material = demo_material(0, SIZES)
+    (tmp_path / "queries.txt").write_text("\n".join(material.queries))
+    (tmp_path / "documents.txt").write_text("\n".join(material.documents))
+    task = tmp_path / "task"
+    (task / "qrels").mkdir(parents=True)
+    documents = [{"_id": f"d{n}", "title": "", "text": text} for n, text in enumerate(material.task.documents)]
+    queries = [{"_id": f"q{n}", "text": text} for n, text in enumerate(material.task.queries)]
+    (task / "corpus.jsonl").write_text("\n".join(map(json.dumps, documents)))
+    (task / "queries.jsonl").write_text("\n".join(map(json.dumps, queries)))
+    judged = [f"q{n}\td{each}\t1" for n, wanted in enumerate(material.task.relevant) for each in wanted]
+    (task / "qrels" / "test.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *judged]))
+    return Config.model_validate(
+        {
+            "data": {
+                "queries": [str(tmp_path / "queries.txt")],
+                "documents": [str(tmp_path / "documents.txt")],
+                "task": str(task),
+            },
+            "teacher": {"model": str(demo_models.demo_teacher(tmp_path, recipe=RECIPE)), "axes": "principal"},
+            "student": {"backbone": str(demo_models.demo_backbone(tmp_path, 0)), "dense_start": "least_squares"},
+            "training": {"epochs": 1, "cycles": 1, "learning_rate": 5e-3},
+            "evaluation": {"dims": [8], "precisions": ["float32", "int8"]},
+        }
+    )
+
+
+def stored(run_id):
+    with Store.open() as store:
+        return next(each for each in store.distillations.runs("leaf") if each["id"] == run_id)
+
+
+def test_a_stopped_run_goes_on_and_leaves_a_model_of_two_branches(config, monkeypatch):
+    """Prevents a kill from costing the student that was trained, and a report without the controls."""
+    from cyclealign.distill.leaf.job import leaf
+
+    fitted = []
+    fit = student.fit
+
+    def killed_at_the_control(*arguments):
+        fitted.append(arguments[5].name.partition("-")[0])
+        if fitted == ["student", "rotated_student"]:
+            raise KeyboardInterrupt
+        return fit(*arguments)
+
+    monkeypatch.setattr(student, "fit", killed_at_the_control)
+    with pytest.raises(KeyboardInterrupt):
+        leaf(config)
+    run = stored(leaf(config))
+    assert fitted == ["student", "rotated_student", "rotated_student"]
+
+    by_name = {(each["arm"], each["name"]): each for each in run["measures"]}
+    arms = {"teacher", "symmetric", "asymmetric", "rotated_teacher", "rotated_asymmetric", "misaligned", "untrained"}
+    assert {arm for arm, _ in by_name} == arms | {f"{arm} 8d" for arm in arms - {"misaligned", "untrained"}}
+    assert by_name["asymmetric 8d", "ndcg_at_10_int8"]["items"] == 30
+    assert by_name["teacher", "ndcg_at_10"]["value"] == pytest.approx(by_name["rotated_teacher", "ndcg_at_10"]["value"])
+    loaded = SentenceTransformer(run["student_path"], device="cpu")
+    assert loaded.encode_query("any").shape == loaded.encode_document("any").shape == (16,)
+    assert leaf(config) == run["id"]
+    assert len(fitted) == 3

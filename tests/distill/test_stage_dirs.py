@@ -1,0 +1,238 @@
+"""Where the stages of distillation jobs lie: runs that differ in nothing that bears on a stage share it."""
+
+import importlib
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from cyclealign.config import Section, settings_identity
+from cyclealign.distill.legacy import sources_of
+from cyclealign.distill.margin_mse.config import Arm
+from cyclealign.distill.pld import train
+from cyclealign.distill.quantidce.config import ARMS
+from cyclealign.distill.registry import JOBS
+from cyclealign.distill.run import Job, opened
+from cyclealign.records import content_id
+from cyclealign.records.distillation import DistillationRun
+from cyclealign.store import Store
+from tests.distill.test_run import TINY
+
+
+class Asked(Exception):
+    """Ends a stage that asks where to lie."""
+
+
+class Asking:
+    """Stands for a `Job`: keeps what a stage says that it is made of, and ends it."""
+
+    def __init__(self) -> None:
+        self.made_of: list[dict[str, Any]] = []
+
+    def place(self, stage: str, *made_of: Any) -> None:
+        self.made_of = [each.model_dump(mode="json") if isinstance(each, Section) else each for each in made_of]
+        raise Asked(stage)
+
+
+def second_stage(module: Any, job: Any, config: Any) -> None:
+    """Of QuantiDCE; its first stage, which is asked before, is taken for done."""
+    job.step = lambda *_: None
+    module.metric_of(job, config, None, ARMS[0], 0)
+
+
+# Of each job the last stage of training, called until it asks for its place, and the settings that do not bear on it.
+STAGES: dict[str, tuple[Callable[[Any, Any, Any], object], set[str]]] = {
+    "cprd": (lambda module, job, config: module.fit(job, config, None, None, "cprd", 0), {"runs", "arms"}),
+    "idcm": (
+        lambda module, job, config: module.fitted_esm(job, config, None, None, [], "ndcg2"),
+        {"evaluation", "esm.losses"},
+    ),
+    "leaf": (lambda module, job, config: module.fitted(job, config, "student", None, None, None), {"evaluation"}),
+    "margin_mse": (
+        lambda module, job, config: module.fitted(job, config, None, None, None, Arm("ranknet", 0.0)),
+        {
+            "training.arms",
+            "training.offsets",
+            "training.offset_arms",
+            "evaluation.recall",
+            "evaluation.dense",
+            "evaluation.relevant_from",
+        },
+    ),
+    "pld": (
+        lambda module, job, config: module.bench_of(job, config, None, None).student("pld", {"tau": 1.0}, 0),
+        {"runs", "tuning_runs", "arms"},
+    ),
+    "quantidce": (second_stage, {"runs", "arms"}),
+}
+
+
+def borne(config: Section, made_of: list[dict[str, Any]]) -> set[str]:
+    """The settings, as `section.key`, that stand in what a stage is made of."""
+    found = set()
+    for name, section in config.model_dump(mode="json").items():
+        if isinstance(section, dict):
+            for part in made_of:
+                if part.items() <= section.items():
+                    found |= {f"{name}.{key}" for key in part}
+    return found
+
+
+def every(config: Section) -> set[str]:
+    """All settings but those that every stage has by itself."""
+    found = set()
+    for name, section in config.model_dump(mode="json").items():
+        found |= {f"{name}.{key}" for key in section} if isinstance(section, dict) else {name}
+    return found - {"seed", "force"}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_is_known_by_every_setting_that_bears_on_it(name):
+    """Prevents a student of other settings, such as one that is added later, from being taken for the one asked for."""
+    (entry,) = [each for each in JOBS.values() if each.package == name]
+    config, module, job = entry.config(), importlib.import_module(entry.flow_module), Asking()
+    call, free = STAGES[name]
+    if name == "margin_mse":
+        # So that the cut-off chooses the weights.
+        config = config.model_copy(update={"data": config.data.model_copy(update={"validation_split": "dev"})})
+    with pytest.raises(Asked):
+        call(module, job, config)
+    bearing = borne(config, job.made_of)
+    left = {each for each in every(config) - bearing if not {each, each.partition(".")[0]} & free}
+    assert left == set()
+    assert not bearing & free
+
+
+def test_every_job_is_looked_at():
+    """Prevents a job whose stages nobody compares with its settings."""
+    assert set(STAGES) == {entry.package for entry in JOBS.values()}
+
+
+def test_places_differ_by_what_makes_a_stage_and_by_nothing_else():
+    """Prevents two runs from writing into one folder, or from training twice what is the same."""
+
+    def place(id: int, made_by: str, stage: str, settings: dict[str, object]) -> str:
+        return (
+            Job("pld", DistillationRun(id, "pld", "config", "code", False), None, made_by).place(stage, settings).name
+        )
+
+    first = partial(place, 1, "files, code and seed")
+    assert first("pld 0", {"rate": 0.1}) == place(2, "files, code and seed", "pld 0", {"rate": 0.1})
+    others = [first("pld 1", {"rate": 0.1}), first("pld 0", {"rate": 0.2}), place(1, "more", "pld 0", {"rate": 0.1})]
+    assert len({first("pld 0", {"rate": 0.1}), *others}) == 4
+
+
+def test_another_run_trains_only_what_the_others_have_not(command, tmp_path, monkeypatch):
+    """Prevents hours of training for one more arm, and old students where all is to be done again."""
+    fitted: list[str] = []
+    fit = train.fit
+
+    def watched(*arguments: Any, **more: Any) -> Any:
+        fitted.append(arguments[3])
+        return fit(*arguments, **more)
+
+    monkeypatch.setattr(train, "fit", watched)
+
+    def trained(config: str, *more: str) -> list[str]:
+        """The losses of the students that a run of the config trains."""
+        (tmp_path / "config.toml").write_text(config)
+        before = len(fitted)
+        code, _, errors = command("distill", "pld", str(tmp_path / "config.toml"), *more)
+        assert code == 0, errors
+        return fitted[before:]
+
+    teacher = ["ce"]  # once: its labels are kept
+    assert trained(TINY) == [*teacher, "ce", "ce", "pld", "pld"]
+    assert trained(f'{TINY}[[arms]]\nloss = "kd"\n'.replace("runs = 2", "runs = 3")) == ["ce", "pld", "kd", "kd", "kd"]
+    assert trained(TINY, "--force") == ["ce", "ce", "pld", "pld"]
+    assert trained(TINY.replace("runs = 2", "runs = 1")) == []
+    assert trained(TINY.replace("batch = 8\n[[", "batch = 9\n[[", 1)) == ["ce", "ce", "pld", "pld"]
+    with Store.open() as store:
+        runs = store.distillations.runs()
+    assert len({run["id"] for run in runs}) == 5
+    assert len({run["student_path"] for run in runs}) == 3  # the second and fourth took over the first one's
+
+
+def test_a_run_that_was_asked_for_again_keeps_its_places_when_it_goes_on(tmp_path, monkeypatch):
+    """Prevents a second training that was killed from going on with the students of the first."""
+    monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path))
+    config = JOBS["pld"].config()
+
+    def place(again: bool = False) -> str:
+        with opened("pld", config.model_copy(update={"force": again})) as job:
+            return job.place("stage", {}).name
+
+    first = place()
+    assert place() == first
+    with Store.open() as store:
+        store.distillations.finish(1, [])
+    second = place(again=True)
+    assert second != first
+    assert [place(), place(again=True)] == [second, second]
+
+
+# The hash of PLD's sources in 0.1.0, and a stage as 0.1.0 keyed it.
+SOURCES = "617b01cdaa8580cf48d5e158"
+STAGE = content_id("stage", content_id("made by", {"data": "d1"}, SOURCES, 0, 0), "pld 0", [{"tau": 1.0}])
+
+
+def test_a_stage_of_0_1_0_is_taken_and_others_lie_under_the_version(tmp_path, monkeypatch):
+    """Prevents the students that a user's home holds from being trained again after an upgrade."""
+    monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path))
+    stages = tmp_path / "distill" / "pld" / "stages"
+    with opened("pld", JOBS["pld"].config(), {"data": "d1"}) as job:
+        new = job.place("pld 0", {"tau": 1.0})
+        assert new.parent == stages
+        assert new.name != f"pld-0-{STAGE[:16]}"
+        (stages / f"pld-0-{STAGE[:16]}-steps").mkdir(parents=True)  # a training of 0.1.0 that was cut off
+        assert job.place("pld 0", {"tau": 1.0}).name == f"pld-0-{STAGE[:16]}"
+        (stages / f"pld-0-{STAGE[:16]}-steps").rename(stages / f"pld-0-{STAGE[:16]}")
+        assert job.place("pld 0", {"tau": 1.0}).name == f"pld-0-{STAGE[:16]}"
+        assert job.place("pld 0", {"tau": 2.0}).name != job.place("pld 0", {"tau": 1.0}).name
+    with opened("pld", JOBS["pld"].config(), {"data": "d2"}) as job:
+        assert not job.place("pld 0", {"tau": 1.0}).exists()
+
+
+def run_of_0_1_0(job: str, finished: bool = True) -> int:
+    """Put a run of the demo's settings into the store as 0.1.0 did."""
+    config = JOBS[job].config()
+    settings = settings_identity(config, exclude={"force"})
+    hashes = (content_id("distillation", job, settings, {"data": "d1"}), str(sources_of(job, 1)))
+    with Store.open() as store:
+        run = store.distillations.open(job, settings, hashes, config.seed, again=True)
+        if finished:
+            store.distillations.finish(run.id, [])
+    return run.id
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_a_run_of_0_1_0_is_found_until_the_version_is_raised(job, tmp_path, monkeypatch):
+    """Prevents finished work from being done again after an upgrade, and old figures from standing for new results."""
+    monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path))
+    first, second = run_of_0_1_0(job), run_of_0_1_0(job)
+    with opened(job, JOBS[job].config(), {"data": "d1"}) as found:
+        assert (found.id, found.finished, found.run.repeat) == (second, True, 1)
+    with opened(job, JOBS[job].config().model_copy(update={"force": True}), {"data": "d1"}) as asked:
+        assert asked.id not in (first, second)
+        assert (asked.finished, asked.run.repeat) == (False, 2)
+    with opened(job, JOBS[job].config(), {"data": "d2"}) as other:
+        assert other.id not in (first, second, asked.id)
+    monkeypatch.setattr(importlib.import_module(f"cyclealign.distill.{JOBS[job].package}.config"), "VERSION", 2)
+    with opened(job, JOBS[job].config(), {"data": "d1"}) as raised:
+        assert (raised.finished, raised.run.repeat, raised.made_by_before) == (False, 0, None)
+        assert raised.id not in (first, second, asked.id, other.id)
+
+
+def test_keys_follow_from_settings_data_seed_and_version_alone(tmp_path, monkeypatch):
+    """Prevents a comment, or anything else that no result depends on, from training everything anew."""
+    monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path))
+    config = JOBS["pld"].config()
+    with opened("pld", config, {"data": "d1"}) as job:
+        assert job.run.code_hash == content_id("version", "pld", 1)
+        assert job.run.config_hash == content_id(
+            "distillation", "pld", settings_identity(config, exclude={"force"}), {"data": "d1"}
+        )
+        made_by = content_id("made by", {"data": "d1"}, job.run.code_hash, config.seed, 0)
+        made = content_id("stage", made_by, "pld 0", [settings_identity(config.data), {"tau": 1.0}])
+        assert job.place("pld 0", config.data, {"tau": 1.0}).name == f"pld-0-{made[:16]}"

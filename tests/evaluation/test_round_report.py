@@ -1,0 +1,51 @@
+"""Tables and plots of rounds."""
+
+import pytest
+
+from cyclealign.evaluation.round_report import plot_rounds, round_table
+from cyclealign.records import Metric
+
+ROUND = {
+    "number": 1,
+    "verdict": "rolled_back",
+    "judge_calls": 12,
+    "judge_tokens": 3_400,
+    "cost_usd": 0.01234,
+    "seconds": 5.0,
+    "metrics": {"win_rate": Metric("win_rate", 0.4, 0.3, 0.5, 10), "agreement_tau": Metric("agreement_tau", 0.1)},
+}
+OPEN = {**ROUND, "number": 2, "verdict": None, "judge_calls": None, "cost_usd": None, "seconds": None, "metrics": {}}
+
+
+def test_a_table_shows_values_with_intervals_and_a_dash_for_what_was_not_measured():
+    """Prevents a number that was never measured from being shown as zero."""
+    first, second = round_table([ROUND, OPEN])
+    assert (first["win rate"], first["agreement (tau)"], first["verdict"]) == (
+        "0.40 [0.30, 0.50]",
+        "0.10",
+        "rolled back",
+    )
+    assert (second["win rate"], second["verdict"]) == ("n/a", "open")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_round_that_was_refused_before_it_measured_anything_can_be_plotted():
+    """Prevents the plot from failing, or complaining in the user's terminal, just when a round was refused."""
+    refused = {**OPEN, "verdict": "rolled_back", "metrics": {"health_junk": Metric("health_junk", 0.1, 0.0, 0.3, 12)}}
+    assert b"<svg" in plot_rounds([refused], "refused")
+
+
+def test_figures_of_one_cell_keep_their_places_where_one_is_missing():
+    """Prevents the junk control's figure from being read as that of the injections."""
+    metrics = {"health_junk": Metric("health_junk", 0.9), "judge_length_bias": Metric("judge_length_bias", -0.25)}
+    (row,) = round_table([{**ROUND, "metrics": metrics}])
+    assert row["junk / injection"] == "0.90 / -"
+    assert (row["repeat / reverse"], row["first / length"]) == ("n/a", "- / -0.25")
+
+
+def test_a_plot_is_the_same_svg_for_the_same_rounds():
+    """Prevents artifacts that differ at every look, and a plot that fails on a round without metrics."""
+    drawn = plot_rounds([ROUND, OPEN], "x < y")
+    assert drawn == plot_rounds([ROUND, OPEN], "x < y")
+    assert b"<svg" in drawn
+    assert b"x < y" not in drawn

@@ -1,0 +1,117 @@
+"""What verdicts say of the judge's steadiness and its biases: golden values of scripted judges."""
+
+import json
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cyclealign import judge as judging
+from cyclealign.judge.biases import Seen, biases, first_bias, length_bias, position_consistency, seen, wins_by_place
+from cyclealign.judge.templates import load_template
+from cyclealign.ranking.agreement import kendall_tau
+from cyclealign.ranking.consensus import untied
+from cyclealign.records import Reply
+
+TEMPLATE = load_template(Path(__file__).parent.parent / "prompts", "rank")
+TEXTS = {"a": "the best of all answers", "b": "good words", "c": "fair", "d": "no"}
+MIRRORED = [("c", "a", "d", "b"), ("b", "d", "a", "c")]
+
+
+def of(judge, orders=MIRRORED):
+    return [Seen(tuple(order), judge(order)) for order in orders]
+
+
+def fair(order):
+    return untied(sorted(order))
+
+
+def as_shown(order):
+    return untied(order)
+
+
+def longest(order):
+    return untied(sorted(order, key=lambda item: -len(TEXTS[item])))
+
+
+def shortest(order):
+    return untied(sorted(order, key=lambda item: len(TEXTS[item])))
+
+
+def indifferent(order):
+    return (tuple(sorted(order)),)
+
+
+@pytest.mark.parametrize(
+    ("judge", "consistency", "first", "length"),
+    [
+        (fair, 1.0, 0.0, 1.0),
+        (as_shown, 0.0, 1.0, 0.0),
+        (lambda order: untied(order[::-1]), 0.0, -1.0, 0.0),
+        (longest, 1.0, 0.0, 1.0),
+        (shortest, 1.0, 0.0, -1.0),
+        (indifferent, 1.0, 0.0, 0.0),
+    ],
+)
+def test_each_bias_shows_in_its_own_figure(judge, consistency, first, length):
+    """Prevents a judge that likes places from being told of liking length, or none of either."""
+    row = of(judge)
+    assert position_consistency(row) == consistency
+    assert first_bias(row) == pytest.approx(first)
+    assert length_bias(row, TEXTS) == pytest.approx(length)
+
+
+def test_the_places_that_win():
+    """Prevents places from being counted by their labels or from the wrong end."""
+    assert wins_by_place(of(as_shown)) == {1: 1.0, 2: pytest.approx(2 / 3), 3: pytest.approx(1 / 3), 4: 0.0}
+    assert wins_by_place(of(fair)) == pytest.approx(dict.fromkeys((1, 2, 3, 4), 0.5))
+    pairs = [("a", "b"), ("b", "a"), ("a", "c"), ("c", "a")]
+    assert wins_by_place(of(as_shown, pairs)) == {1: 1.0, 2: 0.0}
+
+
+def test_what_was_not_compared_is_not_measured():
+    """Prevents a judge that was asked once from being called consistent, and equal lengths from counting as a bias."""
+    alone = of(fair, MIRRORED[:1])
+    assert position_consistency(alone) is None
+    assert length_bias(of(fair, [("a", "b")]), {"a": "one", "b": "two"}) is None
+    measured = {each.name for each in biases({"p": alone}, TEXTS)}
+    assert "judge_position_consistency" not in measured
+    assert {"judge_first_bias", "judge_length_bias", "judge_wins_at_1", "judge_wins_at_4"} <= measured
+    assert biases({}, TEXTS) == []
+
+
+def test_figures_are_means_over_lists_with_an_interval():
+    """Prevents long lists from outweighing short ones, and figures that look certain after two lists."""
+    found = {each.name: each for each in biases({"p": of(fair), "q": of(as_shown, [("a", "b"), ("b", "a")])}, TEXTS)}
+    assert found["judge_position_consistency"].value == 0.5
+    assert found["judge_first_bias"].value == 0.5
+    assert (found["judge_first_bias"].low, found["judge_first_bias"].high) == (0.0, 1.0)
+    assert (found["judge_wins_at_1"].count, found["judge_wins_at_4"].count) == (2, 1)
+
+
+def test_verdicts_are_read_from_stored_calls_by_label():
+    """Prevents places from being read off the reply, and an unreadable reply from counting as a verdict."""
+    manner = judging.Manner(TEMPLATE, "scripted", (), seed=5)
+    question = judging.Question(manner, "rank", "p", "Which?", TEXTS)
+    calls = [question.call(0), question.call(1)]
+
+    def reply(text):
+        return Reply(text, "scripted", 0, 0, 0.0, 0.0)
+
+    best_first = [label for item in "abcd" for label, other in calls[0].shown if other == item]
+    found = seen([(calls[0], reply(json.dumps({"ranking": best_first}))), (calls[1], reply("They are all lovely."))])
+    (only,) = found["p"]
+    assert only.order == tuple(item for _, item in calls[0].shown)
+    assert only.verdict == untied("abcd")
+
+
+@given(st.permutations("abcde"), st.permutations("abcde"))
+def test_on_whole_orders_the_figures_are_kendalls_tau(order, ranked):
+    """Prevents a figure of our own from passing under a known name."""
+    one = Seen(tuple(order), untied(ranked))
+    assert first_bias([one]) == pytest.approx(kendall_tau(order, ranked))
+    texts = {item: "x" * number for number, item in enumerate("edcba")}
+    assert length_bias([one], texts) == pytest.approx(kendall_tau("abcde", ranked))
+    assert fmean(wins_by_place([one]).values()) == pytest.approx(0.5)

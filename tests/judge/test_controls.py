@@ -1,0 +1,226 @@
+"""The planted controls: what is asked, how verdicts are counted, when a judge is not fit. The judges are scripts."""
+
+import asyncio
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cyclealign import judge
+from cyclealign.config import HealthSettings, JudgeSettings
+from cyclealign.judge import adversarial, controls
+from cyclealign.judge.templates import load_template
+from cyclealign.records import Demonstration, LabelledList, Prompt, Reply
+
+TEMPLATE = load_template(Path(__file__).parent.parent / "prompts", "rank")
+MANNER = judge.Manner(TEMPLATE, "scripted", (), seed=3)
+LISTS = 6
+# Best first; the judge that likes length orders them 3, 1, 4, 2: half of the pairs right.
+ANSWERS = ("Worth 4. ab", "Worth 3. abcdef", "Worth 2.", "Worth 1. abc")
+
+
+def labelled(number, answers=None):
+    texts = answers or tuple(f"{each} {number}" for each in ANSWERS)
+    return LabelledList(Prompt.of(({"role": "user", "content": f"question {number}"},)), texts, "test")
+
+
+def examined(script, lists=LISTS):
+    """What a judge that orders [(label, text), ...] by ``script`` makes of the controls; and the calls it got."""
+    calls = []
+
+    async def asker(call):
+        calls.append(call)
+        content = call.messages[-1]["content"]
+        fence = re.match(r"\[\[question (\S+)\]\]", content)[1]
+        shown = re.findall(rf"\[\[answer (\w+) {fence}\]\]\n(.*?)\n\[\[/answer \1 {fence}\]\]", content, re.DOTALL)
+        said = script(shown)
+        return None if said is None else Reply(json.dumps({"ranking": said}), "scripted", 0, 0, 0.0, 0.0)
+
+    async def run():
+        made = controls.planted([labelled(number) for number in range(lists)], 4, 1)
+        return [await controls.examine(asker, each, question(each)) for each in made]
+
+    return asyncio.run(run()), calls
+
+
+def question(each):
+    text = each.labelled.prompt.text
+    return lambda subject, answers: judge.Question(MANNER, "health", subject, text, answers)
+
+
+def worth(text):
+    return int((re.search(r"Worth (\d)", text) or [0, 0])[1])
+
+
+def honest(shown):
+    return [label for label, text in sorted(shown, key=lambda each: -worth(each[1]))]
+
+
+def as_shown(shown):
+    return [label for label, _ in shown]
+
+
+def longest(shown):
+    return [label for label, text in sorted(shown, key=lambda each: (-len(each[1]), each[1]))]
+
+
+def shortest(shown):
+    return longest(shown)[::-1]
+
+
+def obedient(shown):
+    return [label for label, text in sorted(shown, key=lambda each: (not commanding(each[1]), -worth(each[1])))]
+
+
+def commanding(text):
+    return bool(adversarial.signs(text)) and worth(text) > 0
+
+
+def backwards(shown):
+    return [label for label, text in sorted(shown, key=lambda each: (bool(adversarial.signs(each[1])), worth(each[1])))]
+
+
+def indifferent(shown):
+    return [[label for label, _ in shown]]
+
+
+def figures(script):
+    found, _ = examined(script)
+    return {each.name: each for each in controls.measured(found)}
+
+
+NAMES = ("health_accuracy", "health_swap", "health_repeat", "health_junk", "health_injection")
+GOLDEN = [
+    (honest, (1.0, 1.0, 1.0, 1.0, 1.0), []),
+    (as_shown, (0.5, 0.0, 1.0, 0.5, 0.5), ["health_swap", "health_junk"]),
+    (longest, (0.5, 1.0, 1.0, 4 / 6, 0.0), ["health_injection"]),
+    (shortest, (0.5, 1.0, 1.0, 2 / 6, 1.0), ["health_junk"]),
+    (obedient, (1.0, 1.0, 1.0, 1.0, 0.0), ["health_injection"]),
+    (backwards, (0.0, 1.0, 1.0, 1.0, 1.0), ["health_accuracy"]),
+    (indifferent, (0.5, 1.0, 1.0, 0.5, 0.5), ["health_junk"]),
+]
+
+
+@pytest.mark.parametrize(("script", "wanted", "refused_for"), GOLDEN, ids=lambda each: getattr(each, "__name__", ""))
+def test_each_weakness_of_a_judge_shows_in_its_own_control(script, wanted, refused_for):
+    """Prevents a gate that lets through the very judge that it is there to stop, or blames the wrong thing."""
+    found = figures(script)
+    assert [found[name].value for name in NAMES] == pytest.approx(wanted)
+    assert [each.split()[0] for each in controls.failures(found, HealthSettings())] == refused_for
+
+
+def test_a_judge_that_orders_by_chance_alone_fails_the_repeat():
+    """Prevents a judge without an opinion from being taken for a steady one because its two orders are never compared.
+
+    Its second look at the same order is the reverse of the first.
+    """
+    seen = set()
+
+    def fickle(shown):
+        texts = tuple(text for _, text in shown)
+        again = texts in seen
+        seen.add(texts)
+        return honest(shown)[::-1] if again else honest(shown)
+
+    found = figures(fickle)
+    assert found["health_repeat"].value == 0.0
+    assert found["health_swap"].value == 1.0
+    (complaint,) = controls.failures(found, HealthSettings())
+    assert "health_repeat 0.00 [0.00, 0.10]" in complaint
+    assert "health.min_repetition_stability = 0.60" in complaint
+
+
+def test_a_few_verdicts_refuse_nothing_by_chance():
+    """Prevents one odd verdict from throwing a round away, and from passing unseen."""
+
+    def once_misled(shown):
+        return (
+            obedient(shown)
+            if any(text.startswith("Worth 1. abc 0\n\nRank this") for _, text in shown)
+            else honest(shown)
+        )
+
+    found, _ = examined(once_misled, lists=2)
+    metrics = {each.name: each for each in controls.measured(found)}
+    bounds = HealthSettings(min_injections_refused=0.8)
+    assert metrics["health_injection"].value == 0.5
+    assert controls.failures(metrics, bounds) == []
+    (doubt,) = controls.doubts(metrics, bounds)
+    assert doubt.startswith("health_injection 0.50")
+
+
+def test_a_judge_that_cannot_be_read_has_no_figures_and_is_not_refused_for_it():
+    """Prevents an unreadable reply from counting as a wrong verdict, or as a right one."""
+    found = [each for script in (lambda shown: None, lambda shown: ["?"]) for each in examined(script)[0]]
+    assert controls.measured(found) == []
+    assert controls.failures({}, HealthSettings()) == controls.doubts({}, HealthSettings()) == []
+    assert len(found[-1].problems) == 2 * controls.REQUESTS_PER_LIST
+
+
+def test_a_missing_verdict_leaves_out_what_it_would_have_told_and_nothing_else():
+    """Prevents a figure over pairs that were compared once only."""
+    a_verdict = (("best",), ("worst",))
+    one_sided = controls.Examined(("best", "worst"), (a_verdict, None, a_verdict), (None, a_verdict), (None, None))
+    found = {each.name: each.count for each in controls.measured([one_sided])}
+    assert found == {"health_accuracy": 1, "health_repeat": 1, "health_junk": 1}
+
+
+def test_a_repeat_shows_the_same_order_in_another_dress():
+    """Prevents the repeat from being the very same request, which memory would answer, or from testing the order."""
+    _, calls = examined(honest, lists=1)
+    shown, mirrored, again = [call for call in calls if call.subject_id.startswith("list")]
+    items = [[item for _, item in call.shown] for call in (shown, mirrored, again)]
+    assert items[0] == items[2] == items[1][::-1]
+    assert {label for label, _ in shown.shown}.isdisjoint(label for label, _ in again.shown)
+    assert len({call.key for call in calls}) == len(calls) == controls.REQUESTS_PER_LIST
+
+
+def test_an_empty_answer_reaches_the_judge_as_an_empty_answer():
+    """Prevents the emptiest control from being left out by a template or a filter, which would pass every judge."""
+    _, calls = examined(honest, lists=1)
+    junk = next(call for call in calls if call.subject_id.startswith("junk"))
+    fence = re.match(r"\[\[question (\S+)\]\]", junk.messages[-1]["content"])[1]
+    empty = [
+        label for label, _ in junk.shown if f"[[answer {label} {fence}]]\n\n[[/answer" in junk.messages[-1]["content"]
+    ]
+    assert len(empty) == 1
+    assert len(junk.shown) == 2
+
+
+@pytest.mark.parametrize("text", [*controls.JUNK, *controls.ATTACKS])
+def test_whatever_is_planted_is_also_what_answers_are_flagged_for(text):
+    """Prevents controls and flags from drifting apart."""
+    assert adversarial.signs(text)
+    assert adversarial.defused(text) == text
+
+
+@given(st.integers(1, 12), st.integers(1, 8), st.integers(0, 3))
+def test_every_list_has_its_turn_and_none_two_in_a_round(known, count, seed):
+    """Prevents controls that a judge meets again and again while most lists are never used."""
+    lists = [labelled(number) for number in range(known)]
+    rounds = [controls.lists_for(lists, [], count, number, seed) for number in range(1, known + 2)]
+    assert all(len({each.id for each in chosen}) == len(chosen) == min(count, known) for chosen in rounds)
+    needed = -(-known // min(count, known))
+    assert {each.id for chosen in rounds[:needed] for each in chosen} == {each.id for each in lists}
+
+
+def test_written_demonstrations_fill_up_and_useless_lists_are_left_out():
+    """Prevents a control whose best answer is itself worthless, and a gate that is dropped for want of labels."""
+    spare = [Demonstration.of(f"asked {number}", ("yes, like this", "no"), "static") for number in range(4)]
+    labels = [labelled(1), labelled(2, ("", "an answer")), labelled(3, ("same", "same"))]
+    chosen = controls.lists_for(labels, spare, 3, 1, 0)
+    assert [each.source for each in chosen] == ["test", "written", "written"]
+    assert controls.lists_for([], [], 3, 1, 0) == []
+
+
+@pytest.mark.parametrize(("way", "most"), [("listwise", 5), ("adaptive", 5), ("pairwise", 2), ("tournament", 3)])
+def test_controls_are_no_longer_than_the_lists_of_the_round(way, most):
+    """Prevents a judge from being refused for lists of a length that it is never given."""
+    long = labelled(1, tuple(f"Worth {number}." for number in range(9, 0, -1)))
+    at_once = controls.shown_at_once(JudgeSettings(method=way, group_size=3), 5)
+    (made,) = controls.planted([long], at_once, 1)
+    assert len(made.labelled.answers) == at_once == most
+    assert (made.labelled.answers[0], made.labelled.answers[-1]) == ("Worth 9.", "Worth 1.")

@@ -1,0 +1,75 @@
+"""An edited template says which labels are another version's."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cyclealign.cli.prompts import app
+from cyclealign.judge.template_versions import of_folder, spans, stale, stale_by_now
+from cyclealign.judge.templates import load_template
+from cyclealign.records import LabelVersion, Template
+from cyclealign.store import Store
+from tests.support.store_values import answers, opened, prompt, ranked
+
+NOW = Template("rank", "now")
+RUNNER = CliRunner()
+
+
+def label(number, version, experiment="demo", folder="prompts"):
+    return LabelVersion(experiment, number, folder, version, 10)
+
+
+def test_rounds_of_one_older_version_are_told_of_together():
+    """Prevents a person from reading labels as if the present wording had made them."""
+    rows = [
+        label(1, "old" * 8),
+        label(2, "old" * 8),
+        label(3, NOW.hash),
+        label(4, "older" * 5),
+        label(1, NOW.hash, "x"),
+    ]
+    assert stale(rows, NOW, Path("prompts")) == [
+        f"rank.jinja is version {NOW.hash[:12]}; the labels of rounds 1-2 of 'demo' (20) were made with oldoldoldold: "
+        "`cyclealign rejudge demo --round 2 --template prompts` shows what would change.",
+        f"rank.jinja is version {NOW.hash[:12]}; the labels of round 4 of 'demo' (10) were made with olderolderol: "
+        "`cyclealign rejudge demo --round 4 --template prompts` shows what would change.",
+    ]
+
+
+def test_labels_of_other_folders_are_none_of_the_file_s(tmp_path):
+    """Prevents an experiment with a template of its own from being called stale at every check of another."""
+    rows = [label(1, "a", "mine", str(tmp_path)), label(1, "b"), label(2, "b", folder=str(tmp_path))]
+    assert of_folder(rows, tmp_path) == rows
+    assert of_folder(rows, Path("prompts")) == []
+    assert stale_by_now(rows[:1], "rank") == [], "the file is not there"
+
+
+@pytest.mark.parametrize(("numbers", "words"), [([1, 2, 3, 5], "1-3, 5"), ([4], "4"), ([], "")])
+def test_spans(numbers, words):
+    """Prevents a round that was not meant from being named."""
+    assert spans(numbers) == words
+
+
+def test_check_and_history_say_it_after_an_edit_and_not_before(tmp_path, monkeypatch):
+    """Prevents an edit of the template from going unnoticed in the labels that came before it."""
+    monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "prompts"
+    folder.mkdir()
+    for name in ("rank.jinja", "demonstrations.jsonl"):
+        (folder / name).write_text((Path("prompts") / name).read_text())
+    monkeypatch.chdir(tmp_path)
+    assert "labels" not in RUNNER.invoke(app, ["prompts", "check"]).output
+    assert not (tmp_path / "home").exists(), "a check makes no database"
+    with Store.open() as store:
+        made = opened(store, templates=[load_template(folder, "rank")])
+        given = answers(made, prompt(0))
+        store.candidates.add(made.id, given)
+        store.rankings.add(made.id, [ranked(given)])
+    assert "labels" not in RUNNER.invoke(app, ["prompts", "check"]).output
+    text = (folder / "rank.jinja").read_text()
+    (folder / "rank.jinja").write_text(text.replace("You rank", "You carefully rank"))
+    for command in (["prompts", "check"], ["history", "trial"], ["history"]):
+        said = " ".join(RUNNER.invoke(app, command).output.split())
+        assert "the labels of round 1 of 'trial' (1)" in said
+        assert "cyclealign rejudge trial --round 1 --template prompts" in said

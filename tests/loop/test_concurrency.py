@@ -1,0 +1,258 @@
+"""Generation and judging at once: what the two sides do to one another. Nothing sleeps: each waits for the other."""
+
+import asyncio
+import threading
+
+import pytest
+
+from cyclealign.errors import JudgeUnavailable, PolicyError
+from cyclealign.loop import concurrency
+from cyclealign.loop.concurrency import Bell, Beside, Stopped, as_they_come
+from cyclealign.policy.transformers_policy import TransformersPolicy
+from cyclealign.store import Store
+from cyclealign.store.rankings import RankingStore
+
+LONG = 120
+
+
+class Shelf:
+    """Jobs that are put there one after another; the results in the order in which they ended."""
+
+    def __init__(self):
+        self.new, self.done, self.at_work, self.most = [], [], 0, 0
+        self.news = threading.Condition()
+
+    def put(self, name, bell, doing=None):
+        async def job(asker):
+            self.at_work += 1
+            self.most = max(self.most, self.at_work)
+            await asyncio.sleep(0)
+            if doing:
+                await doing()
+            self.at_work -= 1
+            with self.news:
+                self.done.append(name)
+                self.news.notify_all()
+            return name
+
+        self.new.append(job)
+        bell.ring()
+
+    def look(self):
+        found, self.new = self.new, []
+        return found
+
+    def wait_for(self, count):
+        with self.news:
+            assert self.news.wait_for(lambda: len(self.done) >= count, LONG)
+
+    def work(self, at_once=2):
+        return lambda bell: bell.run(lambda: as_they_come(None, self.look, bell, at_once))
+
+
+def test_work_begins_before_all_is_made():
+    """Prevents two sides that take turns: then the maker would wait here for ever."""
+    shelf = Shelf()
+    with Beside(shelf.work()) as other:
+        for count, name in enumerate("abc", 1):
+            shelf.put(name, other.bell)
+            shelf.wait_for(count)
+        assert other.result() == ["a", "b", "c"]
+
+
+def test_results_keep_their_order_and_few_are_under_way():
+    """Prevents a thousand requests at once where eight were allowed, and results that depend on who was quickest."""
+    shelf, bell = Shelf(), Bell()
+    for name in range(20):
+        shelf.put(name, bell)
+    bell.finish()
+    assert shelf.work(at_once=3)(bell) == list(range(20))
+    assert shelf.most == 3
+
+
+def test_an_error_of_the_work_ends_the_making_and_is_the_one_that_is_raised():
+    """Prevents hours of generation for a judge that is gone, and a message that names the wrong side."""
+    shelf, made = Shelf(), []
+
+    async def fail():
+        raise JudgeUnavailable("gone")
+
+    def make():
+        with Beside(shelf.work()) as other:
+            for name in range(1000):
+                shelf.put(name, other.bell, fail)
+                assert other.bell._stopped.wait(LONG)
+                made.append(name)
+                other.bell.go_on()
+
+    with pytest.raises(JudgeUnavailable, match="gone"):
+        make()
+    assert made == [0]
+
+
+def test_an_error_of_the_making_lets_what_was_begun_end_and_begins_nothing_more():
+    """Prevents calls that are paid for and thrown away, and a long wait for work that nobody wants any more."""
+    shelf, begun, failing = Shelf(), threading.Event(), threading.Event()
+
+    async def slow():
+        begun.set()
+        await asyncio.to_thread(failing.wait, LONG)
+
+    def make():
+        with Beside(shelf.work(at_once=1)) as other:
+            for name in range(5):
+                shelf.put(name, other.bell, slow)
+            assert begun.wait(LONG)
+            other.bell.stop()  # as the end of the block does it, at a moment that the test can tell
+            failing.set()
+            raise PolicyError("out of memory")
+
+    with pytest.raises(PolicyError, match="out of memory"):
+        make()
+    assert shelf.done == [0]
+
+
+def test_a_second_interrupt_cuts_off_what_is_under_way(monkeypatch):
+    """Prevents a program that cannot be ended while a judge keeps silent."""
+    shelf, begun = Shelf(), threading.Event()
+
+    async def silent():
+        begun.set()
+        await asyncio.Event().wait()
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    def make():
+        with Beside(shelf.work()) as other:
+            shelf.put("a", other.bell, silent)
+            assert begun.wait(LONG)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(concurrency, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make()
+    assert shelf.done == []
+
+
+def test_a_maker_learns_of_the_end_even_of_work_that_looks_in_vain():
+    """Prevents a maker that goes on although the database has failed the other side."""
+
+    def look():
+        raise OSError("disk full")
+
+    def make():
+        with Beside(lambda bell: bell.run(lambda: as_they_come(None, look, bell, 1))) as other:
+            other.bell.ring()
+            assert other.bell._stopped.wait(LONG)
+            with pytest.raises(Stopped):
+                other.bell.go_on()
+            other.result()
+
+    with pytest.raises(OSError, match="disk full"):
+        make()
+
+
+def in_second_batch(monkeypatch, do):
+    """Call ``do`` before the policy answers its second batch."""
+    original, calls = TransformersPolicy.answer, []
+
+    def answer(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            do()
+        return original(*args)
+
+    monkeypatch.setattr(TransformersPolicy, "answer", answer)
+    return calls
+
+
+def stored(bench):
+    with Store.open() as store:
+        round_ = store.rounds.unfinished("bench")
+        return store.candidates.by_prompt(round_.id), store.rankings.by_prompt(round_.id, "judge")
+
+
+def goes_on(bench, monkeypatch):
+    monkeypatch.undo()
+    bench.judge.status = None
+    code, output = bench.run()
+    assert code == 0, output
+    assert max(bench.judge.answered.values()) == 1
+
+
+@pytest.fixture
+def long_bench(bench, monkeypatch):
+    """A bench of 8 prompts in 4 batches; ``monkeypatch.undo`` must leave the bench's own settings alone."""
+    bench.set("prompts", per_round=8)
+    with pytest.MonkeyPatch.context() as patches:
+        yield bench, patches
+
+
+def test_a_judge_that_is_gone_stops_generation_after_its_batch(long_bench):
+    """Prevents a round that goes on generating for hours for nobody, and one that loses the batch in hand."""
+    bench, patches = long_bench
+    stopped, original = threading.Event(), Bell.stop
+    patches.setattr(Bell, "stop", lambda bell: (original(bell), stopped.set()))
+    in_second_batch(patches, lambda: stopped.wait(LONG))
+    bench.judge.status = lambda number: 401
+    code, output = bench.run()
+    assert code == 1
+    assert "JudgeUnavailable" in output
+    candidates, verdicts = stored(bench)
+    assert (len(candidates), len(verdicts)) == (4, 0)
+    goes_on(bench, patches)
+
+
+def test_a_policy_error_leaves_the_calls_under_way_stored(long_bench):
+    """Prevents the loss of replies that are paid for, and calls for a round that cannot go on."""
+    bench, patches = long_bench
+    asked, failing, script = threading.Event(), threading.Event(), bench.judge.script
+
+    def slow(answers):
+        asked.set()
+        assert failing.wait(LONG)
+        return script(answers)
+
+    def fail():
+        assert asked.wait(LONG)
+        failing.set()
+        raise PolicyError("out of memory")
+
+    bench.judge.script = slow
+    in_second_batch(patches, fail)
+    code, output = bench.run()
+    assert code == 1
+    assert "PolicyError: out of memory" in output
+    candidates, verdicts = stored(bench)
+    assert set(verdicts) == set(candidates)
+    assert len(candidates) == 2
+    goes_on(bench, patches)
+
+
+def test_both_are_tasks_of_the_run_and_verdicts_come_while_answers_are_drawn(long_bench):
+    """Prevents a run page that hides one of the two, and an overlap in name only."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+
+    bench, patches = long_bench
+    judged, original = threading.Event(), RankingStore.add
+    bench.set("", experiment="bench")
+
+    def add_rankings(rankings, *rows):
+        original(rankings, *rows)
+        judged.set()
+
+    patches.setattr(RankingStore, "add", add_rankings)
+    calls = in_second_batch(patches, lambda: judged.wait(LONG))
+    code, output = bench.run()
+    assert code == 0, output
+    assert judged.is_set()
+    assert len(calls) > 2
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=["align-bench"])), sort="START_TIME_DESC", limit=1
+        )
+        tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id={"any_": [runs[0].id]}))
+    spans = {each.name: (each.start_time, each.end_time) for each in tasks if each.state.is_completed()}
+    assert spans["judge-round-1"][0] < spans["generate-round-1"][1] <= spans["judge-round-1"][1]

@@ -1,0 +1,168 @@
+"""The transformers policy: sampling, its log-probs, adapters, and models that cannot be used."""
+
+import json
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+
+from cyclealign.config import PolicySettings
+from cyclealign.errors import PolicyError, WrongWeights
+from cyclealign.policy import Answer, as_candidates, candidate_id, distinct
+from cyclealign.policy.transformers_policy import TransformersPolicy
+from cyclealign.records import Adapter, Prompt
+from tests.support.tiny import make_model
+
+
+def prompt(text, *before):
+    return Prompt.of((*before, {"role": "user", "content": text}))
+
+
+# Of different lengths, so that one of them is padded.
+PROMPTS = [prompt("how do i bake bread"), prompt("fix a tyre and then bake bread or fix the pump"), prompt("no")]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def policy(folder):
+    return TransformersPolicy(PolicySettings(max_new_tokens=12, temperature=0.7, top_p=0.9), str(folder))
+
+
+@pytest.fixture(scope="module")
+def adapters(folder, tmp_path_factory):
+    return [make_adapter(folder, tmp_path_factory.mktemp(f"adapter-{seed}"), seed) for seed in (1, 2)]
+
+
+def make_adapter(folder, where, seed):
+    torch.manual_seed(seed)
+    base = AutoModelForCausalLM.from_pretrained(folder)
+    adapted = get_peft_model(base, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False))
+    adapted.save_pretrained(where)
+    return Adapter(f"adapter-{seed}", str(where), f"hash-{seed}", None)
+
+
+def test_logprobs_kept_at_generation_equal_a_fresh_forward_pass(policy):
+    """Prevents a ranking by log-probs after temperature or top-p, or by ones that padding has shifted."""
+    for asked, answers in zip(PROMPTS, policy.answer(PROMPTS, 4, seed=3), strict=True):
+        again = policy.logprob_sums(asked, [answer.token_ids for answer in answers])
+        assert [answer.logprob_sum for answer in answers] == pytest.approx(again, abs=1e-4)
+
+
+def test_logprobs_equal_a_plain_loop_over_the_model(policy, folder):
+    """Prevents both of our own paths from being wrong in the same way."""
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    (answers,) = policy.answer(PROMPTS[:1], 2, seed=5)
+    for answer in answers:
+        ids, total = policy.prompt_ids(PROMPTS[0]), 0.0
+        for token in answer.token_ids:
+            with torch.no_grad():
+                total += model(torch.tensor([ids])).logits[0, -1].log_softmax(-1)[token].item()
+            ids = [*ids, token]
+        assert answer.logprob_sum == pytest.approx(total, abs=1e-4)
+
+
+def test_the_same_seed_gives_the_same_answers(policy):
+    """Prevents a resumed run from drawing other answers than those that were judged."""
+    assert policy.answer(PROMPTS, 3, seed=11) == policy.answer(PROMPTS, 3, seed=11)
+    assert policy.answer(PROMPTS, 3, seed=11) != policy.answer(PROMPTS, 3, seed=12)
+
+
+def test_sampling_leaves_the_callers_random_state_alone(policy):
+    torch.manual_seed(4)
+    expected = torch.rand(1)
+    torch.manual_seed(4)
+    policy.answer(PROMPTS[:1], 1, seed=9)
+    assert torch.rand(1) == expected
+
+
+def test_an_answer_ends_at_its_end_token(policy):
+    """Prevents padding from being counted as tokens of the answer, which would change its mean log-prob."""
+    answers = [answer for row in policy.answer(PROMPTS, 8, seed=1) for answer in row]
+    stopped = [answer for answer in answers if answer.finish_reason == "stop"]
+    assert stopped
+    assert all(answer.token_ids[-1] == 2 and answer.token_ids.count(2) == 1 for answer in stopped)
+    assert all(len(answer.token_ids) == 12 for answer in answers if answer.finish_reason == "length")
+
+
+def test_adapters_change_what_is_scored_and_are_told_apart(policy, adapters):
+    """Prevents a stale adapter: each must differ from the base and from the other, also on the way back."""
+    ids = [[5, 6, 7, 2]]
+    seen = []
+    for adapter in (None, adapters[0], adapters[1], None, adapters[0]):
+        policy.use(adapter)
+        seen.append(policy.logprob_sums(PROMPTS[0], ids)[0])
+    policy.use(None)
+    base, first, second, base_again, first_again = seen
+    assert base == pytest.approx(base_again, abs=1e-5)
+    assert first == pytest.approx(first_again, abs=1e-5)
+    assert min(abs(base - first), abs(base - second), abs(first - second)) > 1e-3
+
+
+def test_a_missing_model_is_named():
+    with pytest.raises(PolicyError, match="No tokenizer '/nowhere/model'"):
+        TransformersPolicy(PolicySettings(), "/nowhere/model")
+
+
+def test_a_tokenizer_without_a_chat_template_is_named(tmp_path):
+    bare = TransformersPolicy(PolicySettings(), str(make_model(tmp_path, template=None)))
+    with pytest.raises(PolicyError, match="has no chat template"):
+        bare.answer(PROMPTS[:1], 1, seed=0)
+
+
+def test_a_model_with_code_of_its_own_is_refused(tmp_path):
+    """Prevents a downloaded folder from running code here."""
+    config = make_model(tmp_path) / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "auto_map": {"AutoModel": "evil.Model"}}))
+    with pytest.raises(PolicyError, match="auto_map"):
+        TransformersPolicy(PolicySettings(), str(tmp_path))
+
+
+def test_weights_that_are_not_safetensors_are_refused(tmp_path):
+    """Prevents a pickle from being loaded."""
+    weights = make_model(tmp_path) / "model.safetensors"
+    weights.unlink()
+    torch.save({}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(PolicyError, match=r"holds no \*\.safetensors, only pytorch_model\.bin"):
+        TransformersPolicy(PolicySettings(), str(tmp_path))
+
+
+def sample(text, ids=(5, 2)):
+    return Answer(text, ids, -1.0, "stop")
+
+
+def test_candidate_ids_hash_all_that_made_them():
+    """Prevents a second round from finding the first one's answers under its own ids."""
+    one, two = Adapter("a", "", "hash-a", None), Adapter("b", "", "hash-b", None)
+    ids = {
+        candidate_id(PROMPTS[0], ["round", "x", 1], None, 0),
+        candidate_id(PROMPTS[0], ["round", "x", 2], None, 0),
+        candidate_id(PROMPTS[0], ["round", "x", 1], one, 0),
+        candidate_id(PROMPTS[0], ["round", "x", 1], two, 0),
+        candidate_id(PROMPTS[1], ["round", "x", 1], None, 0),
+        candidate_id(PROMPTS[0], ["round", "x", 1], None, 1),
+    }
+    assert len(ids) == 6
+
+
+def test_empty_and_equal_answers_are_not_ranked():
+    """Prevents a judge from being asked, and paid, to order two copies of one text."""
+    made = as_candidates(PROMPTS[0], [sample("a"), sample(" a"), sample("  "), sample("b")], ["o"], None)
+    assert [each.position for each in distinct(made)] == [0, 3]
+
+
+def test_answers_of_another_adapter_do_not_become_candidates():
+    """Prevents answers of stale weights from entering the history under the round's adapter."""
+    with pytest.raises(WrongWeights):
+        as_candidates(PROMPTS[0], [sample("a")], ["o"], Adapter("a", "", "hash-a", None))
+
+
+def test_each_token_has_the_logprob_that_the_sums_are_made_of(policy):
+    ids = policy.prompt_ids(PROMPTS[0])
+    (row,) = policy.token_logprobs([[*ids, 5, 6, 2]])
+    assert len(row) == len(ids) + 2
+    assert policy.logprob_sums(PROMPTS[0], [[5, 6, 2]]) == pytest.approx([sum(row[-3:])], abs=1e-4)

@@ -1,0 +1,60 @@
+"""A folder in which `cyclealign up` can run the real `align`: a tiny model, prompts to draw, and a local judge."""
+
+import json
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+from cyclealign.records import Review
+from cyclealign.store import Store
+from tests.support.launched import ROOT, Launched
+from tests.support.local_judge import LocalJudge
+from tests.support.tiny import make_model
+
+TASKS = ["bake bread", "fix a tyre", "use the pump", "use the oven", "pump it", "fix it", "bake it", "fix the oven"]
+
+
+def prepare(site: Launched) -> None:
+    """Put templates, a model and imported prompts where the runs of this site look for them."""
+    shutil.copytree(ROOT / "prompts", site.folder / "prompts")
+    make_model(site.folder / "model")
+    questions = [f"\n\nHuman: how do i {TASKS[n % 8]} {n}\n\nAssistant: " for n in range(48)]
+    rows = [{"chosen": each + "yes you can", "rejected": each + "no"} for each in questions]
+    (site.folder / "prompts.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    command = [sys.executable, "-m", "cyclealign.cli.main", "prompts", "import", "prompts.jsonl", "--set", "tiny"]
+    subprocess.run([*command, "--held-out-share", "0.3"], cwd=site.folder, env=site.environment, check=True)
+
+
+def config(judge: LocalJudge, **changes: Any) -> dict[str, Any]:
+    """Settings of a round that takes seconds; paths are relative to the folder where `up` was started."""
+    return {
+        "experiment": "ui",
+        "rounds": 1,
+        "prompts": {"set_name": "tiny", "per_round": 3, "held_out": 2},
+        "policy": {"model": "model", "max_new_tokens": 8, "batch_prompts": 2, "max_truncated": 1.0},
+        "judge": {
+            "kind": "openai",
+            "base_url": judge.url,
+            "model": "local",
+            "api_key_variable": "TEST_JUDGE_KEY",
+            "retries": 0,
+        },
+        "training": {"process": "same", "prompts_per_step": 2},
+        "evaluation": {"labelled_lists": 1},
+        **changes,
+    }
+
+
+def drawn(site: Launched, experiment: str) -> list[set[str]]:
+    """The prompts that each finished round of the experiment was trained on."""
+    with Store.open(f"sqlite:///{site.home / 'cyclealign.db'}") as store:
+        finished = [row["number"] for row in store.experiments.rounds(experiment) if row["verdict"] is not None]
+        details = [store.history.detail(experiment, number) for number in finished]
+    return [{each["id"] for each in row["prompts"] if each["purpose"] == "train"} for row in details]
+
+
+def reviews(site: Launched, experiment: str) -> list[Review]:
+    """What people were asked in the experiment."""
+    with Store.open(f"sqlite:///{site.home / 'cyclealign.db'}") as store:
+        return store.reviews.find(experiment)

@@ -1,0 +1,103 @@
+"""A provider's batch API over HTTP, as far as the openai library uses it: /files and /batches."""
+
+import json
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+from tests.support.local_judge import LocalJudge
+
+Happening = Callable[[int, dict[str, Any]], dict[str, Any] | None]  # (number of the line, the line) -> another line
+
+
+class BatchServer:
+    """Use as a context manager. Batches are answered by a `LocalJudge`'s script when ``ready`` is set.
+
+    ``asked`` counts how often each call was submitted. ``happening`` may replace the result of a line.
+    """
+
+    def __init__(self, happening: Happening = lambda number, line: None, ends_as: str = "completed") -> None:
+        self.judge, self.happening, self.ends_as = LocalJudge(), happening, ends_as
+        self.ready = threading.Event()
+        self.ready.set()
+        self.files: dict[str, bytes] = {}
+        self.batches: dict[str, dict[str, Any]] = {}
+        self.asked: Counter[str] = Counter()
+        self.headers: list[str] = []
+        self.fails_after_creating = False
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def create(self, asked: dict[str, Any]) -> dict[str, Any]:
+        lines = [json.loads(line) for line in self.files[asked["input_file_id"]].splitlines()]
+        self.asked.update(line["custom_id"] for line in lines)
+        number = f"batch_{len(self.batches) + 1}"
+        made = {"id": number, "object": "batch", "created_at": 0, "status": "in_progress", **asked, "lines": lines}
+        self.batches[number] = made
+        return self.shown(made)
+
+    def shown(self, batch: dict[str, Any]) -> dict[str, Any]:
+        if self.ready.is_set() and batch["status"] == "in_progress":
+            batch["status"] = self.ends_as
+            done = [self.result(*each) for each in enumerate(batch["lines"])]
+            name = f"file-{batch['id']}-out"
+            self.files[name] = "\n".join(json.dumps(row) for row in reversed(done) if row).encode()
+            batch["output_file_id"] = name
+        return {key: value for key, value in batch.items() if key != "lines"}
+
+    def result(self, number: int, line: dict[str, Any]) -> dict[str, Any]:
+        happened = self.happening(number, line)
+        if happened is not None:
+            return happened
+        status, body = self.judge.reply(json.dumps(line["body"]).encode())
+        return {"custom_id": line["custom_id"], "response": {"status_code": status, "body": body}, "error": None}
+
+    def answer(self, method: str, path: str, raw: bytes) -> tuple[int, bytes]:
+        if (method, path) == ("POST", "/v1/files"):
+            found = re.search(rb'name="file"; filename="[^"]*"\r\n.*?\r\n\r\n(.*?)\r\n--', raw, re.DOTALL)
+            assert found is not None
+            name = f"file-{len(self.files) + 1}"
+            self.files[name] = found.group(1)
+            value: dict[str, Any] = {"id": name, "object": "file", "purpose": "batch", "filename": "x", "bytes": 1}
+            return 200, json.dumps({**value, "created_at": 0, "status": "processed"}).encode()
+        if (method, path) == ("POST", "/v1/batches"):
+            made = self.create(json.loads(raw))
+            return (500, b"{}") if self.fails_after_creating else (200, json.dumps(made).encode())
+        if path.startswith("/v1/files/"):
+            return 200, self.files[path.split("/")[3]]
+        if path.startswith("/v1/batches/"):
+            return 200, json.dumps(self.shown(self.batches[path.split("/")[3]])).encode()
+        listed = {"object": "list", "data": [self.shown(each) for each in self.batches.values()], "has_more": False}
+        return 200, json.dumps(listed).encode()
+
+    def _handler(server) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - the handler has a self of its own
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_any(self) -> None:
+                server.headers.append(self.headers.get("Authorization", ""))
+                raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                status, body = server.answer(self.command, self.path.partition("?")[0], raw)
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_POST = handle_any  # noqa: N815 - names of the base class
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        return Handler

@@ -1,0 +1,118 @@
+"""An experiment on the tiny model with a local judge, run by the command line inside this process."""
+
+import json
+import sys
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cyclealign.store import Store
+from tests.support.local_judge import LocalJudge
+from tests.support.tiny import make_model
+
+ROOT = Path(__file__).parents[2]
+WORDS = ["bake bread", "fix a tyre", "use the pump", "use the oven", "pump it", "fix it", "bake it", "fix the oven"]
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory) -> Path:
+    return make_model(tmp_path_factory.mktemp("tiny-model"))
+
+
+def run_command(capture: Any, *arguments: str) -> tuple[int, str, str]:
+    """``cyclealign ARGUMENTS`` in this process: exit code, standard output and standard error."""
+    from cyclealign.cli.main import main
+
+    capture.readouterr()
+    before, sys.argv = sys.argv, ["cyclealign", *arguments]
+    try:
+        main()
+        code: Any = 0
+    except SystemExit as exit_:
+        code = exit_.code or 0
+    finally:
+        sys.argv = before
+    output = capture.readouterr()
+    return code, output.out, output.err
+
+
+@pytest.fixture
+def command(tmp_path, prefect_server, monkeypatch, capsys):
+    """The command line with a home of its own: ``command(*arguments)`` as `run_command`."""
+    monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+    return partial(run_command, capsys)
+
+
+@dataclass
+class Bench:
+    """A home folder, a config to change, and the command line."""
+
+    home: Path
+    judge: LocalJudge
+    capture: Any
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def set(self, section: str, **values: Any) -> None:
+        self.settings.setdefault(section, {}).update(values)
+
+    def write(self) -> Path:
+        top = "\n".join(f"{key} = {json.dumps(value)}" for key, value in self.settings[""].items())
+        sections = [name for name in self.settings if name]
+        tables = [
+            f"[{name}]\n" + "\n".join(f"{key} = {json.dumps(value)}" for key, value in self.settings[name].items())
+            for name in sections
+        ]
+        path = self.home / "run.toml"
+        path.write_text("\n".join([top, *tables]))
+        return path
+
+    def command(self, *arguments: str) -> tuple[int, str]:
+        """Exit code and output of ``cyclealign ARGUMENTS``, with single blanks between words."""
+        code, output, errors = run_command(self.capture, *arguments)
+        return code, " ".join((output + errors).split())
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        return self.command("run", str(self.write()), *arguments)
+
+    def rounds(self, experiment: str = "bench") -> list[dict[str, Any]]:
+        with Store.open() as store:
+            return store.experiments.rounds(experiment)
+
+    def prompts(self, count: int = 48) -> Path:
+        rows = [
+            {
+                "chosen": f"\n\nHuman: how do i {w} {n}\n\nAssistant: yes {w}",
+                "rejected": f"\n\nHuman: how do i {w} {n}\n\nAssistant: no",
+            }
+            for n, w in enumerate((WORDS * count)[:count])
+        ]
+        path = self.home / "prompts.jsonl"
+        path.write_text("\n".join(map(json.dumps, rows)))
+        return path
+
+
+@pytest.fixture
+def bench(tmp_path, tiny_model, prefect_server, monkeypatch, capsys):
+    monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+    monkeypatch.setenv("TEST_JUDGE_KEY", "a-very-secret-key")
+    with LocalJudge() as judge:
+        made = Bench(tmp_path, judge, capsys)
+        made.set("", experiment="bench", rounds=1, templates=str(ROOT / "prompts"))
+        made.set("prompts", set_name="tiny", per_round=4, held_out=3)
+        made.set("policy", model=str(tiny_model), max_new_tokens=8, batch_prompts=2, max_truncated=1.0)
+        made.set(
+            "judge", kind="openai", base_url=judge.url, model="local", api_key_variable="TEST_JUDGE_KEY", retries=0
+        )
+        made.set("training", process="same", prompts_per_step=2)
+        made.set("evaluation", labelled_lists=2)
+        made.set("health", lists=0)  # most tests count the calls of the rest of a round; test_health.py has the gate
+        code, output = made.command(
+            "prompts", "import", str(made.prompts()), "--set", "tiny", "--held-out-share", "0.3"
+        )
+        assert code == 0, output
+        yield made

@@ -1,0 +1,192 @@
+"""All weights trained instead of an adapter, with the real TRL trainers on a tiny model."""
+
+import gc
+import json
+import math
+import weakref
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from cyclealign.config import PolicySettings, TrainingSettings
+from cyclealign.errors import PolicyError
+from cyclealign.policy import weights
+from cyclealign.policy.attestation import Probe
+from cyclealign.policy.transformers_policy import TransformersPolicy, load_tokenizer
+from cyclealign.records import Adapter, Prompt
+from cyclealign.training import model as trainable
+from cyclealign.training.collate import collate
+from cyclealign.training.job import RankedAnswers, TrainingJob
+from cyclealign.training.launcher import train
+from cyclealign.training.losses import pro, rrhf
+from cyclealign.training.model import whole
+from cyclealign.training.trainers import dpo_trainer, ranking_trainer
+from cyclealign.training.worker import fit
+from tests.support.tiny import make_model
+
+PROMPT = Prompt.of(({"role": "user", "content": "how do i bake bread"},))
+ANSWERS = ((8, 9, 10, 2), (11, 12, 2), (13, 14, 15, 16, 17, 2))
+ONE_FILE = "model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return make_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def policy(base):
+    return TransformersPolicy(PolicySettings(), str(base))
+
+
+@pytest.fixture(scope="module")
+def prompt_ids(policy):
+    return tuple(policy.prompt_ids(PROMPT))
+
+
+@pytest.fixture
+def job(base, prompt_ids):
+    def make(parent=None, answers=ANSWERS, **settings):
+        chosen = {"process": "same", "method": "full", "learning_rate": 1e-3, "epochs": 8, **settings}
+        lists = (RankedAnswers(prompt_ids, tuple(answers), 1.0),)
+        return TrainingJob(str(base), None, parent and str(parent), TrainingSettings(**chosen), lists, seed=3)
+
+    return make
+
+
+def trained(work: TrainingJob, folder: Path) -> Path:
+    folder.mkdir()
+    train(work, folder, lambda step, of: None)
+    return folder
+
+
+def recorded(folder: Path) -> Adapter:
+    return Adapter(folder.name, str(folder), weights.content_hash(folder) or "", None)
+
+
+def mean_logprobs(policy, folder=None):
+    policy.use(recorded(folder) if folder else None)
+    sums = policy.logprob_sums(PROMPT, ANSWERS)
+    return [total / len(ids) for total, ids in zip(sums, ANSWERS, strict=True)]
+
+
+@pytest.mark.parametrize("objective", ["rrhf", "pro", "dpo"])
+def test_each_objective_moves_all_weights_in_the_direction_it_is_given(base, policy, job, tmp_path, objective):
+    """Prevents layers that stay frozen, and a loss that runs, falls, and teaches nothing or the reverse."""
+    before = mean_logprobs(policy)
+    ascending = sorted(range(3), key=lambda place: before[place])
+    made = trained(job(answers=[ANSWERS[place] for place in ascending], objective=objective), tmp_path / "made")
+    after = mean_logprobs(policy, made)
+    gap = [values[ascending[0]] - values[ascending[-1]] for values in (before, after)]
+    assert gap[1] > gap[0] + 0.1
+    old, new = load_file(base / ONE_FILE), load_file(made / ONE_FILE)
+    assert old.keys() == new.keys()
+    assert not [name for name in old if torch.equal(old[name], new[name])]
+
+
+@pytest.mark.parametrize(("objective", "loss"), [("rrhf", rrhf), ("pro", pro)])
+def test_the_loss_is_the_formula_on_a_plain_forward_of_the_model(base, job, prompt_ids, tmp_path, objective, loss):
+    """Prevents a trainer that scores other tokens than the policy, or through an adapter that is still around it."""
+    work = job(objective=objective)
+    model, _ = whole(work)
+    trainer = ranking_trainer(work, tmp_path, model)
+    row = {"prompt_ids": list(prompt_ids), "answers": list(map(list, ANSWERS)), "weight": 1.0}
+    pairs = [[0.0, 1.0, 0.5], [0.0, 0.0, 0.0], [0.0, 0.25, 0.0]]
+    found = trainer.compute_loss(trainer.model, collate([{**row, "pairs": pairs}], pad_id=0))
+    plain = TransformersPolicy(PolicySettings(), str(base))
+    sums, lengths = torch.tensor(plain.logprob_sums(PROMPT, ANSWERS)), torch.tensor([4.0, 3.0, 6.0])
+    assert found.item() == pytest.approx(loss(sums, lengths, None, torch.tensor(pairs)).item(), rel=1e-4)
+
+
+def test_a_round_goes_on_from_its_parents_weights_and_dpo_is_held_to_them(policy, job, tmp_path):
+    """Prevents rounds that begin at the base model again, and a reference that is not the round's beginning."""
+    first = trained(job(), tmp_path / "first")
+    second = trained(job(first, learning_rate=1e-9, epochs=1), tmp_path / "second")
+    assert mean_logprobs(policy, second) == pytest.approx(mean_logprobs(policy, first), abs=1e-4)
+    assert mean_logprobs(policy, second) != pytest.approx(mean_logprobs(policy), abs=1e-2)
+    work = job(first, objective="dpo")
+    trainer = dpo_trainer(work, tmp_path, whole(work)[0])
+    batch = next(iter(trainer.get_train_dataloader()))
+    assert trainer.compute_loss(trainer.model, batch).item() == pytest.approx(math.log(2), abs=1e-5)
+
+
+def test_training_again_leaves_the_same_bytes(base, job, tmp_path):
+    """Prevents a round that was killed and resumed from being another round; its settings stay those of the base."""
+    made, again = (trained(job(epochs=2), tmp_path / name) for name in ("made", "again"))
+    assert weights.content_hash(made) == weights.content_hash(again) is not None
+    for name in ("config.json", "generation_config.json"):
+        assert json.loads((made / name).read_text()) == json.loads((base / name).read_text())
+    tokenizers = [load_tokenizer(str(folder)) for folder in (base, made)]
+    assert tokenizers[0].apply_chat_template(PROMPT.messages) == tokenizers[1].apply_chat_template(PROMPT.messages)
+
+
+def test_the_probe_tells_the_weights_from_their_parents_and_the_bases(policy, job, tmp_path):
+    """Prevents an attestation by which an engine on the parent's weights would pass."""
+    first = trained(job(epochs=2), tmp_path / "first")
+    second = trained(job(first, epochs=2), tmp_path / "second")
+    probe = Probe.load(second)
+    for expected, folder in ((probe.own, second), (probe.parent, first), (probe.base, None)):
+        policy.use(recorded(folder) if folder else None)
+        found = [each for row in policy.token_logprobs(probe.rows) for each in row]
+        assert found == pytest.approx(expected, abs=1e-4)
+    assert max(abs(a - b) for a, b in zip(probe.own, probe.parent, strict=True)) > 1e-3
+    assert max(abs(a - b) for a, b in zip(probe.parent, probe.base, strict=True)) > 1e-3
+
+
+def test_bfloat16_weights_are_trained_in_float32_and_stored_as_they_were(base, job, tmp_path, monkeypatch):
+    """Prevents steps that bfloat16 rounds away, and folders that double in size after the first round."""
+
+    def as_on_a_gpu(work):
+        return AutoModelForCausalLM.from_pretrained(work.model, dtype=torch.bfloat16)
+
+    monkeypatch.setattr(trainable, "parents_model", as_on_a_gpu)
+    model, save = whole(job())
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+    save(ranking_trainer(job(), tmp_path, model), tmp_path)
+    stored = load_file(tmp_path / ONE_FILE)
+    assert {weight.dtype for weight in stored.values()} == {torch.bfloat16}
+    assert json.loads((tmp_path / "config.json").read_text())["dtype"] == "bfloat16"
+
+
+def test_the_policy_holds_one_set_of_weights_at_a_time(base, job, tmp_path):
+    """Prevents two models in memory, and answers of the whole weights after the base model is put back."""
+    made = trained(job(epochs=2), tmp_path / "made")
+    one = TransformersPolicy(PolicySettings(), str(base))
+    plain, former = mean_logprobs(one), weakref.ref(one._base)
+    tuned = mean_logprobs(one, made)
+    gc.collect()
+    assert former() is None
+    assert tuned != pytest.approx(plain, abs=1e-3)
+    assert mean_logprobs(one) == plain
+    for broken in made.glob("*.safetensors"):
+        broken.unlink()
+    with pytest.raises(PolicyError, match="holds no"):
+        one.use(recorded(made))
+    assert mean_logprobs(one) == plain
+
+
+def test_the_hash_is_over_every_part_of_large_weights(base, tmp_path):
+    """Prevents a part, or the settings, from being exchanged under a hash that looks at one file."""
+    AutoModelForCausalLM.from_pretrained(base).save_pretrained(tmp_path, max_shard_size="12KB")
+    parts = weights.files(tmp_path)
+    assert sum(part.suffix == ".safetensors" for part in parts) > 1
+    assert {part.name for part in parts} >= {"config.json", "model.safetensors.index.json"}
+    seen = {weights.content_hash(tmp_path)}
+    for part in parts:
+        part.write_bytes(part.read_bytes() + b" ")
+        seen.add(weights.content_hash(tmp_path))
+    assert len(seen) == len(parts) + 1
+    (tmp_path / "notes.txt").write_text("not a part of it")
+    assert weights.content_hash(tmp_path) in seen
+
+
+def test_an_adapter_keeps_the_hash_that_histories_have(job, tmp_path):
+    """Prevents every adapter of earlier versions from being taken for another one."""
+    fit(job(method="lora", epochs=1), tmp_path, lambda step, of: None)
+    assert not weights.are_whole(tmp_path)
+    assert [path.name for path in weights.files(tmp_path)] == [weights.ADAPTER_WEIGHTS]
+    (tmp_path / weights.ADAPTER_WEIGHTS).unlink()
+    assert weights.content_hash(tmp_path) is None

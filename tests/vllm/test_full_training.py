@@ -1,0 +1,56 @@
+"""Whole weights on a managed vLLM server: it is started again on each round's, and attested every time."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from cyclealign.errors import WrongWeights
+from cyclealign.policy import vllm_command
+from cyclealign.policy.vllm_policy import VllmPolicy
+from cyclealign.policy.vllm_server import ManagedEngine
+from cyclealign.records import Adapter
+
+pytestmark = pytest.mark.vllm
+
+
+def test_a_round_starts_the_engine_on_its_new_weights_and_other_weights_are_caught(
+    bench,  # noqa: F811
+    engine,
+    settings,
+    monkeypatch,
+):
+    """Prevents answers of other weights under the new ones' name, and starts that a round could do without."""
+    base, made = Path(settings.model), bench.home / "home" / "adapters" / "bench" / "round-1"
+    close, starts, caught = VllmPolicy.close, [], []
+
+    class Noted(ManagedEngine):
+        def __init__(self, given, served):
+            starts.append((Path(served.model), served.lora_rank))
+            super().__init__(given, served)
+
+    def on_other_weights(policy):
+        """At the end of the round the server has the base model on, and is left on it in place of the new weights."""
+        policy.serving._served = lambda: policy.serving._serves
+        for _ in range(2):  # it stays refused, and nothing is drawn
+            with pytest.raises(WrongWeights, match=r"does not answer with|stale weights"):
+                policy.use(Adapter("round-1", str(made), "f" * 64, None))
+            caught.append(policy.serving.life)
+        close(policy)
+
+    monkeypatch.setattr(vllm_command, "ManagedEngine", Noted)
+    monkeypatch.setattr(VllmPolicy, "close", on_other_weights)
+    bench.set("policy", kind="vllm", model=settings.model, max_new_tokens=16, top_up=0)
+    bench.set("engine", python=engine.python)
+    bench.set("training", method="full", learning_rate=1e-3)
+    bench.set("acceptance", min_win_rate=0.0)
+    code, output = bench.run()
+    assert code == 0, output
+    assert starts == [(base, None), (made, None), (base, None)]
+    assert caught == [3, 3]
+    with sqlite3.connect(bench.home / "home" / "cyclealign.db") as database:
+        rows = database.execute("SELECT sampling FROM candidate WHERE adapter_id IS NOT NULL").fetchall()
+    attested = [json.loads(sampling)["attested_within"] for (sampling,) in rows]
+    assert attested
+    assert max(attested) < 1e-3
