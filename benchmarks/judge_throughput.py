@@ -1,8 +1,8 @@
 """How near asking the judge comes to what its latency allows: ``python -m benchmarks.judge_throughput --json``.
 
-The whole path of a run: rankings of lists as `cyclealign.loop.judge` makes them (templates rendered, replies read), limits,
-budget, and every reply stored in a database before its result is used. The server is a process of its own that only
-waits. ``naive`` is what one writes in ten lines: `asyncio.gather` over batches of as many calls as are allowed at
+The whole path of a run: rankings of lists as `cyclealign.loop.judge` makes them (templates rendered, replies read),
+limits, budget, and every reply stored in a database before its result is used. The server is a process of its own that
+only waits. ``naive`` is what one writes in ten lines: `asyncio.gather` over batches of as many calls as are allowed at
 once, with the openai library as it comes, replies written one by one.
 """
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import psutil
 
 HOME_VARIABLE = "CYCLEALIGN_HOME"
+CHECKOUT = Path(__file__).resolve().parents[1]
+EXAMPLES = CHECKOUT / "flows" / "configs"
 
 
 def home() -> Path:

@@ -5,7 +5,6 @@ Prefect's result cache stays off: the database is the record, and to resume is t
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from prefect import flow, task
@@ -13,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 
 from cyclealign.config import ExperimentConfig, load_config
 from cyclealign.errors import JudgeUntrusted
+from cyclealign.files import EXAMPLES
 from cyclealign.loop.agree import agree
 from cyclealign.loop.concurrency import Beside
 from cyclealign.loop.evaluate import answer_as_parent, decide, evaluate
@@ -33,7 +33,7 @@ from flows.artifacts import publish
 logger = logging.getLogger(__name__)
 
 # The form in the UI is filled from this instance: the demo's settings, which work at once on any machine.
-FORM = load_config(Path(__file__).parent / "configs" / "demo.toml").model_copy(update={"until": None, "rounds": 1})
+FORM = load_config(EXAMPLES / "demo.toml").model_copy(update={"until": None, "rounds": 1})
 
 P = ParamSpec("P")
 T = TypeVar("T")

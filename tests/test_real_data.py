@@ -1,15 +1,13 @@
 """The real formats: HH-RLHF's own file, and a model folder as one finds it. Skipped where they are absent."""
 
-from pathlib import Path
-
 import pytest
 
 from cyclealign.config import PolicySettings
 from cyclealign.policy.transformers_policy import TransformersPolicy
 from cyclealign.prompt_import import read_source
 from cyclealign.records import Prompt
+from tests.support.paths import SHARED
 
-SHARED = Path(__file__).parents[2] / "shared"
 HH_RLHF = SHARED / "data" / "hh_rlhf" / "harmless-base" / "test.jsonl.gz"
 MODEL = SHARED / "models" / "tiny-chat"
 

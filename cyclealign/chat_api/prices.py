@@ -1,22 +1,17 @@
 """What a judge's tokens cost: from the config, else from the table of prices that a person edits."""
 
-from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from cyclealign.config import ExperimentConfig, JudgeSettings
-from cyclealign.errors import BadConfig
-
-if TYPE_CHECKING:
-    pass
+import logging
 import tomllib
+from functools import lru_cache
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cyclealign.config import JudgeSettings
+from cyclealign.config import ExperimentConfig, JudgeSettings
 from cyclealign.errors import BadConfig
-from cyclealign.loop.judge_session import logger
+from cyclealign.files import CHECKOUT
+
+logger = logging.getLogger(__name__)
 
 MILLION = 1e6
 
@@ -108,6 +103,6 @@ def no_price(model: str, file: str) -> Price:
 def prices_file(judge: JudgeSettings) -> Path:
     """The table of prices; the one that comes with this checkout where the default is not in the current folder."""
     given = Path(judge.prices)
-    shipped = Path(__file__).parents[1] / given.name
+    shipped = CHECKOUT / given.name
     is_default = judge.prices == JudgeSettings.model_fields["prices"].default
     return shipped if is_default and not given.exists() else given

@@ -21,10 +21,9 @@ from cyclealign.cli.rejudge import rejudge
 from cyclealign.cli.review import review
 from cyclealign.config import ExperimentConfig, checked, load_config
 from cyclealign.errors import CycleAlignError
-from cyclealign.files import home
+from cyclealign.files import CHECKOUT, EXAMPLES, home
 
 INTERRUPTED = 130  # what typer makes of Ctrl-C
-CONFIGS = Path(__file__).parent / "configs"
 
 NEXT_STEPS = """
 [bold]Next[/]
@@ -49,7 +48,7 @@ def program() -> str:
 
 def shipped_prompts() -> Path:
     """The templates of the checkout that this program runs from."""
-    return Path(__file__).parents[1] / "prompts"
+    return CHECKOUT / "prompts"
 
 
 @app.command()
@@ -95,7 +94,7 @@ def demo(
     """Three rounds in the demo world: a tiny policy, a simulated judge, nothing to download, no key."""
     # The model is so small that a step is shorter than the waits between threads: one thread is several times quicker.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    config = load_config(CONFIGS / "demo.toml")
+    config = load_config(EXAMPLES / "demo.toml")
     changed = {"seed": seed, "experiment": f"demo-{seed}" if seed else "demo", "templates": str(shipped_prompts())}
     config = config.model_copy(update=changed)
     run_align(config, as_json)
@@ -143,7 +142,7 @@ def doctor(
     """Say what a config needs and this machine lacks."""
     from cyclealign.cli.doctor import examine
 
-    findings = examine(load_config(config or CONFIGS / "demo.toml"))
+    findings = examine(load_config(config or EXAMPLES / "demo.toml"))
     for each in findings:
         mark = "[bold red]missing[/]" if each.missing else "[green]fine[/]"
         console.print(f"{mark}  {each.what}: {escape(each.says)}", highlight=False)

@@ -1,4 +1,4 @@
-"""The commands that need no flow: prompts and templates, history. `cyclealign.cli.main` adds those that run something."""
+"""Commands on prompts, templates and the history."""
 
 from pathlib import Path
 from typing import Annotated

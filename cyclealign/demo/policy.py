@@ -31,6 +31,11 @@ NO_LOSS = -100  # label of a token that is not to be learnt: prompt and padding
 
 Progress = Callable[[int, int], None]
 
+# Raise when a recipe of the same values gives another model.
+VERSION = 1
+# Releases up to 0.1.0 hashed source code; their policy of the default recipe is the same model, and experiments name it.
+DEFAULT_OF_0_1_0 = "98726902217715a92a47dab6"
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -84,8 +89,9 @@ def demo_policy(cache: Path, progress: Progress | None = None, recipe: Recipe | 
 
 
 def _content_hash(recipe: Recipe, pairs: Sequence[tuple[str, str]]) -> str:
-    code = Path(__file__).read_text(encoding="utf-8")
-    return content_id("demo policy", asdict(recipe), [list(pair) for pair in pairs], code)
+    if recipe == Recipe() and VERSION == 1:
+        return DEFAULT_OF_0_1_0
+    return content_id("demo policy", asdict(recipe), [list(pair) for pair in pairs], VERSION)
 
 
 def _make(folder: Path, recipe: Recipe, pairs: Sequence[tuple[str, str]], progress: Progress) -> None:

@@ -9,8 +9,7 @@ from typing import Any
 from cyclealign.config import load_settings
 from cyclealign.distill.settings import JobConfig
 from cyclealign.errors import DistillError, NoSuchJob
-
-CONFIGS = Path(__file__).parent / "configs"
+from cyclealign.files import EXAMPLES
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Entry:
 
     @property
     def demo(self) -> Path:
-        return CONFIGS / f"{self.name}-demo.toml"
+        return EXAMPLES / f"{self.name}-demo.toml"
 
     def config_model(self) -> type[JobConfig]:
         """The job's settings; loads no heavy library."""

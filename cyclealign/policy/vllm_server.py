@@ -100,7 +100,7 @@ class ManagedEngine:
         with self.log.open("ab") as output:
             self._log_from = output.tell()
             self._process = subprocess.Popen(
-                [sys.executable, "-I", str(HERE / "supervisor.py"), interpreter, *self._arguments(served)],
+                [sys.executable, "-I", str(HERE / "vllm_supervisor.py"), interpreter, *self._arguments(served)],
                 env=self._environment(),
                 cwd=self.log.parent,  # python -m looks into the current folder first
                 stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""Keeps a command running for as long as its parent is there: ``python -m cyclealign.policy.vllm_supervisor COMMAND ...``.
+"""Run a command that ends with its parent: ``python -m cyclealign.policy.vllm_supervisor COMMAND ...``.
 
 The parent holds the other end of standard input, which the kernel closes however the parent ends, SIGKILL included.
 Then, and when the command itself ends, the whole process group goes: vLLM's engine process would outlive its server.

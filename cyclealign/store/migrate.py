@@ -13,7 +13,8 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DatabaseError
 
 from cyclealign.errors import NewerDatabase, StoreError
-from cyclealign.store.database import name_of
+from cyclealign.files import CHECKOUT
+from cyclealign.store.connecting import name_of
 
 # A name of our own, so that a database that another Alembic user shares is not taken for ours.
 VERSION_TABLE = "cyclealign_revision"
@@ -27,7 +28,7 @@ def migrations_folder() -> Path:
     It lies beside the package ``cyclealign``: in a checkout and an editable install at the top of the repository; in
     an installed wheel in site-packages, because pyproject.toml lists it among the packages.
     """
-    return Path(__file__).resolve().parents[2] / "migrations"
+    return CHECKOUT / "migrations"
 
 
 def alembic_config() -> Config:

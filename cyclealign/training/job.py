@@ -1,8 +1,4 @@
-"""Rankings -> a LoRA adapter, or whole weights: the job as a value, and where it runs.
-
-The work itself is in `cyclealign.training.trainers`, which alone loads TRL. It runs in this process, or in one of its own under
-``accelerate launch``, whose memory goes back when it ends and where several GPUs are Accelerate's own business.
-"""
+"""A training job as a value: ranked lists in, a LoRA adapter or full weights out."""
 
 import json
 from collections.abc import Callable, Sequence

@@ -1,4 +1,7 @@
-"""Start a training, in this process or under `accelerate launch`, and follow it."""
+"""Start a training in this process, or in its own under ``accelerate launch``, and follow it.
+
+A process of its own returns its memory when it ends; several GPUs are configured by Accelerate.
+"""
 
 import json
 import subprocess
@@ -56,7 +59,7 @@ def launch_command(accelerate_config: str | None, folder: Path) -> Sequence[str]
     plain = ["--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     chosen = ["--config_file", accelerate_config] if accelerate_config else plain
     launch = [sys.executable, "-m", "accelerate.commands.launch", *chosen]
-    return [*launch, "-m", "cyclealign.training.trainers", str(folder)]
+    return [*launch, "-m", "cyclealign.training.worker", str(folder)]
 
 
 def _follow(process: "subprocess.Popen[str]", on_step: OnStep) -> float | None:

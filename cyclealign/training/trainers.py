@@ -1,7 +1,6 @@
 """The TRL trainers: RRHF and PRO by overriding the loss of `SFTTrainer`, DPO as TRL has it.
 
-All of them take the token ids that generation saw; nothing is tokenised again. ``python -m cyclealign.training.trainers FOLDER``
-reads FOLDER/job.json and leaves the adapter, or the whole weights, in FOLDER.
+All of them take the token ids that generation saw; nothing is tokenised again.
 """
 
 import math

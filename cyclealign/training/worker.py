@@ -1,4 +1,7 @@
-"""The training process: load, fit, probe and save. Run by `accelerate launch`."""
+"""The training process: load, fit, probe and save.
+
+``python -m cyclealign.training.worker FOLDER`` reads FOLDER/job.json and leaves the adapter, or full weights, in FOLDER.
+"""
 
 import gc
 import json

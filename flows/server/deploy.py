@@ -14,6 +14,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect.workers.process import ProcessWorker
 
+from cyclealign.files import CHECKOUT
 from flows.server.environment import CannotStart, Place
 
 POOL = "local"
@@ -99,7 +100,7 @@ def deployments_file(folder: Path) -> Path:
     Raises:
         CannotStart: there is neither.
     """
-    for place in (folder, Path(__file__).resolve().parent.parent):
+    for place in (folder, CHECKOUT):
         if (place / "prefect.yaml").is_file():
             return place / "prefect.yaml"
     raise CannotStart("There is no prefect.yaml here. Run `make up` in the folder of the cyclealign repository.")

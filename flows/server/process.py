@@ -1,7 +1,7 @@
 """Prefect's own processes as children of `cyclealign up`: each in a session of its own, none outliving its parent.
 
-Run as ``python -m flows.server.process ARGUMENTS...``, this module is such a child: it is the ``prefect`` command, and ends
-when its standard input closes, which the kernel sees to however the parent ends. It imports nothing heavy at the top.
+``python -m flows.server.process ARGUMENTS...`` is such a child: it is the ``prefect`` command, and ends when its
+standard input closes, which the kernel sees to however the parent ends. It imports nothing heavy at the top.
 """
 
 import os

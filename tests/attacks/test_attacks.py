@@ -25,8 +25,8 @@ from cyclealign.demo.world import dataset
 from cyclealign.judge import adversarial
 from cyclealign.judge.templates import LabelledAnswer, load_demonstrations, load_template, rank_messages
 from cyclealign.records import Demonstration, JudgeCall, LabelledList, Reply
+from tests.support.paths import PROMPTS
 
-PROMPTS = Path(__file__).parents[2] / "prompts"
 TEMPLATE = load_template(PROMPTS, "rank")
 STATIC = load_demonstrations(PROMPTS / "demonstrations.jsonl")[:2]
 ATTACKS = [json.loads(line) for line in (Path(__file__).parent / "attacks.jsonl").read_text("utf-8").splitlines()]

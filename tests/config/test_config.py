@@ -3,15 +3,13 @@
 import runpy
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from cyclealign.config import ExperimentConfig, load_config
 from cyclealign.distill.registry import JOBS
 from cyclealign.errors import BadConfig
-
-ROOT = Path(__file__).parents[1]
+from tests.support.paths import ROOT
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "flows" / "configs").glob("*.toml")), ids=lambda path: path.stem)

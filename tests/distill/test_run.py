@@ -9,6 +9,7 @@ import pytest
 from cyclealign.distill import registry
 from cyclealign.files import hash_of_folder
 from cyclealign.store import Store
+from tests.support.paths import ROOT
 
 TINY = """
 runs = 2
@@ -153,7 +154,7 @@ def test_every_job_is_registered_alike(entry):
     """Prevents a job that the command line knows from missing in the UI, or from an empty form."""
     import yaml
 
-    deployments = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())["deployments"]
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     (mine,) = [each for each in deployments if each["name"] == entry.name]
     assert mine["entrypoint"] == f"{entry.flow_module}.{entry.package}"
     assert mine["work_pool"]["name"] == "local"

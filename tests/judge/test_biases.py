@@ -1,7 +1,6 @@
 """What verdicts say of the judge's steadiness and its biases: golden values of scripted judges."""
 
 import json
-from pathlib import Path
 from statistics import fmean
 
 import pytest
@@ -14,8 +13,9 @@ from cyclealign.judge.templates import load_template
 from cyclealign.ranking.agreement import kendall_tau
 from cyclealign.ranking.consensus import untied
 from cyclealign.records import Reply
+from tests.support.paths import PROMPTS
 
-TEMPLATE = load_template(Path(__file__).parent.parent / "prompts", "rank")
+TEMPLATE = load_template(PROMPTS, "rank")
 TEXTS = {"a": "the best of all answers", "b": "good words", "c": "fair", "d": "no"}
 MIRRORED = [("c", "a", "d", "b"), ("b", "d", "a", "c")]
 

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,8 +13,9 @@ from cyclealign.config import HealthSettings, JudgeSettings
 from cyclealign.judge import adversarial, controls
 from cyclealign.judge.templates import load_template
 from cyclealign.records import Demonstration, LabelledList, Prompt, Reply
+from tests.support.paths import PROMPTS
 
-TEMPLATE = load_template(Path(__file__).parent.parent / "prompts", "rank")
+TEMPLATE = load_template(PROMPTS, "rank")
 MANNER = judge.Manner(TEMPLATE, "scripted", (), seed=3)
 LISTS = 6
 # Best first; the judge that likes length orders them 3, 1, 4, 2: half of the pairs right.

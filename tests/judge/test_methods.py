@@ -5,7 +5,6 @@ import json
 import random
 from collections import Counter
 from itertools import combinations, permutations
-from pathlib import Path
 
 import pytest
 
@@ -15,6 +14,7 @@ from cyclealign.judge.templates import load_template
 from cyclealign.ranking.agreement import kendall_tau
 from cyclealign.ranking.consensus import untied
 from cyclealign.records import Demonstration, Prompt, Reply
+from tests.support.paths import PROMPTS
 
 PROMPT = Prompt.of(({"role": "user", "content": "Which is best?"},))
 TEXTS = {"id-a": "the first answer", "id-b": "the second answer", "id-c": "the third answer", "id-d": "the fourth"}
@@ -25,7 +25,7 @@ DEMONSTRATIONS = [
 
 
 def manner(seed=1, reasons=False):
-    template = load_template(Path(__file__).parent.parent / "prompts", "rank")
+    template = load_template(PROMPTS, "rank")
     return judging.Manner(template, "fake", (("temperature", 0.0),), seed, reasons)
 
 

@@ -15,8 +15,8 @@ from cyclealign.judge.templates import (
     rank_messages,
     repair_text,
 )
+from tests.support.paths import PROMPTS
 
-PROMPTS = Path(__file__).parent.parent / "prompts"
 GOOD = """
 {% block system %}Rank. {% for d in demonstrations %}{{ d.question }}{% endfor %}{% endblock %}
 {% block user %}{{ fence }} {{ question }} {% for a in answers %}{{ a.label }}: {{ a.text }}{% endfor %}{% endblock %}

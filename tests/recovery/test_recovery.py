@@ -14,10 +14,10 @@ import sqlalchemy as sa
 
 from cyclealign.store import Store
 from tests.support.local_judge import LocalJudge
+from tests.support.paths import ROOT
 from tests.support.tiny import make_model
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
 
 # A reply that dies before its commit is asked again, and nothing else: one a kill, since one call is under way at most.
 KILLS = [

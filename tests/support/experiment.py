@@ -11,9 +11,9 @@ import pytest
 
 from cyclealign.store import Store
 from tests.support.local_judge import LocalJudge
+from tests.support.paths import ROOT
 from tests.support.tiny import make_model
 
-ROOT = Path(__file__).parents[2]
 WORDS = ["bake bread", "fix a tyre", "use the pump", "use the oven", "pump it", "fix it", "bake it", "fix the oven"]
 
 

@@ -14,7 +14,8 @@ from typing import Any, Self
 import httpx
 import psutil
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support.paths import ROOT
+
 PATIENCE_SECONDS = 240.0  # a bound for a busy machine; nothing waits that long when it works
 
 

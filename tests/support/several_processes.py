@@ -1,7 +1,7 @@
 """Trains each job alone and shared by two processes, over gloo on the CPU. Started by test_training_together.
 
-It imports everything once and forks for each process. ``python -m tests.support.several_processes FOLDER...``: a FOLDER holds
-job.json, and gets ``alone`` and ``shared``, each with an adapter and loss.json.
+It imports everything once and forks for each process. ``python -m tests.support.several_processes FOLDER...``: a
+FOLDER holds job.json, and gets ``alone`` and ``shared``, each with an adapter and loss.json.
 """
 
 import json

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -24,9 +23,10 @@ from cyclealign.training.losses import pro, rrhf
 from cyclealign.training.model import adapted
 from cyclealign.training.trainers import RankingTrainer, dpo_trainer, ranking_trainer
 from cyclealign.training.worker import fit
+from tests.support.paths import ROOT
 from tests.support.tiny import make_model
 
-TWO = Path(__file__).parents[1] / "flows" / "configs" / "accelerate-two-gpus.yaml"
+TWO = ROOT / "flows" / "configs" / "accelerate-two-gpus.yaml"
 PROMPT = Prompt.of(({"role": "user", "content": "how do i bake bread"},))
 SOFT = [[0.0, 1.0, 0.5], [0.0, 0.0, 0.0], [0.0, 0.25, 0.0]]
 ANSWERS = ((8, 9, 10, 2), (11, 12, 2), (13, 14, 15, 16, 17, 2))

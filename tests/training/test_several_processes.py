@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,10 +12,10 @@ from safetensors.torch import load_file
 from cyclealign.config import TrainingSettings
 from cyclealign.policy.weights import ADAPTER_WEIGHTS
 from cyclealign.training.job import RankedAnswers, TrainingJob
+from tests.support.paths import ROOT
 from tests.support.tiny import make_model
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[1]
 OBJECTIVES = ("rrhf", "pro", "dpo")
 JOBS = (*OBJECTIVES, "full")
 

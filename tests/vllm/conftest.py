@@ -15,8 +15,9 @@ from cyclealign.records import Adapter, Prompt
 from cyclealign.training.job import RankedAnswers, TrainingJob
 from cyclealign.training.launcher import train
 from tests.demo.conftest import policy_folder  # noqa: F401
+from tests.support.paths import ROOT
 
-PYTHON = Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python"
+PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
 PROMPTS = [Prompt.of(({"role": "user", "content": text},)) for text in dataset.prompts("alignment")[:8]]
 
 

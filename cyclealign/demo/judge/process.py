@@ -1,4 +1,6 @@
-"""The simulated judge as a process: ``python -m cyclealign.demo.judge.process``, or `SimulatedJudge` in a ``with`` block.
+"""The simulated judge as a process.
+
+Run ``python -m cyclealign.demo.judge.process``, or use `SimulatedJudge` in a ``with`` block.
 
 It listens on loopback only, tells its address once it does, and ends with the process that started it.
 """

@@ -17,10 +17,10 @@ from cyclealign.distill.idcm.selection import name_of, selections
 from cyclealign.distill.idcm.tokenized import Pair, Texts, all_pairs, training_pairs
 from cyclealign.distill.models.encoders import identity
 from cyclealign.distill.run import Job, opened
-from cyclealign.files import appearing_folder, hash_of_folder
+from cyclealign.files import EXAMPLES, appearing_folder, hash_of_folder
 
 # The form in the UI is filled from this instance: the demo's settings, which work at once on any machine.
-FORM = load_settings(Path(__file__).parent / "configs" / "idcm-demo.toml", Config)
+FORM = load_settings(EXAMPLES / "idcm-demo.toml", Config)
 
 
 @flow(name="idcm", flow_run_name="idcm-seed-{config.seed}", persist_result=False, validate_parameters=True)

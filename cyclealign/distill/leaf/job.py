@@ -16,10 +16,10 @@ from cyclealign.distill.leaf.rotations import is_unit, principal_axes, random_ro
 from cyclealign.distill.leaf.teacher import FileTeacher, ModelTeacher, load_model
 from cyclealign.distill.models.encoders import identity
 from cyclealign.distill.run import Job, opened
-from cyclealign.files import appearing_folder, home
+from cyclealign.files import EXAMPLES, appearing_folder, home
 
 # The form in the UI is filled from this instance: the demo's settings, which work at once on any machine.
-FORM = load_settings(Path(__file__).parent / "configs" / "leaf-demo.toml", Config)
+FORM = load_settings(EXAMPLES / "leaf-demo.toml", Config)
 
 
 @flow(name="leaf", flow_run_name="leaf-seed-{config.seed}", persist_result=False, validate_parameters=True)

@@ -18,11 +18,11 @@ from cyclealign.distill.margin_mse.students import Student
 from cyclealign.distill.margin_mse.students.dot import BiEncoderStudent
 from cyclealign.distill.margin_mse.train import Lesson, Validate, fit, with_offsets
 from cyclealign.distill.run import Job, opened
-from cyclealign.files import appearing_folder
+from cyclealign.files import EXAMPLES, appearing_folder
 from cyclealign.records.distillation import Measure
 
 # The form in the UI is filled from this instance: the demo's settings, which work at once on any machine.
-FORM = load_settings(Path(__file__).parent / "configs" / "margin-mse-demo.toml", Config)
+FORM = load_settings(EXAMPLES / "margin-mse-demo.toml", Config)
 
 
 @flow(name="margin-mse", flow_run_name="margin-mse-seed-{config.seed}", persist_result=False, validate_parameters=True)

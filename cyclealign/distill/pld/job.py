@@ -11,9 +11,10 @@ from cyclealign.distill.pld import data, evaluate, model, teacher
 from cyclealign.distill.pld.config import Config
 from cyclealign.distill.pld.tuning import Bench
 from cyclealign.distill.run import Job, opened
+from cyclealign.files import EXAMPLES
 
 # The form in the UI is filled from this instance: the demo's settings, which work at once on any machine.
-FORM = load_settings(Path(__file__).parent / "configs" / "pld-demo.toml", Config)
+FORM = load_settings(EXAMPLES / "pld-demo.toml", Config)
 
 
 @flow(name="pld", flow_run_name="pld-seed-{config.seed}", persist_result=False, validate_parameters=True)

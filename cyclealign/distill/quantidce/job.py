@@ -14,11 +14,11 @@ from cyclealign.distill.quantidce.config import DEMO, ArmSettings, Config, Pretr
 from cyclealign.distill.quantidce.data import Dialogues, Scored
 from cyclealign.distill.quantidce.evaluate import Vector
 from cyclealign.distill.run import Job, opened
-from cyclealign.files import appearing_folder
+from cyclealign.files import EXAMPLES, appearing_folder
 from cyclealign.records.distillation import Measure
 
 # The form in the UI is filled from this instance: the demo's settings, which work at once on any machine.
-FORM = load_settings(Path(__file__).parent / "configs" / "quantidce-demo.toml", Config)
+FORM = load_settings(EXAMPLES / "quantidce-demo.toml", Config)
 
 
 @flow(name="quantidce", flow_run_name="quantidce-seed-{config.seed}", persist_result=False, validate_parameters=True)

@@ -4,7 +4,6 @@ import random
 import subprocess
 import sys
 from itertools import combinations
-from pathlib import Path
 from statistics import fmean
 
 import numpy as np
@@ -19,8 +18,8 @@ from cyclealign.judge import Manner as Asking
 from cyclealign.judge import rank_call, verdict
 from cyclealign.judge.templates import load_demonstrations, load_template
 from cyclealign.records import Demonstration, Reply
+from tests.support.paths import PROMPTS
 
-PROMPTS = Path(__file__).parents[2] / "prompts"
 STATIC = load_demonstrations(PROMPTS / "demonstrations.jsonl")
 EXAM = dataset.labelled_lists(80, 4, seed=1)
 

@@ -13,8 +13,9 @@ from PIL import Image
 from cyclealign.distill.pld import data, demo_data
 from cyclealign.distill.pld.config import DataSettings
 from cyclealign.errors import DistillError
+from tests.support.paths import SHARED
 
-OMNIGLOT = Path(__file__).parents[4] / "shared" / "data" / "omniglot_small"
+OMNIGLOT = SHARED / "data" / "omniglot_small"
 
 
 def picture(value: int, size=(40, 30)) -> bytes:

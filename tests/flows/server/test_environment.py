@@ -7,8 +7,7 @@ import yaml
 
 from cyclealign.errors import StoreError
 from flows.server.environment import FOLDER_VARIABLE, CannotStart, Place, only_one
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
 
 
 @pytest.fixture
