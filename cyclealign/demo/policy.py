@@ -33,7 +33,7 @@ Progress = Callable[[int, int], None]
 
 # Raise when a recipe of the same values gives another model.
 VERSION = 1
-# Releases up to 0.1.0 hashed source code; their policy of the default recipe is the same model, and experiments name it.
+# Releases up to 0.1.0 hashed source code. Their policy of the default recipe is the same, and experiments name it.
 DEFAULT_OF_0_1_0 = "98726902217715a92a47dab6"
 
 

@@ -1,6 +1,6 @@
 """The training process: load, fit, probe and save.
 
-``python -m cyclealign.training.worker FOLDER`` reads FOLDER/job.json and leaves the adapter, or full weights, in FOLDER.
+``python -m cyclealign.training.worker FOLDER`` reads FOLDER/job.json and writes the adapter, or full weights, there.
 """
 
 import gc
