@@ -14,7 +14,7 @@ from sqlalchemy.exc import DatabaseError
 
 from cyclealign.errors import NewerDatabase, StoreError
 from cyclealign.files import CHECKOUT
-from cyclealign.store.connecting import name_of
+from cyclealign.store.database import name_of
 
 # A name of our own, so that a database that another Alembic user shares is not taken for ours.
 VERSION_TABLE = "cyclealign_revision"

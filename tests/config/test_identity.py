@@ -2,16 +2,16 @@
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Annotated
 
 import pytest
 from pydantic import Field
 
 from cyclealign.config import ADDED_LATER, Formerly, Section, load_settings, settings_identity
-from cyclealign.distill.registry import CONFIGS, JOBS
+from cyclealign.distill.registry import JOBS
+from tests.support.paths import ROOT
 
-CONFIGS_OF_0_1_0 = Path(__file__).parent / "homes" / "0.1.0" / "configs"
+CONFIGS_OF_0_1_0 = ROOT / "tests" / "homes" / "0.1.0" / "configs"
 # Of the settings that release 0.1.0 read from each example, as JSON.
 GOLDEN = {
     "pld-demo": "7040b03b556fa5b1",
@@ -54,7 +54,7 @@ class OuterNow(Section):
     rate: float = 0.5
 
 
-@pytest.mark.parametrize("folder", [CONFIGS, CONFIGS_OF_0_1_0], ids=["today", "0.1.0"])
+@pytest.mark.parametrize("folder", [EXAMPLES, CONFIGS_OF_0_1_0], ids=["today", "0.1.0"])
 @pytest.mark.parametrize("name", GOLDEN)
 def test_settings_are_hashed_as_release_0_1_0_dumped_them(name, folder):
     """Prevents students of 0.1.0, whose keys hold the dumped settings, from being trained again."""

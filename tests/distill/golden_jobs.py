@@ -30,8 +30,9 @@ def silent(done: int, of: int) -> None:
 
 
 def pld(folder: Path) -> dict[str, Any]:
-    from cyclealign.distill.pld import data, evaluate, predict, train
+    from cyclealign.distill.pld import data, evaluate, predict, teacher
     from cyclealign.distill.pld import model as classifier
+    from cyclealign.distill.pld import train as student
     from cyclealign.distill.pld.config import Config
     from cyclealign.distill.pld.losses import LOSSES
 
@@ -44,9 +45,9 @@ def pld(folder: Path) -> dict[str, Any]:
     items["image_size"] = 16
     config = checked_settings({"data": items, "teacher": model, "student": model}, "golden", Config)
     splits = data.load(config.data, config.seed)
-    labels = train.label(folder, config, splits, silent, silent)
+    labels = teacher.label(folder, config, splits, silent, silent)
     fitted = classifier.made(config.student, splits.classes, False, 1, 1)
-    train.fit(fitted, splits, labels["train"], "pld", config.student, {"tau": 2.0}, 1)
+    student.fit(fitted, splits, labels["train"], "pld", config.student, {"tau": 2.0}, 1)
     student_logits, teacher_logits = wave(5, 4), wave(5, 4, phase=1.0)
     wanted = torch.tensor([0, 1, 2, 3, 1])
     arms = {
@@ -66,24 +67,26 @@ def pld(folder: Path) -> dict[str, Any]:
 
 
 def quantidce(folder: Path) -> dict[str, Any]:
-    from cyclealign.distill.quantidce import data, evaluate, predict, train
+    from cyclealign.distill.quantidce import data, evaluate, predict
     from cyclealign.distill.quantidce import losses as loss
+    from cyclealign.distill.quantidce import model as student
+    from cyclealign.distill.quantidce import train as teacher
     from cyclealign.distill.quantidce.config import DataSettings, EncoderSettings, PretrainingSettings, TuningSettings
 
     dialogues = data.load(DataSettings(contexts=12, responses=2), seed=0)
     sizes = {"hidden_size": 12, "num_attention_heads": 2, "intermediate_size": 16}
-    metric = train.fresh(EncoderSettings(max_tokens=48, head=(8, 4), sizes=sizes), seed=0)
+    metric = student.fresh(EncoderSettings(max_tokens=48, head=(8, 4), sizes=sizes), seed=0)
     first = PretrainingSettings(epochs=1, learning_rate=1e-3)
-    train.pretrain(metric, dialogues.graded[:6], "mlr", first, 0, silent)
+    teacher.pretrain(metric, dialogues.graded[:6], "mlr", first, 0, silent)
     ranked = predict.scores(metric, dialogues.scored[:8])
     second = TuningSettings(epochs=1, batch=4, learning_rate=1e-3)
-    train.tune(metric, dialogues.scored[:8], second, True, 0, silent)
+    teacher.tune(metric, dialogues.scored[:8], second, True, 0, silent)
     scores, logits = wave(3, 2, 2).sigmoid(), wave(3, 2, 2)
     levels = loss.multi_level_ranking(scores)
     states = ([wave(2, 3)], [wave(2, 2)], wave(2)), ([wave(2, 3, phase=1)], [wave(2, 2, phase=1)], wave(2, phase=1))
     given, found = wave(9).double().numpy(), {"a": [wave(9, phase=0.5).double().numpy()], "b": [np.arange(9.0)]}
     held_out = dialogues.held_out[:1]
-    responses = len(train.flat(held_out[0]))
+    responses = len(teacher.flat(held_out[0]))
     return {
         "data": [each.score for each in dialogues.scored],
         "losses": [
@@ -104,8 +107,9 @@ def quantidce(folder: Path) -> dict[str, Any]:
 
 
 def cprd(folder: Path) -> dict[str, Any]:
-    from cyclealign.distill.cprd import data, evaluate, predict, train
+    from cyclealign.distill.cprd import data, evaluate, predict, student, teacher
     from cyclealign.distill.cprd import losses as loss
+    from cyclealign.distill.cprd import train as training
     from cyclealign.distill.cprd.config import Config
 
     small = {
@@ -115,16 +119,16 @@ def cprd(folder: Path) -> dict[str, Any]:
     }
     config = checked_settings(small, "golden", Config)
     splits = data.load(config.data, config.seed)
-    scores = train.simulated(splits.train, config.teacher, config.seed)
-    fitted = train.fresh(config.student, splits.train, config.data, 1)
-    objective = train.Objective("cprd", scores, splits.train.image, config.distillation)
-    train.fit(fitted, splits.train, objective, config.student, 1, silent)
+    scores = teacher.simulated(splits.train, config.teacher, config.seed)
+    fitted = student.fresh(config.student, splits.train, config.data, 1)
+    objective = training.Objective("cprd", scores, splits.train.image, config.distillation)
+    training.fit(fitted, splits.train, objective, config.student, 1, silent)
     similarity, given = wave(4, 6) / 2, wave(4, 6, phase=1.0).sigmoid()
     truth, own = wave(5, 5, phase=2.0).sigmoid().double().numpy(), np.eye(5, dtype=bool)
     figures = [evaluate.figures(wave(5, 5, phase=run).double().numpy(), truth, own) for run in (0, 1, 2, 3)]
     negative = torch.ones(4, 6, dtype=torch.bool)
     adds = {
-        f"loss {arm}": train.distilled(arm, similarity, given, negative, config.distillation)
+        f"loss {arm}": training.distilled(arm, similarity, given, negative, config.distillation)
         for arm in ("kl all", "kl hard", "rank all", "untruncated", "cprd")
     }
     return {
@@ -138,7 +142,8 @@ def cprd(folder: Path) -> dict[str, Any]:
 
 
 def leaf(folder: Path) -> dict[str, Any]:
-    from cyclealign.distill.leaf import demo_models, evaluate
+    from cyclealign.distill.leaf import demo_models as demo
+    from cyclealign.distill.leaf import evaluate, student
     from cyclealign.distill.leaf.config import EvaluationSettings, StudentSettings, TeacherSettings, TrainingSettings
     from cyclealign.distill.leaf.demo_data import Sizes, demo_material
     from cyclealign.distill.leaf.labels import label
@@ -148,16 +153,16 @@ def leaf(folder: Path) -> dict[str, Any]:
     from cyclealign.distill.leaf.teacher import ModelTeacher
 
     material = demo_material(0, Sizes(12, 12, 4, 12))
-    recipe = demo_models.Recipe(pairs=100, batch=50, hidden=16, layers=1, dims=(16, 8))
-    train = ModelTeacher(str(demo_models.demo_teacher(folder, recipe=recipe)), TeacherSettings())
-    labels = label(train, material, folder / "labels", 20, silent)
-    backbone, unit = str(demo_models.demo_backbone(folder, 0)), is_unit(labels.task_documents)
+    recipe = demo.Recipe(pairs=100, batch=50, hidden=16, layers=1, dims=(16, 8))
+    teacher = ModelTeacher(str(demo.demo_teacher(folder, recipe=recipe)), TeacherSettings())
+    labels = label(teacher, material, folder / "labels", 20, silent)
+    backbone, unit = str(demo.demo_backbone(folder, 0)), is_unit(labels.task_documents)
     settings = StudentSettings(dropout=False, dense_start="least_squares")
-    fitted = train.new_student(backbone, settings, 16, unit, train.query_prompt, 0)
-    texts = train.training_texts(fitted, material.queries, material.documents)
-    train.start_dense(fitted, texts, labels.training, 20, 0)
+    fitted = student.new_student(backbone, settings, 16, unit, teacher.query_prompt, 0)
+    texts = student.training_texts(fitted, material.queries, material.documents)
+    student.start_dense(fitted, texts, labels.training, 20, 0)
     steps = TrainingSettings(epochs=1, cycles=2, batch=8, learning_rate=1e-3)
-    mean_loss = train.fit(fitted, texts, labels.training, steps, 0, folder / "steps", silent)
+    mean_loss = student.fit(fitted, texts, labels.training, steps, 0, folder / "steps", silent)
     arms = [
         evaluate.Arm("teacher", wave(3, 8).numpy(), wave(6, 8, phase=1.0).numpy()),
         evaluate.Arm("symmetric", wave(3, 8, phase=2.0).numpy(), wave(6, 8, phase=3.0).numpy()),
@@ -176,7 +181,10 @@ def leaf(folder: Path) -> dict[str, Any]:
 
 
 def idcm(folder: Path) -> dict[str, Any]:
-    from cyclealign.distill.idcm import checkpoints, demo_data, evaluate, train
+    from cyclealign.distill.idcm import checkpoints as models
+    from cyclealign.distill.idcm import demo_data as world
+    from cyclealign.distill.idcm import evaluate
+    from cyclealign.distill.idcm import train as fitting
     from cyclealign.distill.idcm.config import ESMSettings, ETMSettings, StageSettings, WindowSettings
     from cyclealign.distill.idcm.etm import TopWindows
     from cyclealign.distill.idcm.labels import window_scores
@@ -184,21 +192,19 @@ def idcm(folder: Path) -> dict[str, Any]:
     from cyclealign.distill.idcm.predict import esm_scores
     from cyclealign.distill.idcm.tokenized import Pair, Texts, training_pairs
 
-    size = demo_data.Size(passages=8, train_queries=3, test_queries=2, candidates=3, min_passages=2, max_passages=5)
-    collection = demo_data.make(size)
+    size = world.Size(passages=8, train_queries=3, test_queries=2, candidates=3, min_passages=2, max_passages=5)
+    collection = world.make(size)
     stage = StageSettings(steps=2, batch=2, learning_rate=1e-3)
     settings = ETMSettings(model="demo", hidden=16, layers=1, passages=stage, documents=stage)
-    etm, tokenizer = checkpoints.etm_from(
-        checkpoints.encoder_folder(settings, collection, folder / "tiny", 0), settings, 0
-    )
+    etm, tokenizer = models.etm_from(models.encoder_folder(settings, collection, folder / "tiny", 0), settings, 0)
     texts = Texts(collection, tokenizer, WindowSettings())
-    losses = train.fit_passages(etm, texts, collection.passages, stage, 0, silent)
-    losses += train.fit_documents(etm, texts, collection.train, settings, 0, silent)
+    losses = fitting.fit_passages(etm, texts, collection.passages, stage, 0, silent)
+    losses += fitting.fit_documents(etm, texts, collection.train, settings, 0, silent)
     pairs = training_pairs(collection.train, 1, 0)
     labels = window_scores(folder / "labels", "golden", etm, texts, pairs, silent)
-    esm = checkpoints.fresh_esm(etm, False, 0)
+    esm = models.fresh_esm(etm, False, 0)
     lessons = list(zip(pairs, labels, strict=True))
-    losses += train.fit_selection(esm, texts, lessons, ESMSettings(training=stage), "ndcg2", 0, silent)
+    losses += fitting.fit_selection(esm, texts, lessons, ESMSettings(training=stage), "ndcg2", 0, silent)
     tested = [Pair(each.query, document) for each in collection.test for document in each.candidates]
     fixed = [wave(4, phase=float(number)) for number in range(len(tested))]
     scored = evaluate.Scored.of(
@@ -218,7 +224,7 @@ def idcm(folder: Path) -> dict[str, Any]:
 
 def margin_mse(folder: Path) -> dict[str, Any]:
     from cyclealign.distill.data.bm25 import bm25, candidate_ids
-    from cyclealign.distill.margin_mse import data, evaluate
+    from cyclealign.distill.margin_mse import data, evaluate, teacher
     from cyclealign.distill.margin_mse.config import Config
     from cyclealign.distill.margin_mse.demo_models import write_tiny_encoder
     from cyclealign.distill.margin_mse.losses import LOSSES
@@ -237,12 +243,12 @@ def margin_mse(folder: Path) -> dict[str, Any]:
     queries = collection.asked("train")
     kept = candidate_ids(bm25(collection.documents, queries, config.data.candidates))
     triples = data.draw_triples(collection, "train", kept, config.data, config.seed)
-    score = train.simulated(collection, config.data.demo.teacher_noise, config.seed)
+    score = teacher.simulated(collection, config.data.demo.teacher_noise, config.seed)
     pairs = data.pairs_of(triples)
-    labels = train.label_pairs(score, pairs, {}, folder / "labels", 10, silent)
-    lesson = with_offsets(train.lesson_of(triples, labels), 2.0, config.seed)
-    train = build_student(config.student, [], config.seed)
-    mean_loss = fit(train, lesson, collection, "margin_mse", config.training, config.seed, folder / "steps")
+    labels = teacher.label_pairs(score, pairs, {}, folder / "labels", 10, silent)
+    lesson = with_offsets(teacher.lesson_of(triples, labels), 2.0, config.seed)
+    student = build_student(config.student, [], config.seed)
+    mean_loss = fit(student, lesson, collection, "margin_mse", config.training, config.seed, folder / "steps")
     asked = [(collection.queries[query], collection.documents[passage]) for query, passage in pairs[:6]]
     run = {"q1": {"p1": 2.0, "p2": 1.0, "p3": 0.5}, "q2": {"p2": 3.0, "p3": 1.0}}
     other = {"q1": {"p1": 1.0, "p2": 2.0, "p3": 0.5}, "q2": {"p2": 1.0, "p3": 2.0}}
@@ -256,7 +262,7 @@ def margin_mse(folder: Path) -> dict[str, Any]:
         "labels": list(labels.values()),
         **by_name(LOSSES, wave(3), wave(3, phase=1), wave(3, phase=2), wave(3, phase=3)),
         "mean loss": mean_loss,
-        "student": train.score(asked),
+        "student": student.score(asked),
         "measures": [
             *evaluate.measures_of("a", values["a"]),
             *evaluate.differences(values, "a", evaluate.ndcg(config.evaluation)),

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.vllm
 
 
 def test_a_round_starts_the_engine_on_its_new_weights_and_other_weights_are_caught(
-    bench,  # noqa: F811
+    bench,
     engine,
     settings,
     monkeypatch,

@@ -16,7 +16,7 @@ def kill_engine(policy: VllmPolicy) -> None:
     next(each for each in processes if "EngineCore" in " ".join(each.cmdline())).kill()
 
 
-def test_a_round_survives_its_engine(bench, interpreter, settings, monkeypatch):  # noqa: F811
+def test_a_round_survives_its_engine(bench, interpreter, settings, monkeypatch):
     """Prevents answers that are lost or drawn twice when vLLM dies, and a second round on the first one's weights."""
     answer, calls = VllmPolicy.answer, []
 

@@ -13,6 +13,7 @@ from cyclealign.distill.label_cache import Arrays, in_parts, labelled, labelled_
 from cyclealign.distill.legacy import CPRD_SIMULATED_TEACHER
 from cyclealign.distill.models.encoders import identity
 from cyclealign.distill.run import Job, opened
+from cyclealign.distill.settings import version_key
 from cyclealign.files import EXAMPLES, appearing_folder, hash_of_file
 
 # The form in the UI is filled from this instance: the demo's settings, which work at once on any machine.
