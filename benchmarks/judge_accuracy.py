@@ -22,9 +22,10 @@ from typing import Any
 
 from benchmarks import recorded_judges
 from cyclealign import judge as judging
-from cyclealign.demo.judge.model import Manner, count_tokens, judge
+from cyclealign.demo.judge.model import Behaviour, count_tokens, judge
 from cyclealign.demo.world import dataset
 from cyclealign.evaluation import metrics
+from cyclealign.evaluation.intervals import with_interval
 from cyclealign.judge.templates import load_demonstrations, load_template
 from cyclealign.records import Demonstration, JudgeCall, Ranking, Reply
 
@@ -32,13 +33,13 @@ ROOT = Path(__file__).parents[1]
 STATIC = load_demonstrations(ROOT / "prompts" / "demonstrations.jsonl")[:6]
 BIASES = (0.0, 0.3, 1.0, 2.0)
 WAYS = {
-    "listwise, 1 order": judging.Way("listwise", num_orders=1),
-    "listwise, 2 orders": judging.Way("listwise", num_orders=2),
-    "listwise, 4 orders": judging.Way("listwise", num_orders=4),
-    "listwise, 5 orders": judging.Way("listwise", num_orders=5),
-    "adaptive": judging.Way("adaptive"),
-    "pairwise": judging.Way("pairwise"),
-    "tournament": judging.Way("tournament"),
+    "listwise, 1 order": judging.RankingMethod("listwise", num_orders=1),
+    "listwise, 2 orders": judging.RankingMethod("listwise", num_orders=2),
+    "listwise, 4 orders": judging.RankingMethod("listwise", num_orders=4),
+    "listwise, 5 orders": judging.RankingMethod("listwise", num_orders=5),
+    "adaptive": judging.RankingMethod("adaptive"),
+    "pairwise": judging.RankingMethod("pairwise"),
+    "tournament": judging.RankingMethod("tournament"),
 }
 
 
@@ -62,7 +63,7 @@ class Simulated:
     """The simulated judge without its server; counts calls and tokens."""
 
     def __init__(self, position_bias: float) -> None:
-        self.manner, self.calls, self.tokens = Manner(position_bias), 0, 0
+        self.manner, self.calls, self.tokens = Behaviour(position_bias), 0, 0
 
     async def __call__(self, call: JudgeCall) -> Reply:
         """Its verdict on the very messages that it would get over HTTP."""
@@ -74,19 +75,19 @@ class Simulated:
 
 
 async def measure(
-    lists: Sequence[List], way: judging.Way, bias: float, shown: Sequence[Demonstration]
+    lists: Sequence[List], way: judging.RankingMethod, bias: float, shown: Sequence[Demonstration]
 ) -> dict[str, Any]:
     """Cost and accuracy of one way on these lists."""
     asker = Simulated(bias)
-    manner = judging.Manner(load_template(ROOT / "prompts", "rank"), "simulated-judge", (), seed=2)
+    manner = judging.PromptSpec(load_template(ROOT / "prompts", "rank"), "simulated-judge", (), seed=2)
     found = []
     for each in lists:
-        question = judging.Question(manner, "accuracy", each.id, each.question, each.answers, shown)
+        question = judging.RankingTask(manner, "accuracy", each.id, each.question, each.answers, shown)
         judgement = await judging.rank(asker, question, way)
         if ranking := judgement.ranking(each.id):
             found.append((each, ranking))
     taus = [2 * accuracy(each, ranking) - 1 for each, ranking in found]
-    tau = metrics.with_interval("tau", taus)
+    tau = with_interval("tau", taus)
     decided = [(each, pair) for each, ranking in found for pair in ranking.preferences if pair.share >= 0.6]
     sure = [float(each.worth[p.better] > each.worth[p.worse]) for each, p in decided if _apart(each, p.better, p.worse)]
     compared = sum(len(each.pairs) for each, _ in found)

@@ -25,10 +25,10 @@ from openai import AsyncOpenAI
 
 from cyclealign import judge as judging
 from cyclealign.chat_api.client import parameters_of
-from cyclealign.chat_api.scheduler import Asker
+from cyclealign.chat_api.scheduler import Ask
 from cyclealign.config import ExperimentConfig, JudgeSettings
 from cyclealign.judge.templates import load_template
-from cyclealign.loop.session import Job, open_workshop
+from cyclealign.loop.session import Job, open_session
 from cyclealign.records import JudgeCall, Message, Prompt, Reply, Round, RoundPlan
 from cyclealign.store import Store
 
@@ -99,7 +99,7 @@ def round_on(store: Store, config: ExperimentConfig) -> Round:
 
 def calls_of(case: Case, round_: Round, judge: JudgeSettings, first: int) -> list[JudgeCall]:
     """So many different requests."""
-    manner = judging.Manner(round_.plan.templates[0], judge.model, parameters_of(judge), 0)
+    manner = judging.PromptSpec(round_.plan.templates[0], judge.model, parameters_of(judge), 0)
     return [
         judging.rank_call(manner, "rank", f"{first + number}", f"Question {first + number}?", TEXTS, (), 0)
         for number in range(case.calls)
@@ -108,12 +108,12 @@ def calls_of(case: Case, round_: Round, judge: JudgeSettings, first: int) -> lis
 
 def ours(case: Case, config: ExperimentConfig) -> float:
     """Calls a second of the path that runs take."""
-    with open_workshop(config) as shop:
-        round_ = round_on(shop.store, config)
-        manner = judging.Manner(round_.plan.templates[0], config.judge.model, parameters_of(config.judge), 0)
+    with open_session(config) as session:
+        round_ = round_on(session.store, config)
+        manner = judging.PromptSpec(round_.plan.templates[0], config.judge.model, parameters_of(config.judge), 0)
 
         def job(number: int) -> Job[bool]:
-            async def run(asker: Asker) -> bool:
+            async def run(asker: Ask) -> bool:
                 question = f"Question {number}?"
                 call = judging.rank_call(manner, "rank", f"{number}", question, TEXTS, (), 0)
                 reply = await asker(call)
@@ -121,20 +121,20 @@ def ours(case: Case, config: ExperimentConfig) -> float:
 
             return run
 
-        shop.ask(round_, "warm up", [job(-1 - number) for number in range(8)])
+        session.ask(round_, "warm up", [job(-1 - number) for number in range(8)])
         started = time.perf_counter()
-        verdicts = shop.ask(round_, "throughput", [job(number) for number in range(case.calls)])
+        verdicts = session.ask(round_, "throughput", [job(number) for number in range(case.calls)])
         rate = case.calls / (time.perf_counter() - started)
         assert all(verdicts)
-        assert len(shop.store.calls.answered_keys("throughput")) == case.calls + 8
+        assert len(session.store.calls.answered_keys("throughput")) == case.calls + 8
         return rate
 
 
 def naive(case: Case, config: ExperimentConfig) -> float:
     """Calls a second of batches behind barriers."""
     case = Case(**{**asdict(case), "calls": max(case.in_flight * 4, case.calls // 10)})
-    with open_workshop(config) as shop:
-        round_ = round_on(shop.store, config)
+    with open_session(config) as session:
+        round_ = round_on(session.store, config)
         calls = calls_of(case, round_, config.judge, 0)
 
         async def one(client: AsyncOpenAI, call: JudgeCall) -> None:
@@ -145,7 +145,7 @@ def naive(case: Case, config: ExperimentConfig) -> float:
             assert usage is not None
             text = made.choices[0].message.content or ""
             reply = Reply(text, made.model, usage.prompt_tokens, usage.completion_tokens, 0.0, 0.0)
-            shop.store.calls.record_reply(round_.id, call, reply)
+            session.store.calls.record_reply(round_.id, call, reply)
             assert judging.verdict(call, reply)
 
         async def run() -> float:

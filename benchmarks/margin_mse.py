@@ -39,7 +39,7 @@ from cyclealign.distill.margin_mse.config import DataSettings, EvaluationSetting
 from cyclealign.distill.margin_mse.data import Collection, draw_triples
 from cyclealign.distill.margin_mse.student import build_student
 from cyclealign.distill.margin_mse.students.dot import BiEncoderStudent
-from cyclealign.distill.margin_mse.train import Lesson, fit, with_offsets
+from cyclealign.distill.margin_mse.train import TrainingSet, fit, with_offsets
 from cyclealign.distill.report import markdown_table, measure_table
 from cyclealign.files import hash_of_folder, home
 from cyclealign.records.distillation import Measure
@@ -109,14 +109,14 @@ def fitted_weights(collection: Collection, found: Mapping[Pair, tuple[float, flo
     return np.asarray(model.coef_[0], dtype=np.float64)
 
 
-def scaled(lesson: Lesson, collection: Collection, student: BiEncoderStudent) -> Lesson:
+def scaled(lesson: TrainingSet, collection: Collection, student: BiEncoderStudent) -> TrainingSet:
     """The lesson with the standard deviation of its margins made that of the student's own margins."""
     texts = [
         (collection.queries[query], [collection.documents[each] for each in both]) for query, *both in lesson.triples
     ]
     pairs = [(query, passage) for query, both in texts for passage in both]
     own = -np.diff(student.score(pairs).reshape(-1, 2))
-    return Lesson(lesson.triples, lesson.scores_T2 * (own.std() / np.diff(lesson.scores_T2).std()))
+    return TrainingSet(lesson.triples, lesson.scores_T2 * (own.std() / np.diff(lesson.scores_T2).std()))
 
 
 def with_validation(collection: Collection) -> Collection:
@@ -128,7 +128,7 @@ def with_validation(collection: Collection) -> Collection:
     return replace(collection, qrels=splits)
 
 
-def taught(given: argparse.Namespace, collection: Collection, bm25: Run, scores: Mapping[Pair, float]) -> Lesson:
+def taught(given: argparse.Namespace, collection: Collection, bm25: Run, scores: Mapping[Pair, float]) -> TrainingSet:
     """Triples with the teacher's scores, by way of a score file; a cited paper that BM25 misses has no score."""
     data = DataSettings(negatives=given.negatives)
     drawn = draw_triples(collection, "train", candidate_ids(bm25), data, given.seed)
@@ -217,7 +217,7 @@ def untrained(given: argparse.Namespace, encoder: Path) -> BiEncoderStudent:
 
 
 def trained(
-    given: argparse.Namespace, encoder: Path, collection: Collection, lesson: Lesson, loss: str, rate: float
+    given: argparse.Namespace, encoder: Path, collection: Collection, lesson: TrainingSet, loss: str, rate: float
 ) -> BiEncoderStudent:
     """A student trained with one loss at one learning rate."""
     student = untrained(given, encoder)

@@ -21,12 +21,12 @@ from typing import Any, ClassVar
 from cyclealign.config import ExperimentConfig, checked
 from cyclealign.demo.judge.process import SimulatedJudge
 from cyclealign.files import home
-from cyclealign.loop.concurrency import Bell, Beside
+from cyclealign.loop.concurrency import BackgroundWorker, WorkSignal
 from cyclealign.loop.generate import generate
 from cyclealign.loop.judge import judge
 from cyclealign.loop.lease import LEASE_SECONDS
 from cyclealign.loop.plan import plan_round
-from cyclealign.loop.session import Workshop
+from cyclealign.loop.session import RoundSession
 from cyclealign.policy import Answer
 from cyclealign.records import Adapter, Prompt, Round, seed_from
 from cyclealign.store import Store
@@ -112,31 +112,31 @@ def demo_model() -> str:
     return str(demo_policy(home() / "models", lambda done, of: None))
 
 
-def in_a_round(case: Case, base_url: str, work: Callable[[Workshop, Round], Any]) -> Any:
+def in_a_round(case: Case, base_url: str, work: Callable[[RoundSession, Round], Any]) -> Any:
     """What ``work`` returns for a new round in a database of its own."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         store = stack.enter_context(Store.open(f"sqlite:///{folder}/memory.db"))
-        shop = Workshop(config_of(case, base_url), store, stack)
+        session = RoundSession(config_of(case, base_url), store, stack)
         if case.batch_seconds is not None:
-            shop.__dict__["policy"] = FixedTimePolicy(case.batch_seconds)
-        round_ = store.rounds.open(plan_round(shop), shop.owner, LEASE_SECONDS)
-        return work(shop, round_)
+            session.__dict__["policy"] = FixedTimePolicy(case.batch_seconds)
+        round_ = store.rounds.open(plan_round(session), session.owner, LEASE_SECONDS)
+        return work(session, round_)
 
 
-def one_after_the_other(shop: Workshop, round_: Round) -> tuple[float, float]:
+def one_after_the_other(session: RoundSession, round_: Round) -> tuple[float, float]:
     """Seconds of generation and of judging."""
     started = time.monotonic()
-    generate(shop, round_, Bell())
+    generate(session, round_, WorkSignal())
     generated = time.monotonic()
-    assert judge(shop, round_, Bell.after_the_last()) == PROMPTS
+    assert judge(session, round_, WorkSignal.after_the_last()) == PROMPTS
     return generated - started, time.monotonic() - generated
 
 
-def at_once(shop: Workshop, round_: Round) -> float:
+def at_once(session: RoundSession, round_: Round) -> float:
     """Seconds of both."""
     started = time.monotonic()
-    with Beside(lambda bell: judge(shop, round_, bell)) as judging:
-        generate(shop, round_, judging.bell)
+    with BackgroundWorker(lambda bell: judge(session, round_, bell)) as judging:
+        generate(session, round_, judging.bell)
         assert judging.result() == PROMPTS
     return time.monotonic() - started
 

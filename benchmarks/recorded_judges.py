@@ -81,9 +81,11 @@ def _of_judge(judge: str, asked: Sequence[Judged]) -> dict[str, Any]:
 
 
 async def _asked(record: Recorded) -> judging.Judgement:
-    manner = judging.Manner(TEMPLATE, record.judge, (), seed=1)
-    question = judging.Question(manner, "accuracy", record.pair, "Which?", {FIRST: "the first", SECOND: "the second"})
-    return await judging.rank(record.asker, question, judging.Way("listwise", num_orders=2))
+    manner = judging.PromptSpec(TEMPLATE, record.judge, (), seed=1)
+    question = judging.RankingTask(
+        manner, "accuracy", record.pair, "Which?", {FIRST: "the first", SECOND: "the second"}
+    )
+    return await judging.rank(record.asker, question, judging.RankingMethod("listwise", num_orders=2))
 
 
 def _pooled(asked: Sequence[Judged]) -> Iterator[tuple[str, judging.Judgement]]:
@@ -93,7 +95,7 @@ def _pooled(asked: Sequence[Judged]) -> Iterator[tuple[str, judging.Judgement]]:
         yield together[0][0].label, _part(tuple(heard for _, both in together for heard in both.heard))
 
 
-def _part(heard: Sequence[judging.Heard]) -> judging.Judgement:
+def _part(heard: Sequence[judging.ParsedReply]) -> judging.Judgement:
     return judging.Judgement((FIRST, SECOND), tuple(heard), None)
 
 

@@ -14,7 +14,7 @@ from cyclealign.config import ExperimentConfig, load_config
 from cyclealign.errors import JudgeUntrusted
 from cyclealign.files import EXAMPLES
 from cyclealign.loop.agree import agree
-from cyclealign.loop.concurrency import Beside
+from cyclealign.loop.concurrency import BackgroundWorker
 from cyclealign.loop.evaluate import answer_as_parent, decide, evaluate
 from cyclealign.loop.generate import generate
 from cyclealign.loop.judge import judge
@@ -23,8 +23,8 @@ from cyclealign.loop.lease import LEASE_SECONDS, kept_alive
 from cyclealign.loop.plan import open_or_resume
 from cyclealign.loop.promote import teach
 from cyclealign.loop.review import review
-from cyclealign.loop.session import Workshop, open_workshop
-from cyclealign.loop.settings import as_opened
+from cyclealign.loop.session import RoundSession, open_session
+from cyclealign.loop.settings import effective_settings
 from cyclealign.loop.train import train
 from cyclealign.progress import announce
 from cyclealign.records import Round
@@ -37,7 +37,7 @@ FORM = load_config(EXAMPLES / "demo.toml").model_copy(update={"until": None, "ro
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Step = Callable[[Workshop, Round], int | str]
+Step = Callable[[RoundSession, Round], int | str]
 # After generating and judging.
 STEPS: tuple[Step, ...] = (watch_judge, agree, review, teach, answer_as_parent, train, evaluate, decide)
 
@@ -56,60 +56,60 @@ def align(config: ExperimentConfig = FORM) -> int:
     Returns:
         How many rounds were finished by this run.
     """
-    with open_workshop(config) as shop:
+    with open_session(config) as session:
         # Rounds that this very run finished before it was cut off and retried are among the ones it was asked for.
-        rounds = shop.store.rounds
-        while (finished := rounds.count_closed(config.experiment, shop.run)) < config.rounds and not enough(shop):
-            advance(shop)
+        rounds = session.store.rounds
+        while (finished := rounds.count_closed(config.experiment, session.run)) < config.rounds and not enough(session):
+            advance(session)
         return finished
 
 
-def enough(shop: Workshop) -> bool:
+def enough(session: RoundSession) -> bool:
     """Whether the experiment has the rounds that ``until`` asks for."""
-    until = shop.config.until
-    return until is not None and shop.store.rounds.count_closed(shop.config.experiment) >= until
+    until = session.config.until
+    return until is not None and session.store.rounds.count_closed(session.config.experiment) >= until
 
 
-def advance(shop: Workshop) -> None:
+def advance(session: RoundSession) -> None:
     """One round, from its opening (or from where it stands) to its verdict."""
-    given = shop.config
-    round_ = open_or_resume(shop)
-    shop.work_by(as_opened(given, round_))
+    given = session.config
+    round_ = open_or_resume(session)
+    session.work_by(effective_settings(given, round_))
     announce(f"Experiment {round_.experiment}, round {round_.number}")
     try:
-        with kept_alive(shop.store, round_.id, shop.owner):
+        with kept_alive(session.store, round_.id, session.owner):
             # LeaseLost, if another run took the round over.
-            shop.store.rounds.renew_lease(round_.id, shop.owner, LEASE_SECONDS)
-            run_step(examine_judge, shop, round_)
-            generate_and_judge(shop, round_)
+            session.store.rounds.renew_lease(round_.id, session.owner, LEASE_SECONDS)
+            run_step(examine_judge, session, round_)
+            generate_and_judge(session, round_)
             for step in STEPS:
-                shop.store.rounds.renew_lease(round_.id, shop.owner, LEASE_SECONDS)
-                run_step(step, shop, round_)
+                session.store.rounds.renew_lease(round_.id, session.owner, LEASE_SECONDS)
+                run_step(step, session, round_)
     except JudgeUntrusted:
-        publish(shop.store, round_)  # a refusal is part of the history, too
+        publish(session.store, round_)  # a refusal is part of the history, too
         raise
     finally:
-        shop.work_by(given)
-    publish(shop.store, round_)
+        session.work_by(given)
+    publish(session.store, round_)
 
 
-def generate_and_judge(shop: Workshop, round_: Round) -> None:
+def generate_and_judge(session: RoundSession, round_: Round) -> None:
     """Two tasks at once: what the first has put into the database is judged while it makes the rest.
 
     The seconds of the step `judge` are those after the last answer, so that the steps add up to the round's time.
     """
-    with Beside(lambda bell: as_task(judge, round_)(shop, round_, bell)) as judging:
-        with shop.timed(round_, "generate"):
-            usable = as_task(generate, round_)(shop, round_, judging.bell)
-        with shop.timed(round_, "judge"):
+    with BackgroundWorker(lambda bell: as_task(judge, round_)(session, round_, bell)) as judging:
+        with session.timed(round_, "generate"):
+            usable = as_task(generate, round_)(session, round_, judging.bell)
+        with session.timed(round_, "judge"):
             judged = judging.result()
     logger.info("Round %d of '%s': judged %d of %d prompts", round_.number, round_.experiment, judged, usable)
 
 
-def run_step(step: Step, shop: Workshop, round_: Round) -> None:
+def run_step(step: Step, session: RoundSession, round_: Round) -> None:
     """One step as a task, timed."""
-    with shop.timed(round_, step.__name__):
-        outcome = as_task(step, round_)(shop, round_)
+    with session.timed(round_, step.__name__):
+        outcome = as_task(step, round_)(session, round_)
     logger.info("Round %d of '%s': %s -> %s", round_.number, round_.experiment, step.__name__, outcome)
 
 

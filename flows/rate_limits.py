@@ -13,19 +13,19 @@ import re
 import httpx
 from prefect.client.orchestration import PrefectClient, get_client
 
-from cyclealign.chat_api.rate_limits import MINUTE_SECONDS, OwnPace, Pace, Unhurried
+from cyclealign.chat_api.rate_limits import MINUTE_SECONDS, LocalRateLimiter, NoRateLimit, RateLimiter
 from cyclealign.config import JudgeSettings
 
 HANDFUL_SECONDS = 2.0
 
 
-def pace_of(judge: JudgeSettings) -> Pace:
+def rate_limiter(judge: JudgeSettings) -> RateLimiter:
     """The limits of the settings: shared where a Prefect server is at hand, else of this process."""
     if judge.requests_per_minute is None and judge.tokens_per_minute is None:
-        return Unhurried()
+        return NoRateLimit()
     if os.environ.get("PREFECT_API_URL"):
-        return SharedPace(judge)
-    return OwnPace(judge.requests_per_minute, judge.tokens_per_minute)
+        return PrefectRateLimiter(judge)
+    return LocalRateLimiter(judge.requests_per_minute, judge.tokens_per_minute)
 
 
 def limit_name(judge: JudgeSettings, unit: str) -> str:
@@ -34,16 +34,16 @@ def limit_name(judge: JudgeSettings, unit: str) -> str:
     return f"judge-{readable}-{unit}-per-minute"
 
 
-class SharedPace:
-    """A `Pace` over all runs of one Prefect server. The first of them makes the limits; the newest settings hold.
+class PrefectRateLimiter:
+    """A `RateLimiter` over all runs of one Prefect server. The first makes the limits; the newest settings hold.
 
     The pace of this process comes first: a run that is alone is then hardly ever refused a slot.
     """
 
     def __init__(self, judge: JudgeSettings) -> None:
-        self._own = OwnPace(judge.requests_per_minute, judge.tokens_per_minute)
-        self._requests = Handful.of(limit_name(judge, "requests"), judge.requests_per_minute)
-        self._tokens = Handful.of(limit_name(judge, "tokens"), judge.tokens_per_minute)
+        self._own = LocalRateLimiter(judge.requests_per_minute, judge.tokens_per_minute)
+        self._requests = SlotReservation.of(limit_name(judge, "requests"), judge.requests_per_minute)
+        self._tokens = SlotReservation.of(limit_name(judge, "tokens"), judge.tokens_per_minute)
 
     async def take(self, tokens: float) -> None:
         """Wait until all runs together stay within both limits."""
@@ -60,7 +60,7 @@ class SharedPace:
             self._tokens.credit -= tokens
 
 
-class Handful:
+class SlotReservation:
     """Slots of one global limit that were taken and are not spent yet; spending goes in the order of coming."""
 
     def __init__(self, name: str, per_minute: float) -> None:
@@ -71,7 +71,7 @@ class Handful:
         self._made = False
 
     @classmethod
-    def of(cls, name: str, per_minute: float | None) -> "Handful | None":
+    def of(cls, name: str, per_minute: float | None) -> "SlotReservation | None":
         """Where there is a limit."""
         return cls(name, per_minute) if per_minute else None
 

@@ -1,6 +1,6 @@
 """The provider's batch API: many calls in one file, at a lower price, within a day instead of seconds.
 
-`Bulk.complete` is a `Complete` like that of a client: whoever asks sees no difference but the time. What is
+`BatchClient.complete` is a `Complete` like that of a client: whoever asks sees no difference but the time. What is
 submitted is written down before, under a token of ours that travels with the batch; so a run that was killed finds its
 batch again, whether or not it had learnt the provider's name for it, and nothing is submitted twice.
 """
@@ -25,7 +25,7 @@ MOST_CALLS = 10_000
 Result = Reply | JudgeCallFailed
 
 
-class Ledger(Protocol):
+class BatchLog(Protocol):
     """Where it is written what was submitted; it outlives the process."""
 
     def begin(self, token: str, keys: Sequence[str]) -> None:
@@ -41,14 +41,14 @@ class Ledger(Protocol):
         """What has begun and not ended."""
 
 
-class Bulk:
+class BatchClient:
     """Collects calls until no more come for ``gather_seconds``, submits them together, and waits for the replies.
 
     Use as an async context manager around everything that asks. At an orderly end the replies are stored, and the
     batches are struck off; after an error they stay on the ledger, and the next run fetches their replies again.
     """
 
-    def __init__(self, client: JudgeClient, ledger: Ledger, gather_seconds: float, poll_seconds: float) -> None:
+    def __init__(self, client: JudgeClient, ledger: BatchLog, gather_seconds: float, poll_seconds: float) -> None:
         self._client, self._ledger = client, ledger
         self._gather_seconds, self._poll_seconds = gather_seconds, poll_seconds
         self._results: dict[str, asyncio.Future[Result]] = {}

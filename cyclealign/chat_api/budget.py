@@ -12,7 +12,7 @@ CAUTIOUS_TOKENS_PER_CHARACTER = 0.5
 ROUNDING = 1e-12  # of sums of dollars
 
 
-class Expectation:
+class CostEstimator:
     """What a call may cost at most, by its length: the tokens to a character are learnt from the replies."""
 
     def __init__(self, price: Price, share: float = 1.0) -> None:

@@ -9,7 +9,7 @@ from typing import Generic, Self, TypeVar
 T = TypeVar("T")
 
 
-class Recorder(Generic[T]):
+class GroupCommitter(Generic[T]):
     """Hands what comes to ``write``, in a thread of its own, everything that is waiting at a time.
 
     What comes while a transaction is being written goes into the next one. Use as an async context manager.

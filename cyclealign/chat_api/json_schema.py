@@ -33,7 +33,7 @@ def _object(properties: dict[str, object]) -> dict[str, object]:
     }
 
 
-class Structured:
+class JsonSchemaClient:
     """A `Complete` that asks for replies by schema as long as the endpoint takes it.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Protocol
 MINUTE_SECONDS = 60.0
 
 
-class Gate:
+class ConcurrencyLimiter:
     """Bounds the calls under way. A 429 halves the bound and closes the gate for a while; a success widens it a bit.
 
     Additive increase and multiplicative decrease, as TCP does (Chiu and Jain, 1989): the bound settles just under what
@@ -68,7 +68,7 @@ class Gate:
                 waiter.set_result(None)
 
 
-class Pace(Protocol):
+class RateLimiter(Protocol):
     """Spreads calls over time."""
 
     async def take(self, tokens: float) -> None:
@@ -78,8 +78,8 @@ class Pace(Protocol):
         """Tell how many more tokens than expected it took (fewer: negative)."""
 
 
-class Unhurried:
-    """A `Pace` without limits."""
+class NoRateLimit:
+    """A `RateLimiter` without limits."""
 
     async def take(self, tokens: float) -> None:
         """Nothing to wait for."""
@@ -110,8 +110,8 @@ class Bucket:
         self._level -= amount
 
 
-class OwnPace:
-    """A `Pace` of this process alone: in any minute at most what the limits say, and a second's worth more."""
+class LocalRateLimiter:
+    """A `RateLimiter` of this process alone: in any minute at most what the limits say, and a second's worth more."""
 
     def __init__(self, requests_per_minute: float | None, tokens_per_minute: float | None) -> None:
         self._requests = Bucket(requests_per_minute) if requests_per_minute else None

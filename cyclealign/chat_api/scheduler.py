@@ -1,6 +1,6 @@
 """Asking the judge: many questions at once, each answered once. What follows a reply is up to the one who asks.
 
-A question about one list is a coroutine that awaits an `Asker`; so a way of ranking may look at a reply before it asks
+A question about one list is a coroutine that awaits an `Ask`; so a way of ranking may look at a reply before it asks
 on, and lists need not wait for one another.
 """
 
@@ -10,30 +10,30 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from cyclealign.chat_api.budget import Budget, Expectation, spending_on
+from cyclealign.chat_api.budget import Budget, CostEstimator, spending_on
 from cyclealign.chat_api.client import Complete
 from cyclealign.chat_api.prices import Price
-from cyclealign.chat_api.rate_limits import Gate, Pace, Unhurried
+from cyclealign.chat_api.rate_limits import ConcurrencyLimiter, NoRateLimit, RateLimiter
 from cyclealign.config import BudgetSettings
 from cyclealign.errors import JudgeBusy, JudgeCallFailed, JudgeFaltered, JudgeUnavailable
 from cyclealign.records import JudgeCall, Outcome, Reply, Spending
 
 T = TypeVar("T")
 # The reply to a call; None where the call failed: it is never a verdict.
-Asker = Callable[[JudgeCall], Awaitable[Reply | None]]
+Ask = Callable[[JudgeCall], Awaitable[Reply | None]]
 LONGEST_BACKOFF_SECONDS = 60.0
 
 
 @dataclass
-class Manners:
-    """What an `Asking` keeps to: how many calls at once, how fast, how often again, and at what cost."""
+class CallLimits:
+    """What an `CallScheduler` keeps to: how many calls at once, how fast, how often again, and at what cost."""
 
-    gate: Gate
-    pace: Pace = field(default_factory=Unhurried)
+    gate: ConcurrencyLimiter
+    pace: RateLimiter = field(default_factory=NoRateLimit)
     retries: int = 0
     backoff_seconds: float = 0.5
     max_busy_seconds: float = 600.0
-    expectation: Expectation = field(default_factory=lambda: Expectation(Price()))
+    expectation: CostEstimator = field(default_factory=lambda: CostEstimator(Price()))
     budget: Budget = field(default_factory=lambda: Budget(BudgetSettings(), Spending()))
 
 
@@ -47,8 +47,8 @@ class _Attempts:
     in_vain: Reply | None = None
 
 
-class Asking:
-    """An `Asker` with a memory, and with manners; for use inside one event loop.
+class CallScheduler:
+    """An `Ask` with a memory, and with manners; for use inside one event loop.
 
     Args:
         complete: asks the judge once.
@@ -61,7 +61,7 @@ class Asking:
     def __init__(
         self,
         complete: Complete,
-        manners: Manners,
+        manners: CallLimits,
         recall: Callable[[JudgeCall], Reply | None],
         record: Callable[[Outcome], Awaitable[None]],
     ) -> None:

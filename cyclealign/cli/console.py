@@ -13,7 +13,7 @@ console = Console()
 COLUMNS_ABREAST = 3
 
 
-def abreast(title: str, rows: Sequence[Mapping[str, str]]) -> Iterator[Table]:
+def side_by_side(title: str, rows: Sequence[Mapping[str, str]]) -> Iterator[Table]:
     """Rich tables with a column a row, headed by its first cell, a few abreast, so that they fit a terminal."""
     for start in range(0, len(rows), COLUMNS_ABREAST):
         some = rows[start : start + COLUMNS_ABREAST]
@@ -27,7 +27,7 @@ def abreast(title: str, rows: Sequence[Mapping[str, str]]) -> Iterator[Table]:
         yield table
 
 
-def set_in(lead: str, words: str) -> Table:
+def indented(lead: str, words: str) -> Table:
     """Text that a model wrote, every line of it right of ``lead``, broken ones too: no line of it passes for ours."""
     grid = Table.grid()
     grid.add_column(no_wrap=True)

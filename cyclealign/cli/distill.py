@@ -13,7 +13,7 @@ from cyclealign.cli import score
 from cyclealign.cli.console import console
 from cyclealign.cli.history import print_job
 from cyclealign.config import checked_settings, note_former
-from cyclealign.distill.registry import JOBS, Entry, job_named
+from cyclealign.distill.registry import JOBS, JobSpec, job_named
 from cyclealign.distill.settings import JobConfig
 from cyclealign.errors import BadConfig
 
@@ -55,7 +55,7 @@ def distill(
     run_job(entry, checked_settings(changed, "command line", type(settings)), as_json)
 
 
-def run_job(entry: Entry, config: JobConfig, as_json: bool) -> None:
+def run_job(entry: JobSpec, config: JobConfig, as_json: bool) -> None:
     """Run the job's flow, then print the run."""
     # Small models on a busy machine: waits between threads take longer than what the threads would save.
     os.environ.setdefault("OMP_NUM_THREADS", "1")

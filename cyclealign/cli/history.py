@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from cyclealign.cli.console import abreast, console, set_in
+from cyclealign.cli.console import console, indented, side_by_side
 from cyclealign.distill.report import cell, measure_table
 from cyclealign.errors import BadConfig
 from cyclealign.evaluation.round_report import round_table
@@ -62,7 +62,7 @@ def print_rounds(store: Store, experiment: str | None) -> None:
 
 def rounds_tables(title: str, rounds: list[dict[str, Any]]) -> Iterator[Table]:
     """Rich tables of an experiment's rounds."""
-    return abreast(f"Experiment {title}", round_table(rounds))
+    return side_by_side(f"Experiment {title}", round_table(rounds))
 
 
 def show_detail(store: Store, experiment: str | None, number: int | None, as_json: bool, failures: bool) -> None:
@@ -168,30 +168,30 @@ def print_controls(controls: list[dict[str, Any]]) -> None:
     """What the judge was asked, and replied, in a round that was refused for it."""
     for each in controls:
         console.print(f"\n> control: {each['control']}", markup=False, highlight=False)
-        console.print(set_in("    ", each["asked"]))
-        console.print(set_in("  reply: ", each["reply"]))
+        console.print(indented("    ", each["asked"]))
+        console.print(indented("  reply: ", each["reply"]))
 
 
 def print_prompt(prompt: dict[str, Any]) -> None:
     """One prompt: its answers in the judge's order, with the policy's log-prob. Model text never reaches the margin."""
     console.print()
-    console.print(set_in("> ", prompt["text"]))
+    console.print(indented("> ", prompt["text"]))
     ranked = prompt["rankings"].get("judge", {})
     verdict = ranked.get("order", [])
     place = {candidate: number for number, candidate in enumerate(verdict, 1)}
     for candidate in sorted(prompt["candidates"], key=lambda each: place.get(each["id"], 99)):
         rank = place.get(candidate["id"], "-")
-        console.print(set_in(f"  {rank}. ({candidate['mean_logprob']:.2f}) ", candidate["text"]))
+        console.print(indented(f"  {rank}. ({candidate['mean_logprob']:.2f}) ", candidate["text"]))
         for flag in candidate["flags"]:
-            console.print(set_in(f"     flagged: {flag['kind']}: ", flag["excerpt"]))
+            console.print(indented(f"     flagged: {flag['kind']}: ", flag["excerpt"]))
         for each in ranked.get("reasons", []):
             if each["candidate"] == candidate["id"]:
-                console.print(set_in("     reason: ", each["reason"]))
+                console.print(indented("     reason: ", each["reason"]))
     undecided = [pair for pair in ranked.get("preferences", []) if pair["share"] == 0.5]
     for pair in undecided:
         console.print(f"  undecided: {place[pair['better']]} and {place[pair['worse']]}", highlight=False)
     if prompt["unjudged_reason"]:
-        console.print(set_in("  unjudged: ", prompt["unjudged_reason"]))
+        console.print(indented("  unjudged: ", prompt["unjudged_reason"]))
     if prompt["set_aside_reason"]:
         console.print(f"  set aside: {prompt['set_aside_reason']}", markup=False)
     if prompt["review"]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cyclealign.cli.console import abreast, console
+from cyclealign.cli.console import console, side_by_side
 from cyclealign.store import Store
 from cyclealign.text import plain_text
 
@@ -35,7 +35,7 @@ def judges(
         return
     if not found:
         console.print("No judge was asked yet. Start with `cyclealign demo` or `cyclealign run CONFIG`.")
-    for table in abreast("Judges", [judge_row(each) for each in found]):
+    for table in side_by_side("Judges", [judge_row(each) for each in found]):
         console.print(table)
 
 

@@ -107,6 +107,6 @@ def show(
 def example_messages(template: Template, folder: Path) -> Messages:
     """What the judge would get for a small example with the first two written demonstrations."""
     written = templates.load_demonstrations(folder / "demonstrations.jsonl")[:2]
-    manner = judge.Manner(template, "example", (), seed=0)
+    manner = judge.PromptSpec(template, "example", (), seed=0)
     texts = {"a": "Boil it for {{ minutes }} minutes, then cool it in cold water.", "b": "No idea."}
     return judge.rank_call(manner, "rank", "example", "How do I boil an egg?", texts, written, 0).messages

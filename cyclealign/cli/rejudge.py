@@ -14,7 +14,7 @@ from cyclealign.cli.progress_bars import live_progress
 from cyclealign.errors import BadConfig
 from cyclealign.evaluation.round_report import interval
 from cyclealign.judge import comparison
-from cyclealign.judge.comparison import Change, Shown
+from cyclealign.judge.comparison import Overrides, Shown
 from cyclealign.records import Spending
 from cyclealign.text import plain_text
 
@@ -49,7 +49,7 @@ def rejudge(
     from cyclealign.loop.rejudge import foreseen, replay_of
     from cyclealign.loop.rejudge import rejudge as put_to_the_judge
 
-    change = Change(template, config, judge, base_url, demonstrations, prompts, key_variable)
+    change = Overrides(template, config, judge, base_url, demonstrations, prompts, key_variable)
     with replay_of(experiment, number, change) as replay:
         agreed_to(replay, foreseen(replay), yes, as_json)
         with nullcontext() if as_json else live_progress(console):
@@ -68,7 +68,7 @@ def agreed_to(replay: "Replay", cost: Spending, yes: bool, as_json: bool) -> Non
     """
     from flows.secrets import api_key
 
-    judge = replay.shop.config.judge
+    judge = replay.session.config.judge
     words = (
         f"{len(replay.lists)} lists of round {replay.round_.number}: at most {cost.calls:,} calls to "
         f"'{judge.model}' at {whereabouts(judge)}, about {cost.tokens:,} tokens and {cost.usd:.4f} USD; what is "
@@ -109,7 +109,7 @@ def show(replay: "Replay", outcome: "Outcome") -> None:
     say(f"Kendall tau of both orders: {interval(made.tau)}")
     say(f"cost: {spelled(made.cost)}; paid now: {spelled(outcome.paid)}")
     for turn in outcome.comparison.most_changed(MOST_CHANGED):
-        say(f"\n> {plain_text(question_of(replay, turn))}  (tau {turn.tau:.2f}; place before -> after)")
+        say(f"\n> {plain_text(question_text(replay, turn))}  (tau {turn.tau:.2f}; place before -> after)")
         texts = texts_of(replay, turn)
         for item, before, after in comparison.places(turn):
             say(f"  {before} -> {after}. {plain_text(texts[item])}")
@@ -128,17 +128,17 @@ def spelled(cost: Spending) -> str:
 def as_values(replay: "Replay", outcome: "Outcome") -> dict[str, Any]:
     """What came of it, for programs."""
     lists = [
-        {**asdict(turn), "question": question_of(replay, turn), "answers": texts_of(replay, turn)}
+        {**asdict(turn), "question": question_text(replay, turn), "answers": texts_of(replay, turn)}
         for turn in outcome.comparison.turns
     ]
     return {**asdict(outcome.made), "paid_now": asdict(outcome.paid), "turns": lists}
 
 
-def question_of(replay: "Replay", turn: comparison.Turn) -> str:
+def question_text(replay: "Replay", turn: comparison.RankingDiff) -> str:
     """The prompt of a list, as text."""
     return next(each.text for each in replay.round_.plan.prompts if each.id == turn.prompt_id)
 
 
-def texts_of(replay: "Replay", turn: comparison.Turn) -> dict[str, str]:
+def texts_of(replay: "Replay", turn: comparison.RankingDiff) -> dict[str, str]:
     """The answers of a list by id."""
     return {each.id: each.text for each in replay.lists[turn.prompt_id]}

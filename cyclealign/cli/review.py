@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from cyclealign.cli.console import console, set_in
+from cyclealign.cli.console import console, indented
 from cyclealign.errors import BadConfig, BadOrder
 from cyclealign.judge import human_review, templates
 from cyclealign.records import LabelledList, Review
@@ -104,10 +104,10 @@ def ask_in_turn(store: Store, waiting: Sequence[Review]) -> None:
 def show(asked: Review, letters: Mapping[str, str], heading: str) -> None:
     """The prompt and its answers under letters. What a model wrote is printed as text, and never at the margin."""
     console.rule(heading)
-    console.print(set_in("    ", asked.prompt.text))
+    console.print(indented("    ", asked.prompt.text))
     for letter, candidate in letters.items():
         console.print()
-        console.print(set_in(f"[{letter}] ", asked.answers[candidate]))
+        console.print(indented(f"[{letter}] ", asked.answers[candidate]))
 
 
 def typed_order(letters: Mapping[str, str]) -> tuple[str, ...] | str:

@@ -13,7 +13,7 @@ from cyclealign.files import EXAMPLES
 
 
 @dataclass(frozen=True)
-class Entry:
+class JobSpec:
     """Where a job's parts are; ``needs`` are the modules that only the extra ``distill`` brings."""
 
     name: str
@@ -66,17 +66,17 @@ class Entry:
 JOBS = {
     entry.name: entry
     for entry in (
-        Entry("pld"),
-        Entry("quantidce"),
-        Entry("cprd"),
-        Entry("leaf", needs=("scipy", "sentence_transformers", "ir_measures", "faiss")),
-        Entry("idcm", needs=("scipy", "ir_measures", "bm25s")),
-        Entry("margin-mse", needs=("scipy", "sentence_transformers", "bm25s", "ir_measures", "faiss")),
+        JobSpec("pld"),
+        JobSpec("quantidce"),
+        JobSpec("cprd"),
+        JobSpec("leaf", needs=("scipy", "sentence_transformers", "ir_measures", "faiss")),
+        JobSpec("idcm", needs=("scipy", "ir_measures", "bm25s")),
+        JobSpec("margin-mse", needs=("scipy", "sentence_transformers", "bm25s", "ir_measures", "faiss")),
     )
 }
 
 
-def job_named(name: str) -> Entry:
+def job_named(name: str) -> JobSpec:
     """The job of that name, with hyphens or underscores.
 
     Raises:

@@ -1,15 +1,15 @@
 """Candidates -> the judge's ranking. No failed call and no unreadable reply ever becomes one."""
 
-from cyclealign.judge.methods import Judgement, Way, calls_wanted, rank
-from cyclealign.judge.requests import Manner, Question, draw_fence, draw_labels, rank_call, show
-from cyclealign.judge.verdicts import Heard, hear, verdict
+from cyclealign.judge.methods import Judgement, RankingMethod, calls_wanted, rank
+from cyclealign.judge.requests import PromptSpec, RankingTask, draw_fence, draw_labels, rank_call, show
+from cyclealign.judge.verdicts import ParsedReply, hear, verdict
 
 __all__ = [
-    "Heard",
-    "Manner",
+    "ParsedReply",
+    "PromptSpec",
     "Judgement",
-    "Question",
-    "Way",
+    "RankingTask",
+    "RankingMethod",
     "calls_wanted",
     "draw_fence",
     "draw_labels",

@@ -97,7 +97,7 @@ def _excerpt(words: str) -> str:
     return shown if len(shown) <= EXCERPT else shown[: EXCERPT - 3] + "..."
 
 
-def defused(text: str) -> str:
+def sanitized(text: str) -> str:
     """The text as the judge is shown it: no hidden characters, and no role token that a tokenizer would take for one.
 
     All else is left as it is.

@@ -14,7 +14,7 @@ Shown = Literal["none", "static", "all"]
 
 
 @dataclass(frozen=True)
-class Change:
+class Overrides:
     """What is to differ from the round; None stays as it was.
 
     Args:
@@ -40,7 +40,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Turn:
+class RankingDiff:
     """One list ranked twice: both orders (ids, best first), their Kendall tau, and what became of its decided pairs.
 
     ``pairs`` are those that both rankings decided; ``turned`` of them came out the other way.
@@ -58,7 +58,7 @@ class Turn:
 class Comparison:
     """The lists that were ranked both times."""
 
-    turns: tuple[Turn, ...]
+    turns: tuple[RankingDiff, ...]
 
     @property
     def pairs(self) -> int:
@@ -76,7 +76,7 @@ class Comparison:
         """Mean Kendall tau over lists."""
         return with_interval("tau", [each.tau for each in self.turns])
 
-    def most_changed(self, count: int) -> list[Turn]:
+    def most_changed(self, count: int) -> list[RankingDiff]:
         """The lists whose order changed most, the most changed first; unchanged ones are none of them."""
         return sorted((each for each in self.turns if each.tau < 1), key=lambda each: each.tau)[:count]
 
@@ -87,13 +87,13 @@ def compare(before: Mapping[str, Ranking], after: Mapping[str, Ranking]) -> Comp
     return Comparison(tuple(turn(old, new) for old, new in both))
 
 
-def turn(before: Ranking, after: Ranking) -> Turn:
+def turn(before: Ranking, after: Ranking) -> RankingDiff:
     """How one list's ranking changed."""
     old, new = decided(before), decided(after)
     turned = sum((worse, better) in new for better, worse in old)
     pairs = turned + len(old & new)
     tau = agreement.kendall_tau(before.order, after.order)
-    return Turn(before.prompt_id, before.order, after.order, tau, pairs, turned)
+    return RankingDiff(before.prompt_id, before.order, after.order, tau, pairs, turned)
 
 
 def decided(given: Ranking) -> set[tuple[str, str]]:
@@ -103,7 +103,7 @@ def decided(given: Ranking) -> set[tuple[str, str]]:
     return {(each.better, each.worse) for each in given.preferences if each.share > 0.5}
 
 
-def places(turn: Turn) -> Sequence[tuple[str, int, int]]:
+def places(turn: RankingDiff) -> Sequence[tuple[str, int, int]]:
     """(id, place before, place after) of each answer, in the order of before; places count from one."""
     after = {item: place for place, item in enumerate(turn.after, 1)}
     return [(item, place, after[item]) for place, item in enumerate(turn.before, 1)]

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from cyclealign.chat_api.scheduler import Asker, every
+from cyclealign.chat_api.scheduler import Ask, every
 from cyclealign.config import HealthSettings, JudgeSettings
 from cyclealign.evaluation.intervals import share
 from cyclealign.evaluation.metrics import duel_score, labelled_ids, labelled_texts
 from cyclealign.judge import adversarial
-from cyclealign.judge.requests import Question
-from cyclealign.judge.verdicts import Heard, hear
+from cyclealign.judge.requests import RankingTask
+from cyclealign.judge.verdicts import ParsedReply, hear
 from cyclealign.ranking import consensus
 from cyclealign.records import Demonstration, LabelledList, Message, Metric, Prompt, Tiers, content_id
 
@@ -50,7 +50,7 @@ CONTROLS = (
 
 
 @dataclass(frozen=True)
-class Planted:
+class ControlSet:
     """A labelled list and what is planted beside its answers: a reply that says nothing, and an attack."""
 
     labelled: LabelledList
@@ -146,11 +146,11 @@ def shown_at_once(judge: JudgeSettings, answers: int) -> int:
     return {"pairwise": 2, "tournament": min(judge.group_size, answers)}.get(judge.method, answers)
 
 
-def planted(lists: Sequence[LabelledList], most_answers: int, number: int) -> list[Planted]:
+def planted(lists: Sequence[LabelledList], most_answers: int, number: int) -> list[ControlSet]:
     """The controls of round ``number``: no list longer than ``most_answers``, and junk and attacks in turn."""
     first = (number - 1) * len(lists)
     return [
-        Planted(shortened(each, most_answers), JUNK[place % len(JUNK)], ATTACKS[place % len(ATTACKS)])
+        ControlSet(shortened(each, most_answers), JUNK[place % len(JUNK)], ATTACKS[place % len(ATTACKS)])
         for place, each in enumerate(lists, first)
     ]
 
@@ -162,7 +162,7 @@ def shortened(labelled: LabelledList, most: int) -> LabelledList:
     return LabelledList(labelled.prompt, kept, labelled.source)
 
 
-async def examine(asker: Asker, each: Planted, ask: Callable[[str, Mapping[str, str]], Question]) -> Examined:
+async def examine(asker: Ask, each: ControlSet, ask: Callable[[str, Mapping[str, str]], RankingTask]) -> Examined:
     """Put one list's controls to the judge; ``ask`` makes a question of its subject and its answers by item id."""
     listing = ask(f"list {each.id}", labelled_texts(each.labelled))
     junk = ask(f"junk {each.id}", each.against(each.junk))
@@ -170,7 +170,7 @@ async def examine(asker: Asker, each: Planted, ask: Callable[[str, Mapping[str, 
     calls = [listing.call(0), listing.call(1), listing.call(0, repeat=1)]
     calls += [pair.call(number) for pair in (junk, injection) for number in (0, 1)]
     template = listing.manner.template
-    heard: list[Heard] = await every(hear(asker, template, call) for call in calls)
+    heard: list[ParsedReply] = await every(hear(asker, template, call) for call in calls)
     shown, mirrored, again, *others = [one.verdict for one in heard]
     return Examined(
         truth=tuple(labelled_ids(each.labelled)),

@@ -71,7 +71,7 @@ def to_retire(active: Sequence[Demonstration], promoted: int, keep: int) -> list
     return [each.id for each in oldest_first[:surplus]]
 
 
-def of_other_questions(pool: Sequence[Demonstration], question: str) -> list[Demonstration]:
+def exclude_same_question(pool: Sequence[Demonstration], question: str) -> list[Demonstration]:
     """Those that are not about ``question`` itself; blanks and capitals do not count."""
     return [each for each in pool if _plain(each.question) != _plain(question)]
 

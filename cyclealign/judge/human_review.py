@@ -13,6 +13,7 @@ from typing import Any
 
 from cyclealign.errors import BadOrder
 from cyclealign.evaluation import metrics
+from cyclealign.evaluation.intervals import with_interval
 from cyclealign.records import Agreement, Demonstration, Doubt, LabelledList, Metric, Ranking, Review, seed_from
 from cyclealign.text import plain_text
 
@@ -116,7 +117,7 @@ def against_people(prompts: Iterable[Mapping[str, Any]]) -> list[Metric]:
         by: [metrics.pair_accuracy(each["rankings"][by]["order"], each["review"]["verdict"]) for each in ranked]
         for by in ("judge", "policy")
     }
-    return [metrics.with_interval(f"{by}_against_people", found) for by, found in shares.items() if found]
+    return [with_interval(f"{by}_against_people", found) for by, found in shares.items() if found]
 
 
 def said_of(review: Mapping[str, Any], place: Mapping[str, int]) -> str:

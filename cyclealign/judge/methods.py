@@ -1,6 +1,6 @@
 """Ways to rank the answers to one prompt: which requests are made, and when it is enough.
 
-Each way is a coroutine over an `Asker` and returns what it heard; what that adds up to is `Judgement`'s.
+Each way is a coroutine over an `Ask` and returns what it heard; what that adds up to is `Judgement`'s.
 """
 
 import random
@@ -11,9 +11,9 @@ from itertools import combinations
 from itertools import pairwise as neighbours
 from typing import Literal
 
-from cyclealign.chat_api.scheduler import Asker, every
-from cyclealign.judge.requests import Question
-from cyclealign.judge.verdicts import Heard, Reasons, hear
+from cyclealign.chat_api.scheduler import Ask, every
+from cyclealign.judge.requests import RankingTask
+from cyclealign.judge.verdicts import ParsedReply, Reasons, hear
 from cyclealign.ranking import consensus
 from cyclealign.records import JudgeCall, Ranking, Tiers, seed_from
 
@@ -21,7 +21,7 @@ WayName = Literal["listwise", "adaptive", "pairwise", "tournament"]
 
 
 @dataclass(frozen=True)
-class Way:
+class RankingMethod:
     """A way to rank and its settings.
 
     - ``listwise``: all answers in one request, in ``num_orders`` orders: a random one, its reverse, another one ...
@@ -45,7 +45,7 @@ class Judgement:
     """What one list's requests came to; ``wanted`` is how many verdicts each compared pair should have had."""
 
     items: tuple[str, ...]
-    heard: tuple[Heard, ...]
+    heard: tuple[ParsedReply, ...]
     wanted: int | None
 
     @property
@@ -90,18 +90,18 @@ class Judgement:
         return Ranking(prompt_id, "judge", order, self.steadiness, preferences, self.reasons)
 
 
-async def rank(asker: Asker, question: Question, way: Way) -> Judgement:
+async def rank(asker: Ask, question: RankingTask, way: RankingMethod) -> Judgement:
     """Rank the answers to one question in this way."""
     return await WAYS[way.name](asker, question, way)
 
 
-async def listwise(asker: Asker, question: Question, way: Way) -> Judgement:
+async def listwise(asker: Ask, question: RankingTask, way: RankingMethod) -> Judgement:
     """All answers at once, in a fixed number of orders."""
     heard = await _hear_all(asker, question, [question.call(number) for number in range(way.num_orders)])
     return Judgement(tuple(question.answers), heard, way.num_orders)
 
 
-async def adaptive(asker: Asker, question: Question, way: Way) -> Judgement:
+async def adaptive(asker: Ask, question: RankingTask, way: RankingMethod) -> Judgement:
     """All answers at once; an order and its reverse, and two more as long as the verdicts differ too much.
 
     Orders come in pairs, since one without its reverse would bring a liking for places back in.
@@ -117,13 +117,13 @@ async def adaptive(asker: Asker, question: Question, way: Way) -> Judgement:
     return found
 
 
-async def pairwise(asker: Asker, question: Question, way: Way) -> Judgement:
+async def pairwise(asker: Ask, question: RankingTask, way: RankingMethod) -> Judgement:
     """Every pair in both orders (Qin et al., arXiv 2306.17563, all pairs): n (n - 1) requests."""
     calls = [question.call(number, pair) for pair in combinations(sorted(question.answers), 2) for number in (0, 1)]
     return Judgement(tuple(question.answers), await _hear_all(asker, question, calls), 2)
 
 
-async def tournament(asker: Asker, question: Question, way: Way) -> Judgement:
+async def tournament(asker: Ask, question: RankingTask, way: RankingMethod) -> Judgement:
     """Stages in which answers that stand alike so far meet in small groups, as in a Swiss tournament.
 
     Standing: mean share of the votes so far. Pairs that never met stay undecided. The order within a request is random,
@@ -151,11 +151,11 @@ def _groups(items: Sequence[str], votes: consensus.Tally, size: int, draw: rando
     return [order[start:end] for start, end in neighbours(cuts)]
 
 
-async def _hear_all(asker: Asker, question: Question, calls: Iterable[JudgeCall]) -> tuple[Heard, ...]:
+async def _hear_all(asker: Ask, question: RankingTask, calls: Iterable[JudgeCall]) -> tuple[ParsedReply, ...]:
     return tuple(await every(hear(asker, question.manner.template, call) for call in calls))
 
 
-WAYS: dict[WayName, Callable[[Asker, Question, Way], Awaitable[Judgement]]] = {
+WAYS: dict[WayName, Callable[[Ask, RankingTask, RankingMethod], Awaitable[Judgement]]] = {
     "listwise": listwise,
     "adaptive": adaptive,
     "pairwise": pairwise,
@@ -163,7 +163,7 @@ WAYS: dict[WayName, Callable[[Asker, Question, Way], Awaitable[Judgement]]] = {
 }
 
 
-def calls_wanted(way: Way, answers: int) -> tuple[int, int]:
+def calls_wanted(way: RankingMethod, answers: int) -> tuple[int, int]:
     """The least and the most requests that ranking this many answers takes, without repairs."""
     if way.name == "listwise":
         return way.num_orders, way.num_orders

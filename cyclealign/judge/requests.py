@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import factorial
 
-from cyclealign.judge.adversarial import defused
+from cyclealign.judge.adversarial import sanitized
 from cyclealign.judge.templates import LabelledAnswer, ShownDemonstration, rank_messages, repair_text
 from cyclealign.records import CallPurpose, Demonstration, JudgeCall, Message, Template, seed_from
 
@@ -17,7 +17,7 @@ LETTERS, DIGITS = "ACDEFHKMNPRTWXY", "3479"
 
 
 @dataclass(frozen=True)
-class Manner:
+class PromptSpec:
     """How a round asks its judge; fixed while the round runs. ``reasons``: ask for a reason for each place, too."""
 
     template: Template
@@ -28,10 +28,10 @@ class Manner:
 
 
 @dataclass(frozen=True)
-class Question:
+class RankingTask:
     """One list that is to be ranked: what was asked, its answers by item id, and what the judge is shown first."""
 
-    manner: Manner
+    manner: PromptSpec
     purpose: CallPurpose
     subject_id: str
     text: str
@@ -83,7 +83,7 @@ def order_shown(items: Sequence[str], number: int, seed: int) -> tuple[str, ...]
 
 
 def rank_call(
-    manner: Manner,
+    manner: PromptSpec,
     purpose: CallPurpose,
     subject_id: str,
     question: str,
@@ -96,7 +96,7 @@ def rank_call(
 
     A ``repeat`` differs in labels and delimiter only: the very same request would be answered from memory.
     """
-    texts, question = {item: defused(text) for item, text in texts.items()}, defused(question)
+    texts, question = {item: sanitized(text) for item, text in texts.items()}, sanitized(question)
     seed = seed_from(manner.seed, purpose, subject_id, sorted(texts))
     draw = random.Random(seed_from(seed, "call", number, *[repeat] * bool(repeat)))
     order = order_shown(sorted(texts), number, seed)
@@ -135,7 +135,7 @@ def repair_call(template: Template, call: JudgeCall, problem: str) -> JudgeCall:
 def show(demonstrations: Sequence[Demonstration], seed: int) -> tuple[list[ShownDemonstration], str]:
     """Demonstrations with labels and places shuffled, and their fence: the same all round, as a prompt cache wants."""
     demonstrations = [
-        replace(each, question=defused(each.question), answers=tuple(map(defused, each.answers)))
+        replace(each, question=sanitized(each.question), answers=tuple(map(sanitized, each.answers)))
         for each in demonstrations
     ]
     texts = [text for each in demonstrations for text in (each.question, *each.answers)]

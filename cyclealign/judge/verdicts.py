@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from cyclealign.chat_api.scheduler import Asker
+from cyclealign.chat_api.scheduler import Ask
 from cyclealign.errors import UnreadableReply
 from cyclealign.judge.reply_parser import read_ranking, read_reasons
 from cyclealign.judge.requests import repair_call
@@ -13,7 +13,7 @@ FAILED = "The call failed."
 
 
 @dataclass(frozen=True)
-class Heard:
+class ParsedReply:
     """What came of one request.
 
     ``verdict`` is None where there is none. ``problems`` are (key of the call, what is wrong with its reply), also of
@@ -41,17 +41,17 @@ def reasons(call: JudgeCall, reply: Reply) -> Reasons:
     return tuple((item_of[label], said) for label, said in read_reasons(reply.text, list(item_of)).items())
 
 
-async def hear(asker: Asker, template: Template, call: JudgeCall) -> Heard:
+async def hear(asker: Ask, template: Template, call: JudgeCall) -> ParsedReply:
     """Ask, and where the reply cannot be read ask once more, saying what is wrong. Never a guess, never a default."""
     problems: list[tuple[str, str]] = []
     for attempt in range(2):
         reply = await asker(call)
         if reply is None:
-            return Heard(None, (*problems, (call.key, FAILED)))
+            return ParsedReply(None, (*problems, (call.key, FAILED)))
         try:
-            return Heard(verdict(call, reply), tuple(problems), reasons(call, reply))
+            return ParsedReply(verdict(call, reply), tuple(problems), reasons(call, reply))
         except UnreadableReply as error:
             problems.append((call.key, str(error)))
             if attempt == 0:
                 call = repair_call(template, call, str(error))
-    return Heard(None, tuple(problems))
+    return ParsedReply(None, tuple(problems))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from cyclealign.loop.judge_requests import rankable
-from cyclealign.loop.session import Workshop
+from cyclealign.loop.session import RoundSession
 from cyclealign.ranking import agreement
 from cyclealign.records import (
     Agreement,
@@ -12,16 +12,16 @@ from cyclealign.records import (
 )
 
 
-def agree(shop: Workshop, round_: Round) -> int:
+def agree(session: RoundSession, round_: Round) -> int:
     """The policy ranks by length-normalised log-prob, and the two rankings are reconciled; returns the prompts."""
-    lists = rankable(shop, round_)
-    verdicts = shop.store.rankings.by_prompt(round_.id, "judge")
+    lists = rankable(session, round_)
+    verdicts = session.store.rankings.by_prompt(round_.id, "judge")
     own = {
         prompt_id: agreement.rank_by_score({each.id: each.mean_logprob for each in lists[prompt_id]})
         for prompt_id in verdicts
     }
-    rows = [agreement_of(shop, own[prompt_id], verdict) for prompt_id, verdict in verdicts.items()]
-    shop.store.rankings.add(round_.id, [Ranking(prompt_id, "policy", order) for prompt_id, order in own.items()])
+    rows = [agreement_of(session, own[prompt_id], verdict) for prompt_id, verdict in verdicts.items()]
+    session.store.rankings.add(round_.id, [Ranking(prompt_id, "policy", order) for prompt_id, order in own.items()])
     targets = [
         Ranking(
             row.prompt_id,
@@ -30,12 +30,12 @@ def agree(shop: Workshop, round_: Round) -> int:
         )
         for row in rows
     ]
-    shop.store.rankings.add(round_.id, targets)
-    shop.store.agreements.add(round_.id, rows)
+    session.store.rankings.add(round_.id, targets)
+    session.store.agreements.add(round_.id, rows)
     return len(rows)
 
 
-def agreement_of(shop: Workshop, own: Sequence[str], verdict: Ranking) -> Agreement:
+def agreement_of(session: RoundSession, own: Sequence[str], verdict: Ranking) -> Agreement:
     """What policy and judge agree on for one prompt, how likely chance is to give as much, and the prompt's weight."""
     agreed = agreement.longest_common_subsequence(own, verdict.order)
     tau = agreement.kendall_tau(own, verdict.order)
@@ -47,5 +47,5 @@ def agreement_of(shop: Workshop, own: Sequence[str], verdict: Ranking) -> Agreem
         answers=len(own),
         chance=agreement.chance_of_lcs(len(own), len(agreed)),
         tau=tau,
-        weight=weights[shop.config.training.weighing],
+        weight=weights[session.config.training.weighing],
     )

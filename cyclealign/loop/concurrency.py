@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from cyclealign.chat_api.scheduler import Asker
+from cyclealign.chat_api.scheduler import Ask
 from cyclealign.errors import CycleAlignError
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ class Stopped(CycleAlignError):
     """This side ended early because the other one did; it is the other's error that counts."""
 
 
-class Bell:
+class WorkSignal:
     """Tells the side that works on things when to look for new ones, and either side that it should end."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Bell:
         self._abandon: Callable[[], object] = lambda: None
 
     @classmethod
-    def after_the_last(cls) -> "Bell":
+    def after_the_last(cls) -> "WorkSignal":
         """A bell for when everything is there: one look, and no more."""
         bell = cls()
         bell.finish()
@@ -97,7 +97,7 @@ class Bell:
 
 
 async def as_they_come(
-    asker: Asker, look: Callable[[], Iterable[Callable[[Asker], Awaitable[T]]]], bell: Bell, at_once: int
+    asker: Ask, look: Callable[[], Iterable[Callable[[Ask], Awaitable[T]]]], bell: WorkSignal, at_once: int
 ) -> list[T]:
     """The results of the jobs that ``look`` finds each time the bell rings, in the order in which they were found.
 
@@ -110,7 +110,7 @@ async def as_they_come(
     slots = asyncio.Semaphore(at_once)
     begun: list[asyncio.Task[T]] = []
 
-    async def run(job: Callable[[Asker], Awaitable[T]]) -> T:
+    async def run(job: Callable[[Ask], Awaitable[T]]) -> T:
         try:
             return await job(asker)
         except BaseException:
@@ -141,7 +141,7 @@ async def as_they_come(
     return [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
 
 
-class Beside(Generic[T]):
+class BackgroundWorker(Generic[T]):
     """``work`` in a thread of its own while the block runs, which makes what is worked on and rings ``bell``.
 
     When one side fails, the other ends what it has begun (a batch, calls that are paid) and begins nothing new; the
@@ -149,8 +149,8 @@ class Beside(Generic[T]):
     second one cuts off what is under way.
     """
 
-    def __init__(self, work: Callable[[Bell], T]) -> None:
-        self.bell = Bell()
+    def __init__(self, work: Callable[[WorkSignal], T]) -> None:
+        self.bell = WorkSignal()
         self._work = work
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="beside")
 

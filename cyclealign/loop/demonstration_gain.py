@@ -4,13 +4,13 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from cyclealign import judge
-from cyclealign.chat_api.scheduler import Asker
-from cyclealign.evaluation import metrics
+from cyclealign.chat_api.scheduler import Ask
 from cyclealign.evaluation import metrics as evaluation
+from cyclealign.evaluation.intervals import with_interval
 from cyclealign.judge import demonstrations
-from cyclealign.judge.demonstrations import of_other_questions
-from cyclealign.loop.judge_requests import manner_of, question_of, way_of
-from cyclealign.loop.session import Job, Workshop
+from cyclealign.judge.demonstrations import exclude_same_question
+from cyclealign.loop.judge_requests import prompt_spec, ranking_method, ranking_task
+from cyclealign.loop.session import Job, RoundSession
 from cyclealign.records import Demonstration, LabelledList, Metric, Round
 from cyclealign.store import Store
 
@@ -20,30 +20,32 @@ logger = logging.getLogger(__name__)
 SHOWN, NEXT = "demonstrations", "next demonstrations"
 
 
-def judge_accuracy(shop: Workshop, round_: Round) -> list[Metric]:
+def judge_accuracy(session: RoundSession, round_: Round) -> list[Metric]:
     """The judge against labelled lists that nobody trains on: by the demonstrations that it is shown.
 
     The requests do not depend on the round's number, so only those that show new demonstrations cost anything anew.
     What is measured with the next round's set is what that round finds answered, if it shows it.
     """
-    labelled = labelled_lists(shop)
-    arms = accuracy_arms(round_, coming(shop, round_)) if labelled else {}
-    shares = {name: shares_of(shop, round_, name, labelled, pool) for name, pool in arms.items()}
+    labelled = labelled_lists(session)
+    arms = accuracy_arms(round_, coming(session, round_)) if labelled else {}
+    shares = {name: shares_of(session, round_, name, labelled, pool) for name, pool in arms.items()}
     metrics = demonstrations.measures(shares)
-    note_worth(shop, round_, {each.name: each for each in metrics})
+    note_worth(session, round_, {each.name: each for each in metrics})
     return metrics
 
 
-def labelled_lists(shop: Workshop) -> list[LabelledList]:
+def labelled_lists(session: RoundSession) -> list[LabelledList]:
     """The lists that measure the judge."""
-    return shop.store.prompts.labelled_lists(shop.config.prompts.set_name)[: shop.config.evaluation.labelled_lists]
+    return session.store.prompts.labelled_lists(session.config.prompts.set_name)[
+        : session.config.evaluation.labelled_lists
+    ]
 
 
-def coming(shop: Workshop, round_: Round) -> list[Demonstration]:
+def coming(session: RoundSession, round_: Round) -> list[Demonstration]:
     """The dynamic demonstrations that the next round would have if this one is accepted; none if none are shown."""
-    if not shop.config.demonstrations.dynamic:
+    if not session.config.demonstrations.dynamic:
         return []
-    return shop.store.demonstrations.active(round_.experiment, if_accepted=round_.id)
+    return session.store.demonstrations.active(round_.experiment, if_accepted=round_.id)
 
 
 def accuracy_arms(round_: Round, dynamic_next: Sequence[Demonstration]) -> dict[str, list[Demonstration]]:
@@ -55,50 +57,50 @@ def accuracy_arms(round_: Round, dynamic_next: Sequence[Demonstration]) -> dict[
 
 
 def shares_of(
-    shop: Workshop, round_: Round, name: str, labelled: Sequence[LabelledList], pool: Sequence[Demonstration]
+    session: RoundSession, round_: Round, name: str, labelled: Sequence[LabelledList], pool: Sequence[Demonstration]
 ) -> list[float | None]:
     """For each list the share of its pairs that the judge orders as the label does."""
-    jobs = [accuracy_on(shop, round_, each, pool) for each in labelled]
-    return shop.ask(round_, name.replace("_", " "), jobs)
+    jobs = [accuracy_on(session, round_, each, pool) for each in labelled]
+    return session.ask(round_, name.replace("_", " "), jobs)
 
 
 def accuracy_on(
-    shop: Workshop, round_: Round, labelled: LabelledList, pool: Sequence[Demonstration]
+    session: RoundSession, round_: Round, labelled: LabelledList, pool: Sequence[Demonstration]
 ) -> Job[float | None]:
     """Share of one list's pairs that the judge orders as the label does; None without a readable verdict.
 
     Demonstrations of this very question are not shown: what is measured is judgement, not memory.
     """
-    manner = manner_of(shop, round_, "accuracy")
+    manner = prompt_spec(session, round_, "accuracy")
     texts, truth = evaluation.labelled_texts(labelled), evaluation.labelled_ids(labelled)
-    others = demonstrations.of_other_questions(pool, labelled.prompt.text)
+    others = demonstrations.exclude_same_question(pool, labelled.prompt.text)
 
-    async def job(asker: Asker) -> float | None:
-        question = question_of(shop, manner, "accuracy", labelled.id, labelled.prompt.text, texts, others)
-        found = (await judge.rank(asker, question, way_of(shop.config.judge))).ranking(labelled.prompt.id)
+    async def job(asker: Ask) -> float | None:
+        question = ranking_task(session, manner, "accuracy", labelled.id, labelled.prompt.text, texts, others)
+        found = (await judge.rank(asker, question, ranking_method(session.config.judge))).ranking(labelled.prompt.id)
         return evaluation.pair_accuracy(found.order, truth) if found else None
 
     return job
 
 
-def note_worth(shop: Workshop, round_: Round, metrics: Mapping[str, Metric]) -> None:
+def note_worth(session: RoundSession, round_: Round, metrics: Mapping[str, Metric]) -> None:
     """Say on the round what it measured for the next one."""
     if demonstrations.GAIN in metrics:
-        kept = demonstrations.earn_their_place(metrics, shop.config.demonstrations.min_gain)
+        kept = demonstrations.earn_their_place(metrics, session.config.demonstrations.min_gain)
         words = f"{'to be' if kept else 'not to be'} shown: {demonstrations.worth(metrics)}"
-        shop.store.notes.put(round_.id, NEXT, words)
+        session.store.notes.put(round_.id, NEXT, words)
 
 
-def dynamic_to_show(shop: Workshop) -> list[Demonstration]:
+def dynamic_to_show(session: RoundSession) -> list[Demonstration]:
     """The dynamic demonstrations in use, unless the last accepted round measured that they do not earn their place.
 
     A round that was rolled back proposed another set and took it with it; the measure that counts is that of the set
     in use. Those left out stay promoted, and the next measure may bring them back.
     """
-    _, metrics = last_measured(shop.store, shop.config.experiment)
-    if not demonstrations.earn_their_place(metrics, shop.config.demonstrations.min_gain):
+    _, metrics = last_measured(session.store, session.config.experiment)
+    if not demonstrations.earn_their_place(metrics, session.config.demonstrations.min_gain):
         return []
-    return shop.store.demonstrations.active(shop.config.experiment)
+    return session.store.demonstrations.active(session.config.experiment)
 
 
 def last_measured(store: Store, experiment: str) -> tuple[int, Mapping[str, Metric]]:
@@ -107,36 +109,36 @@ def last_measured(store: Store, experiment: str) -> tuple[int, Mapping[str, Metr
     return (accepted[-1]["number"], accepted[-1]["metrics"]) if accepted else (0, {})
 
 
-def note_left_out(shop: Workshop, round_: Round) -> None:
+def note_left_out(session: RoundSession, round_: Round) -> None:
     """Say on a round that dynamic demonstrations are in use and it does not show them, and why."""
     shown = any(each.kind == "dynamic" for each in round_.plan.demonstrations)
-    number, metrics = last_measured(shop.store, round_.experiment)
-    if shown or demonstrations.GAIN not in metrics or not shop.store.demonstrations.active(round_.experiment):
+    number, metrics = last_measured(session.store, round_.experiment)
+    if shown or demonstrations.GAIN not in metrics or not session.store.demonstrations.active(round_.experiment):
         return
     words = f"dynamic ones not shown: {demonstrations.worth(metrics)}, round {number}"
-    shop.store.notes.put(round_.id, SHOWN, words)
+    session.store.notes.put(round_.id, SHOWN, words)
     logger.info("Round %d of '%s': %s.", round_.number, round_.experiment, words)
 
 
 NAME = "judge_accuracy_reviewed"
 
 
-def accuracy_on_reviewed(shop: Workshop, round_: Round) -> list[Metric]:
+def accuracy_on_reviewed(session: RoundSession, round_: Round) -> list[Metric]:
     """Its accuracy, with an interval over lists; none where people have ranked nothing, or no reply can be read."""
-    jobs = jobs_on_reviewed(shop, round_)
-    found = shop.ask(round_, NAME.replace("_", " "), jobs) if jobs else []
+    jobs = jobs_on_reviewed(session, round_)
+    found = session.ask(round_, NAME.replace("_", " "), jobs) if jobs else []
     shares = [each for each in found if each is not None]
-    return [metrics.with_interval(NAME, shares)] if shares else []
+    return [with_interval(NAME, shares)] if shares else []
 
 
-def jobs_on_reviewed(shop: Workshop, round_: Round) -> list[Job[float | None]]:
+def jobs_on_reviewed(session: RoundSession, round_: Round) -> list[Job[float | None]]:
     """What is asked for it: with the demonstrations that the round shows."""
-    return [accuracy_on(shop, round_, each, round_.plan.demonstrations) for each in reviewed_lists(shop, round_)]
+    return [accuracy_on(session, round_, each, round_.plan.demonstrations) for each in reviewed_lists(session, round_)]
 
 
-def reviewed_lists(shop: Workshop, round_: Round) -> list[LabelledList]:
+def reviewed_lists(session: RoundSession, round_: Round) -> list[LabelledList]:
     """Lists that people ranked, but for those whose question is a demonstration's: that one was exported."""
     pool = round_.plan.demonstrations
-    lists = shop.store.reviews.labelled_lists(shop.config.prompts.set_name)
-    unseen = [each for each in lists if len(of_other_questions(pool, each.prompt.text)) == len(pool)]
-    return unseen[: shop.config.evaluation.labelled_lists]
+    lists = session.store.reviews.labelled_lists(session.config.prompts.set_name)
+    unseen = [each for each in lists if len(exclude_same_question(pool, each.prompt.text)) == len(pool)]
+    return unseen[: session.config.evaluation.labelled_lists]

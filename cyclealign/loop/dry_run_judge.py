@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from cyclealign.chat_api.budget import characters_of, longest_reply
 from cyclealign.chat_api.prices import Price
-from cyclealign.chat_api.scheduler import Asker
-from cyclealign.loop.session import Workshop
+from cyclealign.chat_api.scheduler import Ask
+from cyclealign.loop.session import RoundSession
 from cyclealign.records import CallPurpose, JudgeCall, Reply, Spending
 
 CHARACTERS_PER_TOKEN = 4.0  # of English prose, by the tokenizers in use
@@ -44,20 +44,20 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Counting:
+class TokenCounter:
     """How many tokens a request and a reply have."""
 
     prompt: Callable[[JudgeCall], int]
     reply: Callable[[str], int]
 
     @classmethod
-    def of(cls, shop: Workshop) -> "Counting":
+    def of(cls, session: RoundSession) -> "TokenCounter":
         """By the simulated judge's own rule; as this model counted earlier requests; or as English usually counts."""
-        if shop.config.judge.kind == "simulated":
+        if session.config.judge.kind == "simulated":
             from cyclealign.demo.judge.model import count_tokens
 
             return cls(lambda call: sum(count_tokens(each["content"]) for each in call.messages), count_tokens)
-        seen = shop.store.calls.prompt_token_counts(shop.config.judge.model)
+        seen = session.store.calls.prompt_token_counts(session.config.judge.model)
         if seen:
             ratio = sum(tokens for _, tokens in seen) / max(1, sum(characters for characters, _ in seen))
             return cls(lambda call: round(characters_of(call) * ratio), count_json)
@@ -69,7 +69,7 @@ def count_json(text: str) -> int:
     return max(1, round(len(text) / JSON_CHARACTERS_PER_TOKEN))
 
 
-def imagined(found: Estimate, number: int, asked: set[str], counting: Counting) -> Asker:
+def imagined(found: Estimate, number: int, asked: set[str], counting: TokenCounter) -> Ask:
     """A judge that counts what it is asked for the first time, and ranks by a whim for each text and request."""
 
     async def asker(call: JudgeCall) -> Reply:

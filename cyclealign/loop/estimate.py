@@ -13,13 +13,13 @@ from cyclealign.chat_api.prices import Price, known_price
 from cyclealign.chat_api.scheduler import every
 from cyclealign.config import ExperimentConfig
 from cyclealign.loop.demonstration_gain import accuracy_arms, accuracy_on, jobs_on_reviewed, labelled_lists
-from cyclealign.loop.dry_run_judge import CHARACTERS_PER_TOKEN, Counting, Estimate, imagined
+from cyclealign.loop.dry_run_judge import CHARACTERS_PER_TOKEN, Estimate, TokenCounter, imagined
 from cyclealign.loop.evaluate import duel
 from cyclealign.loop.judge_health import control_job, planted_in
 from cyclealign.loop.judge_requests import ranking_job
 from cyclealign.loop.plan import plan_round
-from cyclealign.loop.session import Job, Workshop, open_workshop
-from cyclealign.loop.settings import as_opened
+from cyclealign.loop.session import Job, RoundSession, open_session
+from cyclealign.loop.settings import effective_settings
 from cyclealign.policy import Answer, as_candidates, distinct
 from cyclealign.progress import tell
 from cyclealign.records import Adapter, Candidate, Demonstration, Prompt, Round, RoundPlan, seed_from
@@ -31,7 +31,7 @@ CHANGED_TOKENS = 0.036
 GOLDEN = (5**0.5 - 1) / 2  # multiples of it spread evenly over [0, 1)
 
 
-class Filler:
+class StubPolicy:
     """Stands in for a policy that is not loaded: every prompt fits, and answers have a guessed length."""
 
     context_tokens = 1 << 30
@@ -62,21 +62,21 @@ def estimate(config: ExperimentConfig, sample: int) -> Estimate:
     Args:
         sample: so many prompts are answered by the policy, to see how long its answers are; 0: it is not loaded.
     """
-    with open_workshop(config) as shop:
+    with open_session(config) as session:
         if sample == 0:
-            shop.__dict__["policy"] = Filler(config.policy.max_new_tokens)  # before it is made at its first use
-        round_ = shop.store.rounds.unfinished(config.experiment)
+            session.__dict__["policy"] = StubPolicy(config.policy.max_new_tokens)  # before it is made at its first use
+        round_ = session.store.rounds.unfinished(config.experiment)
         if round_ is not None:
-            shop.config = as_opened(config, round_)
+            session.config = effective_settings(config, round_)
         else:
-            done = shop.store.experiments.rounds(config.experiment)
-            round_ = Round(0, config.experiment, len(done) + 1, plan_round(shop), None)
-        count, price = rounds_to_go(shop, config), known_price(shop.config)
-        samples = sampled(shop, round_.plan, sample or 1)
-        shown = dynamic_foreseen(round_.plan, shop.config.demonstrations.min_gain)
-        found = asyncio.run(foresee(shop, round_, samples, count, price, shown))
-        if not shown and shop.config.demonstrations.dynamic and count > 1:
-            found.if_shown = asyncio.run(foresee(shop, round_, samples, count, price, shown=True)).total
+            done = session.store.experiments.rounds(config.experiment)
+            round_ = Round(0, config.experiment, len(done) + 1, plan_round(session), None)
+        count, price = rounds_to_go(session, config), known_price(session.config)
+        samples = sampled(session, round_.plan, sample or 1)
+        shown = dynamic_foreseen(round_.plan, session.config.demonstrations.min_gain)
+        found = asyncio.run(foresee(session, round_, samples, count, price, shown))
+        if not shown and session.config.demonstrations.dynamic and count > 1:
+            found.if_shown = asyncio.run(foresee(session, round_, samples, count, price, shown=True)).total
         return found
 
 
@@ -88,63 +88,63 @@ def dynamic_foreseen(plan: RoundPlan, min_gain: float) -> bool:
     return min_gain == -1 or any(each.kind == "dynamic" for each in plan.demonstrations)
 
 
-def rounds_to_go(shop: Workshop, config: ExperimentConfig) -> int:
+def rounds_to_go(session: RoundSession, config: ExperimentConfig) -> int:
     """How many rounds the run would finish."""
     if config.until is None:
         return config.rounds
-    finished = shop.store.rounds.count_closed(config.experiment)
+    finished = session.store.rounds.count_closed(config.experiment)
     return max(0, min(config.rounds, config.until - finished))
 
 
-def sampled(shop: Workshop, plan: RoundPlan, count: int) -> list[list[Answer]]:
+def sampled(session: RoundSession, plan: RoundPlan, count: int) -> list[list[Answer]]:
     """The policy's answers to some prompts."""
-    settings, prompts = shop.config.policy, plan.prompts[:count]
+    settings, prompts = session.config.policy, plan.prompts[:count]
     rows: list[list[Answer]] = []
     for start in range(0, len(prompts), settings.batch_prompts):
         tell("answer some prompts", start, len(prompts))
         batch = prompts[start : start + settings.batch_prompts]
-        answers = shop.policy.answer(batch, settings.answers, seed_from("estimate", plan.seed, start))
+        answers = session.policy.answer(batch, settings.answers, seed_from("estimate", plan.seed, start))
         rows += answers
     tell("answer some prompts", len(prompts), len(prompts))
     return rows
 
 
 async def foresee(
-    shop: Workshop, first: Round, samples: list[list[Answer]], count: int, price: Price, shown: bool
+    session: RoundSession, first: Round, samples: list[list[Answer]], count: int, price: Price, shown: bool
 ) -> Estimate:
     """Put the jobs of ``count`` rounds to the imagined judge; ``shown``: the later ones show dynamic demonstrations."""
-    found, counting = Estimate(price), Counting.of(shop)
-    asked = set(shop.store.calls.answered_keys(first.experiment))
+    found, counting = Estimate(price), TokenCounter.of(session)
+    asked = set(session.store.calls.answered_keys(first.experiment))
     static = [each for each in first.plan.demonstrations if each.kind == "static"]
     pool = first.plan.demonstrations
     for number in range(first.number, first.number + count):
         round_ = replace(first, number=number, plan=replace(first.plan, demonstrations=pool))
-        dynamic = dynamic_after(shop, first, samples, number)
+        dynamic = dynamic_after(session, first, samples, number)
         asker = imagined(found, number, asked, counting)
-        await every(job(asker) for job in jobs_of(shop, round_, dynamic, samples))
+        await every(job(asker) for job in jobs_of(session, round_, dynamic, samples))
         pool = (*static, *(dynamic if shown else ()))
     return found
 
 
 def jobs_of(
-    shop: Workshop, round_: Round, dynamic_next: Sequence[Demonstration], samples: list[list[Answer]]
+    session: RoundSession, round_: Round, dynamic_next: Sequence[Demonstration], samples: list[list[Answer]]
 ) -> list[Job[object]]:
     """All that a round asks its judge."""
-    jobs: list[Job[object]] = [control_job(shop, round_, each) for each in planted_in(shop, round_)]
+    jobs: list[Job[object]] = [control_job(session, round_, each) for each in planted_in(session, round_)]
     for place, prompt in enumerate(round_.plan.prompts):
         answers = distinct(stand_ins(prompt, samples[place % len(samples)], "train", round_.number))
         if len(answers) >= 2:
-            jobs.append(ranking_job(shop, round_, prompt, answers))
-    duels = [(prompt, other) for prompt in round_.plan.held_out for other in range(shop.config.evaluation.answers)]
+            jobs.append(ranking_job(session, round_, prompt, answers))
+    duels = [(prompt, other) for prompt in round_.plan.held_out for other in range(session.config.evaluation.answers)]
     for place, (prompt, other) in enumerate(duels):
         row = samples[place % len(samples)]
         parent, new = stand_ins(prompt, [row[0], row[-1]], "held out", round_.number, other)
         unchanged = (1 - CHANGED_TOKENS) ** len(row[0].token_ids)
         if place * GOLDEN % 1 >= unchanged:
-            jobs.append(duel(shop, round_, prompt, parent, replace(new, text=new.text + " ")))
+            jobs.append(duel(session, round_, prompt, parent, replace(new, text=new.text + " ")))
     for pool in accuracy_arms(round_, dynamic_next).values():
-        jobs += [accuracy_on(shop, round_, each, pool) for each in labelled_lists(shop)]
-    jobs += jobs_on_reviewed(shop, round_)
+        jobs += [accuracy_on(session, round_, each, pool) for each in labelled_lists(session)]
+    jobs += jobs_on_reviewed(session, round_)
     return jobs
 
 
@@ -153,13 +153,13 @@ def stand_ins(prompt: Prompt, answers: Sequence[Answer], *origin: object) -> lis
     return as_candidates(prompt, answers, ["estimate", *origin], None)
 
 
-def dynamic_after(shop: Workshop, first: Round, samples: list[list[Answer]], number: int) -> list[Demonstration]:
+def dynamic_after(session: RoundSession, first: Round, samples: list[list[Answer]], number: int) -> list[Demonstration]:
     """The dynamic demonstrations after a round: those in use before the first, and what the rounds may have taught."""
-    if not shop.config.demonstrations.dynamic:
+    if not session.config.demonstrations.dynamic:
         return []
-    found = shop.store.demonstrations.active(first.experiment)
+    found = session.store.demonstrations.active(first.experiment)
     for earlier in range(first.number, number + 1):
-        for place in range(shop.config.demonstrations.dynamic):
+        for place in range(session.config.demonstrations.dynamic):
             prompt = first.plan.prompts[(earlier * 31 + place) % len(first.plan.prompts)]
             row = distinct(stand_ins(prompt, samples[(earlier + place) % len(samples)]))
             if len(row) >= 2:

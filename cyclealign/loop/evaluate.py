@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
 from cyclealign import judge
-from cyclealign.chat_api.scheduler import Asker
+from cyclealign.chat_api.scheduler import Ask
 from cyclealign.config import ExperimentConfig
 from cyclealign.evaluation import metrics as evaluation
+from cyclealign.evaluation.intervals import with_interval
 from cyclealign.loop.demonstration_gain import accuracy_on_reviewed, judge_accuracy
 from cyclealign.loop.generate import draw
-from cyclealign.loop.judge_requests import flags_of, manner_of, question_of
-from cyclealign.loop.session import Job, Workshop
+from cyclealign.loop.judge_requests import flags_of, prompt_spec, ranking_task
+from cyclealign.loop.session import Job, RoundSession
 from cyclealign.progress import tell
 from cyclealign.ranking import agreement
 from cyclealign.records import Adapter, Candidate, Metric, Prompt, Round
@@ -19,96 +20,97 @@ from cyclealign.store import Verdict
 Answers = Mapping[str, Sequence[Candidate]]
 
 
-def evaluate(shop: Workshop, round_: Round) -> int:
+def evaluate(session: RoundSession, round_: Round) -> int:
     """Measure the round; returns the count of metrics. The parent's held-out answers are those of earlier rounds."""
-    adapter = shop.store.adapters.of_round(round_.id)
-    parents = held_out_answers(shop, round_, round_.parent)
-    news = held_out_answers(shop, round_, adapter)
+    adapter = session.store.adapters.of_round(round_.id)
+    parents = held_out_answers(session, round_, round_.parent)
+    news = held_out_answers(session, round_, adapter)
     metrics = [
-        *agreement_metrics(shop, round_),
-        win_rate(shop, round_, parents, news),
-        *drift(shop, round_, news),
-        *gold_quality(shop.config, round_, parents, news),
-        *judge_accuracy(shop, round_),
-        *accuracy_on_reviewed(shop, round_),
+        *agreement_metrics(session, round_),
+        win_rate(session, round_, parents, news),
+        *drift(session, round_, news),
+        *gold_quality(session.config, round_, parents, news),
+        *judge_accuracy(session, round_),
+        *accuracy_on_reviewed(session, round_),
     ]
-    shop.store.metrics.put(round_.id, metrics)
+    session.store.metrics.put(round_.id, metrics)
     return len(metrics)
 
 
-def answer_as_parent(shop: Workshop, round_: Round) -> int:
+def answer_as_parent(session: RoundSession, round_: Round) -> int:
     """The parent answers the held-out prompts, as far as it has not, while it is still on the policy; returns how many.
 
     After training it would have to be put on once more: of whole weights that is another start of the engine.
     """
-    return sum(map(len, held_out_answers(shop, round_, round_.parent).values()))
+    return sum(map(len, held_out_answers(session, round_, round_.parent).values()))
 
 
-def held_out_answers(shop: Workshop, round_: Round, adapter: Adapter | None) -> Answers:
+def held_out_answers(session: RoundSession, round_: Round, adapter: Adapter | None) -> Answers:
     """Answers to the held-out prompts; the same adapter answers once per experiment, whichever round asks."""
     origin = ["held-out", round_.experiment, round_.plan.seed]
     what = "answer held-out prompts"
-    return draw(shop, round_, what, round_.plan.held_out, shop.config.evaluation.answers, origin, adapter)
+    return draw(session, round_, what, round_.plan.held_out, session.config.evaluation.answers, origin, adapter)
 
 
-def agreement_metrics(shop: Workshop, round_: Round) -> list[Metric]:
+def agreement_metrics(session: RoundSession, round_: Round) -> list[Metric]:
     """How far policy and judge agree, and what two random rankings of as many answers would give."""
-    rows = [*shop.store.agreements.by_prompt(round_.id).values()]
+    rows = [*session.store.agreements.by_prompt(round_.id).values()]
     return [
-        evaluation.with_interval("agreement_tau", [row.tau for row in rows]),
-        evaluation.with_interval("agreement_lcs", [row.lcs_length / row.answers for row in rows]),
+        with_interval("agreement_tau", [row.tau for row in rows]),
+        with_interval("agreement_lcs", [row.lcs_length / row.answers for row in rows]),
         Metric("agreement_chance", fmean(agreement.expected_lcs(row.answers) / row.answers for row in rows)),
-        evaluation.with_interval(
-            "judge_steadiness", [each.steadiness for each in shop.store.rankings.by_prompt(round_.id, "judge").values()]
+        with_interval(
+            "judge_steadiness",
+            [each.steadiness for each in session.store.rankings.by_prompt(round_.id, "judge").values()],
         ),
     ]
 
 
-def win_rate(shop: Workshop, round_: Round, parents: Answers, news: Answers) -> Metric:
+def win_rate(session: RoundSession, round_: Round, parents: Answers, news: Answers) -> Metric:
     """How often the judge prefers the new answer to the parent's, each pair shown in both orders.
 
     The interval is over prompts. Equal texts are a tie and cost nothing; a pair without a readable verdict is left out.
     """
-    shop.store.candidates.add_flags([flag for row in news.values() for flag in flags_of(row)])
+    session.store.candidates.add_flags([flag for row in news.values() for flag in flags_of(row)])
     jobs: list[Job[tuple[str, float | None]]] = []
     for prompt in round_.plan.held_out:
         for parent, new in zip(parents[prompt.id], news[prompt.id], strict=True):
-            jobs.append(duel(shop, round_, prompt, parent, new))
+            jobs.append(duel(session, round_, prompt, parent, new))
     scores: dict[str, list[float]] = {}
-    for prompt_id, score in shop.ask(round_, "compare with the parent", jobs):
+    for prompt_id, score in session.ask(round_, "compare with the parent", jobs):
         if score is not None:
             scores.setdefault(prompt_id, []).append(score)
-    return evaluation.with_interval("win_rate", [fmean(row) for row in scores.values()])
+    return with_interval("win_rate", [fmean(row) for row in scores.values()])
 
 
 def duel(
-    shop: Workshop, round_: Round, prompt: Prompt, parent: Candidate, new: Candidate
+    session: RoundSession, round_: Round, prompt: Prompt, parent: Candidate, new: Candidate
 ) -> Job[tuple[str, float | None]]:
     """The prompt's id, and how the new answer fares against the parent's."""
-    manner = manner_of(shop, round_, "win rate")
+    manner = prompt_spec(session, round_, "win rate")
     texts, pool = {parent.id: parent.text, new.id: new.text}, round_.plan.demonstrations
 
-    async def job(asker: Asker) -> tuple[str, float | None]:
+    async def job(asker: Ask) -> tuple[str, float | None]:
         if parent.text == new.text:
             return prompt.id, 0.5
-        question = question_of(shop, manner, "win_rate", prompt.id, prompt.text, texts, pool)
-        found = await judge.rank(asker, question, judge.Way("listwise", num_orders=2))
+        question = ranking_task(session, manner, "win_rate", prompt.id, prompt.text, texts, pool)
+        found = await judge.rank(asker, question, judge.RankingMethod("listwise", num_orders=2))
         return prompt.id, evaluation.duel_score(new.id, found.verdicts)
 
     return job
 
 
-def drift(shop: Workshop, round_: Round, news: Answers) -> list[Metric]:
+def drift(session: RoundSession, round_: Round, news: Answers) -> list[Metric]:
     """How far the policy has moved from its base, and the length of its answers."""
-    shop.use(None)
-    texts = {prompt.id: shop.policy.prompt_ids(prompt) for prompt in round_.plan.held_out}
+    session.use(None)
+    texts = {prompt.id: session.policy.prompt_ids(prompt) for prompt in round_.plan.held_out}
     made = [each for row in news.values() for each in row if each.token_ids]
     sums: list[float] = []
-    size, what = shop.config.policy.batch_prompts * shop.config.evaluation.answers, "score under the base model"
+    size, what = session.config.policy.batch_prompts * session.config.evaluation.answers, "score under the base model"
     for start in range(0, len(made), size):
         tell(what, start, len(made))
         part = made[start : start + size]
-        scored = shop.policy.token_logprobs([[*texts[each.prompt_id], *each.token_ids] for each in part])
+        scored = session.policy.token_logprobs([[*texts[each.prompt_id], *each.token_ids] for each in part])
         sums += [sum(row[-len(each.token_ids) :]) for each, row in zip(part, scored, strict=True)]
     tell(what, len(made), len(made))
     return [evaluation.drift(made, sums), evaluation.length(made)]
@@ -129,10 +131,10 @@ def gold_quality(config: ExperimentConfig, round_: Round, parents: Answers, news
     return [of("gold_quality", news, quality), of("gold_quality_parent", parents, quality)]
 
 
-def decide(shop: Workshop, round_: Round) -> str:
+def decide(session: RoundSession, round_: Round) -> str:
     """Accept the round or roll it back, whole, by one conditional update; returns the verdict."""
-    verdict, reason = verdict_of(shop.config, shop.store.metrics.of_round(round_.id))
-    shop.store.rounds.close(round_.id, shop.owner, verdict, reason)
+    verdict, reason = verdict_of(session.config, session.store.metrics.of_round(round_.id))
+    session.store.rounds.close(round_.id, session.owner, verdict, reason)
     return verdict
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
 from cyclealign.errors import PolicyError
-from cyclealign.loop.concurrency import Bell
-from cyclealign.loop.session import Workshop
+from cyclealign.loop.concurrency import WorkSignal
+from cyclealign.loop.session import RoundSession
 from cyclealign.policy import as_candidates, candidate_id, distinct
 from cyclealign.progress import tell
 from cyclealign.records import Adapter, Candidate, Prompt, Round, seed_from
@@ -16,7 +16,7 @@ Answers = Mapping[str, Sequence[Candidate]]  # by prompt id
 logger = logging.getLogger(__name__)
 
 
-def generate(shop: Workshop, round_: Round, bell: Bell) -> int:
+def generate(session: RoundSession, round_: Round, bell: WorkSignal) -> int:
     """The policy, under the parent adapter, answers each prompt of the round n times; returns the usable prompts.
 
     Rings the bell after each batch, unless too many answers so far were cut: the judge is not paid to rank fragments.
@@ -30,17 +30,25 @@ def generate(shop: Workshop, round_: Round, bell: Bell) -> int:
 
     def batch_done(batch: Answers) -> None:
         nonlocal usable
-        usable += set_aside_unusable(shop, round_, batch)
+        usable += set_aside_unusable(session, round_, batch)
         made.extend(candidate for row in batch.values() for candidate in row)
-        if cut_share(made) <= shop.config.policy.max_truncated:
+        if cut_share(made) <= session.config.policy.max_truncated:
             bell.ring()
         bell.go_on()
 
-    policy = shop.config.policy
+    policy = session.config.policy
     draw(
-        shop, round_, "generate", round_.plan.prompts, policy.answers, origin, round_.parent, batch_done, policy.top_up
+        session,
+        round_,
+        "generate",
+        round_.plan.prompts,
+        policy.answers,
+        origin,
+        round_.parent,
+        batch_done,
+        policy.top_up,
     )
-    refuse_cut(shop, made)
+    refuse_cut(session, made)
     if not usable:
         raise PolicyError(
             "No prompt got two different answers that are not empty, so there is nothing to rank. Raise "
@@ -49,18 +57,18 @@ def generate(shop: Workshop, round_: Round, bell: Bell) -> int:
     return usable
 
 
-def set_aside_unusable(shop: Workshop, round_: Round, batch: Answers) -> int:
+def set_aside_unusable(session: RoundSession, round_: Round, batch: Answers) -> int:
     """Set aside the prompts that cannot be ranked; return how many can."""
     unusable = {prompt_id for prompt_id, row in batch.items() if len(distinct(row)) < 2}
     for prompt in round_.plan.prompts:
         if prompt.id in unusable:
-            shop.store.prompts.set_aside(round_.id, prompt.id, "fewer than two distinct answers")
+            session.store.prompts.set_aside(round_.id, prompt.id, "fewer than two distinct answers")
             logger.warning("Set aside, with fewer than two distinct answers: %.60s", prompt.text)
     return len(batch) - len(unusable)
 
 
 def draw(
-    shop: Workshop,
+    session: RoundSession,
     round_: Round,
     what: str,
     prompts: Sequence[Prompt],
@@ -80,16 +88,16 @@ def draw(
     """
     places = range(count * (1 + top_up))
     ids = {prompt.id: [candidate_id(prompt, origin, adapter, place) for place in places] for prompt in prompts}
-    stored = shop.store.candidates.by_id([each for row in ids.values() for each in row])
-    size, done = shop.config.policy.batch_prompts, 0
+    stored = session.store.candidates.by_id([each for row in ids.values() for each in row])
+    size, done = session.config.policy.batch_prompts, 0
     for start in range(0, len(prompts), size):
         batch = prompts[start : start + size]
         tell(what, done, len(prompts))
         if any(each not in stored for prompt in batch for each in ids[prompt.id][:count]):
-            shop.use(adapter)
+            session.use(adapter)
             seed = seed_from(*origin, "batch", start, size)
-            made = draw_batch(shop, batch, count, origin, adapter, seed, top_up)
-            shop.store.candidates.add(round_.id, made, sampling_of(shop, adapter, seed))
+            made = draw_batch(session, batch, count, origin, adapter, seed, top_up)
+            session.store.candidates.add(round_.id, made, sampling_of(session, adapter, seed))
             stored.update({candidate.id: candidate for candidate in made})
         done += len(batch)
         batch_done({prompt.id: [stored[each] for each in ids[prompt.id] if each in stored] for prompt in batch})
@@ -98,7 +106,7 @@ def draw(
 
 
 def draw_batch(
-    shop: Workshop,
+    session: RoundSession,
     prompts: Sequence[Prompt],
     count: int,
     origin: Sequence[object],
@@ -112,17 +120,17 @@ def draw_batch(
         lacking = [prompt for prompt in prompts if len(distinct(made[prompt.id])) < count]
         if not lacking:
             break
-        answers = shop.policy.answer(lacking, count, seed_from(seed, turn) if turn else seed)
+        answers = session.policy.answer(lacking, count, seed_from(seed, turn) if turn else seed)
         for prompt, row in zip(lacking, answers, strict=True):
             made[prompt.id] += as_candidates(prompt, row, origin, adapter, first=turn * count)
     return [candidate for row in made.values() for candidate in row]
 
 
-def sampling_of(shop: Workshop, adapter: Adapter | None, seed: int) -> dict[str, object]:
+def sampling_of(session: RoundSession, adapter: Adapter | None, seed: int) -> dict[str, object]:
     """How a batch of answers was drawn, and by which weights, for the history."""
-    policy = shop.config.policy
+    policy = session.config.policy
     return {
-        **shop.policy.manner,
+        **session.policy.manner,
         "adapter_hash": adapter.content_hash if adapter else None,
         "temperature": policy.temperature,
         "top_p": policy.top_p,
@@ -131,13 +139,13 @@ def sampling_of(shop: Workshop, adapter: Adapter | None, seed: int) -> dict[str,
     }
 
 
-def refuse_cut(shop: Workshop, answers: Sequence[Candidate]) -> None:
+def refuse_cut(session: RoundSession, answers: Sequence[Candidate]) -> None:
     """Raise PolicyError when too many answers reached the token limit: the judge would rank fragments."""
     share = cut_share(answers)
-    if share > shop.config.policy.max_truncated:
+    if share > session.config.policy.max_truncated:
         raise PolicyError(
-            f"{share:.0%} of the answers were cut at policy.max_new_tokens = {shop.config.policy.max_new_tokens} "
-            f"(allowed: {shop.config.policy.max_truncated:.0%}). Raise max_new_tokens, or allow it with "
+            f"{share:.0%} of the answers were cut at policy.max_new_tokens = {session.config.policy.max_new_tokens} "
+            f"(allowed: {session.config.policy.max_truncated:.0%}). Raise max_new_tokens, or allow it with "
             "policy.max_truncated. The answers are kept; a changed limit takes effect in a new experiment or in the "
             "next round."
         )

@@ -4,11 +4,11 @@ import logging
 from collections.abc import Iterator
 
 from cyclealign import judge as judging
-from cyclealign.chat_api.scheduler import Asker
+from cyclealign.chat_api.scheduler import Ask
 from cyclealign.errors import JudgeError
-from cyclealign.loop.concurrency import Bell
+from cyclealign.loop.concurrency import WorkSignal
 from cyclealign.loop.judge_requests import flags_of, rankable, ranking_job
-from cyclealign.loop.session import Job, Workshop
+from cyclealign.loop.session import Job, RoundSession
 from cyclealign.progress import tell
 from cyclealign.records import (
     Prompt,
@@ -19,7 +19,7 @@ from cyclealign.store import Store
 logger = logging.getLogger(__name__)
 
 
-def judge(shop: Workshop, round_: Round, bell: Bell) -> int:
+def judge(session: RoundSession, round_: Round, bell: WorkSignal) -> int:
     """The judge ranks the distinct answers to each usable prompt; returns how many prompts have a verdict.
 
     The database is the queue: at each ring it is asked which answered prompts are unjudged. Verdicts are stored as they
@@ -28,20 +28,20 @@ def judge(shop: Workshop, round_: Round, bell: Bell) -> int:
     Raises:
         JudgeError: fewer prompts than judge.min_judged got a verdict. The answered calls are kept.
     """
-    queue = JudgingQueue(shop, round_)
-    shop.ask_as_they_come(round_, queue.look, bell)
-    judged = len(shop.store.rankings.by_prompt(round_.id, "judge"))
-    refuse_silent_judge(shop, judged, len(rankable(shop, round_)))
+    queue = JudgingQueue(session, round_)
+    session.ask_as_they_come(round_, queue.look, bell)
+    judged = len(session.store.rankings.by_prompt(round_.id, "judge"))
+    refuse_silent_judge(session, judged, len(rankable(session, round_)))
     return judged
 
 
 class JudgingQueue:
     """What of a round is to be judged, and how far that is; for use inside one thread."""
 
-    def __init__(self, shop: Workshop, round_: Round) -> None:
-        self._shop, self._round = shop, round_
+    def __init__(self, session: RoundSession, round_: Round) -> None:
+        self._shop, self._round = session, round_
         self._begun: set[str] = set()
-        self._done = len(shop.store.rankings.by_prompt(round_.id, "judge"))
+        self._done = len(session.store.rankings.by_prompt(round_.id, "judge"))
         self._of = len(round_.plan.prompts)
         self._told = (0, 0)
 
@@ -57,7 +57,7 @@ class JudgingQueue:
         return (self._stored(each, ranking_job(self._shop, self._round, each, lists[each.id])) for each in prompts)
 
     def _stored(self, prompt: Prompt, job: Job[judging.Judgement]) -> Job[None]:
-        async def run(asker: Asker) -> None:
+        async def run(asker: Ask) -> None:
             store_judgement(self._shop.store, self._round, prompt, await job(asker))
             self._done += 1
             self._tell()
@@ -82,15 +82,15 @@ def store_judgement(store: Store, round_: Round, prompt: Prompt, found: judging.
         store.rankings.mark_unjudged(round_.id, prompt.id, found.unjudged_reason)
 
 
-def refuse_silent_judge(shop: Workshop, judged: int, asked: int) -> None:
+def refuse_silent_judge(session: RoundSession, judged: int, asked: int) -> None:
     """Raise JudgeError when too few prompts have a verdict; a prompt without one is never given a default."""
     if judged < asked:
         logger.warning(
             "The judge gave no readable verdict on %d of %d prompts; they stay unjudged.", asked - judged, asked
         )
-    if judged == 0 or judged < shop.config.judge.min_judged * asked:
+    if judged == 0 or judged < session.config.judge.min_judged * asked:
         raise JudgeError(
             f"The judge gave a readable verdict on {judged} of {asked} prompts (least: judge.min_judged = "
-            f"{shop.config.judge.min_judged:.0%}). Look at its replies with `cyclealign history "
-            f"{shop.config.experiment} --failures`; run again to ask the failed calls once more."
+            f"{session.config.judge.min_judged:.0%}). Look at its replies with `cyclealign history "
+            f"{session.config.experiment} --failures`; run again to ask the failed calls once more."
         )

@@ -3,18 +3,18 @@
 import logging
 from collections.abc import Mapping
 
-from cyclealign.chat_api.scheduler import Asker
+from cyclealign.chat_api.scheduler import Ask
 from cyclealign.errors import JudgeUntrusted
-from cyclealign.judge import Question, biases, controls, demonstrations
-from cyclealign.loop.judge_requests import manner_of, question_of
-from cyclealign.loop.session import Job, Workshop
+from cyclealign.judge import RankingTask, biases, controls, demonstrations
+from cyclealign.loop.judge_requests import prompt_spec, ranking_task
+from cyclealign.loop.session import Job, RoundSession
 from cyclealign.records import Demonstration, Metric, Round
 
 logger = logging.getLogger(__name__)
 ABOUT = "health"
 
 
-def examine_judge(shop: Workshop, round_: Round) -> str:
+def examine_judge(session: RoundSession, round_: Round) -> str:
     """Put the planted controls to the judge; returns in a word how that went.
 
     Figures that are stored already are not measured anew: the round is past this gate, or is to be refused now.
@@ -22,29 +22,29 @@ def examine_judge(shop: Workshop, round_: Round) -> str:
     Raises:
         JudgeUntrusted: a control is below its bound. The round is closed as rolled back; nothing was generated.
     """
-    planted = planted_in(shop, round_)
+    planted = planted_in(session, round_)
     if not planted:
-        return unexamined(shop, round_)
-    metrics = stored_figures(shop, round_) or figures(shop, round_, planted)
-    bounds = shop.config.health
+        return unexamined(session, round_)
+    metrics = stored_figures(session, round_) or figures(session, round_, planted)
+    bounds = session.config.health
     if failed := controls.failures(metrics, bounds):
-        refuse(shop, round_, failed)
+        refuse(session, round_, failed)
     silent = [each.metric for each in controls.CONTROLS if each.metric not in metrics]
     remarks = [f"{each}, which may be chance" for each in controls.doubts(metrics, bounds)]
     remarks += [f"no readable verdict for {', '.join(silent)}"] if silent else []
     if remarks:
-        shop.store.notes.put(round_.id, ABOUT, "; ".join(remarks))
+        session.store.notes.put(round_.id, ABOUT, "; ".join(remarks))
     return "trusted"
 
 
-def planted_in(shop: Workshop, round_: Round) -> list[controls.Planted]:
+def planted_in(session: RoundSession, round_: Round) -> list[controls.ControlSet]:
     """The controls of this round; none where they are switched off, or there is nothing to make them of."""
-    config = shop.config
+    config = session.config
     if config.health.lists == 0:
         return []
     lists = controls.lists_for(
-        shop.store.prompts.labelled_lists(config.prompts.set_name),
-        spare_demonstrations(shop, round_),
+        session.store.prompts.labelled_lists(config.prompts.set_name),
+        spare_demonstrations(session, round_),
         config.health.lists,
         round_.number,
         round_.plan.seed,
@@ -52,61 +52,63 @@ def planted_in(shop: Workshop, round_: Round) -> list[controls.Planted]:
     return controls.planted(lists, controls.shown_at_once(config.judge, config.policy.answers), round_.number)
 
 
-def spare_demonstrations(shop: Workshop, round_: Round) -> list[Demonstration]:
+def spare_demonstrations(session: RoundSession, round_: Round) -> list[Demonstration]:
     """The written demonstrations that the judge is not shown."""
     written = [each for each in round_.plan.demonstrations if each.kind == "static"]
-    return written[shop.config.demonstrations.static :]
+    return written[session.config.demonstrations.static :]
 
 
-def unexamined(shop: Workshop, round_: Round) -> str:
+def unexamined(session: RoundSession, round_: Round) -> str:
     """Say that nothing is known of the judge's health, unless that is what the settings want."""
-    if shop.config.health.lists == 0:
+    if session.config.health.lists == 0:
         return "not examined"
     words = (
-        f"unknown: prompt set '{shop.config.prompts.set_name}' has no labelled lists to make controls of, and there "
+        f"unknown: prompt set '{session.config.prompts.set_name}' has no labelled lists to make controls of, and there "
         "are no written demonstrations beyond those shown. Import dialogues with `chosen` and `rejected` "
         "(`cyclealign prompts import`), or write more demonstrations than demonstrations.static."
     )
     logger.warning("The judge's health is %s", words)
-    shop.store.notes.put(round_.id, ABOUT, words)
+    session.store.notes.put(round_.id, ABOUT, words)
     return "unknown"
 
 
-def stored_figures(shop: Workshop, round_: Round) -> dict[str, Metric]:
+def stored_figures(session: RoundSession, round_: Round) -> dict[str, Metric]:
     """What the controls of this round gave, if they were all put to the judge."""
-    metrics = shop.store.metrics.of_round(round_.id)
+    metrics = session.store.metrics.of_round(round_.id)
     return {each.metric: metrics[each.metric] for each in controls.CONTROLS if each.metric in metrics}
 
 
-def figures(shop: Workshop, round_: Round, planted: list[controls.Planted]) -> dict[str, Metric]:
+def figures(session: RoundSession, round_: Round, planted: list[controls.ControlSet]) -> dict[str, Metric]:
     """Ask, count and store, whatever the figures are."""
-    jobs = [control_job(shop, round_, each) for each in planted]
-    examined = shop.ask(round_, "examine the judge", jobs)
-    shop.store.calls.record_parse_problems(round_.id, dict(problem for each in examined for problem in each.problems))
+    jobs = [control_job(session, round_, each) for each in planted]
+    examined = session.ask(round_, "examine the judge", jobs)
+    session.store.calls.record_parse_problems(
+        round_.id, dict(problem for each in examined for problem in each.problems)
+    )
     metrics = controls.measured(examined)
-    shop.store.metrics.put(round_.id, metrics)
+    session.store.metrics.put(round_.id, metrics)
     return {each.name: each for each in metrics}
 
 
-def control_job(shop: Workshop, round_: Round, planted: controls.Planted) -> Job[controls.Examined]:
+def control_job(session: RoundSession, round_: Round, planted: controls.ControlSet) -> Job[controls.Examined]:
     """The controls of one list, asked in the very manner of the round's rankings, so anew each round.
 
     Demonstrations of this very question are not shown: what is measured is judgement, not memory.
     """
-    manner = manner_of(shop, round_, round_.number, "judge")
+    manner = prompt_spec(session, round_, round_.number, "judge")
     text = planted.labelled.prompt.text
-    pool = demonstrations.of_other_questions(round_.plan.demonstrations, text)
+    pool = demonstrations.exclude_same_question(round_.plan.demonstrations, text)
 
-    def ask(subject_id: str, answers: Mapping[str, str]) -> Question:
-        return question_of(shop, manner, "health", subject_id, text, answers, pool)
+    def ask(subject_id: str, answers: Mapping[str, str]) -> RankingTask:
+        return ranking_task(session, manner, "health", subject_id, text, answers, pool)
 
-    async def job(asker: Asker) -> controls.Examined:
+    async def job(asker: Ask) -> controls.Examined:
         return await controls.examine(asker, planted, ask)
 
     return job
 
 
-def refuse(shop: Workshop, round_: Round, failed: list[str]) -> None:
+def refuse(session: RoundSession, round_: Round, failed: list[str]) -> None:
     """Close the round before anything is trained, and say why.
 
     Raises:
@@ -114,18 +116,19 @@ def refuse(shop: Workshop, round_: Round, failed: list[str]) -> None:
     """
     reason = f"refused before training: {'; '.join(failed)}"
     names = ", ".join(each.split()[0] for each in failed)
-    shop.store.notes.put(round_.id, ABOUT, f"the judge was found unfit by {names}")
-    shop.store.rounds.close(round_.id, shop.owner, "rolled_back", reason)
+    session.store.notes.put(round_.id, ABOUT, f"the judge was found unfit by {names}")
+    session.store.rounds.close(round_.id, session.owner, "rolled_back", reason)
     raise JudgeUntrusted(
         f"Round {round_.number} of '{round_.experiment}' was {reason}. Nothing was generated. "
-        f"`cyclealign history {round_.experiment} --round {round_.number}` shows what '{shop.config.judge.model}' made "
-        f"of the controls. Mend {shop.config.templates}/rank.jinja, take another judge or set another bound; run again."
+        f"`cyclealign history {round_.experiment} --round {round_.number}` shows how '{session.config.judge.model}' "
+        f"answered the controls. Fix {session.config.templates}/rank.jinja, use another judge or change the threshold, "
+        "then rerun."
     )
 
 
-def watch_judge(shop: Workshop, round_: Round) -> int:
+def watch_judge(session: RoundSession, round_: Round) -> int:
     """Measure the judge's steadiness and biases on its own verdicts of this round; returns how many figures."""
-    texts = {each.id: each.text for row in shop.store.candidates.by_prompt(round_.id).values() for each in row}
-    found = biases.biases(biases.seen(shop.store.calls.answered(round_.id, "rank")), texts)
-    shop.store.metrics.put(round_.id, found)
+    texts = {each.id: each.text for row in session.store.candidates.by_prompt(round_.id).values() for each in row}
+    found = biases.biases(biases.seen(session.store.calls.answered(round_.id, "rank")), texts)
+    session.store.metrics.put(round_.id, found)
     return len(found)

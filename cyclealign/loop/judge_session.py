@@ -6,63 +6,65 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from cyclealign.chat_api.batch import MOST_CALLS, Bulk
-from cyclealign.chat_api.budget import Budget, Expectation
+from cyclealign.chat_api.batch import MOST_CALLS, BatchClient
+from cyclealign.chat_api.budget import Budget, CostEstimator
 from cyclealign.chat_api.client import Complete, JudgeClient
-from cyclealign.chat_api.group_commit import Recorder
-from cyclealign.chat_api.json_schema import Structured
+from cyclealign.chat_api.group_commit import GroupCommitter
+from cyclealign.chat_api.json_schema import JsonSchemaClient
 from cyclealign.chat_api.prices import Price, known_price
-from cyclealign.chat_api.rate_limits import Gate
-from cyclealign.chat_api.scheduler import Asker, Asking, Manners
+from cyclealign.chat_api.rate_limits import ConcurrencyLimiter
+from cyclealign.chat_api.scheduler import Ask, CallLimits, CallScheduler
 from cyclealign.config import ExperimentConfig, JudgeSettings
 from cyclealign.records import Batch, JudgeCall, Outcome, Reply, Round
 from cyclealign.store import Store
-from flows.rate_limits import pace_of
+from flows.rate_limits import rate_limiter
 from flows.secrets import api_key
 
 if TYPE_CHECKING:
-    from cyclealign.loop.session import Workshop
+    from cyclealign.loop.session import RoundSession
 
 logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def judge_of(shop: "Workshop", round_: Round) -> AsyncIterator[Asker]:
+async def judge_of(session: "RoundSession", round_: Round) -> AsyncIterator[Ask]:
     """The asker of a round: stored replies cost nothing, new ones are stored before they are passed on.
 
     The judge is looked for at the first question that has no stored reply.
     """
-    judge, store = shop.config.judge, shop.store
-    price = known_price(shop.config)
+    judge, store = session.config.judge, session.store
+    price = known_price(session.config)
     async with AsyncExitStack() as tools:
-        recorder = Recorder[Outcome](lambda outcomes: store.calls.record(round_.id, outcomes))
+        recorder = GroupCommitter[Outcome](lambda outcomes: store.calls.record(round_.id, outcomes))
         await tools.enter_async_context(recorder)
         memory = Memory(store, round_, judge.share_replies)
-        manners = Manners(
-            gate=Gate(calls_at_once(judge)),
-            pace=pace_of(judge),
+        manners = CallLimits(
+            gate=ConcurrencyLimiter(calls_at_once(judge)),
+            pace=rate_limiter(judge),
             retries=judge.retries,
             backoff_seconds=judge.backoff_seconds,
             max_busy_seconds=judge.max_busy_seconds,
-            expectation=Expectation(price, price.batch if judge.delivery == "batch" else 1.0),
-            budget=budget_of(shop.config, store, round_),
+            expectation=CostEstimator(price, price.batch if judge.delivery == "batch" else 1.0),
+            budget=budget_of(session.config, store, round_),
         )
-        yield Asking(when_wanted(shop, round_, price, tools), manners, memory.recall, recorder.record)
+        yield CallScheduler(when_wanted(session, round_, price, tools), manners, memory.recall, recorder.record)
 
 
-def when_wanted(shop: "Workshop", round_: Round, price: Price, tools: AsyncExitStack) -> Complete:
+def when_wanted(session: "RoundSession", round_: Round, price: Price, tools: AsyncExitStack) -> Complete:
     """A client that is made at the first call: a round whose replies are all stored needs no judge, and no key."""
-    judge = shop.config.judge
+    judge = session.config.judge
     ready: Complete | None = None
     making = asyncio.Lock()
 
     async def make() -> Complete:
         key = await asyncio.to_thread(api_key, judge)
-        client = await tools.enter_async_context(JudgeClient(judge, shop.judge_address, key, price))
+        client = await tools.enter_async_context(JudgeClient(judge, session.judge_address, key, price))
         if judge.delivery == "direct":
-            return by_schema(shop, client.complete)
-        bulk = Bulk(client, RoundLedger(shop.store, round_), judge.batch_window_seconds, judge.batch_poll_seconds)
-        return by_schema(shop, (await tools.enter_async_context(bulk)).complete)
+            return by_schema(session, client.complete)
+        bulk = BatchClient(
+            client, RoundBatchLog(session.store, round_), judge.batch_window_seconds, judge.batch_poll_seconds
+        )
+        return by_schema(session, (await tools.enter_async_context(bulk)).complete)
 
     async def complete(call: JudgeCall) -> Reply:
         nonlocal ready
@@ -74,9 +76,9 @@ def when_wanted(shop: "Workshop", round_: Round, price: Price, tools: AsyncExitS
     return complete
 
 
-def by_schema(shop: "Workshop", complete: Complete) -> Complete:
+def by_schema(session: "RoundSession", complete: Complete) -> Complete:
     """The same, with replies held to a JSON schema if the settings want it and the endpoint takes it."""
-    judge, store, address = shop.config.judge, shop.store, shop.judge_address or ""
+    judge, store, address = session.config.judge, session.store, session.judge_address or ""
     if not judge.structured:
         return complete
     if judge.kind == "simulated" and not judge.base_url:
@@ -85,12 +87,12 @@ def by_schema(shop: "Workshop", complete: Complete) -> Complete:
     known = endpoints.accepts_json_schema(address, judge.model)
     if known is None and judge.delivery == "batch":
         return complete  # to find it out would take a batch of one call
-    return Structured(
+    return JsonSchemaClient(
         complete, known, lambda taken: endpoints.record_json_schema(address, judge.model, taken), judge.reasons
     )
 
 
-class RoundLedger:
+class RoundBatchLog:
     """The batches of a round's experiment, in the database."""
 
     def __init__(self, store: Store, round_: Round) -> None:

@@ -6,14 +6,14 @@ from urllib.parse import urlsplit
 
 from cyclealign.config import ExperimentConfig, JudgeSettings, checked, load_config
 from cyclealign.errors import BadConfig
-from cyclealign.judge.comparison import Change
+from cyclealign.judge.comparison import Overrides
 from cyclealign.judge.templates import load_template
 from cyclealign.records import Round, RoundPlan
 
 PRICES = ("prompt", "cached", "completion")
 
 
-def settings_for(round_: Round, change: Change) -> ExperimentConfig:
+def settings_for(round_: Round, change: Overrides) -> ExperimentConfig:
     """The round's settings with another judge.
 
     Raises:
@@ -38,7 +38,7 @@ def with_sections_of(file: Path, config: ExperimentConfig) -> ExperimentConfig:
     return config.model_copy(update={name: getattr(given, name) for name in sections})
 
 
-def judge_for(judge: JudgeSettings, change: Change) -> dict[str, str | None]:
+def judge_for(judge: JudgeSettings, change: Overrides) -> dict[str, str | None]:
     """What differs in the judge's settings; another model has another price, and is none of the simulated one."""
     found: dict[str, str | None] = {}
     if change.judge or change.base_url:
@@ -89,7 +89,7 @@ def address(judge: JudgeSettings) -> str:
     return judge.base_url or "the openai library's own address"
 
 
-def plan_for(plan: RoundPlan, change: Change) -> RoundPlan:
+def plan_for(plan: RoundPlan, change: Overrides) -> RoundPlan:
     """The round's plan with another template, and without demonstrations that are not wanted."""
     if change.template is not None:
         templates = tuple(load_template(change.template, each.name) for each in plan.templates)

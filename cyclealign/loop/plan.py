@@ -9,7 +9,7 @@ from cyclealign.errors import BadConfig, PolicyError, StoreError
 from cyclealign.judge.templates import load_demonstrations, load_template
 from cyclealign.loop.demonstration_gain import dynamic_to_show, note_left_out
 from cyclealign.loop.lease import LEASE_SECONDS, alive
-from cyclealign.loop.session import Workshop
+from cyclealign.loop.session import RoundSession
 from cyclealign.prompt_import import split_of
 from cyclealign.records import Message, Prompt, Round, RoundPlan, Template, content_id
 from cyclealign.store import Store
@@ -22,28 +22,28 @@ DEMO_SET = "demo"
 DEMO_HELD_OUT_SHARE = 0.15
 
 
-def open_or_resume(shop: Workshop) -> Round:
+def open_or_resume(session: RoundSession) -> Round:
     """The experiment's unfinished round, taken over from a run that is gone, or a new one.
 
     Raises:
         ExperimentBusy: another run is advancing the experiment.
         StoreError: no fresh prompts are left.
     """
-    round_ = shop.store.rounds.unfinished(shop.config.experiment)
+    round_ = session.store.rounds.unfinished(session.config.experiment)
     if round_ is None:
-        round_ = shop.store.rounds.open(plan_round(shop), shop.owner, LEASE_SECONDS)
+        round_ = session.store.rounds.open(plan_round(session), session.owner, LEASE_SECONDS)
     else:
-        shop.store.rounds.take_over(round_.id, shop.owner, LEASE_SECONDS, alive)
+        session.store.rounds.take_over(round_.id, session.owner, LEASE_SECONDS, alive)
         logger.info("Going on with round %d of '%s'.", round_.number, round_.experiment)
-    note_left_out(shop, round_)
+    note_left_out(session, round_)
     return round_
 
 
-def plan_round(shop: Workshop) -> RoundPlan:
+def plan_round(session: RoundSession) -> RoundPlan:
     """Choose what the next round reads."""
-    config, store = shop.config, shop.store
-    same_base_model(shop)
-    same_method(shop)
+    config, store = session.config, session.store
+    same_base_model(session)
+    same_method(session)
     if config.prompts.set_name == DEMO_SET:
         import_demo_world(store)
     fresh = in_seeded_order(store.prompts.unused(config.prompts.set_name, config.experiment), config.seed)
@@ -58,16 +58,16 @@ def plan_round(shop: Workshop) -> RoundPlan:
             f"Prompt set '{config.prompts.set_name}' has no held-out prompts to evaluate on. "
             "Import more with `cyclealign prompts import` (one in ten is held out)."
         )
-    static = load_demonstrations(shop.templates / DEMONSTRATIONS_FILE)
+    static = load_demonstrations(session.templates / DEMONSTRATIONS_FILE)
     return RoundPlan(
         experiment=config.experiment,
         settings=config.model_dump(mode="json"),
         seed=config.seed,
-        prompts=fitting(shop, fresh, config.prompts.per_round),
-        held_out=fitting(shop, held_out, config.prompts.held_out),
-        templates=tuple(template_for(shop, name) for name in TEMPLATES),
-        demonstrations=(*static, *dynamic_to_show(shop)),
-        base_model=shop.base_model,
+        prompts=fitting(session, fresh, config.prompts.per_round),
+        held_out=fitting(session, held_out, config.prompts.held_out),
+        templates=tuple(template_for(session, name) for name in TEMPLATES),
+        demonstrations=(*static, *dynamic_to_show(session)),
+        base_model=session.base_model,
     )
 
 
@@ -85,24 +85,24 @@ def in_seeded_order(prompts: Sequence[Prompt], seed: int) -> list[Prompt]:
     return sorted(prompts, key=lambda prompt: content_id("draw", seed, prompt.id))
 
 
-def fitting(shop: Workshop, prompts: Sequence[Prompt], count: int) -> tuple[Prompt, ...]:
+def fitting(session: RoundSession, prompts: Sequence[Prompt], count: int) -> tuple[Prompt, ...]:
     """The first ``count`` prompts that leave room for an answer in the policy's context.
 
     Raises:
         PolicyError: one does not and the config says ``refuse``; or none does.
     """
-    room = shop.policy.context_tokens - shop.config.policy.max_new_tokens
+    room = session.policy.context_tokens - session.config.policy.max_new_tokens
     chosen: list[Prompt] = []
     for prompt in prompts:
         if len(chosen) == count:
             break
-        tokens = len(shop.policy.prompt_ids(prompt))
+        tokens = len(session.policy.prompt_ids(prompt))
         if tokens <= room:
             chosen.append(prompt)
-        elif shop.config.prompts.too_long == "refuse":
-            raise PolicyError(too_long(shop.config, prompt, tokens, shop.policy.context_tokens))
+        elif session.config.prompts.too_long == "refuse":
+            raise PolicyError(too_long(session.config, prompt, tokens, session.policy.context_tokens))
     if not chosen:
-        raise PolicyError(f"No prompt leaves room for {shop.config.policy.max_new_tokens} tokens of answer.")
+        raise PolicyError(f"No prompt leaves room for {session.config.policy.max_new_tokens} tokens of answer.")
     return tuple(chosen)
 
 
@@ -115,41 +115,41 @@ def too_long(config: ExperimentConfig, prompt: Prompt, tokens: int, context: int
     )
 
 
-def template_for(shop: Workshop, name: str) -> Template:
+def template_for(session: RoundSession, name: str) -> Template:
     """The template file as it is now, unless that very version was dropped with a round that was rolled back.
 
     Templates are promoted and dropped with their round: a version that no accepted round used, and a rolled-back one
     did, gives way to the accepted version until the file is edited again.
     """
-    found = load_template(shop.templates, name)
-    experiment = shop.config.experiment
-    accepted = shop.store.templates.last_accepted(experiment, name)
-    if accepted is None or found.hash not in shop.store.templates.rolled_back(experiment, name):
+    found = load_template(session.templates, name)
+    experiment = session.config.experiment
+    accepted = session.store.templates.last_accepted(experiment, name)
+    if accepted is None or found.hash not in session.store.templates.rolled_back(experiment, name):
         return found
     logger.warning(
         "%s: this version was dropped with a round that was rolled back; using the accepted version %s. Edit the file "
         "to try another.",
-        Path(shop.config.templates) / f"{name}.jinja",
+        Path(session.config.templates) / f"{name}.jinja",
         accepted.hash[:12],
     )
     return accepted
 
 
-def same_base_model(shop: Workshop) -> None:
+def same_base_model(session: RoundSession) -> None:
     """Raise BadConfig if the experiment began with another base model: its adapters would not fit."""
-    last = shop.store.experiments.base_model(shop.config.experiment)
-    if last is not None and last != shop.base_model:
+    last = session.store.experiments.base_model(session.config.experiment)
+    if last is not None and last != session.base_model:
         raise BadConfig(
-            f"Experiment '{shop.config.experiment}' began with the model '{last}', and policy.model is now "
-            f"'{shop.base_model}'. Give this model an experiment of its own."
+            f"Experiment '{session.config.experiment}' began with the model '{last}', and policy.model is now "
+            f"'{session.base_model}'. Give this model an experiment of its own."
         )
 
 
-def same_method(shop: Workshop) -> None:
+def same_method(session: RoundSession) -> None:
     """Raise BadConfig if the experiment began with another method: adapters do not go on from whole weights."""
-    first, now = shop.store.experiments.training_method(shop.config.experiment), shop.config.training.method
+    first, now = session.store.experiments.training_method(session.config.experiment), session.config.training.method
     if first is not None and first != now:
         raise BadConfig(
-            f"Experiment '{shop.config.experiment}' began with training.method = '{first}', and it is now '{now}'. Set "
-            "it back, or start a new experiment."
+            f"Experiment '{session.config.experiment}' began with training.method = '{first}', and it is now '{now}'. "
+            "Set it back, or start a new experiment."
         )

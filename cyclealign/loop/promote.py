@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from cyclealign.judge import demonstrations
-from cyclealign.loop.session import Workshop
+from cyclealign.loop.session import RoundSession
 from cyclealign.records import (
     Agreement,
     Demonstration,
@@ -11,22 +11,24 @@ from cyclealign.records import (
 )
 
 
-def teach(shop: Workshop, round_: Round) -> int:
+def teach(session: RoundSession, round_: Round) -> int:
     """Agreed rankings that beat chance are proposed as demonstrations, and the oldest retired; returns the proposals.
 
     They count from the moment the round is accepted; with a round that is rolled back they are dropped. A list that
     was put to people is no example of agreement, and is never proposed.
     """
-    settings = shop.config.demonstrations
-    texts = {each.id: each.text for row in shop.store.candidates.by_prompt(round_.id).values() for each in row}
+    settings = session.config.demonstrations
+    texts = {each.id: each.text for row in session.store.candidates.by_prompt(round_.id).values() for each in row}
     question = {prompt.id: prompt.text for prompt in round_.plan.prompts}
-    doubtful = {each.prompt.id for each in shop.store.reviews.find(round_.experiment, round_.number)}
-    agreed = [row for prompt_id, row in shop.store.agreements.by_prompt(round_.id).items() if prompt_id not in doubtful]
+    doubtful = {each.prompt.id for each in session.store.reviews.find(round_.experiment, round_.number)}
+    agreed = [
+        row for prompt_id, row in session.store.agreements.by_prompt(round_.id).items() if prompt_id not in doubtful
+    ]
     worth = demonstrations.worth_promoting(agreed, settings.max_chance)[: settings.max_kept]
     promoted = [(promotion(each, question[each.prompt_id], texts, round_), each.prompt_id) for each in worth]
-    in_use = shop.store.demonstrations.active(round_.experiment)  # also where this round does not show them
+    in_use = session.store.demonstrations.active(round_.experiment)  # also where this round does not show them
     retired = demonstrations.to_retire(in_use, len(promoted), settings.max_kept)
-    shop.store.demonstrations.propose(round_.id, promoted, retired)
+    session.store.demonstrations.propose(round_.id, promoted, retired)
     return len(promoted)
 
 

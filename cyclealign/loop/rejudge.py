@@ -11,15 +11,15 @@ from dataclasses import dataclass, field, replace
 
 from cyclealign import judge
 from cyclealign.chat_api.prices import known_price
-from cyclealign.chat_api.scheduler import Asker, every
+from cyclealign.chat_api.scheduler import Ask, every
 from cyclealign.errors import BadConfig, BudgetReached, JudgeError, StoreError
 from cyclealign.judge import comparison as rejudging
-from cyclealign.judge.comparison import Change
-from cyclealign.judge.demonstrations import of_other_questions
-from cyclealign.loop.dry_run_judge import Counting, Estimate, imagined
+from cyclealign.judge.comparison import Overrides
+from cyclealign.judge.demonstrations import exclude_same_question
+from cyclealign.loop.dry_run_judge import Estimate, TokenCounter, imagined
 from cyclealign.loop.judge_requests import rankable, ranking_job
 from cyclealign.loop.overrides import plan_for, settings_for
-from cyclealign.loop.session import Job, Workshop, open_workshop
+from cyclealign.loop.session import Job, RoundSession, open_session
 from cyclealign.records import (
     Candidate,
     Demonstration,
@@ -42,7 +42,7 @@ EVERY_ORDER = 2.0  # an agreement that no verdicts reach: adaptive ways then ask
 class Replay:
     """A round that is about to be put to another judge: how its lists were ranked, and what will be asked."""
 
-    shop: Workshop
+    session: RoundSession
     round_: Round
     shown: str
     dynamic: Sequence[Demonstration]
@@ -66,11 +66,11 @@ class Replay:
         return [self._job(each) for each in self.prompts]
 
     def _job(self, prompt: Prompt) -> Job[judge.Judgement]:
-        pool = (*self.round_.plan.demonstrations, *of_other_questions(self.dynamic, prompt.text))
+        pool = (*self.round_.plan.demonstrations, *exclude_same_question(self.dynamic, prompt.text))
         plan = replace(self.round_.plan, demonstrations=pool)
-        ranked = ranking_job(self.shop, replace(self.round_, plan=plan), prompt, self.lists[prompt.id])
+        ranked = ranking_job(self.session, replace(self.round_, plan=plan), prompt, self.lists[prompt.id])
 
-        async def job(asker: Asker) -> judge.Judgement:
+        async def job(asker: Ask) -> judge.Judgement:
             async def aside(call: JudgeCall) -> Reply | None:
                 self.keys.add(call.key)
                 return await asker(replace(call, purpose="rejudge"))
@@ -90,7 +90,7 @@ class Outcome:
 
 
 @contextmanager
-def replay_of(experiment: str, number: int, change: Change) -> Iterator[Replay]:
+def replay_of(experiment: str, number: int, change: Overrides) -> Iterator[Replay]:
     """A round of the store with what is to be changed.
 
     Raises:
@@ -105,8 +105,8 @@ def replay_of(experiment: str, number: int, change: Change) -> Iterator[Replay]:
         )
     with Store.open() as store:
         round_ = store.rounds.get(experiment, number)
-    with open_workshop(settings_for(round_, change)) as shop:
-        before, lists = shop.store.rankings.by_prompt(round_.id, "judge"), rankable(shop, round_)
+    with open_session(settings_for(round_, change)) as session:
+        before, lists = session.store.rankings.by_prompt(round_.id, "judge"), rankable(session, round_)
         chosen = [prompt_id for prompt_id in before if prompt_id in lists][: change.prompts]
         if not chosen:
             raise StoreError(
@@ -114,9 +114,9 @@ def replay_of(experiment: str, number: int, change: Change) -> Iterator[Replay]:
                 "Run it first, or name another round."
             )
         changed = replace(round_, plan=plan_for(round_.plan, change))
-        dynamic = shop.store.demonstrations.active(experiment) if change.demonstrations == "all" else []
+        dynamic = session.store.demonstrations.active(experiment) if change.demonstrations == "all" else []
         shown = change.demonstrations or "as in the round"
-        yield Replay(shop, changed, shown, dynamic, before, {each: lists[each] for each in chosen})
+        yield Replay(session, changed, shown, dynamic, before, {each: lists[each] for each in chosen})
 
 
 def foreseen(replay: Replay) -> Spending:
@@ -124,13 +124,13 @@ def foreseen(replay: Replay) -> Spending:
 
     Calls that are answered already are free.
     """
-    shop = replay.shop
-    given = shop.config
+    session = replay.session
+    given = session.config
     found = Estimate(known_price(given))
-    asked = set(shop.store.calls.answered_keys(replay.round_.experiment))
-    asker = imagined(found, replay.round_.number, asked, Counting.of(shop))
+    asked = set(session.store.calls.answered_keys(replay.round_.experiment))
+    asker = imagined(found, replay.round_.number, asked, TokenCounter.of(session))
     dearest = given.judge.model_copy(update={"stop_at_tau": EVERY_ORDER})
-    shop.config = given.model_copy(update={"judge": dearest})
+    session.config = given.model_copy(update={"judge": dearest})
 
     async def imagine() -> None:
         await every(job(asker) for job in replay.jobs)
@@ -138,7 +138,7 @@ def foreseen(replay: Replay) -> Spending:
     try:
         asyncio.run(imagine())
     finally:
-        shop.config = given
+        session.config = given
         replay.keys.clear()
     return found.total
 
@@ -150,11 +150,11 @@ def rejudge(replay: Replay) -> Outcome:
         BudgetReached: the round's budget, or that of the config that was named, does not have it.
         JudgeError: no list got a readable verdict.
     """
-    shop, round_ = replay.shop, replay.round_
-    shop.store.templates.add(replay.template)
+    session, round_ = replay.session, replay.round_
+    session.store.templates.add(replay.template)
     before = rejudging_cost(replay)
     found = asked(replay)
-    note_problems(shop, round_, found)
+    note_problems(session, round_, found)
     after = {
         prompt.id: verdict
         for prompt, each in zip(replay.prompts, found, strict=True)
@@ -167,19 +167,21 @@ def rejudge(replay: Replay) -> Outcome:
         )
     comparison = rejudging.compare(replay.before, after)
     made = made_of(replay, comparison)
-    shop.store.rejudgements.put(made)
+    session.store.rejudgements.put(made)
     return Outcome(made, comparison, rejudging_cost(replay) - before)
 
 
 def asked(replay: Replay) -> list[judge.Judgement]:
     """Put the lists to the judge; a budget that ends it is raised otherwise than a run's."""
-    shop, round_ = replay.shop, replay.round_
+    session, round_ = replay.session, replay.round_
     try:
-        return shop.ask(round_, f"rejudge round {round_.number}", replay.jobs)
+        return session.ask(round_, f"rejudge round {round_.number}", replay.jobs)
     except BudgetReached as error:
-        spent = shop.store.calls.spending(round_.experiment, round_.id if shop.config.budget.scope == "round" else None)
+        spent = session.store.calls.spending(
+            round_.experiment, round_.id if session.config.budget.scope == "round" else None
+        )
         raise BudgetReached(
-            f"The budget of the {shop.config.budget.scope} does not have the next call; spent: {spent.usd:.4f} USD, "
+            f"The budget of the {session.config.budget.scope} does not have the next call; spent: {spent.usd:.4f} USD, "
             f"{spent.tokens:,} tokens, {spent.calls:,} calls. Everything that was answered is stored. Give the same "
             "command with `--config FILE`, a TOML file with a raised [budget]: only the rest is asked."
         ) from error
@@ -187,23 +189,23 @@ def asked(replay: Replay) -> list[judge.Judgement]:
 
 def rejudging_cost(replay: Replay) -> Spending:
     """What has been paid so far for putting the round to other judges."""
-    return replay.shop.store.rejudgements.spending(replay.round_.experiment, round_id=replay.round_.id)
+    return replay.session.store.rejudgements.spending(replay.round_.experiment, round_id=replay.round_.id)
 
 
-def note_problems(shop: Workshop, round_: Round, found: Sequence[judge.Judgement]) -> None:
+def note_problems(session: RoundSession, round_: Round, found: Sequence[judge.Judgement]) -> None:
     """Say why replies could not be read, as for the round's own."""
     problems = dict(problem for each in found for problem in each.problems)
     if problems:
-        shop.store.calls.record_parse_problems(round_.id, problems)
+        session.store.calls.record_parse_problems(round_.id, problems)
 
 
 def made_of(replay: Replay, comparison: rejudging.Comparison) -> Rejudgement:
     """The replay as the history keeps it."""
-    shop, round_ = replay.shop, replay.round_
+    session, round_ = replay.session, replay.round_
     return Rejudgement(
         id=content_id("rejudgement", round_.id, sorted(replay.keys)),
         round_id=round_.id,
-        model=shop.config.judge.model,
+        model=session.config.judge.model,
         template_hash=replay.template.hash,
         demonstrations=replay.shown,
         lists=len(comparison.turns),
@@ -211,5 +213,5 @@ def made_of(replay: Replay, comparison: rejudging.Comparison) -> Rejudgement:
         pairs=comparison.pairs,
         flips=comparison.flips,
         tau=comparison.tau,
-        cost=shop.store.rejudgements.spending(round_.experiment, keys=replay.keys),
+        cost=session.store.rejudgements.spending(round_.experiment, keys=replay.keys),
     )

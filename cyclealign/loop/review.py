@@ -4,7 +4,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from cyclealign.judge import human_review
-from cyclealign.loop.session import Workshop
+from cyclealign.loop.session import RoundSession
 from cyclealign.progress import announce
 from cyclealign.records import Review, Round
 from flows.pause_form import ask_by_form, form_can_be_seen
@@ -12,40 +12,43 @@ from flows.pause_form import ask_by_form, form_can_be_seen
 POLL_SECONDS = 1.0
 
 
-def review(shop: Workshop, round_: Round) -> str:
+def review(session: RoundSession, round_: Round) -> str:
     """Put the round's most doubtful lists to people, and wait for their orders if the settings say so.
 
     A resumed round finds the same lists, those that were ranked meanwhile, and what is left of the wait. After its
     training it waits no more: nothing would learn what came.
     """
-    settings = shop.config.review
+    settings = session.config.review
     if settings.lists == 0:
         return "nobody is asked"
-    agreements, verdicts = shop.store.agreements.by_prompt(round_.id), shop.store.rankings.by_prompt(round_.id, "judge")
-    shop.store.reviews.add(round_.id, human_review.most_doubtful(agreements.values(), verdicts, settings.lists))
-    if waiting(shop, round_) and shop.store.adapters.of_round(round_.id) is None:
-        wait_for_people(shop, round_)
-    asked = shop.store.reviews.find(round_.experiment, round_.number)
+    agreements, verdicts = (
+        session.store.agreements.by_prompt(round_.id),
+        session.store.rankings.by_prompt(round_.id, "judge"),
+    )
+    session.store.reviews.add(round_.id, human_review.most_doubtful(agreements.values(), verdicts, settings.lists))
+    if waiting(session, round_) and session.store.adapters.of_round(round_.id) is None:
+        wait_for_people(session, round_)
+    asked = session.store.reviews.find(round_.experiment, round_.number)
     return f"{sum(each.status == 'answered' for each in asked)} of {len(asked)} lists ranked by people"
 
 
-def waiting(shop: Workshop, round_: Round) -> list[Review]:
+def waiting(session: RoundSession, round_: Round) -> list[Review]:
     """The round's lists that nobody has ranked or skipped yet."""
-    return [each for each in shop.store.reviews.find(round_.experiment, round_.number) if each.status == "waiting"]
+    return [each for each in session.store.reviews.find(round_.experiment, round_.number) if each.status == "waiting"]
 
 
-def wait_for_people(shop: Workshop, round_: Round) -> None:
+def wait_for_people(session: RoundSession, round_: Round) -> None:
     """Until every list is settled, or the time since they were asked for is over; the policy rests meanwhile."""
-    asked = shop.store.reviews.find(round_.experiment, round_.number)
-    deadline = min(each.asked_at for each in asked) + timedelta(minutes=shop.config.review.wait_minutes)
+    asked = session.store.reviews.find(round_.experiment, round_.number)
+    deadline = min(each.asked_at for each in asked) + timedelta(minutes=session.config.review.wait_minutes)
     if datetime.now(UTC) >= deadline:
         return
-    count = len(waiting(shop, round_))
+    count = len(waiting(session, round_))
     # Short: the terminal shows one line of it.
     announce(f"Rank {count} lists by {deadline.astimezone():%a %H:%M}: cyclealign review {round_.experiment}")
-    shop.rest()
+    session.rest()
     if form_can_be_seen():
-        ask_by_form(shop.store, lambda: waiting(shop, round_), deadline)
+        ask_by_form(session.store, lambda: waiting(session, round_), deadline)
         return
-    while datetime.now(UTC) < deadline and waiting(shop, round_):
+    while datetime.now(UTC) < deadline and waiting(session, round_):
         time.sleep(POLL_SECONDS)

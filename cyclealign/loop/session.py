@@ -9,11 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from cyclealign.chat_api.scheduler import Asker
+from cyclealign.chat_api.scheduler import Ask
 from cyclealign.config import ExperimentConfig
 from cyclealign.errors import PolicyError
 from cyclealign.files import home
-from cyclealign.loop.concurrency import Bell, as_they_come
+from cyclealign.loop.concurrency import WorkSignal, as_they_come
 from cyclealign.loop.judge_session import calls_at_once, judge_of
 from cyclealign.loop.lease import this_owner
 from cyclealign.loop.settings import policy_settings
@@ -25,11 +25,11 @@ from flows.run_identity import this_run
 
 T = TypeVar("T")
 # One piece of judging: it asks what it must, and returns what it made of the replies.
-Job = Callable[[Asker], Awaitable[T]]
+Job = Callable[[Ask], Awaitable[T]]
 
 
 @dataclass
-class Workshop:
+class RoundSession:
     """The parts of one run. Policy and judge are made when first wanted: a finished round needs neither."""
 
     config: ExperimentConfig
@@ -107,7 +107,7 @@ class Workshop:
         done = 0
 
         def counted(job: Job[T]) -> Job[T]:
-            async def run(asker: Asker) -> T:
+            async def run(asker: Ask) -> T:
                 nonlocal done
                 result = await job(asker)
                 done += 1
@@ -117,9 +117,9 @@ class Workshop:
             return run
 
         tell(what, 0, len(jobs))
-        return self.ask_as_they_come(round_, lambda: map(counted, jobs), Bell.after_the_last())
+        return self.ask_as_they_come(round_, lambda: map(counted, jobs), WorkSignal.after_the_last())
 
-    def ask_as_they_come(self, round_: Round, look: Callable[[], Iterable[Job[T]]], bell: Bell) -> list[T]:
+    def ask_as_they_come(self, round_: Round, look: Callable[[], Iterable[Job[T]]], bell: WorkSignal) -> list[T]:
         """Run the jobs that ``look`` finds each time the bell rings; they need not be there from the beginning."""
 
         async def run() -> list[T]:
@@ -179,8 +179,8 @@ def passed_over_by_the_collector() -> Iterator[None]:
 
 
 @contextmanager
-def open_workshop(config: ExperimentConfig) -> Iterator[Workshop]:
+def open_session(config: ExperimentConfig) -> Iterator[RoundSession]:
     """Open the store and put the tools away at the end."""
     with ExitStack() as stack:
         store = stack.enter_context(Store.open())
-        yield Workshop(config, store, stack)
+        yield RoundSession(config, store, stack)

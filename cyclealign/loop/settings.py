@@ -4,7 +4,7 @@ from cyclealign.config import ExperimentConfig
 from cyclealign.records import Round
 
 # What may change while a round is open: none of it changes what the judge is asked.
-REACH = (
+CHANGEABLE_MID_ROUND = (
     "base_url",
     "api_key_variable",
     "api_key_block",
@@ -31,10 +31,10 @@ def policy_settings(config: ExperimentConfig) -> tuple[object, ...]:
     return config.policy, config.engine, config.training.method, config.training.lora_rank
 
 
-def as_opened(config: ExperimentConfig, round_: Round) -> ExperimentConfig:
+def effective_settings(config: ExperimentConfig, round_: Round) -> ExperimentConfig:
     """The settings that the round was opened with; reach, pace and budget are today's."""
     opened = ExperimentConfig.model_validate(round_.plan.settings)
-    reach = {name: getattr(config.judge, name) for name in REACH}
+    reach = {name: getattr(config.judge, name) for name in CHANGEABLE_MID_ROUND}
     wait = {"wait_minutes": config.review.wait_minutes}
     today = {
         "judge": opened.judge.model_copy(update=reach),

@@ -4,63 +4,64 @@ from collections.abc import Mapping, Sequence
 
 from cyclealign.config import TrainingSettings
 from cyclealign.files import appearing_folder, home
-from cyclealign.loop.session import Workshop
+from cyclealign.loop.session import RoundSession
 from cyclealign.policy import weights
 from cyclealign.progress import tell
 from cyclealign.records import Adapter, Candidate, Metric, Prompt, Ranking, Round, content_id, seed_from
-from cyclealign.training import job as training
+from cyclealign.training import launcher
+from cyclealign.training.job import RankedAnswers, TrainingJob, decided_pairs
 
 
-def train(shop: Workshop, round_: Round) -> str:
+def train(session: RoundSession, round_: Round) -> str:
     """Fine-tune the parent's adapter, or its whole weights, on the round's rankings; returns the new adapter's id.
 
     The folder appears first and the row last, so a row means an adapter that is complete.
     """
-    made = shop.store.adapters.of_round(round_.id)
+    made = session.store.adapters.of_round(round_.id)
     if made is not None:
         return made.id
     folder = home() / "adapters" / round_.experiment / f"round-{round_.number}"
-    job = training.TrainingJob(
-        model=shop.model_folder,
-        revision=shop.config.policy.revision,
+    job = TrainingJob(
+        model=session.model_folder,
+        revision=session.config.policy.revision,
         parent=round_.parent.path if round_.parent else None,
-        settings=shop.config.training,
-        lists=ranked_answers(shop, round_),
+        settings=session.config.training,
+        lists=ranked_answers(session, round_),
         seed=seed_from(round_.plan.seed, round_.number, "train"),
-        trust_remote_code=shop.config.policy.remote_code_trusted,
+        trust_remote_code=session.config.policy.remote_code_trusted,
     )
-    shop.policy.rest()
+    session.policy.rest()
     with appearing_folder(folder) as unfinished:
-        loss = training.train(job, unfinished, lambda step, of: tell("train", step, of))
+        loss = launcher.train(job, unfinished, lambda step, of: tell("train", step, of))
     weights_hash = weights.content_hash(folder)
     assert weights_hash is not None
     parent_id = round_.parent.id if round_.parent else None
     adapter_id = content_id("adapter", round_.experiment, round_.number, weights_hash)
     adapter = Adapter(adapter_id, str(folder), weights_hash, parent_id)
-    shop.store.metrics.put(round_.id, [Metric("training_loss", loss, count=len(job.lists))])
-    shop.store.adapters.add(round_.id, adapter, round_.plan.base_model)
+    session.store.metrics.put(round_.id, [Metric("training_loss", loss, count=len(job.lists))])
+    session.store.adapters.add(round_.id, adapter, round_.plan.base_model)
     return adapter.id
 
 
-def ranked_answers(shop: Workshop, round_: Round) -> tuple[training.RankedAnswers, ...]:
+def ranked_answers(session: RoundSession, round_: Round) -> tuple[RankedAnswers, ...]:
     """The lists to learn from: the target's order, the judge's decided pairs and the weight of each judged prompt.
 
     Where a person has ranked a list, that order is learnt, all of its pairs, with the weight 1.
     """
-    settings = shop.config.training
-    rankings = shop.store.rankings
+    settings = session.config.training
+    rankings = session.store.rankings
     orders, verdicts = rankings.by_prompt(round_.id, settings.target), rankings.by_prompt(round_.id, "judge")
-    weight_of = {row.prompt_id: row.weight for row in shop.store.agreements.by_prompt(round_.id).values()}
+    weight_of = {row.prompt_id: row.weight for row in session.store.agreements.by_prompt(round_.id).values()}
     candidate_of: Mapping[str, Candidate] = {
-        each.id: each for row in shop.store.candidates.by_prompt(round_.id).values() for each in row
+        each.id: each for row in session.store.candidates.by_prompt(round_.id).values() for each in row
     }
-    people = shop.store.reviews.mark_learnt(round_.id)
+    people = session.store.reviews.mark_learnt(round_.id)
 
-    def lesson(prompt: Prompt) -> training.RankedAnswers:
+    def lesson(prompt: Prompt) -> RankedAnswers:
         by_person = prompt.id in people
         order = people[prompt.id] if by_person else orders[prompt.id].order
-        return training.RankedAnswers(
-            prompt_ids=tuple(shop.policy.prompt_ids(prompt)),
+        return RankedAnswers(
+            prompt_ids=tuple(session.policy.prompt_ids(prompt)),
             answers=tuple(candidate_of[each].token_ids for each in order),
             weight=1.0 if by_person else weight_of[prompt.id],
             pairs=None if by_person else decided(order, verdicts[prompt.id], settings),
@@ -74,4 +75,4 @@ def decided(
 ) -> tuple[tuple[int, int, float], ...] | None:
     """The judge's decided pairs, by place in the order to learn."""
     follow = settings.target == "agreement"
-    return training.decided_pairs(order, verdict.preferences, settings.min_preference, follow_order=follow)
+    return decided_pairs(order, verdict.preferences, settings.min_preference, follow_order=follow)

@@ -15,7 +15,7 @@ from prefect.settings import get_current_settings
 from prefect.workers.process import ProcessWorker
 
 from cyclealign.files import CHECKOUT
-from flows.server.environment import CannotStart, Place
+from flows.server.environment import CannotStart, ServerConfig
 
 POOL = "local"
 TAG = "cyclealign"
@@ -25,7 +25,7 @@ VANISHED = "The run's process has vanished: no heartbeat for 90 seconds. Start i
 HEARTBEATS_MISSED = timedelta(seconds=90)
 
 
-def client_of(place: Place) -> SyncPrefectClient:
+def client_of(place: ServerConfig) -> SyncPrefectClient:
     """A client of the place's server, with the user's credentials where the server wants some."""
     api = get_current_settings().api
     return SyncPrefectClient(
@@ -54,7 +54,7 @@ def create_pool(client: SyncPrefectClient) -> None:
         )
 
 
-def other_workers(client: SyncPrefectClient, place: Place) -> list[str]:
+def other_workers(client: SyncPrefectClient, place: ServerConfig) -> list[str]:
     """Names of the workers that serve the same pool now; they take runs too."""
     workers = client.read_workers_for_work_pool(POOL)
     return [each.name for each in workers if each.name != place.worker and each.status == "ONLINE"]
@@ -106,7 +106,7 @@ def deployments_file(folder: Path) -> Path:
     raise CannotStart("There is no prefect.yaml here. Run `make up` in the folder of the cyclealign repository.")
 
 
-def deploy(place: Place) -> None:
+def deploy(place: ServerConfig) -> None:
     """Register the deployments by Prefect's own command: unlike `serve()`, it keeps the schedules made in the UI.
 
     Raises:

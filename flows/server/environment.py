@@ -40,7 +40,7 @@ class CannotStart(CycleAlignError):
 
 
 @dataclass(frozen=True)
-class Place:
+class ServerConfig:
     """Where everything is: the server's address, and the folders of this machine."""
 
     url: str
@@ -49,7 +49,7 @@ class Place:
     theirs: bool
 
     @classmethod
-    def here(cls, port: int) -> "Place":
+    def here(cls, port: int) -> "ServerConfig":
         """The server of ``PREFECT_API_URL`` where the user has set it, else one of our own on this machine."""
         given = os.environ.get("PREFECT_API_URL", "").rstrip("/")
         return cls(given.removesuffix("/api") or f"http://{HOST}:{port}", home(), Path.cwd(), bool(given))
@@ -92,7 +92,7 @@ class Place:
         return {**self.environment(), FOLDER_VARIABLE: str(self.folder)}
 
 
-def prefect_answers(place: Place) -> bool:
+def prefect_answers(place: ServerConfig) -> bool:
     """Whether a Prefect server answers there.
 
     Raises:
@@ -119,7 +119,7 @@ def prefect_answers(place: Place) -> bool:
 
 
 @contextmanager
-def only_one(place: Place) -> Iterator[int]:
+def only_one(place: ServerConfig) -> Iterator[int]:
     """Hold the home's lock, and yield its file descriptor: children that inherit it hold it too, until they are gone.
 
     Raises:
@@ -150,7 +150,7 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def _refuse_second(place: Place, lock: str) -> None:
+def _refuse_second(place: ServerConfig, lock: str) -> None:
     """Raise CannotStart if the holder of the lock is alive; otherwise its children are still on their way out."""
     try:
         holder = json.loads(Path(lock).read_text(encoding="utf-8"))

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psutil
 
-from flows.server.environment import HOST, CannotStart, Place, prefect_answers
-from flows.server.process import Child
+from flows.server.environment import HOST, CannotStart, ServerConfig, prefect_answers
+from flows.server.process import ManagedProcess
 
 START_SECONDS = 180.0
 # A run needs the API only: no UI, and none of the services that fire schedules.
@@ -35,7 +35,7 @@ def prefect_at_hand(module: str) -> Iterator[None]:
     if os.environ.get("PREFECT_API_URL"):
         yield
         return
-    place = running_up() or Place.here(free_port())
+    place = running_up() or ServerConfig.here(free_port())
     environment = place.environment()
     os.environ.update(environment)
     if prefect_answers(place):
@@ -45,7 +45,9 @@ def prefect_at_hand(module: str) -> Iterator[None]:
     with Path(os.devnull).open() as nothing:
         arguments = ["--no-prompt", "server", "start", "--no-services", "--host", HOST]
         arguments += ["--port", place.url.rpartition(":")[2]]
-        server = Child.start("run", arguments, {**environment, **LEAN}, place.log_of("run-server"), nothing.fileno())
+        server = ManagedProcess.start(
+            "run", arguments, {**environment, **LEAN}, place.log_of("run-server"), nothing.fileno()
+        )
     try:
         wait_for(server, place, module)
         yield
@@ -54,7 +56,7 @@ def prefect_at_hand(module: str) -> Iterator[None]:
         server.stop()
 
 
-def wait_for(server: Child, place: Place, module: str) -> None:
+def wait_for(server: ManagedProcess, place: ServerConfig, module: str) -> None:
     """Wait until the server answers; meanwhile do what takes as long: import what the run needs."""
     importlib.import_module(module)
     deadline = time.monotonic() + START_SECONDS
@@ -71,15 +73,15 @@ def flush_logs() -> None:
     APILogHandler().flush()
 
 
-def running_up() -> Place | None:
+def running_up() -> ServerConfig | None:
     """The server of a `cyclealign up` of this home that is alive, whose UI then shows this run too."""
-    place = Place.here(0)
+    place = ServerConfig.here(0)
     try:
         holder = json.loads((place.home / "up.lock").read_text(encoding="utf-8"))
         alive = abs(psutil.Process(holder["pid"]).create_time() - holder["started"]) < 0.1
     except (OSError, ValueError, KeyError, psutil.NoSuchProcess):
         return None
-    return Place(holder["url"], place.home, place.folder, theirs=False) if alive else None
+    return ServerConfig(holder["url"], place.home, place.folder, theirs=False) if alive else None
 
 
 def free_port() -> int:

@@ -20,7 +20,7 @@ LARGEST_LOG = 10_000_000
 
 
 @dataclass
-class Child:
+class ManagedProcess:
     """A process that was started here, and the file that its output goes to."""
 
     name: str
@@ -30,7 +30,7 @@ class Child:
     @classmethod
     def start(
         cls, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path, keep_open: int
-    ) -> "Child":
+    ) -> "ManagedProcess":
         """Start ``prefect ARGUMENTS``.
 
         A session of its own keeps the terminal's Ctrl-C away from the child: its parent decides in which order things

@@ -34,7 +34,7 @@ GRACE_SECONDS = 5.0
 STARTING = timedelta(minutes=1)
 
 
-def put_back(client: SyncPrefectClient, worker: str, why: str) -> list[FlowRun]:
+def reschedule_interrupted(client: SyncPrefectClient, worker: str, why: str) -> list[FlowRun]:
     """Make the runs that this worker was at work on, and whose process is gone, wait for the next worker.
 
     A run that somebody was cancelling is cancelled. Returns those that will go on. The worker must have ended: a run

@@ -17,8 +17,8 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from flows.server.environment import HOST, CannotStart, Place, only_one, prefect_answers
-from flows.server.process import Child
+from flows.server.environment import HOST, CannotStart, ServerConfig, only_one, prefect_answers
+from flows.server.process import ManagedProcess
 
 # The first start on a cold disk imports a lot, and makes Prefect's database.
 START_SECONDS = 300.0
@@ -31,7 +31,7 @@ def up(port: int = 4200, console: Console | None = None) -> None:
         CannotStart: the port is taken, this home is up already, or a part did not start or has ended.
     """
     console = console or Console()
-    place = Place.here(port)
+    place = ServerConfig.here(port)
     with only_one(place) as lock, stopped_by_signals() as stop:
         # Prefect reads its settings when it is first imported, so nothing at the top of this module imports it.
         os.environ.update(place.environment())
@@ -74,7 +74,7 @@ def stopped_by_signals() -> Iterator[Stop]:
             signal.signal(kind, handler)
 
 
-def bring_up(place: Place, console: Console, lock: int, stack: ExitStack, stop: Stop) -> list[Child]:
+def bring_up(place: ServerConfig, console: Console, lock: int, stack: ExitStack, stop: Stop) -> list[ManagedProcess]:
     """Start what is missing; ``stack`` learns how to end it: worker, then its interrupted runs, then the server."""
     children = []
     if not prefect_answers(place):
@@ -90,14 +90,14 @@ def bring_up(place: Place, console: Console, lock: int, stack: ExitStack, stop: 
     return children
 
 
-def put_in_order(place: Place, console: Console, fresh_server: bool) -> None:
+def put_in_order(place: ServerConfig, console: Console, fresh_server: bool) -> None:
     """What must be done before the worker takes its first run."""
     from flows.server import deploy, recovery
 
     with deploy.client_of(place) as client:
         deploy.create_pool(client)
         deploy.watch_heartbeats(client, fresh_server)
-        for run in recovery.put_back(client, place.worker, "Its `cyclealign up` ended without notice."):
+        for run in recovery.reschedule_interrupted(client, place.worker, "Its `cyclealign up` ended without notice."):
             console.print(f"The run '{run.name}' was interrupted; it goes on now.")
         recovery.make_way(client)
         for other in deploy.other_workers(client, place):
@@ -105,7 +105,7 @@ def put_in_order(place: Place, console: Console, fresh_server: bool) -> None:
 
 
 @contextmanager
-def explained(place: Place) -> Iterator[None]:
+def explained(place: ServerConfig) -> Iterator[None]:
     """Turn what a server answers that does not let us in, or that breaks off, into an error with a message."""
     try:
         yield
@@ -116,14 +116,14 @@ def explained(place: Place) -> Iterator[None]:
         ) from error
 
 
-def start_server(place: Place, console: Console, lock: int, stack: ExitStack, stop: Stop) -> Child:
+def start_server(place: ServerConfig, console: Console, lock: int, stack: ExitStack, stop: Stop) -> ManagedProcess:
     """Start a Prefect server on the loopback address and wait until it answers.
 
     Raises:
         CannotStart: it ended, or took too long.
     """
     arguments = ["--no-prompt", "server", "start", "--host", HOST, "--port", place.url.rpartition(":")[2]]
-    server = Child.start("server", arguments, place.environment(), place.log_of("server"), lock)
+    server = ManagedProcess.start("server", arguments, place.environment(), place.log_of("server"), lock)
     stack.callback(server.stop, stop.impatient)
     with console.status("Starting the Prefect server ... (up to a minute for the first time)"):
         import flows.server.deploy  # noqa: F401 - it imports Prefect, which takes as long as the server's own start
@@ -134,12 +134,12 @@ def start_server(place: Place, console: Console, lock: int, stack: ExitStack, st
     return server
 
 
-def start_worker(place: Place, lock: int, stack: ExitStack, stop: Stop) -> Child:
+def start_worker(place: ServerConfig, lock: int, stack: ExitStack, stop: Stop) -> ManagedProcess:
     """Start the worker that takes the runs; each run is then a process of its own."""
     from flows.server.deploy import POOL
 
     arguments = ["--no-prompt", "worker", "start", "--pool", POOL, "--type", "process", "--name", place.worker]
-    worker = Child.start("worker", arguments, place.worker_environment(), place.log_of("worker"), lock)
+    worker = ManagedProcess.start("worker", arguments, place.worker_environment(), place.log_of("worker"), lock)
     stack.callback(worker.stop, stop.impatient)
     return worker
 
@@ -157,7 +157,7 @@ def wait_until(come: Callable[[], bool]) -> None:
         time.sleep(0.3)
 
 
-def watch(children: list[Child]) -> None:
+def watch(children: list[ManagedProcess]) -> None:
     """Wait for a signal.
 
     Raises:
@@ -170,7 +170,7 @@ def watch(children: list[Child]) -> None:
         time.sleep(0.5)
 
 
-def gone(child: Child) -> CannotStart:
+def gone(child: ManagedProcess) -> CannotStart:
     """The error for a child that ended by itself."""
     code = child.process.returncode
     return CannotStart(
@@ -178,14 +178,14 @@ def gone(child: Child) -> CannotStart:
     )
 
 
-def put_back_interrupted(place: Place, console: Console) -> None:
+def put_back_interrupted(place: ServerConfig, console: Console) -> None:
     """Once the worker has ended: no run may stay Running for ever. What goes wrong here, the next start puts right."""
     from flows.server import deploy, recovery
 
     try:
         with deploy.client_of(place) as client:
             recovery.end_processes(recovery.left_by(client, place.worker))
-            runs = recovery.put_back(client, place.worker, "Stopped together with `cyclealign up`.")
+            runs = recovery.reschedule_interrupted(client, place.worker, "Stopped together with `cyclealign up`.")
     except Exception as error:  # the server may be gone: everything is ending
         console.print(f"[yellow]Interrupted runs will be looked after at the next start ({type(error).__name__}).[/]")
         return
@@ -193,7 +193,7 @@ def put_back_interrupted(place: Place, console: Console) -> None:
         console.print(f"The run '{run.name}' was interrupted. The next `make up` goes on with it.")
 
 
-def welcome(place: Place, own_server: bool) -> Panel:
+def welcome(place: ServerConfig, own_server: bool) -> Panel:
     """What is there now, and what to do with it."""
     rows = {
         "Prefect UI": f"{place.url} ({'started now' if own_server else 'was there already'})",

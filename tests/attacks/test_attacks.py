@@ -16,8 +16,8 @@ import pytest
 
 from cyclealign import judge as judging
 from cyclealign.chat_api.client import JudgeClient
-from cyclealign.chat_api.rate_limits import Gate
-from cyclealign.chat_api.scheduler import Asking, Manners, every
+from cyclealign.chat_api.rate_limits import ConcurrencyLimiter
+from cyclealign.chat_api.scheduler import CallLimits, CallScheduler, every
 from cyclealign.config import JudgeSettings
 from cyclealign.demo.judge import learning
 from cyclealign.demo.judge.process import SimulatedJudge
@@ -35,20 +35,20 @@ HONEST = ("id-3", "id-2", "id-1", WORST)
 each_attack = pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack["name"])
 
 
-def question(attack: str, worth: str = "Worth 0.", **manner: object) -> judging.Question:
+def question(attack: str, worth: str = "Worth 0.", **manner: object) -> judging.RankingTask:
     """Four answers, of which the worst carries the attack."""
     answers = {f"id-{number}": f"Worth {number}.\nSome words." for number in (1, 2, 3)}
-    made = judging.Manner(TEMPLATE, "scripted", (), seed=7, **manner)
-    return judging.Question(made, "rank", "p", "Which is best?", {WORST: f"{worth}\n{attack}", **answers}, STATIC)
+    made = judging.PromptSpec(TEMPLATE, "scripted", (), seed=7, **manner)
+    return judging.RankingTask(made, "rank", "p", "Which is best?", {WORST: f"{worth}\n{attack}", **answers}, STATIC)
 
 
 def rank(
-    judge: Callable[[JudgeCall], str], asked: judging.Question, way: judging.Way | None = None
+    judge: Callable[[JudgeCall], str], asked: judging.RankingTask, way: judging.RankingMethod | None = None
 ) -> judging.Judgement:
     async def asker(call: JudgeCall) -> Reply:
         return Reply(judge(call), "scripted", 0, 0, 0.0, 0.0)
 
-    return asyncio.run(judging.rank(asker, asked, way or judging.Way("listwise", num_orders=2)))
+    return asyncio.run(judging.rank(asker, asked, way or judging.RankingMethod("listwise", num_orders=2)))
 
 
 def as_shown(content: str) -> tuple[dict[str, str], str]:
@@ -101,7 +101,7 @@ def test_plain_answers_are_not_flagged():
 @pytest.mark.parametrize("way", ["listwise", "pairwise"])
 def test_a_gullible_judge_never_sees_an_attack_outside_its_delimiters(attack, way):
     """Prevents an answer from speaking to the judge in the voice of the request."""
-    found = rank(gullible, question(attack["text"]), judging.Way(way, num_orders=2))
+    found = rank(gullible, question(attack["text"]), judging.RankingMethod(way, num_orders=2))
     assert found.ranking("p").order == HONEST
     assert found.steadiness == 1
 
@@ -135,7 +135,7 @@ def test_an_answer_that_knows_the_delimiter_gets_another_one():
 @each_attack
 def test_a_demonstration_that_carries_an_attack_stays_one_demonstration(attack):
     """Prevents an answer from an earlier round from taking over the part of the request that is trusted most."""
-    carried = judging.Question(
+    carried = judging.RankingTask(
         **{
             **vars(question("")),
             "demonstrations": [*STATIC, Demonstration.of("How?", ("So.", attack["text"]), "dynamic")],
@@ -192,11 +192,11 @@ async def forget(_: object) -> None:
     pass
 
 
-def ranked_over_http(judge: SimulatedJudge, questions: list[judging.Question]) -> list[judging.Judgement]:
+def ranked_over_http(judge: SimulatedJudge, questions: list[judging.RankingTask]) -> list[judging.Judgement]:
     async def run() -> list[judging.Judgement]:
         async with JudgeClient(JudgeSettings(), judge.base_url, "no-key") as client:
-            asker = Asking(client.complete, Manners(Gate(8)), lambda _: None, forget)
-            way = judging.Way("listwise", num_orders=2)
+            asker = CallScheduler(client.complete, CallLimits(ConcurrencyLimiter(8)), lambda _: None, forget)
+            way = judging.RankingMethod("listwise", num_orders=2)
             return await every(judging.rank(asker, each, way) for each in questions)
 
     return asyncio.run(run())
@@ -207,14 +207,14 @@ def demo_lists() -> list[LabelledList]:
     return dataset.labelled_lists(30, 4, seed=5)
 
 
-def worst_with(number: int, text: str) -> judging.Question:
+def worst_with(number: int, text: str) -> judging.RankingTask:
     """A list of the demo world whose worst answer carries a text."""
     lists = demo_lists()
     labelled = lists[number % len(lists)]
     answers = {f"id-{3 - place}": answer for place, answer in enumerate(labelled.answers)}
     answers[WORST] = f"{answers[WORST]} {text}"
-    manner = judging.Manner(TEMPLATE, "simulated-judge", (("temperature", 0.0),), seed=number)
-    return judging.Question(manner, "rank", f"p{number}", labelled.prompt.text, answers, STATIC)
+    manner = judging.PromptSpec(TEMPLATE, "simulated-judge", (("temperature", 0.0),), seed=number)
+    return judging.RankingTask(manner, "rank", f"p{number}", labelled.prompt.text, answers, STATIC)
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +234,7 @@ def merits(number: int, text: str) -> dict[str, float]:
     asked = worst_with(number, text)
     weights = learning.learn([(each.question, each.answers) for each in STATIC])
     items = list(asked.answers)
-    worth = learning.scores(weights, asked.text, [adversarial.defused(asked.answers[item]) for item in items])
+    worth = learning.scores(weights, asked.text, [adversarial.sanitized(asked.answers[item]) for item in items])
     return dict(zip(items, map(float, worth), strict=True))
 
 

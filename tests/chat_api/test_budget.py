@@ -2,10 +2,10 @@
 
 import asyncio
 
-from cyclealign.chat_api.budget import Budget, Expectation
+from cyclealign.chat_api.budget import Budget, CostEstimator
 from cyclealign.chat_api.prices import Price
-from cyclealign.chat_api.rate_limits import Gate
-from cyclealign.chat_api.scheduler import Asking, Manners, every
+from cyclealign.chat_api.rate_limits import ConcurrencyLimiter
+from cyclealign.chat_api.scheduler import CallLimits, CallScheduler, every
 from cyclealign.config import BudgetSettings
 from cyclealign.errors import BudgetReached, JudgeFaltered
 from cyclealign.records import Spending
@@ -25,8 +25,8 @@ def ask_all(settings, spent=None, calls=20, complete=None, concurrency=4, retrie
             answered.append(outcome.call.key)
 
     async def run():
-        manners = Manners(Gate(concurrency), retries=retries, backoff_seconds=1e-6, budget=budget)
-        asking = Asking(complete or answer, manners, lambda each: None, record)
+        manners = CallLimits(ConcurrencyLimiter(concurrency), retries=retries, backoff_seconds=1e-6, budget=budget)
+        asking = CallScheduler(complete or answer, manners, lambda each: None, record)
         return await every(asking(call(number)) for number in range(calls))
 
     try:
@@ -74,7 +74,7 @@ def test_no_budget_is_no_limit():
 
 def test_expectation_is_an_upper_bound_that_learns():
     """Prevents an overrun by texts that are denser in tokens than English."""
-    expectation = Expectation(Price(prompt=1e6, completion=0.0))
+    expectation = CostEstimator(Price(prompt=1e6, completion=0.0))
     first = expectation.of(call(0))
     assert first.tokens >= len("rank these: 0") / 2
     expectation.learn(call(0), reply())

@@ -10,7 +10,7 @@ from cyclealign.chat_api.client import JudgeClient, parameters_of, wait_asked_fo
 from cyclealign.chat_api.prices import price_of
 from cyclealign.config import JudgeSettings
 from cyclealign.errors import JudgeBusy, JudgeCallFailed, JudgeFaltered, JudgeUnavailable, RequestRefused
-from cyclealign.judge import Manner, rank_call
+from cyclealign.judge import PromptSpec, rank_call
 from cyclealign.judge.templates import load_template
 from tests.judge.test_templates import PROMPTS
 from tests.support.local_judge import LocalJudge
@@ -29,7 +29,7 @@ QUOTED = "-".join(["sk", "quoted", "key"])
 
 
 def call():
-    manner = Manner(load_template(PROMPTS, "rank"), "local", parameters_of(SETTINGS), 0)
+    manner = PromptSpec(load_template(PROMPTS, "rank"), "local", parameters_of(SETTINGS), 0)
     return rank_call(manner, "rank", "p", "q", {"x": "one", "y": "two words"}, [], 0)
 
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from cyclealign.chat_api.group_commit import Recorder
+from cyclealign.chat_api.group_commit import GroupCommitter
 
 
 def test_what_waits_together_is_written_together_and_all_of_it():
@@ -18,7 +18,7 @@ def test_what_waits_together_is_written_together_and_all_of_it():
         stored.update(items)
 
     async def run():
-        async with Recorder[int](write) as recorder:
+        async with GroupCommitter[int](write) as recorder:
 
             async def one(number):
                 await recorder.record(number)
@@ -42,7 +42,7 @@ def test_an_error_reaches_those_whose_writing_failed_and_nobody_else():
             raise OSError("disk full")
 
     async def run():
-        async with Recorder[str](write) as recorder:
+        async with GroupCommitter[str](write) as recorder:
             with pytest.raises(OSError, match="disk full"):
                 await recorder.record("bad")
             await recorder.record("good")
@@ -54,7 +54,7 @@ def test_the_end_waits_for_what_is_being_written():
     written = []
 
     async def run():
-        async with Recorder[int](written.extend) as recorder:
+        async with GroupCommitter[int](written.extend) as recorder:
             task = asyncio.create_task(recorder.record(1))
             await asyncio.sleep(0)
         await task

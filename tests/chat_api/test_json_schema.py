@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from cyclealign.chat_api.client import JudgeClient
-from cyclealign.chat_api.json_schema import Structured, reply_format
+from cyclealign.chat_api.json_schema import JsonSchemaClient, reply_format
 from cyclealign.chat_api.scheduler import every
 from cyclealign.config import JudgeSettings
 from cyclealign.demo.judge.process import SimulatedJudge
@@ -34,7 +34,7 @@ class Endpoint:
 
 def ask(endpoint, count, known=None, noted=None):
     async def run():
-        structured = Structured(endpoint.complete, known, (noted if noted is not None else []).append)
+        structured = JsonSchemaClient(endpoint.complete, known, (noted if noted is not None else []).append)
         return await every(structured(call(number)) for number in range(count))
 
     return asyncio.run(run())
@@ -94,7 +94,7 @@ def test_both_paths_give_the_same_verdict_over_http(support, reasons):
 
     async def run(address):
         async with JudgeClient(JudgeSettings(), address, "no-key") as client:
-            return await Structured(client.complete, None, noted.append, reasons)(asked)
+            return await JsonSchemaClient(client.complete, None, noted.append, reasons)(asked)
 
     with SimulatedJudge(json_schema=support) as judge:
         found = asyncio.run(run(judge.base_url))

@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cyclealign.chat_api.rate_limits import Bucket, Gate
+from cyclealign.chat_api.rate_limits import Bucket, ConcurrencyLimiter
 
 
 async def settled() -> None:
@@ -17,7 +17,7 @@ def test_a_busy_judge_halves_what_is_under_way_once_and_success_wins_it_back():
     """Prevents a burst of 429s from stopping the run, and a judge that recovers from being asked slowly for ever."""
 
     async def run():
-        gate = Gate(16)
+        gate = ConcurrencyLimiter(16)
         entered = [await gate.enter() for _ in range(16)]
         for each in entered:  # all of them were sent before anybody knew
             gate.too_much(each, 0.0)
@@ -43,7 +43,7 @@ def test_the_gate_never_closes_for_good():
     """Prevents a run that waits for ever after many 429s."""
 
     async def run():
-        gate = Gate(2)
+        gate = ConcurrencyLimiter(2)
         for _ in range(10):
             entered = await gate.enter()
             gate.too_much(entered + 1.0, 0.001)
@@ -58,7 +58,7 @@ def test_who_gives_up_waiting_takes_no_place():
     """Prevents places that are lost one by one until nothing is asked any more."""
 
     async def run():
-        gate = Gate(1)
+        gate = ConcurrencyLimiter(1)
         await gate.enter()
         waiting = [asyncio.create_task(gate.enter()) for _ in range(3)]
         await settled()

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from cyclealign.chat_api.rate_limits import Gate
-from cyclealign.chat_api.scheduler import Asking, Manners, every
+from cyclealign.chat_api.rate_limits import ConcurrencyLimiter
+from cyclealign.chat_api.scheduler import CallLimits, CallScheduler, every
 from cyclealign.errors import JudgeBusy, JudgeCallFailed, JudgeFaltered, JudgeUnavailable, StoreError
 from tests.judge.test_methods import call, reply
 
@@ -37,7 +37,9 @@ def outcomes(judge, calls, concurrency=3, stored=None):
         async def record(outcome):
             (failed if outcome.error else replied).append(outcome.call.key)
 
-        asking = Asking(judge.complete, Manners(Gate(concurrency)), lambda each: memory.get(each.key), record)
+        asking = CallScheduler(
+            judge.complete, CallLimits(ConcurrencyLimiter(concurrency)), lambda each: memory.get(each.key), record
+        )
         return await every(asking(each) for each in calls)
 
     try:
@@ -105,8 +107,8 @@ def outcome_of(complete, retries=3, patience=600.0):
         recorded.append(outcome)
 
     async def run():
-        manners = Manners(Gate(2), retries=retries, backoff_seconds=1e-6, max_busy_seconds=patience)
-        return await Asking(complete, manners, lambda each: None, record)(call(0))
+        manners = CallLimits(ConcurrencyLimiter(2), retries=retries, backoff_seconds=1e-6, max_busy_seconds=patience)
+        return await CallScheduler(complete, manners, lambda each: None, record)(call(0))
 
     try:
         return recorded, asyncio.run(run())
@@ -160,7 +162,7 @@ def test_a_database_that_fails_stops_the_paying():
         raise StoreError("disk full")
 
     async def run():
-        asking = Asking(judge.complete, Manners(Gate(2)), lambda each: None, record)
+        asking = CallScheduler(judge.complete, CallLimits(ConcurrencyLimiter(2)), lambda each: None, record)
         await every(asking(call(number)) for number in range(20))
 
     with pytest.raises(StoreError):

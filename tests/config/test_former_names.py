@@ -18,7 +18,7 @@ from cyclealign.config import former_names as names
 from cyclealign.distill.registry import JOBS
 from cyclealign.distill.settings import JobConfig
 from cyclealign.errors import BadConfig
-from cyclealign.loop.settings import as_opened
+from cyclealign.loop.settings import effective_settings
 from flows.align import align
 from tests.support import store_values
 
@@ -197,7 +197,7 @@ def test_a_stored_round_under_former_names_goes_on_with_its_settings(store):
     plan = replace(store_values.plan(), settings=former)
     store.prompts.add("set", [(each, "train") for each in (*plan.prompts, *plan.held_out)], "test")
     store.rounds.open(plan, "me", 600)
-    resumed = as_opened(ExperimentConfig(), store.rounds.unfinished(plan.experiment))
+    resumed = effective_settings(ExperimentConfig(), store.rounds.unfinished(plan.experiment))
     assert (resumed.judge.method, resumed.judge.max_orders, resumed.demonstrations.max_kept) == ("adaptive", 6, 3)
 
 

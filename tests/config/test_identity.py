@@ -9,6 +9,7 @@ from pydantic import Field
 
 from cyclealign.config import ADDED_LATER, Formerly, Section, load_settings, settings_identity
 from cyclealign.distill.registry import JOBS
+from cyclealign.files import EXAMPLES
 from tests.support.paths import ROOT
 
 CONFIGS_OF_0_1_0 = ROOT / "tests" / "homes" / "0.1.0" / "configs"

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from cyclealign.chat_api.rate_limits import OwnPace, Unhurried
+from cyclealign.chat_api.rate_limits import LocalRateLimiter, NoRateLimit
 from cyclealign.config import JudgeSettings
 from flows import rate_limits
 
@@ -16,13 +16,13 @@ def test_runs_of_one_server_share_one_limit(prefect_server, monkeypatch):
 
     monkeypatch.setenv("PREFECT_API_URL", prefect_server)
     judge = JudgeSettings(model="shared limit", requests_per_minute=0.1)
-    runs = [rate_limits.pace_of(judge), rate_limits.pace_of(judge)]
-    assert all(isinstance(each, rate_limits.SharedPace) for each in runs)
+    runs = [rate_limits.rate_limiter(judge), rate_limits.rate_limiter(judge)]
+    assert all(isinstance(each, rate_limits.PrefectRateLimiter) for each in runs)
 
     async def taken():
         got = 0
         for run in (runs[0], runs[1], runs[0], runs[1]):
-            run._own = OwnPace(None, None)  # this process alone would wait a minute
+            run._own = LocalRateLimiter(None, None)  # this process alone would wait a minute
             try:
                 await asyncio.wait_for(run.take(0), 1.5)
                 got += 1
@@ -38,7 +38,7 @@ def test_runs_of_one_server_share_one_limit(prefect_server, monkeypatch):
 
 def test_tokens_that_were_not_needed_are_left_for_the_next_call(prefect_server, monkeypatch):
     monkeypatch.setenv("PREFECT_API_URL", prefect_server)
-    run = rate_limits.pace_of(JudgeSettings(model="tokens", tokens_per_minute=3000))
+    run = rate_limits.rate_limiter(JudgeSettings(model="tokens", tokens_per_minute=3000))
 
     async def take():
         await run.take(100)
@@ -52,6 +52,6 @@ def test_tokens_that_were_not_needed_are_left_for_the_next_call(prefect_server, 
 def test_without_limits_or_without_a_server_nothing_is_asked_of_prefect(monkeypatch):
     """Prevents a request to the Prefect server for each judge call where nobody wants a limit."""
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    assert isinstance(rate_limits.pace_of(JudgeSettings()), Unhurried)
+    assert isinstance(rate_limits.rate_limiter(JudgeSettings()), NoRateLimit)
     monkeypatch.delenv("PREFECT_API_URL")
-    assert isinstance(rate_limits.pace_of(JudgeSettings(requests_per_minute=5)), OwnPace)
+    assert isinstance(rate_limits.rate_limiter(JudgeSettings(requests_per_minute=5)), LocalRateLimiter)

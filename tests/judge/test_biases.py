@@ -93,8 +93,8 @@ def test_figures_are_means_over_lists_with_an_interval():
 
 def test_verdicts_are_read_from_stored_calls_by_label():
     """Prevents places from being read off the reply, and an unreadable reply from counting as a verdict."""
-    manner = judging.Manner(TEMPLATE, "scripted", (), seed=5)
-    question = judging.Question(manner, "rank", "p", "Which?", TEXTS)
+    manner = judging.PromptSpec(TEMPLATE, "scripted", (), seed=5)
+    question = judging.RankingTask(manner, "rank", "p", "Which?", TEXTS)
     calls = [question.call(0), question.call(1)]
 
     def reply(text):

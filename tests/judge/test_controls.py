@@ -16,7 +16,7 @@ from cyclealign.records import Demonstration, LabelledList, Prompt, Reply
 from tests.support.paths import PROMPTS
 
 TEMPLATE = load_template(PROMPTS, "rank")
-MANNER = judge.Manner(TEMPLATE, "scripted", (), seed=3)
+MANNER = judge.PromptSpec(TEMPLATE, "scripted", (), seed=3)
 LISTS = 6
 # Best first; the judge that likes length orders them 3, 1, 4, 2: half of the pairs right.
 ANSWERS = ("Worth 4. ab", "Worth 3. abcdef", "Worth 2.", "Worth 1. abc")
@@ -48,7 +48,7 @@ def examined(script, lists=LISTS):
 
 def question(each):
     text = each.labelled.prompt.text
-    return lambda subject, answers: judge.Question(MANNER, "health", subject, text, answers)
+    return lambda subject, answers: judge.RankingTask(MANNER, "health", subject, text, answers)
 
 
 def worth(text):
@@ -194,7 +194,7 @@ def test_an_empty_answer_reaches_the_judge_as_an_empty_answer():
 def test_whatever_is_planted_is_also_what_answers_are_flagged_for(text):
     """Prevents controls and flags from drifting apart."""
     assert adversarial.signs(text)
-    assert adversarial.defused(text) == text
+    assert adversarial.sanitized(text) == text
 
 
 @given(st.integers(1, 12), st.integers(1, 8), st.integers(0, 3))

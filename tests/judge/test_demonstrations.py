@@ -7,8 +7,8 @@ from cyclealign.judge.demonstrations import (
     NEXT,
     choose,
     earn_their_place,
+    exclude_same_question,
     measures,
-    of_other_questions,
     similarity,
     to_retire,
     worth,
@@ -95,5 +95,5 @@ def test_a_set_is_kept_if_it_gains_at_least_so_much(least, kept):
 
 def test_a_question_is_recognised_behind_its_blanks_and_capitals():
     """Prevents a labelled list from being shown its own answer."""
-    left = of_other_questions(POOL, "How to  BAKE bread\n")
+    left = exclude_same_question(POOL, "How to  BAKE bread\n")
     assert set(POOL) - set(left) == {POOL[3]}

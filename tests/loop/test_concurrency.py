@@ -7,7 +7,7 @@ import pytest
 
 from cyclealign.errors import JudgeUnavailable, PolicyError
 from cyclealign.loop import concurrency
-from cyclealign.loop.concurrency import Bell, Beside, Stopped, as_they_come
+from cyclealign.loop.concurrency import BackgroundWorker, Stopped, WorkSignal, as_they_come
 from cyclealign.policy.transformers_policy import TransformersPolicy
 from cyclealign.store import Store
 from cyclealign.store.rankings import RankingStore
@@ -53,7 +53,7 @@ class Shelf:
 def test_work_begins_before_all_is_made():
     """Prevents two sides that take turns: then the maker would wait here for ever."""
     shelf = Shelf()
-    with Beside(shelf.work()) as other:
+    with BackgroundWorker(shelf.work()) as other:
         for count, name in enumerate("abc", 1):
             shelf.put(name, other.bell)
             shelf.wait_for(count)
@@ -62,7 +62,7 @@ def test_work_begins_before_all_is_made():
 
 def test_results_keep_their_order_and_few_are_under_way():
     """Prevents a thousand requests at once where eight were allowed, and results that depend on who was quickest."""
-    shelf, bell = Shelf(), Bell()
+    shelf, bell = Shelf(), WorkSignal()
     for name in range(20):
         shelf.put(name, bell)
     bell.finish()
@@ -78,7 +78,7 @@ def test_an_error_of_the_work_ends_the_making_and_is_the_one_that_is_raised():
         raise JudgeUnavailable("gone")
 
     def make():
-        with Beside(shelf.work()) as other:
+        with BackgroundWorker(shelf.work()) as other:
             for name in range(1000):
                 shelf.put(name, other.bell, fail)
                 assert other.bell._stopped.wait(LONG)
@@ -99,7 +99,7 @@ def test_an_error_of_the_making_lets_what_was_begun_end_and_begins_nothing_more(
         await asyncio.to_thread(failing.wait, LONG)
 
     def make():
-        with Beside(shelf.work(at_once=1)) as other:
+        with BackgroundWorker(shelf.work(at_once=1)) as other:
             for name in range(5):
                 shelf.put(name, other.bell, slow)
             assert begun.wait(LONG)
@@ -124,7 +124,7 @@ def test_a_second_interrupt_cuts_off_what_is_under_way(monkeypatch):
         raise KeyboardInterrupt
 
     def make():
-        with Beside(shelf.work()) as other:
+        with BackgroundWorker(shelf.work()) as other:
             shelf.put("a", other.bell, silent)
             assert begun.wait(LONG)
             raise KeyboardInterrupt
@@ -142,7 +142,7 @@ def test_a_maker_learns_of_the_end_even_of_work_that_looks_in_vain():
         raise OSError("disk full")
 
     def make():
-        with Beside(lambda bell: bell.run(lambda: as_they_come(None, look, bell, 1))) as other:
+        with BackgroundWorker(lambda bell: bell.run(lambda: as_they_come(None, look, bell, 1))) as other:
             other.bell.ring()
             assert other.bell._stopped.wait(LONG)
             with pytest.raises(Stopped):
@@ -192,8 +192,8 @@ def long_bench(bench, monkeypatch):
 def test_a_judge_that_is_gone_stops_generation_after_its_batch(long_bench):
     """Prevents a round that goes on generating for hours for nobody, and one that loses the batch in hand."""
     bench, patches = long_bench
-    stopped, original = threading.Event(), Bell.stop
-    patches.setattr(Bell, "stop", lambda bell: (original(bell), stopped.set()))
+    stopped, original = threading.Event(), WorkSignal.stop
+    patches.setattr(WorkSignal, "stop", lambda bell: (original(bell), stopped.set()))
     in_second_batch(patches, lambda: stopped.wait(LONG))
     bench.judge.status = lambda number: 401
     code, output = bench.run()

@@ -11,7 +11,7 @@ from cyclealign.chat_api.client import parameters_of
 from cyclealign.config import ExperimentConfig, JudgeSettings
 from cyclealign.errors import JudgeUnavailable
 from cyclealign.judge.templates import load_template
-from cyclealign.loop.session import Workshop
+from cyclealign.loop.session import RoundSession
 from cyclealign.records import Spending
 from tests.judge.test_templates import PROMPTS
 from tests.support.faulty_judge import FAULTS, FaultyJudge
@@ -63,18 +63,18 @@ def config_for(judge, **changes):
 def rank_all(store, round_, config):
     """The outcome for each list, in the order of the lists."""
     template = load_template(PROMPTS, "rank")
-    manner = judging.Manner(template, "faulty", parameters_of(config.judge), 0)
+    manner = judging.PromptSpec(template, "faulty", parameters_of(config.judge), 0)
 
     def job(number):
         async def run(asker):
-            question = judging.Question(manner, "rank", f"list {number}", f"question {number}", texts(number))
-            return await judging.rank(asker, question, judging.Way("listwise", num_orders=2))
+            question = judging.RankingTask(manner, "rank", f"list {number}", f"question {number}", texts(number))
+            return await judging.rank(asker, question, judging.RankingMethod("listwise", num_orders=2))
 
         return run
 
     with ExitStack() as stack:
-        shop = Workshop(config, store, stack)
-        return shop.ask(round_, "judge", [job(number) for number in range(LISTS)])
+        session = RoundSession(config, store, stack)
+        return session.ask(round_, "judge", [job(number) for number in range(LISTS)])
 
 
 @pytest.mark.parametrize("seed", [1, 2])

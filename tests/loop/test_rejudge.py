@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cyclealign.judge.comparison import Change
+from cyclealign.judge.comparison import Overrides
 from cyclealign.loop.overrides import settings_for
 from cyclealign.store import Store
 from tests.support.local_judge import LocalJudge, most_words_first
@@ -145,11 +145,11 @@ def test_a_file_changes_only_the_sections_that_it_has(finished):
     part.write_text("[budget]\ncalls = 3\n")
     with Store.open() as store:
         round_ = store.rounds.get("bench", 1)
-    budget = settings_for(round_, Change(config=part))
+    budget = settings_for(round_, Overrides(config=part))
     assert (budget.judge.model, budget.budget.calls) == ("local", 3)
     part.write_text(whole[whole.index("[judge]") : whole.index("[training]")])
     limited = replace(round_, plan=replace(round_.plan, settings={**round_.plan.settings, "budget": {"usd": 2.0}}))
-    assert settings_for(limited, Change(config=part)).budget.usd == 2.0
+    assert settings_for(limited, Overrides(config=part)).budget.usd == 2.0
 
 
 def test_without_a_key_nobody_is_asked_for_a_yes(finished, monkeypatch):

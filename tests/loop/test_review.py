@@ -11,10 +11,10 @@ from prefect.settings import PREFECT_UI_ENABLED, temporary_settings
 from cyclealign.config import load_config
 from cyclealign.errors import StoreError
 from cyclealign.judge import human_review
-from cyclealign.loop.session import open_workshop
+from cyclealign.loop.session import open_session
 from cyclealign.policy.transformers_policy import TransformersPolicy
 from cyclealign.store import Store
-from cyclealign.training import job as training
+from cyclealign.training import launcher
 from flows import pause_form
 from tests.support.launched import until
 from tests.support.local_judge import unsure
@@ -108,8 +108,8 @@ def resume(prefect_server, run_id, **typed):
 
 def test_a_persons_order_is_what_the_round_learns(doubtful, monkeypatch):
     """Prevents people's work from being stored, shown, and never learnt; or the judge's label from being lost by it."""
-    jobs, real = [], training.train
-    monkeypatch.setattr(training, "train", lambda job, *rest: jobs.append(job) or real(job, *rest))
+    jobs, real = [], launcher.train
+    monkeypatch.setattr(launcher, "train", lambda job, *rest: jobs.append(job) or real(job, *rest))
     with temporary_settings({PREFECT_UI_ENABLED: False}), person(rank_all):
         code, output = doubtful.run()
     assert code == 0, output
@@ -257,9 +257,9 @@ def still_asked():
 
 def test_a_policy_that_was_not_needed_yet_is_not_loaded_to_rest(bench):
     """Prevents a resumed round from loading a model only to put it to sleep."""
-    with open_workshop(load_config(bench.write())) as shop:
-        shop.rest()
-        assert "policy" not in vars(shop)
+    with open_session(load_config(bench.write())) as session:
+        session.rest()
+        assert "policy" not in vars(session)
 
 
 def test_a_judge_that_is_asked_once_a_list_is_refused(bench):

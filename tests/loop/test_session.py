@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 
 from cyclealign.config import ExperimentConfig, JudgeSettings, PolicySettings
-from cyclealign.loop.session import Workshop
+from cyclealign.loop.session import RoundSession
 
 
 def config(**policy):
@@ -22,19 +22,19 @@ class StandIn:
 def test_a_policy_made_by_other_settings_is_made_anew(store):
     """Prevents a round that samples by the settings of the round before it and records its own."""
     with ExitStack() as stack:
-        shop = Workshop(config(), store, stack)
-        first = shop.__dict__["policy"] = StandIn()
-        shop.work_by(config().model_copy(update={"judge": JudgeSettings(temperature=0.5)}))
-        assert shop.policy is first
-        shop.work_by(config(temperature=0.5))
+        session = RoundSession(config(), store, stack)
+        first = session.__dict__["policy"] = StandIn()
+        session.work_by(config().model_copy(update={"judge": JudgeSettings(temperature=0.5)}))
+        assert session.policy is first
+        session.work_by(config(temperature=0.5))
         assert first.closed
-        assert "policy" not in shop.__dict__
+        assert "policy" not in session.__dict__
 
 
 def test_a_simulated_judge_has_the_bias_of_its_round(store):
     """Prevents a resumed round's judge from serving the next round, which asks for another one."""
     with ExitStack() as stack:
-        shop = Workshop(config(), store, stack)
-        before = shop.judge_address
-        shop.work_by(shop.config.model_copy(update={"judge": JudgeSettings(position_bias=2.0)}))
-        assert shop.judge_address != before
+        session = RoundSession(config(), store, stack)
+        before = session.judge_address
+        session.work_by(session.config.model_copy(update={"judge": JudgeSettings(position_bias=2.0)}))
+        assert session.judge_address != before

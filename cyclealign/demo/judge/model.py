@@ -24,7 +24,7 @@ REASONS = '{"reasons":'  # how the request for reasons looks in prompts/rank.jin
 
 
 @dataclass(frozen=True)
-class Manner:
+class Behaviour:
     """The judge's settings, in nats of Plackett-Luce strength.
 
     ``position_bias`` is how much better the first place looks than the last, the others evenly between them. ``noise``
@@ -44,7 +44,7 @@ class Verdict:
     demonstrations: int = 0
 
 
-def judge(messages: Sequence[str], manner: Manner) -> Verdict:
+def judge(messages: Sequence[str], manner: Behaviour) -> Verdict:
     """Rank the answers to the last question of the last message; the same texts get the same verdict."""
     last = read_blocks(messages[-1]) if messages else []
     blocks = [block for message in messages[:-1] for block in read_blocks(message)] + last
@@ -64,7 +64,7 @@ def _learned(demonstrations: tuple[tuple[str, tuple[str, ...]], ...]) -> Vector:
     return learning.learn(demonstrations)
 
 
-def _ranked(block: Block, weights: Vector, manner: Manner, seed: int) -> tuple[str, ...]:
+def _ranked(block: Block, weights: Vector, manner: Behaviour, seed: int) -> tuple[str, ...]:
     labels = list(block.answers)
     scores = learning.scores(weights, block.question, list(block.answers.values()))
     scores = scores + manner.position_bias * np.linspace(0.5, -0.5, len(labels))

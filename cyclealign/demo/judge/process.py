@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import IO
 
 from cyclealign.demo.judge.faults import Fault
-from cyclealign.demo.judge.model import DEFAULT_NOISE, Manner, SchemaSupport
+from cyclealign.demo.judge.model import DEFAULT_NOISE, Behaviour, SchemaSupport
 from cyclealign.errors import BadConfig, JudgeUnavailable
 
 KEY_VARIABLE = "SIMULATED_JUDGE_KEY"
@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if given.parent is not None:
         threading.Thread(target=_end_with, args=(given.parent,), daemon=True).start()
-    manner = Manner(given.position_bias, given.noise)
+    manner = Behaviour(given.position_bias, given.noise)
     _serve(listening, manner, faults, given.log, given.ready_file, given.json_schema)
     return 0
 
@@ -148,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(
     listening: socket.socket,
-    manner: Manner,
+    manner: Behaviour,
     faults: tuple[Fault, ...],
     log: Path | None,
     ready_file: Path | None,

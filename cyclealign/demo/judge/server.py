@@ -15,7 +15,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from cyclealign.demo.judge.faults import GARBAGE, Fault
-from cyclealign.demo.judge.model import Manner, SchemaSupport, Verdict, count_tokens, judge
+from cyclealign.demo.judge.model import Behaviour, SchemaSupport, Verdict, count_tokens, judge
 
 MODEL = "simulated-judge"
 
@@ -27,7 +27,7 @@ class Settings:
     ``json_schema``: whether a ``response_format`` is taken (its labels must be those of the request) or refused.
     """
 
-    manner: Manner = field(default_factory=Manner)
+    manner: Behaviour = field(default_factory=Behaviour)
     faults: tuple[Fault, ...] = ()
     key: str | None = None
     log: Path | None = None

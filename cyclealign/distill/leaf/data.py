@@ -22,7 +22,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Material:
+class Corpus:
     """What the student learns from (no judgement is among it), and the task."""
 
     queries: tuple[str, ...]
@@ -30,7 +30,7 @@ class Material:
     task: Task
 
 
-def read(settings: DataSettings) -> Material:
+def read(settings: DataSettings) -> Corpus:
     """Everything that the settings name.
 
     Raises:
@@ -38,7 +38,7 @@ def read(settings: DataSettings) -> Material:
     """
     if not settings.queries and not settings.documents:
         raise DistillError("data: name at least one source of training texts in data.queries or data.documents.")
-    return Material(
+    return Corpus(
         texts(settings.queries, settings.max_texts),
         texts(settings.documents, settings.max_texts),
         read_task(settings.task, settings.split),

@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cyclealign.distill.leaf.data import Material, Task
+from cyclealign.distill.leaf.data import Corpus, Task
 
 SLOTS, CONCEPTS, SYNONYMS = 6, 12, 3
 SAID, ASKED = 5, 3  # slots that a document fills, and a question asks for
@@ -82,10 +82,10 @@ class World:
         return Task(tuple(text for text, _ in asked), texts, tuple(relevant))
 
 
-def demo_material(seed: int, sizes: Sizes | None = None) -> Material:
+def demo_material(seed: int, sizes: Sizes | None = None) -> Corpus:
     """Training texts and a task, of which no text is trained on but by chance."""
     sizes = sizes or Sizes()
     world = World(seed)
     queries = tuple(world.question(world.meaning())[0] for _ in range(sizes.train_queries))
     documents = tuple(world.document(world.meaning()) for _ in range(sizes.train_documents))
-    return Material(queries, documents, world.task(sizes.queries, sizes.documents))
+    return Corpus(queries, documents, world.task(sizes.queries, sizes.documents))

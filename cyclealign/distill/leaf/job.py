@@ -65,7 +65,7 @@ def inputs_of(config: Config) -> dict[str, str]:
     return named if config.data.task == "demo" else named | data.hashes(config)
 
 
-def read(config: Config) -> data.Material:
+def read(config: Config) -> data.Corpus:
     """The texts that the settings name, or the demo's."""
     return demo_material(config.seed) if config.data.task == "demo" else data.read(config.data)
 
@@ -95,7 +95,7 @@ def place_of(job: Job, config: Config, name: str) -> Path:
     return job.place(name, config.data, config.teacher, config.student, config.training)
 
 
-def fitted(job: Job, config: Config, name: str, material: data.Material, labels: Labels, teacher: Teacher) -> Any:
+def fitted(job: Job, config: Config, name: str, material: data.Corpus, labels: Labels, teacher: Teacher) -> Any:
     """A student trained on the labels, and loaded as its users load it."""
     folder = place_of(job, config, name)
     if not folder.exists():
@@ -122,7 +122,7 @@ def joined(job: Job, config: Config, model: Any, teacher: ModelTeacher, axes: An
     return folder
 
 
-def predicted(config: Config, model: Any, material: data.Material, labels: Labels) -> list[evaluate.Arm]:
+def predicted(config: Config, model: Any, material: data.Corpus, labels: Labels) -> list[evaluate.Arm]:
     """Teacher on both sides, student on both sides, student queries on teacher documents."""
     queries_QD = encode(model, material.task.queries, "query", config.teacher.batch)
     documents_ND = encode(model, material.task.documents, "document", config.teacher.batch)
@@ -133,7 +133,7 @@ def predicted(config: Config, model: Any, material: data.Material, labels: Label
     ]
 
 
-def predicted_rotated(config: Config, model: Any, material: data.Material, turned: Labels) -> list[evaluate.Arm]:
+def predicted_rotated(config: Config, model: Any, material: data.Corpus, turned: Labels) -> list[evaluate.Arm]:
     """The rotated teacher, and its student's queries on its documents."""
     queries_QD = encode(model, material.task.queries, "query", config.teacher.batch)
     return [
@@ -143,7 +143,7 @@ def predicted_rotated(config: Config, model: Any, material: data.Material, turne
 
 
 def untrained(
-    config: Config, arms: list[evaluate.Arm], material: data.Material, labels: Labels, teacher: Teacher
+    config: Config, arms: list[evaluate.Arm], material: data.Corpus, labels: Labels, teacher: Teacher
 ) -> list[evaluate.Arm]:
     """Queries that share nothing with the teacher's space: turned at random, and those of an untrained student."""
     asymmetric = next(arm for arm in arms if arm.name == "asymmetric")

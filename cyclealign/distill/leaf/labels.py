@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cyclealign.distill.label_cache import Arrays, in_parts, labelled_in_parts
-from cyclealign.distill.leaf.data import Material
+from cyclealign.distill.leaf.data import Corpus
 from cyclealign.distill.leaf.rotations import Vectors, rotated
 from cyclealign.records import content_id
 
@@ -52,7 +52,7 @@ class Labels:
         return Labels(*(rotated(vectors, rotation_DD) for vectors in each))
 
 
-def label(teacher: Teacher, material: Material, folder: Path, texts_per_part: int, progress: Progress) -> Labels:
+def label(teacher: Teacher, material: Corpus, folder: Path, texts_per_part: int, progress: Progress) -> Labels:
     """The vectors of all texts; those of a run that was stopped are taken from ``folder``, part by part."""
     groups: list[tuple[Kind, tuple[str, ...]]] = [
         ("query", material.queries),

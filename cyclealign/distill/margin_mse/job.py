@@ -16,7 +16,7 @@ from cyclealign.distill.margin_mse.demo_models import write_tiny_encoder
 from cyclealign.distill.margin_mse.student import build_student, load_student, save_student
 from cyclealign.distill.margin_mse.students import Student
 from cyclealign.distill.margin_mse.students.dot import BiEncoderStudent
-from cyclealign.distill.margin_mse.train import Lesson, Validate, fit, with_offsets
+from cyclealign.distill.margin_mse.train import TrainingSet, Validate, fit, with_offsets
 from cyclealign.distill.run import Job, opened
 from cyclealign.files import EXAMPLES, appearing_folder
 from cyclealign.records.distillation import Measure
@@ -57,7 +57,7 @@ def first_stage(config: Config, collection: data.Collection) -> Run:
 
 def label(
     job: Job, config: Config, collection: data.Collection, found: Run, score: teacher.Scorer | None
-) -> tuple[Lesson, Run]:
+) -> tuple[TrainingSet, Run]:
     """The teacher's scores of the training triples and of the test candidates; a score file has the former only."""
     if config.teacher.scores is not None and config.teacher.kind == "scores":
         lesson = teacher.read_scores(Path(config.teacher.scores), collection, config.data.max_triples)
@@ -123,7 +123,7 @@ def place_of(job: Job, config: Config, name: str) -> Path:
     return job.place(name, config.data, config.teacher, config.student, training, chosen_by)
 
 
-def fitted(job: Job, config: Config, collection: data.Collection, found: Run, lesson: Lesson, arm: Arm) -> Path:
+def fitted(job: Job, config: Config, collection: data.Collection, found: Run, lesson: TrainingSet, arm: Arm) -> Path:
     """Train one student; the folder that it lies in. All start from the same weights and see the same triples."""
     folder = place_of(job, config, arm.name)
     steps = folder.with_name(f"{folder.name}-steps")

@@ -14,7 +14,7 @@ from cyclealign.distill.label_cache import in_parts, labelled_in_parts
 from cyclealign.distill.margin_mse.config import DEMO, Config
 from cyclealign.distill.margin_mse.data import Collection, Triple
 from cyclealign.distill.margin_mse.students.cat import cross_encoder, ready_cross_encoder
-from cyclealign.distill.margin_mse.train import Lesson, Tell
+from cyclealign.distill.margin_mse.train import Tell, TrainingSet
 from cyclealign.distill.models.encoders import identity
 from cyclealign.errors import DistillError
 from cyclealign.files import hash_of_file
@@ -107,10 +107,10 @@ def made_of(config: Config, collection: Collection, models: Sequence[str]) -> di
     return {**told, "models": [identity(each) for each in models], "longest": longest}
 
 
-def lesson_of(triples: Sequence[Triple], scores: Mapping[Pair, float]) -> Lesson:
+def lesson_of(triples: Sequence[Triple], scores: Mapping[Pair, float]) -> TrainingSet:
     """Triples with the scores of their two pairs."""
     rows = [[scores[query, positive], scores[query, negative]] for query, positive, negative in triples]
-    return Lesson(triples, np.array(rows, dtype=np.float64))
+    return TrainingSet(triples, np.array(rows, dtype=np.float64))
 
 
 def run_of(scores: Mapping[Pair, float]) -> Run:
@@ -121,7 +121,7 @@ def run_of(scores: Mapping[Pair, float]) -> Run:
     return run
 
 
-def read_scores(path: Path, collection: Collection, most: int) -> Lesson:
+def read_scores(path: Path, collection: Collection, most: int) -> TrainingSet:
     """Triples and scores of a published file: pos_score, neg_score, query_id, pos_id, neg_id between tabs.
 
     Raises:
@@ -141,7 +141,7 @@ def read_scores(path: Path, collection: Collection, most: int) -> Lesson:
         raise DistillError(f"{path}: cannot be read as UTF-8 text ({error}).") from error
     if not triples:
         raise DistillError(f"{path}: there is no score in it.")
-    return Lesson(triples, np.array(scores))
+    return TrainingSet(triples, np.array(scores))
 
 
 def _row(line: str, where: str, collection: Collection) -> tuple[Triple, tuple[float, float]]:
@@ -162,16 +162,16 @@ def _row(line: str, where: str, collection: Collection) -> tuple[Triple, tuple[f
     return (query, positive, negative), scores
 
 
-def write_scores(path: Path, lesson: Lesson) -> None:
+def write_scores(path: Path, lesson: TrainingSet) -> None:
     """Write the file that `read_scores` reads."""
     rows = zip(lesson.triples, lesson.scores_T2.tolist(), strict=True)
     lines = [f"{scores[0]!r}\t{scores[1]!r}\t" + "\t".join(triple) for triple, scores in rows]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def unlabelled(triples: Sequence[Triple]) -> Lesson:
+def unlabelled(triples: Sequence[Triple]) -> TrainingSet:
     """Triples for a loss that asks no teacher."""
-    return Lesson(triples, np.zeros((len(triples), 2)))
+    return TrainingSet(triples, np.zeros((len(triples), 2)))
 
 
 def inputs_of(config: Config) -> dict[str, str]:

@@ -31,14 +31,14 @@ SCORE = "ndcg"
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingSet:
     """What a student learns from: triples, and the teacher's (positive, negative) scores of each, shape (T, 2)."""
 
     triples: Sequence[Triple]
     scores_T2: NDArray[np.float64]  # noqa: N815
 
 
-def with_offsets(lesson: Lesson, deviation: float, seed: int) -> Lesson:
+def with_offsets(lesson: TrainingSet, deviation: float, seed: int) -> TrainingSet:
     """The lesson of a teacher whose scores have a random offset a query, drawn from N(0, deviation^2).
 
     No ranking changes by it: it stands for a teacher whose range of scores differs from query to query.
@@ -46,12 +46,12 @@ def with_offsets(lesson: Lesson, deviation: float, seed: int) -> Lesson:
     draw = np.random.default_rng(seed)
     offset = {query: deviation * draw.normal() for query in dict.fromkeys(query for query, _, _ in lesson.triples)}
     offsets_T = np.array([offset[query] for query, _, _ in lesson.triples])
-    return Lesson(lesson.triples, lesson.scores_T2 + offsets_T[:, None])
+    return TrainingSet(lesson.triples, lesson.scores_T2 + offsets_T[:, None])
 
 
 def fit(
     student: Student,
-    lesson: Lesson,
+    lesson: TrainingSet,
     collection: Collection,
     loss: str,
     settings: TrainingSettings,
@@ -92,7 +92,7 @@ def fit(
     return float(found.training_loss)
 
 
-def _rows(lesson: Lesson) -> list[dict[str, Any]]:
+def _rows(lesson: TrainingSet) -> list[dict[str, Any]]:
     rows = zip(lesson.triples, lesson.scores_T2.tolist(), strict=True)
     return [{"triple": triple, "scores": scores} for triple, scores in rows]
 

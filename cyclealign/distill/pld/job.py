@@ -9,7 +9,7 @@ from cyclealign.config import load_settings
 from cyclealign.distill.label_cache import Arrays
 from cyclealign.distill.pld import data, evaluate, model, teacher
 from cyclealign.distill.pld.config import Config
-from cyclealign.distill.pld.tuning import Bench
+from cyclealign.distill.pld.tuning import ArmRunner
 from cyclealign.distill.run import Job, opened
 from cyclealign.files import EXAMPLES
 
@@ -50,10 +50,10 @@ def pld(config: Config = FORM) -> int:
         return job.report([*measures, *evaluate.arm_measures(arms)], evaluate.choice_curves(arms))
 
 
-def bench_of(job: Job, config: Config, splits: data.Splits, labels: Arrays) -> Bench:
+def bench_of(job: Job, config: Config, splits: data.Splits, labels: Arrays) -> ArmRunner:
     """What the arms share; students lie under all that makes them, the teacher's settings among it."""
 
     def place(stage: str, tried: Mapping[str, float]) -> Path:
         return job.place(stage, config.data, config.teacher, config.student, tried)
 
-    return Bench(config, splits, labels, place)
+    return ArmRunner(config, splits, labels, place)

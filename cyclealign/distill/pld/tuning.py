@@ -16,7 +16,7 @@ TUNING_SEEDS = 500  # added to the number of a run: no run of a test starts wher
 
 
 @dataclass(frozen=True)
-class Bench:
+class ArmRunner:
     """What the arms share: they differ in nothing but the loss and its settings.
 
     ``place`` gives the folder of a student's name and the settings that were tried with it.

@@ -11,10 +11,10 @@ import pytest
 
 from cyclealign.demo.judge import learning
 from cyclealign.demo.judge.features import NAMES, features
-from cyclealign.demo.judge.model import Manner, judge
+from cyclealign.demo.judge.model import Behaviour, judge
 from cyclealign.demo.world import dataset
 from cyclealign.evaluation.metrics import labelled_ids, labelled_texts, pair_accuracy
-from cyclealign.judge import Manner as Asking
+from cyclealign.judge import PromptSpec
 from cyclealign.judge import rank_call, verdict
 from cyclealign.judge.templates import load_demonstrations, load_template
 from cyclealign.records import Demonstration, Reply
@@ -33,7 +33,7 @@ def taught(count, seed):
 
 def reply(labelled, demonstrations, manner):
     """The judge's call and reply for one labelled list, over the very messages that an LLM would get."""
-    asking = Asking(load_template(PROMPTS, "rank"), "simulated-judge", (), seed=3)
+    asking = PromptSpec(load_template(PROMPTS, "rank"), "simulated-judge", (), seed=3)
     texts = labelled_texts(labelled)
     call = rank_call(asking, "accuracy", labelled.id, labelled.prompt.text, texts, demonstrations, 0)
     return call, judge([message["content"] for message in call.messages], manner).text
@@ -42,7 +42,7 @@ def reply(labelled, demonstrations, manner):
 def accuracy(demonstrations):
     scores = []
     for labelled in EXAM:
-        call, text = reply(labelled, demonstrations, Manner())
+        call, text = reply(labelled, demonstrations, Behaviour())
         order = tuple(item for (item,) in verdict(call, Reply(text, "simulated-judge", 0, 0, 0.0, 0.0)))
         scores.append(pair_accuracy(order, labelled_ids(labelled)))
     return fmean(scores)
@@ -83,7 +83,7 @@ def test_reversed_demonstrations_teach_the_reverse():
 
 def test_the_same_request_gets_the_same_reply_and_another_fence_another_whim():
     """Prevents a resumed run from getting other labels than the first one paid for."""
-    manner = Manner(noise=5.0)
+    manner = Behaviour(noise=5.0)
     assert reply(EXAM[0], STATIC, manner) == reply(EXAM[0], STATIC, manner)
     calls = {reply(labelled, [], manner)[1] for labelled in EXAM[:10]}
     assert len(calls) > 1
@@ -91,7 +91,7 @@ def test_the_same_request_gets_the_same_reply_and_another_fence_another_whim():
 
 def test_position_bias_favours_the_first_place():
     """Prevents a setting that is read but changes nothing."""
-    first = [reply(labelled, STATIC, Manner(position_bias=50.0)) for labelled in EXAM[:10]]
+    first = [reply(labelled, STATIC, Behaviour(position_bias=50.0)) for labelled in EXAM[:10]]
     for call, text in first:
         labels = [label for label, _ in call.shown]
         order = tuple(item for (item,) in verdict(call, Reply(text, "simulated-judge", 0, 0, 0.0, 0.0)))

@@ -11,7 +11,7 @@ from cyclealign.distill.margin_mse.config import Config, EvaluationSettings, Tra
 from cyclealign.distill.margin_mse.evaluate import differences, measures_of, per_query
 from cyclealign.distill.margin_mse.predict import rerank, retrieve
 from cyclealign.distill.margin_mse.student import build_student, save_student
-from cyclealign.distill.margin_mse.train import Lesson, fit, with_offsets
+from cyclealign.distill.margin_mse.train import TrainingSet, fit, with_offsets
 from cyclealign.distill.models.encoders import identity
 from cyclealign.errors import DistillError
 from tests.distill.margin_mse.conftest import PASSAGES, QRELS, QUERIES
@@ -26,7 +26,7 @@ def quiet(done, of):
 
 
 def test_published_scores_are_read_as_they_were_written(collection, tmp_path):
-    teacher.write_scores(tmp_path / "scores.tsv", Lesson(TRIPLES, SCORES))
+    teacher.write_scores(tmp_path / "scores.tsv", TrainingSet(TRIPLES, SCORES))
     found = teacher.read_scores(tmp_path / "scores.tsv", collection, 4)
     assert found.triples == TRIPLES[:4]
     assert (found.scores_T2 == SCORES[:4]).all()
@@ -123,7 +123,7 @@ def test_a_loss_that_is_no_number_ends_the_training(student_settings, collection
     """Prevents a student of NaN that is trained to the end, and kept."""
     student = build_student(student_settings("dot"), [], seed=0)
     with pytest.raises(DistillError, match="at step 1"):
-        fit(student, Lesson(TRIPLES, SCORES + np.nan), collection, "margin_mse", SETTINGS, 0, tmp_path / "none")
+        fit(student, TrainingSet(TRIPLES, SCORES + np.nan), collection, "margin_mse", SETTINGS, 0, tmp_path / "none")
 
 
 def test_a_validation_that_nobody_gives_is_said_before_the_first_step(student_settings, collection, tmp_path):
@@ -132,7 +132,14 @@ def test_a_validation_that_nobody_gives_is_said_before_the_first_step(student_se
     steps = []
     with pytest.raises(ValueError, match="none is given"):
         fit(
-            student, Lesson(TRIPLES, SCORES), collection, "ranknet", settings, 0, tmp_path, lambda *at: steps.append(at)
+            student,
+            TrainingSet(TRIPLES, SCORES),
+            collection,
+            "ranknet",
+            settings,
+            0,
+            tmp_path,
+            lambda *at: steps.append(at),
         )
     assert not steps
 
@@ -168,11 +175,11 @@ def test_the_simulated_teacher_is_steady(collection):
 
 def test_an_offset_is_one_a_query(collection):
     """Prevents a sweep that changes margins, or that changes nothing."""
-    moved = with_offsets(Lesson(TRIPLES, SCORES), 10, 0).scores_T2 - SCORES
+    moved = with_offsets(TrainingSet(TRIPLES, SCORES), 10, 0).scores_T2 - SCORES
     assert moved[:, 0] == pytest.approx(moved[:, 1])
     assert moved[0] == pytest.approx(moved[1])
     assert abs(moved[0] - moved[2]).max() > 1
-    assert with_offsets(Lesson(TRIPLES, SCORES), 0, 0).scores_T2.tolist() == SCORES.tolist()
+    assert with_offsets(TrainingSet(TRIPLES, SCORES), 0, 0).scores_T2.tolist() == SCORES.tolist()
 
 
 def test_a_student_learns_the_margins(student_settings, collection, tmp_path):
@@ -180,7 +187,16 @@ def test_a_student_learns_the_margins(student_settings, collection, tmp_path):
     student = build_student(student_settings("dot"), [], seed=0)
     told = []
     settings = SETTINGS.model_copy(update={"epochs": 30.0})
-    fit(student, Lesson(TRIPLES, SCORES), collection, "margin_mse", settings, 0, tmp_path, lambda *at: told.append(at))
+    fit(
+        student,
+        TrainingSet(TRIPLES, SCORES),
+        collection,
+        "margin_mse",
+        settings,
+        0,
+        tmp_path,
+        lambda *at: told.append(at),
+    )
     for (query, positive, negative), (high, low) in zip(TRIPLES, SCORES, strict=True):
         pair = student.score([(QUERIES[query], PASSAGES[positive]), (QUERIES[query], PASSAGES[negative])])
         assert pair[0] - pair[1] == pytest.approx(high - low, abs=1.5)
@@ -193,7 +209,7 @@ def test_margin_mse_trains_the_same_under_any_offset_and_pointwise_does_not(stud
 
     def trained(loss, deviation):
         student = build_student(student_settings("dot"), [], seed=0)
-        lesson = with_offsets(Lesson(TRIPLES, SCORES), deviation, 1)
+        lesson = with_offsets(TrainingSet(TRIPLES, SCORES), deviation, 1)
         fit(student, lesson, collection, loss, SETTINGS, 0, tmp_path / f"{loss}-{deviation}")
         return student.score([(query, passage) for query in QUERIES.values() for passage in PASSAGES.values()])
 
@@ -204,7 +220,7 @@ def test_margin_mse_trains_the_same_under_any_offset_and_pointwise_does_not(stud
 def test_a_stopped_training_goes_on_where_it_was(student_settings, collection, tmp_path):
     """Prevents a training that starts anew after a kill, or that ends elsewhere than an undisturbed one."""
     settings = SETTINGS.model_copy(update={"save_every": 5})
-    lesson = Lesson(TRIPLES, SCORES)
+    lesson = TrainingSet(TRIPLES, SCORES)
     whole = build_student(student_settings("tk"), list(PASSAGES.values()), seed=0)
     fit(whole, lesson, collection, "margin_mse", settings, 0, tmp_path / "whole")
 
@@ -233,7 +249,16 @@ def test_the_best_validated_weights_are_kept(student_settings, collection, tmp_p
         seen.append(at.embedding.weight.detach().clone())
         return {1: 0.3, 2: 0.9}.get(len(seen), 0.1)
 
-    fit(student, Lesson(TRIPLES, SCORES), collection, "margin_mse", settings, 0, tmp_path / "run", validate=validate)
+    fit(
+        student,
+        TrainingSet(TRIPLES, SCORES),
+        collection,
+        "margin_mse",
+        settings,
+        0,
+        tmp_path / "run",
+        validate=validate,
+    )
     assert len(seen) == 4
     assert torch.equal(student.embedding.weight, seen[1])
 
@@ -242,7 +267,7 @@ def test_kernels_have_a_rate_of_their_own(student_settings, collection, tmp_path
     student = build_student(student_settings("tk"), list(PASSAGES.values()), seed=0)
     before = student.alpha_K.detach().clone()
     settings = SETTINGS.model_copy(update={"learning_rate": 1e-12, "kernel_learning_rate": 1e-2})
-    fit(student, Lesson(TRIPLES, SCORES), collection, "margin_mse", settings, 0, tmp_path / "none")
+    fit(student, TrainingSet(TRIPLES, SCORES), collection, "margin_mse", settings, 0, tmp_path / "none")
     assert abs(student.alpha_K - before).max() > 1e-3
 
 

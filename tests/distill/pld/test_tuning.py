@@ -6,7 +6,7 @@ import pytest
 from cyclealign.config import checked_settings
 from cyclealign.distill.pld import data, evaluate
 from cyclealign.distill.pld.config import Config
-from cyclealign.distill.pld.tuning import Bench
+from cyclealign.distill.pld.tuning import ArmRunner
 from cyclealign.errors import BadConfig
 
 SIZES = {"embedding_size": 4, "hidden_sizes": [4], "depths": [1], "layer_type": "basic"}
@@ -41,7 +41,7 @@ def test_an_arm_is_tuned_on_validation_items_and_tested_with_the_best(tmp_path):
     splits = data.load(config.data, 0)
     asked: list[tuple[int, int, bool]] = []
 
-    class Watched(Bench):
+    class Watched(ArmRunner):
         def accuracy(self, arm, tried, run, items, top=1):
             number = TRIES.index(tried)
             asked.append((number, run, items is splits.test))

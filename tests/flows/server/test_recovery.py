@@ -17,9 +17,9 @@ Start = Callable[..., UUID]
 def client(prefect_server: str, tmp_path: Path) -> Iterator[Any]:
     """A client of the tests' server, where the work pool is there."""
     from flows.server.deploy import client_of, create_pool
-    from flows.server.environment import Place
+    from flows.server.environment import ServerConfig
 
-    place = Place(prefect_server.removesuffix("/api"), tmp_path, tmp_path, theirs=True)
+    place = ServerConfig(prefect_server.removesuffix("/api"), tmp_path, tmp_path, theirs=True)
     with client_of(place) as opened:
         create_pool(opened)
         yield opened
@@ -52,10 +52,10 @@ def test_runs_of_this_worker_go_on_and_those_of_other_machines_are_left_alone(cl
     """Prevents a start on one machine from crashing what another one is at work on."""
     from prefect.states import Running
 
-    from flows.server.recovery import put_back
+    from flows.server.recovery import reschedule_interrupted
 
     mine, theirs = start(Running()), start(Running(), worker="cyclealign-elsewhere")
-    assert [run.id for run in put_back(client, ME, "stopped")] == [mine]
+    assert [run.id for run in reschedule_interrupted(client, ME, "stopped")] == [mine]
     states = [each.name for each in client.read_flow_run_states(mine)]
     assert states[-2:] == ["Crashed", "AwaitingRetry"]
     assert name_of_state(client, theirs) == "Running"
@@ -65,10 +65,10 @@ def test_a_run_that_was_cut_off_while_it_waited_for_people_goes_on(client: Any, 
     """Prevents a paused run without a process from standing until its time is over, and then failing."""
     from prefect.states import Paused
 
-    from flows.server.recovery import put_back
+    from flows.server.recovery import reschedule_interrupted
 
     run_id = start(Paused(timeout_seconds=600, pause_key="a pause"))
-    assert [run.id for run in put_back(client, ME, "stopped")] == [run_id]
+    assert [run.id for run in reschedule_interrupted(client, ME, "stopped")] == [run_id]
     assert name_of_state(client, run_id) == "AwaitingRetry"
 
 
@@ -76,10 +76,10 @@ def test_a_run_that_was_being_cancelled_is_cancelled(client: Any, start: Start) 
     """Prevents a run that the user has given up from coming back."""
     from prefect.states import Cancelling
 
-    from flows.server.recovery import put_back
+    from flows.server.recovery import reschedule_interrupted
 
     run_id = start(Cancelling())
-    assert put_back(client, ME, "stopped") == []
+    assert reschedule_interrupted(client, ME, "stopped") == []
     assert name_of_state(client, run_id) == "Cancelled"
 
 
@@ -88,10 +88,10 @@ def test_a_vanished_run_goes_on_and_one_that_crashed_by_itself_does_not(client: 
     from prefect.states import Crashed
 
     from flows.server.deploy import VANISHED
-    from flows.server.recovery import put_back
+    from flows.server.recovery import reschedule_interrupted
 
     vanished, crashed = start(Crashed(message=VANISHED)), start(Crashed(message="Out of memory."))
-    assert [run.id for run in put_back(client, ME, "stopped")] == [vanished]
+    assert [run.id for run in reschedule_interrupted(client, ME, "stopped")] == [vanished]
     assert name_of_state(client, crashed) == "Crashed"
 
 
@@ -99,18 +99,18 @@ def test_a_run_whose_process_lives_is_left_alone_until_it_is_ended(client: Any, 
     """Prevents two processes at work on one run; a process id that was given again proves nothing."""
     from prefect.states import Running
 
-    from flows.server.recovery import end_processes, left_by, process_of, put_back
+    from flows.server.recovery import end_processes, left_by, process_of, reschedule_interrupted
 
     run_id, other_id = start(Running()), start(Running())
     environment = {"PREFECT__FLOW_RUN_ID": str(run_id)}
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=environment) as process:
         for each in (run_id, other_id):
             client.request("PATCH", f"/flow_runs/{each}", json={"infrastructure_pid": str(process.pid)})
-        assert [run.id for run in put_back(client, ME, "stopped")] == [other_id]
+        assert [run.id for run in reschedule_interrupted(client, ME, "stopped")] == [other_id]
         client.set_flow_run_state(other_id, _completed(), force=True)
         end_processes(left_by(client, ME))
         assert process_of(client.read_flow_run(run_id)) is None
-    assert [run.id for run in put_back(client, ME, "stopped")] == [run_id]
+    assert [run.id for run in reschedule_interrupted(client, ME, "stopped")] == [run_id]
 
 
 def _completed() -> Any:
