@@ -14,8 +14,7 @@ from cyclealign.demo.judge.features import NAMES, features
 from cyclealign.demo.judge.model import Behaviour, judge
 from cyclealign.demo.world import dataset
 from cyclealign.evaluation.metrics import labelled_ids, labelled_texts, pair_accuracy
-from cyclealign.judge import PromptSpec
-from cyclealign.judge import rank_call, verdict
+from cyclealign.judge import PromptSpec, rank_call, verdict
 from cyclealign.judge.templates import load_demonstrations, load_template
 from cyclealign.records import Demonstration, Reply
 from tests.support.paths import PROMPTS
