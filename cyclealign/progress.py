@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+OnProgress = Callable[[int, int], None]  # called with the number done and the total
 Listener = Callable[[str, int, int], None]
 
 logger = logging.getLogger("cyclealign.progress")

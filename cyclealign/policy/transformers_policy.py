@@ -25,17 +25,13 @@ from cyclealign.config import PolicySettings
 from cyclealign.errors import PolicyError
 from cyclealign.policy import Answer
 from cyclealign.policy.chat_template import prompt_ids
+from cyclealign.policy.device import device
 from cyclealign.policy.model_safety import refuse_unsafe
 from cyclealign.policy.weights import are_whole
 from cyclealign.records import Adapter, Prompt
 
 # Loading is a matter of a moment or is told by a line of ours; bars of its own would tear the terminal's.
 transformers_logging.disable_progress_bar()
-
-
-def device() -> str:
-    """The accelerator of this machine, or the CPU."""
-    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def load_tokenizer(model: str, revision: str | None = None, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
@@ -71,7 +67,7 @@ def load_model(model: str, revision: str | None, where: str, trust_remote_code: 
             revision=revision,
             trust_remote_code=trust_remote_code,
             use_safetensors=True,
-            dtype=torch.float32 if device() == "cpu" else "auto",
+            dtype=torch.float32 if device(allow_mps=True) == "cpu" else "auto",
         )
     except (OSError, ValueError) as error:
         raise PolicyError(_not_loaded("model", model, error)) from error
@@ -115,7 +111,7 @@ class TransformersPolicy:
         """Load the whole weights of a folder, or the base model's (None), after those from before are dropped."""
         self._drop()
         model, revision = (folder, None) if folder else (self._name, self._settings.revision)
-        self._base = load_model(model, revision, device(), self._settings.remote_code_trusted)
+        self._base = load_model(model, revision, device(allow_mps=True), self._settings.remote_code_trusted)
         self._model: PreTrainedModel | PeftModel = self._base
         self._weights = folder
 

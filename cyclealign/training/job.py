@@ -1,15 +1,13 @@
 """A training job as a value: ranked lists in, a LoRA adapter or full weights out."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 
 from cyclealign.config import TrainingSettings
 from cyclealign.records import Preference
-
-OnStep = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

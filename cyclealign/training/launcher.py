@@ -12,10 +12,11 @@ from pathlib import Path
 from cyclealign.errors import TrainingFailed
 from cyclealign.policy import weights
 from cyclealign.processes import environment_without_keys
-from cyclealign.training.job import OnStep, TrainingJob
+from cyclealign.progress import OnProgress
+from cyclealign.training.job import TrainingJob
 
 
-def train(job: TrainingJob, folder: Path, on_step: OnStep) -> float:
+def train(job: TrainingJob, folder: Path, on_progress: OnProgress) -> float:
     """Train an adapter, or all weights, into ``folder`` and return the mean training loss.
 
     Raises:
@@ -29,11 +30,11 @@ def train(job: TrainingJob, folder: Path, on_step: OnStep) -> float:
     if job.settings.process == "same":
         from cyclealign.training.worker import fit
 
-        return fit(job, folder, on_step)
-    return _in_own_process(job, folder, on_step)
+        return fit(job, folder, on_progress)
+    return _in_own_process(job, folder, on_progress)
 
 
-def _in_own_process(job: TrainingJob, folder: Path, on_step: OnStep) -> float:
+def _in_own_process(job: TrainingJob, folder: Path, on_progress: OnProgress) -> float:
     job.save(folder / "job.json")
     log = folder / "training.log"
     with (
@@ -47,7 +48,7 @@ def _in_own_process(job: TrainingJob, folder: Path, on_step: OnStep) -> float:
             env={**environment_without_keys(), "PYTHONUNBUFFERED": "1"},
         ) as process,
     ):
-        loss = _follow(process, on_step)
+        loss = _follow(process, on_progress)
     if process.returncode != 0 or loss is None or not weights.files(folder):
         tail = "\n".join(log.read_text(encoding="utf-8").strip().splitlines()[-5:])
         raise TrainingFailed(f"The training process ended with code {process.returncode}. Its last lines:\n{tail}")
@@ -62,7 +63,7 @@ def launch_command(accelerate_config: str | None, folder: Path) -> Sequence[str]
     return [*launch, "-m", "cyclealign.training.worker", str(folder)]
 
 
-def _follow(process: "subprocess.Popen[str]", on_step: OnStep) -> float | None:
+def _follow(process: "subprocess.Popen[str]", on_progress: OnProgress) -> float | None:
     """Pass the child's steps on; return the loss that it reports at its end."""
     loss = None
     assert process.stdout is not None
@@ -73,7 +74,7 @@ def _follow(process: "subprocess.Popen[str]", on_step: OnStep) -> float | None:
                 if "loss" in report:
                     loss = float(report["loss"])
                 elif "step" in report:
-                    on_step(int(report["step"]), int(report["of"]))
+                    on_progress(int(report["step"]), int(report["of"]))
             except (ValueError, TypeError):
                 continue  # a library printed something of its own
         process.wait()

@@ -17,8 +17,9 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from cyclealign.policy.transformers_policy import load_tokenizer
+from cyclealign.progress import OnProgress
 from cyclealign.training.collate import collate, collate_pairs, filling_up, pair_weights, pairs
-from cyclealign.training.job import OnStep, TrainingJob
+from cyclealign.training.job import TrainingJob
 from cyclealign.training.losses import LISTWISE
 from cyclealign.training.model import Model, parents_model
 from cyclealign.training.sampler import SharedSteps, part_of_mean
@@ -115,11 +116,11 @@ class TokenisedDPOTrainer(SharedStepTrainer, DPOTrainer):
 class ReportSteps(TrainerCallback):
     """Tells the caller how far training is."""
 
-    def __init__(self, on_step: OnStep) -> None:
-        self._on_step = on_step
+    def __init__(self, on_progress: OnProgress) -> None:
+        self._on_progress = on_progress
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._on_step(state.global_step, state.max_steps)
+        self._on_progress(state.global_step, state.max_steps)
 
 
 def arguments(job: TrainingJob, folder: Path) -> dict[str, Any]:

@@ -13,17 +13,18 @@ import torch
 from transformers import PrinterCallback, set_seed
 
 from cyclealign.policy.attestation import Logprobs, Probe, Rows
+from cyclealign.policy.device import device
 from cyclealign.policy.probe_logprobs import from_folders, measured, probe_rows
-from cyclealign.policy.transformers_policy import device
 from cyclealign.processes import end_with_input, end_with_parent
-from cyclealign.training.job import OnStep, TrainingJob
+from cyclealign.progress import OnProgress
+from cyclealign.training.job import TrainingJob
 from cyclealign.training.model import Model, is_first, is_spread, trainable, unwrapped
 from cyclealign.training.trainers import ReportSteps, dpo_trainer, ranking_trainer
 
 
-def fit(job: TrainingJob, folder: Path, on_step: OnStep) -> float:
+def fit(job: TrainingJob, folder: Path, on_progress: OnProgress) -> float:
     """Train, save what was trained (safetensors) into ``folder`` with its probe, and return the mean loss."""
-    done = trained(job, folder, on_step)
+    done = trained(job, folder, on_progress)
     if is_first():
         (done.probe or probe_of_folders(job, folder, done)).save(folder)
     return done.loss
@@ -39,14 +40,14 @@ class Trained:
     spread: bool
 
 
-def trained(job: TrainingJob, folder: Path, on_step: OnStep) -> Trained:
+def trained(job: TrainingJob, folder: Path, on_progress: OnProgress) -> Trained:
     """Train and save; model, optimizer and reference go out of reach on return, so that their memory can be had."""
     set_seed(job.seed % 2**32)  # before LoRA draws its first weights
     model, save = trainable(job)
     make = dpo_trainer if job.settings.objective == "dpo" else ranking_trainer
     trainer = make(job, folder, model)
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(ReportSteps(on_step))
+    trainer.add_callback(ReportSteps(on_progress))
     rows = probe_rows([(*each.prompt_ids, *each.answers[0]) for each in job.lists], model)
     here = not (is_spread(trainer) or job.whole)
     parent = measured(unwrapped(trainer), rows) if here else ()
@@ -68,7 +69,7 @@ def probe_of_folders(job: TrainingJob, folder: Path, done: Trained) -> Probe:
     """
     gc.collect()  # trainers hold themselves by their callbacks
     torch.cuda.empty_cache()
-    where = "cpu" if done.spread else device()
+    where = "cpu" if done.spread else device(allow_mps=True)
     return from_folders(job.model, job.revision, job.trust_remote_code, folder, job.parent, done.rows, where)
 
 

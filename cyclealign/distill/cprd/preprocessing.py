@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AutoImageProcessor, CLIPImageProcessorPil
 
-from cyclealign.distill.models.encoders import device, reason
+from cyclealign.distill.models.encoders import reason
 from cyclealign.errors import DistillError
+from cyclealign.policy.device import device
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,10 @@ from transformers.utils import logging as transformers_logging
 from cyclealign.distill.cprd.config import DEMO, DataSettings, StudentSettings
 from cyclealign.distill.cprd.data import Pairs
 from cyclealign.distill.cprd.preprocessing import Pixels, pixels_of
-from cyclealign.distill.models.encoders import device, reason
+from cyclealign.distill.models.encoders import reason
 from cyclealign.distill.models.word_tokenizer import word_tokenizer
 from cyclealign.errors import DistillError
+from cyclealign.policy.device import device
 
 transformers_logging.disable_progress_bar()
 

@@ -13,8 +13,9 @@ from transformers import AutoTokenizer, ViltForImageAndTextRetrieval
 from cyclealign.distill.cprd.config import TeacherSettings
 from cyclealign.distill.cprd.data import Pairs
 from cyclealign.distill.cprd.preprocessing import pixels_of
-from cyclealign.distill.models.encoders import device, reason
+from cyclealign.distill.models.encoders import reason
 from cyclealign.errors import DistillError
+from cyclealign.policy.device import device
 
 Scores = NDArray[np.float32]
 

@@ -12,7 +12,8 @@ from cyclealign.distill.cprd.config import DistillationSettings, StudentSettings
 from cyclealign.distill.cprd.data import Pairs
 from cyclealign.distill.cprd.losses import contrastive, divergence, hardest, ranking
 from cyclealign.distill.cprd.student import DualEncoder
-from cyclealign.distill.models.encoders import checked, device
+from cyclealign.distill.models.encoders import checked
+from cyclealign.policy.device import device
 
 
 class Queue:

@@ -16,9 +16,10 @@ from cyclealign.distill.idcm.config import DEMO, ETMSettings
 from cyclealign.distill.idcm.data import Collection
 from cyclealign.distill.idcm.esm import ESM
 from cyclealign.distill.idcm.etm import ETM
-from cyclealign.distill.models.encoders import device, keep_layers, reason
+from cyclealign.distill.models.encoders import keep_layers, reason
 from cyclealign.errors import DistillError
 from cyclealign.files import appearing_folder
+from cyclealign.policy.device import device
 
 HEAD, SELECTOR, SHAPE = "etm_head.safetensors", "esm.safetensors", "esm.json"
 

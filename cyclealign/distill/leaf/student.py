@@ -17,8 +17,9 @@ from cyclealign.distill.leaf.config import StudentSettings, TrainingSettings
 from cyclealign.distill.leaf.losses import embedding_distance
 from cyclealign.distill.leaf.rotations import Vectors
 from cyclealign.distill.leaf.train import Schedule, train
-from cyclealign.distill.models.encoders import device, reason
+from cyclealign.distill.models.encoders import reason
 from cyclealign.errors import DistillError
+from cyclealign.policy.device import device
 
 
 def new_student(

@@ -12,9 +12,10 @@ from cyclealign.distill.leaf.config import TeacherSettings
 from cyclealign.distill.leaf.labels import Kind, Progress
 from cyclealign.distill.leaf.predict import encode
 from cyclealign.distill.leaf.rotations import Vectors
-from cyclealign.distill.models.encoders import device, reason
+from cyclealign.distill.models.encoders import reason
 from cyclealign.errors import DistillError
 from cyclealign.files import hash_of_file
+from cyclealign.policy.device import device
 
 Address = tuple[str, str]  # a text's kind, and the text
 

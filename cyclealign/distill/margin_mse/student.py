@@ -11,9 +11,9 @@ from cyclealign.distill.margin_mse.students.colbert import LateInteractionStuden
 from cyclealign.distill.margin_mse.students.dot import BiEncoderStudent
 from cyclealign.distill.margin_mse.students.prett import SplitStudent
 from cyclealign.distill.margin_mse.students.tk import KernelStudent
-from cyclealign.distill.models.encoders import device
 from cyclealign.errors import DistillError
 from cyclealign.files import appearing_folder
+from cyclealign.policy.device import device
 
 SETTINGS_FILE = "student.json"
 KINDS: dict[str, type[Student]] = {

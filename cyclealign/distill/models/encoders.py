@@ -1,9 +1,8 @@
-"""What all students share: device, identity of models, layers that are kept, losses that are numbers."""
+"""What all students share: identity of models, layers that are kept, losses that are numbers."""
 
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from transformers import AutoConfig
 
@@ -11,11 +10,6 @@ from cyclealign.errors import DistillError
 from cyclealign.files import hash_of_folder
 
 LAYER_COUNTS = ("num_hidden_layers", "n_layers")  # of most encoders, of DistilBERT and its like
-
-
-def device() -> str:
-    """The accelerator of this machine, or the CPU."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def identity(model: str, revision: str | None = None) -> str:

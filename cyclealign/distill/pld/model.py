@@ -24,9 +24,10 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 from transformers.utils.generic import is_timm_local_checkpoint
 
-from cyclealign.distill.models.encoders import device, reason
+from cyclealign.distill.models.encoders import reason
 from cyclealign.distill.pld.config import ModelSettings
 from cyclealign.errors import DistillError
+from cyclealign.policy.device import device
 
 # Loading is a matter of a moment or is told by a line of ours; bars of its own would tear the terminal's.
 transformers_logging.disable_progress_bar()

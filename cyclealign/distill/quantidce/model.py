@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel
 from transformers.utils import logging as transformers_logging
 
-from cyclealign.distill.models.encoders import device, keep_layers, reason
+from cyclealign.distill.models.encoders import keep_layers, reason
 from cyclealign.distill.models.pooling import matched_states, mean_state
 from cyclealign.distill.models.word_tokenizer import word_tokenizer
 from cyclealign.distill.quantidce import demo_data
 from cyclealign.distill.quantidce.config import DEMO, EncoderSettings
 from cyclealign.distill.quantidce.data import Scored
 from cyclealign.errors import DistillError
+from cyclealign.policy.device import device
 
 transformers_logging.disable_progress_bar()
 

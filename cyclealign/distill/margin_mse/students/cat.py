@@ -11,8 +11,9 @@ from transformers import AutoModelForSequenceClassification
 
 from cyclealign.distill.margin_mse.config import StudentSettings
 from cyclealign.distill.margin_mse.students import Features, Student, keep_layers
-from cyclealign.distill.models.encoders import device, reason
+from cyclealign.distill.models.encoders import reason
 from cyclealign.errors import DistillError
+from cyclealign.policy.device import device
 
 
 class CrossEncoderStudent(Student):
