@@ -1,10 +1,35 @@
-"""Child processes that do not outlive the run that started them."""
+"""Liveness of processes, and child processes that do not outlive the run that started them."""
 
 import ctypes
 import os
 import signal
 import sys
 import threading
+
+import psutil
+
+# Start times are kept rounded to hundredths of a second, and read back with an error of one tick of the kernel's clock.
+START_TOLERANCE_SECONDS = 0.1
+
+
+def start_time() -> float:
+    """Return the start time of this process in seconds since the epoch: with the process id, it names the process."""
+    return float(psutil.Process().create_time())
+
+
+def is_running(pid: int, started: float | None = None) -> bool:
+    """Return whether a process of this machine still exists.
+
+    Args:
+        pid: its process id, which the system gives to another process some time after it has ended.
+        started: its `start_time`; None if unknown: any process with this id then counts.
+    """
+    if started is None:
+        return psutil.pid_exists(pid)
+    try:
+        return bool(abs(psutil.Process(pid).create_time() - started) < START_TOLERANCE_SECONDS)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def end_with_parent() -> None:
@@ -13,14 +38,14 @@ def end_with_parent() -> None:
         return
     set_parent_death_signal = 1
     ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGTERM)
-    if os.getppid() == 1:  # the parent was gone before the kernel was asked
+    if os.getppid() == 1:  # the parent ended before prctl was called
         os.kill(os.getpid(), signal.SIGTERM)
 
 
 def end_with_input() -> None:
-    """End this process when its standard input, a pipe that the run holds open, is closed: by whatever ends the run.
+    """End this process when its standard input, a pipe that the run holds open, is closed, however the run ends.
 
-    For processes with others between them and the run, such as launchers, of which each would be an orphan first.
+    For processes with others between them and the run, such as launchers: those may be gone before the run is.
     """
 
     def watch() -> None:
@@ -32,8 +57,8 @@ def end_with_input() -> None:
 
 
 def environment_without_keys() -> dict[str, str]:
-    """This process's environment without the variables whose names say that they hold an API key.
+    """Return this process's environment without the variables whose names contain ``API_KEY``.
 
-    A model server or a training process needs no judge's key, and could leave it in a log or a crash report.
+    A model server or a training process does not need the judge's key, and could leak it in a log or a crash report.
     """
     return {name: value for name, value in os.environ.items() if "API_KEY" not in name.upper()}

@@ -6,9 +6,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-import psutil
-
 from cyclealign.errors import LeaseLost
+from cyclealign.processes import is_running, start_time
 from cyclealign.store import Store
 
 LEASE_SECONDS = 90.0
@@ -16,19 +15,13 @@ LEASE_SECONDS = 90.0
 
 def this_owner(run: str) -> str:
     """A name for the process that works on a run: host, process id, its start time and the run."""
-    started = psutil.Process().create_time()
-    return f"{socket.gethostname()}/{os.getpid()}/{started:.2f}/{run}"
+    return f"{socket.gethostname()}/{os.getpid()}/{start_time():.2f}/{run}"
 
 
 def alive(owner: str) -> bool:
     """Whether the process behind an owner's name may still be at work; True where that cannot be known from here."""
     host, pid, started, _ = owner.rsplit("/", 3)
-    if host != socket.gethostname():
-        return True
-    try:
-        return bool(abs(psutil.Process(int(pid)).create_time() - float(started)) < 0.1)
-    except psutil.NoSuchProcess:
-        return False
+    return host != socket.gethostname() or is_running(int(pid), float(started))
 
 
 @contextmanager

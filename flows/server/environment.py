@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import psutil
 
 from cyclealign.errors import CycleAlignError
 from cyclealign.files import HOME_VARIABLE, home
+from cyclealign.processes import is_running, start_time
 from cyclealign.store.database import URL_VARIABLE, database_url, parse_url
 
 HOST = "127.0.0.1"
@@ -137,7 +137,7 @@ def only_one(place: ServerConfig) -> Iterator[int]:
                 )
             time.sleep(0.2)
         file.truncate(0)
-        file.write(json.dumps({"pid": os.getpid(), "started": psutil.Process().create_time(), "url": place.url}))
+        file.write(json.dumps({"pid": os.getpid(), "started": start_time(), "url": place.url}))
         file.flush()
         yield file.fileno()
 
@@ -154,10 +154,9 @@ def _refuse_second(place: ServerConfig, lock: str) -> None:
     """Raise CannotStart if the holder of the lock is alive; otherwise its children are still on their way out."""
     try:
         holder = json.loads(Path(lock).read_text(encoding="utf-8"))
-        alive = abs(psutil.Process(holder["pid"]).create_time() - holder["started"]) < 0.1
-    except (ValueError, psutil.NoSuchProcess):
+    except ValueError:  # it has not written its file yet
         return
-    if alive:
+    if is_running(holder["pid"], holder["started"]):
         raise CannotStart(
             f"It is up already, for {place.home}: {holder['url']} (process {holder['pid']}). Stop that one with "
             f"Ctrl-C, or give this one a folder of its own by {HOME_VARIABLE} and another --port."

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
-
+from cyclealign.processes import is_running
 from flows.server.environment import HOST, CannotStart, ServerConfig, prefect_answers
 from flows.server.process import ManagedProcess
 
@@ -78,8 +77,8 @@ def running_up() -> ServerConfig | None:
     place = ServerConfig.here(0)
     try:
         holder = json.loads((place.home / "up.lock").read_text(encoding="utf-8"))
-        alive = abs(psutil.Process(holder["pid"]).create_time() - holder["started"]) < 0.1
-    except (OSError, ValueError, KeyError, psutil.NoSuchProcess):
+        alive = is_running(holder["pid"], holder["started"])
+    except (OSError, ValueError, KeyError):
         return None
     return ServerConfig(holder["url"], place.home, place.folder, theirs=False) if alive else None
 
