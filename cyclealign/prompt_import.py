@@ -1,6 +1,5 @@
 """Prompts to align on: JSONL files, HH-RLHF's own format, a Hugging Face data set. All of a source or nothing."""
 
-import gzip
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cyclealign.errors import BadPrompts
+from cyclealign.files import json_lines
 from cyclealign.records import LabelledList, Message, Messages, Prompt, Split
 
 ROLES = ("system", "user", "assistant")
@@ -61,24 +61,12 @@ def _rows(source: str) -> Iterator[tuple[str, Any]]:
 
 
 def _file_rows(path: Path) -> Iterator[tuple[str, Any]]:
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield f"{path}, line {number}", _json(line, f"{path}, line {number}")
-    except (OSError, UnicodeDecodeError, EOFError) as error:
-        raise BadPrompts(f"{path}: cannot be read as UTF-8 text ({error}).") from error
-
-
-def _json(line: str, where: str) -> Any:
-    try:
-        value = json.loads(line)
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise BadPrompts(f"{where}: half of a character (a lone surrogate), which no database can hold.") from error
-    except ValueError as error:
-        raise BadPrompts(f"{where}: not a JSON object ({error}).") from error
-    return value
+    for where, row in json_lines(path, BadPrompts):
+        try:
+            json.dumps(row, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise BadPrompts(f"{where}: half of a character (a lone surrogate), which no database can hold.") from error
+        yield where, row
 
 
 def _dataset_rows(source: str) -> Iterable[tuple[str, Any]]:

@@ -1,12 +1,14 @@
-"""Folders that appear whole or not at all."""
+"""Folders that appear whole or not at all, JSON Lines, and the home folder."""
 
+import gzip
 import socket
 import subprocess
 import sys
 
 import pytest
 
-from cyclealign.files import appearing_folder
+from cyclealign.errors import BadPrompts
+from cyclealign.files import appearing_folder, home, json_lines
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
@@ -44,3 +46,36 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
     with appearing_folder(tmp_path / "round-1"), appearing_folder(tmp_path / "round-1"):
         assert len(list(tmp_path.glob(".round-1-*"))) == 3
     assert {each.name for each in tmp_path.iterdir()} == {"round-1", others, elsewhere.name}
+
+
+def test_json_lines_are_counted_with_blank_ones_and_split_at_line_ends_only(tmp_path):
+    """Prevents a text with a line separator from being cut in two, and a message that names another line."""
+    text = '\ufeff{"a": "x\u2028y"}\r\n\n[1]\n'
+    path, packed = tmp_path / "some.jsonl", tmp_path / "some.jsonl.gz"
+    path.write_bytes(text.encode())
+    packed.write_bytes(gzip.compress(text.encode()))
+    for file in (path, packed):
+        assert list(json_lines(file)) == [(f"{file}, line 1", {"a": "x\u2028y"}), (f"{file}, line 3", [1])]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"1\n\n{oops", r"some\.jsonl, line 3: not JSON \(Expecting"),
+        (b"1\n\xff\xfe", r"some\.jsonl: cannot be read as UTF-8 text"),
+    ],
+)
+def test_a_bad_line_raises_the_error_of_the_caller_with_file_and_line(tmp_path, content, message):
+    """Prevents a bare decoding error, which names neither the file nor the line, from reaching the user."""
+    (tmp_path / "some.jsonl").write_bytes(content)
+    with pytest.raises(BadPrompts, match=message):
+        list(json_lines(tmp_path / "some.jsonl", BadPrompts))
+    with pytest.raises(ValueError, match=r"none\.jsonl: cannot be read"):
+        list(json_lines(tmp_path / "none.jsonl"))
+
+
+def test_an_empty_variable_is_an_unset_one(tmp_path, monkeypatch):
+    """Prevents models and reports from being strewn over the current folder while the database is elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CYCLEALIGN_HOME", " ")
+    assert home() == tmp_path / ".cyclealign"

@@ -59,7 +59,7 @@ def test_a_prompt_never_changes_sides(tmp_path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("{oops", "line 2: not a JSON object"),
+        ("{oops", r"line 2: not JSON \(Expecting"),
         ("[1]", "line 2: want an object"),
         ('{"prompt": "\\ud800"}', "line 2: half of a character"),
         ({"prompt": "  "}, "line 2: want 'prompt'"),

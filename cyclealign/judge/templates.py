@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, UndefinedError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from cyclealign.errors import BadTemplate
+from cyclealign.files import json_lines
 from cyclealign.records import Demonstration, Message, Messages, Template
 
 # What each template may use. A template that names anything else is refused when it is loaded.
@@ -175,18 +177,13 @@ def load_demonstrations(path: Path) -> tuple[Demonstration, ...]:
     Raises:
         BadTemplate: naming the file and line that cannot be read.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines() would break at U+2028 within a text, too
-    except OSError as error:
-        raise BadTemplate(f"{path}: the demonstrations cannot be read ({error.strerror}). Restore the file.") from error
-    return tuple(_demonstration(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip())
+    return tuple(_demonstration(row, where) for where, row in json_lines(path, BadTemplate))
 
 
-def _demonstration(line: str, where: str) -> Demonstration:
+def _demonstration(row: Any, where: str) -> Demonstration:
     try:
-        row = json.loads(line)
         question, answers = row["question"], row["answers"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise BadTemplate(f'{where}: want {{"question": "...", "answers": ["best", ..., "worst"]}}.') from error
     texts = isinstance(question, str) and isinstance(answers, list) and all(isinstance(text, str) for text in answers)
     if not texts or len(set(answers)) < 2 or len(set(answers)) != len(answers):

@@ -14,9 +14,9 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, NoSuchM
 from sqlalchemy.orm import Session
 
 from cyclealign.errors import StoreError
+from cyclealign.files import home
 
 URL_VARIABLE = "CYCLEALIGN_DATABASE_URL"
-HOME_VARIABLE = "CYCLEALIGN_HOME"
 BUSY_SECONDS = 30.0
 
 
@@ -28,8 +28,7 @@ def database_url() -> str:
     given = os.environ.get(URL_VARIABLE, "").strip()
     if given:
         return given
-    home = Path(os.environ.get(HOME_VARIABLE, "").strip() or ".cyclealign")
-    return f"sqlite:///{home.absolute() / 'cyclealign.db'}"
+    return f"sqlite:///{home() / 'cyclealign.db'}"
 
 
 def database_is_there() -> bool:

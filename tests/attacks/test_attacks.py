@@ -22,6 +22,7 @@ from cyclealign.config import JudgeSettings
 from cyclealign.demo.judge import learning
 from cyclealign.demo.judge.process import SimulatedJudge
 from cyclealign.demo.world import dataset
+from cyclealign.files import json_lines
 from cyclealign.judge import adversarial
 from cyclealign.judge.templates import LabelledAnswer, load_demonstrations, load_template, rank_messages
 from cyclealign.records import Demonstration, JudgeCall, LabelledList, Reply
@@ -29,7 +30,7 @@ from tests.support.paths import PROMPTS
 
 TEMPLATE = load_template(PROMPTS, "rank")
 STATIC = load_demonstrations(PROMPTS / "demonstrations.jsonl")[:2]
-ATTACKS = [json.loads(line) for line in (Path(__file__).parent / "attacks.jsonl").read_text("utf-8").splitlines()]
+ATTACKS = [row for _, row in json_lines(Path(__file__).parent / "attacks.jsonl")]
 WORST = "id-0"
 HONEST = ("id-3", "id-2", "id-1", WORST)
 each_attack = pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack["name"])

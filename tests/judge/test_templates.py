@@ -115,7 +115,7 @@ def test_demonstrations_come_before_the_answers():
 def test_a_bad_demonstration_is_named_by_line(tmp_path, line):
     path = tmp_path / "demonstrations.jsonl"
     path.write_text('{"question": "q", "answers": ["a", "b"]}\n' + line)
-    with pytest.raises(BadTemplate, match=r"demonstrations\.jsonl:2"):
+    with pytest.raises(BadTemplate, match=r"demonstrations\.jsonl, line 2"):
         load_demonstrations(path)
 
 

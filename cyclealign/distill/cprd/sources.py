@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from cyclealign.distill.cprd.config import DataSettings
 from cyclealign.distill.data.datasets import table
 from cyclealign.distill.data.images import opened
 from cyclealign.errors import DistillError
+from cyclealign.files import json_lines
 
 CAPTIONS = "captions.jsonl"
 
@@ -60,21 +60,14 @@ def rows_of(source: str) -> Any:
 
 
 def read_captions(folder: Path) -> list[Caption]:
-    """The lines of ``captions.jsonl``: file, text, and keywords."""
-    path = folder / CAPTIONS
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines() would break at U+2028 within a text, too
-    except (OSError, UnicodeDecodeError) as error:
-        raise DistillError(f"{path} cannot be read as UTF-8 text: {error}. Name a folder that holds it.") from error
-    return [of_line(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+    """Return the lines of ``captions.jsonl``: file, text, and keywords; without keywords a caption has its words."""
+    return [_caption_of(row, where) for where, row in json_lines(folder / CAPTIONS, DistillError)]
 
 
-def of_line(line: str, where: str) -> Caption:
-    """One caption; without keywords it is about its words."""
+def _caption_of(row: Any, where: str) -> Caption:
     try:
-        row = json.loads(line)
         return caption(row["file"], row["text"], row.get("keywords", []), where)
-    except (ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise DistillError(f'{where}: want {{"file": "a.png", "text": "...", "keywords": [...]}}.') from error
 
 

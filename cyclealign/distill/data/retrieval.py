@@ -5,8 +5,6 @@ Judgements have BEIR's three columns (a heading, tabs) or TREC's four. On the hu
 ``default`` (as MTEB has it) or in a data set of their own, ``<name>-qrels`` (as BEIR has it).
 """
 
-import gzip
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from typing import Any, TypeVar
 from cyclealign.distill.data.datasets import fingerprint, table
 from cyclealign.distill.data.splits import refuse_shared
 from cyclealign.errors import DistillError
-from cyclealign.files import hash_of_file
+from cyclealign.files import hash_of_file, json_lines, numbered_lines
 
 Qrels = Mapping[str, Mapping[str, int]]
 Run = dict[str, dict[str, float]]
@@ -59,7 +57,8 @@ def read_retrieval(source: str, splits: Sequence[str]) -> Retrieval:
     """
     folder = Path(source)
     if folder.is_dir():
-        documents, queries = (_texts(read_lines(file_in(folder, name))) for name in ("corpus.jsonl", "queries.jsonl"))
+        files = [file_in(folder, name) for name in ("corpus.jsonl", "queries.jsonl")]
+        documents, queries = (_texts(json_lines(file, DistillError)) for file in files)
         qrels = {split: read_qrels(_judgements(folder, split)) for split in splits}
     else:
         documents, queries = (_texts(_rows_on_hub(source, name, name)) for name in ("corpus", "queries"))
@@ -122,7 +121,7 @@ def read_run(path: Path) -> Run:
         DistillError: a line is none of a run or contradicts another, or its score is no finite number.
     """
     run: Run = {}
-    for where, line in read_lines(path):
+    for where, line in numbered_lines(path, DistillError):
         try:
             query, _, document, _, score, _ = line.split()
             value = float(score)
@@ -134,32 +133,15 @@ def read_run(path: Path) -> Run:
     return run
 
 
-def read_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Lines of a text file that are not empty, each with the name and number to speak of it by; .gz too.
-
-    Raises:
-        DistillError: the file cannot be read.
-    """
-    try:
-        form = "utf-8-sig"  # a byte order mark is no part of the first line
-        with gzip.open(path, "rt", encoding=form) if path.suffix == ".gz" else path.open(encoding=form) as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    yield f"{path}:{number}", line.rstrip("\n")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise DistillError(f"{path}: cannot be read as UTF-8 text ({error}).") from error
-
-
-def _texts(rows: Iterable[tuple[str, str | Mapping[str, Any]]]) -> dict[str, str]:
-    """Id -> title and text of each row, or line of JSON; one that is there twice must be the same."""
+def _texts(rows: Iterable[tuple[str, Any]]) -> dict[str, str]:
+    """Id -> title and text of each row; one that is there twice must be the same."""
     found: dict[str, str] = {}
     for where, row in rows:
         try:
-            each = json.loads(row) if isinstance(row, str) else row
-            name, title, text = _id_of(each["_id"]), each.get("title"), each["text"]
+            name, title, text = _id_of(row["_id"]), row.get("title"), row["text"]
             if not isinstance(text, str) or not isinstance(title, str | None):
                 raise TypeError("'title' or 'text' is not a text")
-        except (ValueError, KeyError, TypeError) as error:
+        except (KeyError, TypeError) as error:
             raise DistillError(f'{where}: want {{"_id": ..., "text": ...}} ({error}).') from error
         _put(found, name, f"{title or ''} {text}".strip(), where, f"the text of '{name}'")
     return found
@@ -184,7 +166,7 @@ def _judgements(folder: Path, split: str) -> Path:
 
 def _judged_in(path: Path) -> Iterator[tuple[str, str, str, str]]:
     """Where, query, document and grade of each line, but of a heading."""
-    for number, (where, line) in enumerate(read_lines(path)):
+    for number, (where, line) in enumerate(numbered_lines(path, DistillError)):
         cells = line.split("\t") if "\t" in line else line.split()
         if number == 0 and _plain(cells[0]) in QUERY_NAMES and _plain(cells[-1]) in GRADE_NAMES:
             continue

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cyclealign.distill.data.bm25 import bm25, candidate_ids
-from cyclealign.distill.data.retrieval import Retrieval, Run, hashes_of, read_lines, read_retrieval, read_run
+from cyclealign.distill.data.retrieval import Retrieval, Run, hashes_of, read_retrieval, read_run
 from cyclealign.distill.idcm import demo_data
 from cyclealign.distill.idcm.config import DEMO, DataSettings
 from cyclealign.distill.idcm.data import Collection, Judged, Triple
 from cyclealign.errors import DistillError
-from cyclealign.files import hash_of_file
+from cyclealign.files import hash_of_file, numbered_lines
 
 
 def load(settings: DataSettings, seed: int) -> Collection:
@@ -62,7 +62,7 @@ def _judged(read: Retrieval, split: str, run: Run, count: int) -> Iterator[Judge
 
 
 def _triples(path: Path) -> Iterator[Triple]:
-    for where, line in read_lines(path):
+    for where, line in numbered_lines(path, DistillError):
         columns = line.split("\t")
         if len(columns) != 3:
             raise DistillError(f"{where}: not a line of query, positive and negative passage with tabs between.")

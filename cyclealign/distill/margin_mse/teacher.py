@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from cyclealign.distill.margin_mse.students.cat import cross_encoder, ready_cros
 from cyclealign.distill.margin_mse.train import Tell, TrainingSet
 from cyclealign.distill.models.encoders import identity
 from cyclealign.errors import DistillError
-from cyclealign.files import hash_of_file
+from cyclealign.files import hash_of_file, numbered_lines
 
 Pair = tuple[str, str]
 Scorer = Callable[[Sequence[Pair]], NDArray[np.float64]]
@@ -129,16 +130,10 @@ def read_scores(path: Path, collection: Collection, most: int) -> TrainingSet:
     """
     triples: list[Triple] = []
     scores: list[tuple[float, float]] = []
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if len(triples) == most:
-                    break
-                triple, pair = _row(line.rstrip("\n"), f"{path}, line {number}", collection)
-                triples.append(triple)
-                scores.append(pair)
-    except (OSError, UnicodeDecodeError) as error:
-        raise DistillError(f"{path}: cannot be read as UTF-8 text ({error}).") from error
+    for where, line in islice(numbered_lines(path, DistillError), most):
+        triple, pair = _row(line, where, collection)
+        triples.append(triple)
+        scores.append(pair)
     if not triples:
         raise DistillError(f"{path}: there is no score in it.")
     return TrainingSet(triples, np.array(scores))

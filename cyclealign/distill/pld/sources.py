@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from cyclealign.distill.data.datasets import table
 from cyclealign.distill.data.images import opened
 from cyclealign.distill.pld.config import DataSettings
 from cyclealign.errors import DistillError
+from cyclealign.files import json_lines
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"}
 
@@ -133,20 +133,13 @@ def within_a_byte(numbers: NDArray[Any]) -> bool:
 
 
 def text_rows(path: Path) -> Iterator[tuple[str, str]]:
-    """(text, class) of every line of a .jsonl file."""
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines() would break at U+2028 within a text, too
-    except (OSError, UnicodeDecodeError) as error:
-        raise DistillError(f"{path}: cannot be read ({error}).") from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    """Yield (text, class) of every line of a .jsonl file."""
+    for where, row in json_lines(path, DistillError):
         try:
-            row = json.loads(line)
             yield text_of(row["text"]), class_of(row["label"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (KeyError, TypeError) as error:
             raise DistillError(
-                f'{path}, line {number}: expected {{"text": ..., "label": ...}}: a text, and a class by name or number.'
+                f'{where}: expected {{"text": ..., "label": ...}}: a text, and a class by name or number.'
             ) from error
 
 

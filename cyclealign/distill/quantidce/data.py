@@ -1,6 +1,5 @@
 """Dialogues: responses of graded coherence, and scored responses, from files and Hugging Face data sets."""
 
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from cyclealign.distill.data.splits import refuse_shared
 from cyclealign.distill.quantidce import demo_data
 from cyclealign.distill.quantidce.config import DEMO, DataSettings
 from cyclealign.errors import DistillError
+from cyclealign.files import json_lines
 
 logger = logging.getLogger(__name__)
 
@@ -159,23 +159,14 @@ def rows_of_table(source: str, columns: Sequence[str]) -> Iterator[tuple[str, Ma
 
 
 def rows_of_lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The JSON objects of a file, a line each, and where each one is."""
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines() would break at U+2028 within a text, too
-    except (OSError, UnicodeDecodeError) as error:
-        raise DistillError(f"{path} cannot be read as UTF-8 text: {error}. Correct the path or the file.") from error
-    if not any(line.strip() for line in lines):
+    """Yield the JSON objects of a file, one a line, each with its file and line."""
+    rows = list(json_lines(path, DistillError))
+    if not rows:
         raise DistillError(f"{path}: no dialogues in it.")
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            where = f"{path}:{number}"
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise DistillError(f"{where}: not JSON ({error}).") from error
-            if not isinstance(row, dict):
-                raise DistillError(f'{where}: want an object such as {{"context": ["Hi!"], "response": "Hello."}}.')
-            yield where, row
+    for where, row in rows:
+        if not isinstance(row, dict):
+            raise DistillError(f'{where}: want an object such as {{"context": ["Hi!"], "response": "Hello."}}.')
+        yield where, row
 
 
 def texts_of(row: Mapping[str, Any], name: str, where: str, least: int = 1) -> tuple[str, ...]:

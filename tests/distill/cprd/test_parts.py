@@ -113,7 +113,7 @@ def test_a_folder_is_read_and_a_wrong_line_named(tmp_path):
     assert (len(splits.train), len(splits.test)) == (4, 2)
     assert (splits.train.images == 255).all()  # transparent ground is white
     captions.write_text('{"file": "0.png"}')
-    with pytest.raises(DistillError, match=r"captions\.jsonl:1"):
+    with pytest.raises(DistillError, match=r"captions\.jsonl, line 1"):
         data.load(settings, 0)
     captions.write_text("\n".join(map(json.dumps, [*rows[:5], {"file": "none.png", "text": "x"}])))
     with pytest.raises(DistillError, match=r"none\.png"):

@@ -114,9 +114,9 @@ def test_a_trec_run(tmp_path):
     path.write_text("a Q0 7 1 2.5 x\na Q0 9 2 -1e-2 x\n")
     assert read_run(path) == {"a": {"7": 2.5, "9": -0.01}}
     for text, said in (
-        ("a 7 1\n", r"bm25\.run:1: not a line of a TREC run"),
+        ("a 7 1\n", r"bm25\.run, line 1: not a line of a TREC run"),
         ("a Q0 7 1 nan x\n", "no finite number"),
-        ("a Q0 7 1 2 x\na Q0 7 2 1 x\n", r"bm25\.run:2: the score of '7' for query 'a' differs"),
+        ("a Q0 7 1 2 x\na Q0 7 2 1 x\n", r"bm25\.run, line 2: the score of '7' for query 'a' differs"),
     ):
         path.write_text(text)
         with pytest.raises(DistillError, match=said):
@@ -126,20 +126,20 @@ def test_a_trec_run(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("queries.jsonl", '{"id": "a"}\n', r"queries\.jsonl:1: want"),
-        ("queries.jsonl", '{"_id": "a", "text": null}\n', r"queries\.jsonl:1: want"),
+        ("queries.jsonl", '{"id": "a"}\n', r"queries\.jsonl, line 1: want"),
+        ("queries.jsonl", '{"_id": "a", "text": null}\n', r"queries\.jsonl, line 1: want"),
         ("queries.jsonl", '{"_id": "z", "text": "moon?"}\n', "no query of split 'test' is in the queries"),
         ("queries.jsonl", "", "the queries 'nothing'"),
-        ("qrels/test.tsv", "b\t9\t1\nb d2\n", r"test\.tsv:2: want query, document and grade"),
+        ("qrels/test.tsv", "b\t9\t1\nb d2\n", r"test\.tsv, line 2: want query, document and grade"),
         ("qrels/test.tsv", "b\t9\t1\nb\t9\thigh\n", "grade 'high' is no whole number"),
-        ("qrels/test.tsv", "b\t9\tone\na\t9\t1\n", r"test\.tsv:1: the grade 'one' is no whole number"),
-        ("qrels/test.tsv", "b\t9\t1\na\t9\t1\nb\t9\t0\n", r"test\.tsv:3: the grade of '9' for query 'b' differs"),
-        ("queries.jsonl", '{"_id": true, "text": "moon?"}\n', r"queries\.jsonl:1: want .*no id: True"),
-        ("queries.jsonl", '{"_id": "a", "title": {"en": "x"}, "text": "y"}\n', r"queries\.jsonl:1: want .*'title'"),
+        ("qrels/test.tsv", "b\t9\tone\na\t9\t1\n", r"test\.tsv, line 1: the grade 'one' is no whole number"),
+        ("qrels/test.tsv", "b\t9\t1\na\t9\t1\nb\t9\t0\n", r"test\.tsv, line 3: the grade of '9' for query 'b' differs"),
+        ("queries.jsonl", '{"_id": true, "text": "moon?"}\n', r"queries\.jsonl, line 1: want .*no id: True"),
+        ("queries.jsonl", '{"_id": "a", "title": {"en": "x"}, "text": "y"}\n', r"queries\.jsonl, line 1: want .*'title'"),
         (
             "queries.jsonl",
             '{"_id": "a", "text": "moon?"}\n{"_id": "a", "text": "sun?"}\n',
-            r"queries\.jsonl:2: the text of 'a' differs from the one given before",
+            r"queries\.jsonl, line 2: the text of 'a' differs from the one given before",
         ),
         ("qrels/test.tsv", "a\t7\t1\n", "name, for one, '7', the corpus '007'"),
     ],

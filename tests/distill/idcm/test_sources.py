@@ -56,7 +56,7 @@ def test_a_run_says_what_is_re_ranked(beir):
     ("name", "text", "said"),
     [
         ("qrels/test.txt", "a 0 d2 1\n", "'a' for one"),
-        ("triples.tsv", "a\tb\n", "triples.tsv:1: not a line of query, positive"),
+        ("triples.tsv", "a\tb\n", "triples.tsv, line 1: not a line of query, positive"),
         ("run.txt", "a Q0 d1 1 1 x\na Q0 d0 2 1 x\nb Q0 d0 1 1 x\n", "no query of split 'test' has a relevant"),
     ],
 )

@@ -43,9 +43,9 @@ def test_a_folder_in_beirs_format_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("corpus.jsonl", '{"_id": "p1", "text": "a"}\n{"_id": "p2"}\n', "corpus.jsonl:2"),
-        ("queries.jsonl", "no json\n", "queries.jsonl:1"),
-        ("qrels/train.tsv", "query-id\tcorpus-id\tscore\nq1\tp1\n", "train.tsv:2"),
+        ("corpus.jsonl", '{"_id": "p1", "text": "a"}\n{"_id": "p2"}\n', "corpus.jsonl, line 2"),
+        ("queries.jsonl", "no json\n", "queries.jsonl, line 1"),
+        ("qrels/train.tsv", "query-id\tcorpus-id\tscore\nq1\tp1\n", "train.tsv, line 2"),
         ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq9\tp1\t1\n", "split 'test'"),
     ],
 )

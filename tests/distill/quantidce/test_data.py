@@ -93,7 +93,7 @@ def test_what_a_data_set_lacks_is_named(tmp_path, rows, message):
 def test_a_wrong_line_is_named(tmp_path, row, message):
     """Prevents scores on another scale, or half a file, from being learnt from."""
     path = written(tmp_path / "scored.jsonl", {"context": ["a"], "response": "b", "score": 2}, row)
-    with pytest.raises(DistillError, match=f"scored.jsonl:2.*{message}"):
+    with pytest.raises(DistillError, match=f"scored.jsonl, line 2.*{message}"):
         data.read_scored(path)
 
 

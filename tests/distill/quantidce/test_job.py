@@ -163,4 +163,4 @@ def test_a_wrong_line_ends_in_one_message(command, tmp_path):
     file.write_text('{"context": "no list", "response": "x"}')
     code, output, _ = command("distill", "quantidce", "score", str(file))
     assert code == 1
-    assert "dialogues.jsonl:1" in "".join(output.split())
+    assert "dialogues.jsonl,line1" in "".join(output.split())
