@@ -135,7 +135,7 @@ def test_a_trec_run(tmp_path):
         ("qrels/test.tsv", "b\t9\tone\na\t9\t1\n", r"test\.tsv, line 1: the grade 'one' is no whole number"),
         ("qrels/test.tsv", "b\t9\t1\na\t9\t1\nb\t9\t0\n", r"test\.tsv, line 3: the grade of '9' for query 'b' differs"),
         ("queries.jsonl", '{"_id": true, "text": "moon?"}\n', r"queries\.jsonl, line 1: want .*no id: True"),
-        ("queries.jsonl", '{"_id": "a", "title": {"en": "x"}, "text": "y"}\n', r"queries\.jsonl, line 1: want .*'title'"),
+        ("queries.jsonl", '{"_id": "a", "title": {"en": "x"}, "text": "y"}\n', r"jsonl, line 1: want .*'title'"),
         (
             "queries.jsonl",
             '{"_id": "a", "text": "moon?"}\n{"_id": "a", "text": "sun?"}\n',
