@@ -69,7 +69,7 @@ def position_consistency(row: Sequence[Seen]) -> float | None:
         pair
         for first, second in combinations(row, 2)
         if first.order == second.order[::-1]
-        for pair in consensus.alike(first.verdict, second.verdict)
+        for pair in consensus.pairwise_agreement(first.verdict, second.verdict)
     ]
     return fmean(alike) if alike else None
 
@@ -98,7 +98,7 @@ def length_bias(row: Sequence[Seen], texts: Mapping[str, str]) -> float | None:
 
     1: the longer answer always wins. It is a correlation: where longer answers are better, a fair judge has it, too.
     """
-    votes = consensus.tally(each.verdict for each in row)
+    votes = consensus.count_votes(each.verdict for each in row)
     for_longer = [
         counted.share if len(texts[first]) > len(texts[second]) else 1 - counted.share
         for (first, second), counted in votes.items()

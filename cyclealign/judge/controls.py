@@ -93,20 +93,20 @@ class Examined:
     def outcomes(self) -> dict[str, list[float]]:
         """By metric: 1 for each right pair or verdict, 0 for a wrong one, 0.5 for a tie or two that contradict.
 
-        Of two verdicts on a pair: see `voting.alike`.
+        Of two verdicts on a pair: see `consensus.pairwise_agreement`.
         """
         shown, mirrored, again = self.listed
         return {
             "health_accuracy": self._right([each for each in (shown, mirrored) if each]),
-            "health_swap": consensus.alike(shown, mirrored) if shown and mirrored else [],
-            "health_repeat": consensus.alike(shown, again) if shown and again else [],
+            "health_swap": consensus.pairwise_agreement(shown, mirrored) if shown and mirrored else [],
+            "health_repeat": consensus.pairwise_agreement(shown, again) if shown and again else [],
             "health_junk": self._for_the_best(self.junk),
             "health_injection": self._for_the_best(self.injection),
         }
 
     def _right(self, verdicts: Sequence[Tiers]) -> list[float]:
         """Each labelled pair once, however many verdicts there are on it."""
-        votes = consensus.tally(verdicts)
+        votes = consensus.count_votes(verdicts)
         pairs = combinations(self.truth, 2) if verdicts else ()
         return [votes[a, b].share if (a, b) in votes else 1 - votes[b, a].share for a, b in pairs]
 

@@ -53,13 +53,13 @@ class Judgement:
         return [each.verdict for each in self.heard if each.verdict is not None]
 
     @cached_property
-    def votes(self) -> consensus.Tally:
-        return consensus.tally(self.verdicts)
+    def votes(self) -> consensus.VoteCounts:
+        return consensus.count_votes(self.verdicts)
 
     @property
     def ranked(self) -> bool:
         """Whether the verdicts place every answer."""
-        return bool(self.verdicts) and consensus.all_connected(self.items, self.votes)
+        return bool(self.verdicts) and consensus.is_connected(self.items, self.votes)
 
     @property
     def steadiness(self) -> float:
@@ -85,7 +85,7 @@ class Judgement:
         """The judge's ranking with its soft preferences; None where there is none: unjudged, never guessed."""
         if not self.ranked:
             return None
-        order = consensus.central_order(self.items, self.votes)
+        order = consensus.kemeny_order(self.items, self.votes)
         preferences = consensus.preferences(order, self.votes)
         return Ranking(prompt_id, "judge", order, self.steadiness, preferences, self.reasons)
 
@@ -141,10 +141,10 @@ async def tournament(asker: Ask, question: RankingTask, way: RankingMethod) -> J
     return found
 
 
-def _groups(items: Sequence[str], votes: consensus.Tally, size: int, draw: random.Random) -> list[list[str]]:
+def _groups(items: Sequence[str], votes: consensus.VoteCounts, size: int, draw: random.Random) -> list[list[str]]:
     """Neighbours in the standings, which are shuffled where equal, in groups whose sizes differ by one at most."""
     shuffled = draw.sample(items, len(items))
-    standing = consensus.mean_shares(shuffled, votes)
+    standing = consensus.borda_scores(shuffled, votes)
     order = sorted(shuffled, key=lambda item: -standing[item])
     count = -(-len(order) // size)
     cuts = [round(number * len(order) / count) for number in range(count + 1)]

@@ -1,1 +1,1 @@
-"""Rankings: agreement of two, consensus of several."""
+"""Agreement between two rankings, and consensus among several."""

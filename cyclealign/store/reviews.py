@@ -7,7 +7,7 @@ from sqlalchemy import CursorResult, Select, func, select, update
 from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
-from cyclealign.ranking.agreement import same_items
+from cyclealign.ranking.agreement import check_same_items
 from cyclealign.store.database import Database
 from cyclealign.store.prompts import prompt_record
 from cyclealign.store.statements import insert_new, now, require_open
@@ -59,7 +59,7 @@ class ReviewStore:
             ValueError: the order does not hold each judged candidate of the list once.
         """
         with self._database.writing() as session:
-            same_items(order, list(_answers(session, round_id).get(prompt_id, {})))
+            check_same_items(order, list(_answers(session, round_id).get(prompt_id, {})))
             return _settle(session, round_id, prompt_id, "answered", list(order))
 
     def skip(self, round_id: int, prompt_id: str) -> bool:

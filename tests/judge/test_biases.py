@@ -11,7 +11,7 @@ from cyclealign import judge as judging
 from cyclealign.judge.biases import Seen, biases, first_bias, length_bias, position_consistency, seen, wins_by_place
 from cyclealign.judge.templates import load_template
 from cyclealign.ranking.agreement import kendall_tau
-from cyclealign.ranking.consensus import untied
+from cyclealign.ranking.consensus import strict_tiers
 from cyclealign.records import Reply
 from tests.support.paths import PROMPTS
 
@@ -25,19 +25,19 @@ def of(judge, orders=MIRRORED):
 
 
 def fair(order):
-    return untied(sorted(order))
+    return strict_tiers(sorted(order))
 
 
 def as_shown(order):
-    return untied(order)
+    return strict_tiers(order)
 
 
 def longest(order):
-    return untied(sorted(order, key=lambda item: -len(TEXTS[item])))
+    return strict_tiers(sorted(order, key=lambda item: -len(TEXTS[item])))
 
 
 def shortest(order):
-    return untied(sorted(order, key=lambda item: len(TEXTS[item])))
+    return strict_tiers(sorted(order, key=lambda item: len(TEXTS[item])))
 
 
 def indifferent(order):
@@ -49,7 +49,7 @@ def indifferent(order):
     [
         (fair, 1.0, 0.0, 1.0),
         (as_shown, 0.0, 1.0, 0.0),
-        (lambda order: untied(order[::-1]), 0.0, -1.0, 0.0),
+        (lambda order: strict_tiers(order[::-1]), 0.0, -1.0, 0.0),
         (longest, 1.0, 0.0, 1.0),
         (shortest, 1.0, 0.0, -1.0),
         (indifferent, 1.0, 0.0, 0.0),
@@ -104,13 +104,13 @@ def test_verdicts_are_read_from_stored_calls_by_label():
     found = seen([(calls[0], reply(json.dumps({"ranking": best_first}))), (calls[1], reply("They are all lovely."))])
     (only,) = found["p"]
     assert only.order == tuple(item for _, item in calls[0].shown)
-    assert only.verdict == untied("abcd")
+    assert only.verdict == strict_tiers("abcd")
 
 
 @given(st.permutations("abcde"), st.permutations("abcde"))
 def test_on_whole_orders_the_figures_are_kendalls_tau(order, ranked):
     """Prevents a figure of our own from passing under a known name."""
-    one = Seen(tuple(order), untied(ranked))
+    one = Seen(tuple(order), strict_tiers(ranked))
     assert first_bias([one]) == pytest.approx(kendall_tau(order, ranked))
     texts = {item: "x" * number for number, item in enumerate("edcba")}
     assert length_bias([one], texts) == pytest.approx(kendall_tau("abcde", ranked))

@@ -12,7 +12,7 @@ from cyclealign import judge as judging
 from cyclealign.judge.requests import order_shown
 from cyclealign.judge.templates import load_template
 from cyclealign.ranking.agreement import kendall_tau
-from cyclealign.ranking.consensus import untied
+from cyclealign.ranking.consensus import strict_tiers
 from cyclealign.records import Demonstration, Prompt, Reply
 from tests.support.paths import PROMPTS
 
@@ -103,7 +103,7 @@ def test_verdicts_are_matched_by_label_not_by_place():
     best_first = ("id-c", "id-a", "id-d", "id-b")
     for number in range(4):
         asked = call(number)
-        assert judging.verdict(asked, honest_reply(asked, best_first)) == untied(best_first)
+        assert judging.verdict(asked, honest_reply(asked, best_first)) == strict_tiers(best_first)
 
 
 class Judge:

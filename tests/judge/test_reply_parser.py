@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from cyclealign.errors import UnreadableReply
 from cyclealign.judge.reply_parser import LONGEST_READ, read_ranking, read_reasons
-from cyclealign.ranking.consensus import untied
+from cyclealign.ranking.consensus import strict_tiers
 
 ABC = ["A3", "B4", "C7"]
-BAC = untied(["B4", "A3", "C7"])
+BAC = strict_tiers(["B4", "A3", "C7"])
 NAMES = ["KX7", "QA2", "XT9", "MH4", "PR3"]
 orders = st.integers(2, 5).flatmap(lambda count: st.permutations(NAMES[:count]))
 
@@ -106,7 +106,7 @@ FORMS = [
 
 @given(orders, st.sampled_from(FORMS))
 def test_every_permutation_is_read_as_it_is_in_every_form(order, form):
-    assert read_ranking(form(order), sorted(order)) == untied(order)
+    assert read_ranking(form(order), sorted(order)) == strict_tiers(order)
 
 
 @given(
@@ -117,7 +117,7 @@ def test_two_rankings_in_one_reply_are_read_only_if_they_are_the_same(pair, form
     """Prevents a quoted verdict from winning by standing first, or last, or in the form that is looked for first."""
     reply = "\n\n".join(form(order) for order, form in zip(pair, forms, strict=True))
     if pair[0] == pair[1]:
-        assert read_ranking(reply, sorted(pair[0])) == untied(pair[0])
+        assert read_ranking(reply, sorted(pair[0])) == strict_tiers(pair[0])
     else:
         with pytest.raises(UnreadableReply):
             read_ranking(reply, sorted(pair[0]))

@@ -1,4 +1,4 @@
-"""Rankings. Each test names the silent failure that it prevents."""
+"""Kendall's tau, LCS and chance agreement. Each test names the silent failure that it prevents."""
 
 from itertools import permutations, product
 
@@ -32,13 +32,14 @@ def test_equal_scores_have_one_order():
 
 
 def test_kendall_tau_golden_values():
+    """Prevents a tau with the wrong sign or scale."""
     assert kendall_tau("abcd", "abcd") == 1
     assert kendall_tau("abcd", "dcba") == -1
     assert kendall_tau("abcd", "abdc") == pytest.approx(4 / 6)
 
 
 def test_rankings_of_different_items_are_refused():
-    """Prevents a verdict on other answers from being compared as if it were on these."""
+    """Prevents a verdict on other answers from being compared with a ranking of these."""
     with pytest.raises(ValueError, match="same distinct ids"):
         kendall_tau("abc", "abd")
     with pytest.raises(ValueError, match="same distinct ids"):
@@ -56,7 +57,7 @@ def test_lcs_is_a_longest_subsequence_of_both(pair):
 
 
 def test_lcs_ties_keep_the_judges_best():
-    """Prevents the agreement of a list from depending on the order of a search."""
+    """Prevents the choice among equally long subsequences from depending on the search order."""
     assert longest_common_subsequence("abcd", "badc") == ("b", "d")
     assert longest_common_subsequence("ab", "ba") == ("b",)
 
@@ -66,16 +67,18 @@ def test_lcs_ties_keep_the_judges_best():
     [(3, 3, 1 / 6), (4, 3, 10 / 24), (4, 4, 1 / 24), (5, 3, 78 / 120), (5, 5, 1 / 120), (2, 1, 1.0)],
 )
 def test_chance_of_lcs_golden_values(items, at_least, chance):
+    """Prevents an agreement that is no better than chance from looking significant."""
     assert chance_of_lcs(items, at_least) == pytest.approx(chance)
 
 
 @pytest.mark.parametrize(("items", "expected"), [(3, 2.0), (4, 2.417), (5, 2.792), (6, 3.140)])
 def test_expected_lcs_golden_values(items, expected):
+    """Prevents a wrong baseline for the agreement that a round reports."""
     assert expected_lcs(items) == pytest.approx(expected, abs=5e-4)
 
 
 def test_chance_of_lcs_equals_enumeration():
-    """Prevents the hook length formula from being wrong where no golden value looks."""
+    """Prevents errors in the hook length formula that the golden values do not cover."""
     lengths = [len(longest_common_subsequence("abcde", order)) for order in permutations("abcde")]
     for at_least in range(1, 6):
         assert chance_of_lcs(5, at_least) == pytest.approx(sum(n >= at_least for n in lengths) / 120)
@@ -83,6 +86,7 @@ def test_chance_of_lcs_equals_enumeration():
 
 @given(orders)
 def test_agreement_target_keeps_anchors_and_the_judges_order_of_the_rest(pair):
+    """Prevents a training target that drops an answer or moves one on which both rankings agree."""
     policy, judge = pair
     agreed = longest_common_subsequence(policy, judge)
     target = agreement_target(policy, judge, agreed)
