@@ -130,7 +130,7 @@ def sampling_of(session: RoundSession, adapter: Adapter | None, seed: int) -> di
     """How a batch of answers was drawn, and by which weights, for the history."""
     policy = session.config.policy
     return {
-        **session.policy.manner,
+        **session.policy.provenance,
         "adapter_hash": adapter.content_hash if adapter else None,
         "temperature": policy.temperature,
         "top_p": policy.top_p,

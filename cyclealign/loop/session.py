@@ -153,7 +153,7 @@ class RoundSession:
     def rest(self) -> None:
         """Let the policy, if there is one yet, give the accelerator's memory up until it is asked again."""
         if "policy" in self.__dict__:
-            self.policy.rest()
+            self.policy.release_memory()
 
     @contextmanager
     def timed(self, round_: Round, step: str) -> Iterator[None]:

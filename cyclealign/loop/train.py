@@ -30,7 +30,7 @@ def train(session: RoundSession, round_: Round) -> str:
         seed=seed_from(round_.plan.seed, round_.number, "train"),
         trust_remote_code=session.config.policy.remote_code_trusted,
     )
-    session.policy.rest()
+    session.policy.release_memory()
     with appearing_folder(folder) as unfinished:
         loss = launcher.train(job, unfinished, lambda step, of: tell("train", step, of))
     weights_hash = weights.content_hash(folder)

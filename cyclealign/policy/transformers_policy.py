@@ -127,7 +127,7 @@ class TransformersPolicy:
         return int(self._base.config.max_position_embeddings)
 
     @property
-    def manner(self) -> dict[str, object]:
+    def provenance(self) -> dict[str, object]:
         return {"engine": f"transformers {transformers_version}"}
 
     def prompt_ids(self, prompt: Prompt) -> list[int]:
@@ -214,7 +214,7 @@ class TransformersPolicy:
         with self._active() as model:
             return [token_logprobs(model, row) for row in rows]
 
-    def rest(self) -> None:
+    def release_memory(self) -> None:
         """Nothing: the model lies in this process, which trains too where it is small enough for that."""
 
     def _padded(self, rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:

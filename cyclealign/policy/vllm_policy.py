@@ -103,7 +103,7 @@ class VllmPolicy:
         return min(longest, self._engine_settings.context or longest) - 1
 
     @property
-    def manner(self) -> dict[str, object]:
+    def provenance(self) -> dict[str, object]:
         attestation = self._mounted.attestation if self._mounted else None
         return {
             "engine": f"vllm {self.serving.version}",
@@ -152,7 +152,7 @@ class VllmPolicy:
     def token_logprobs(self, rows: Sequence[Sequence[int]]) -> list[list[float]]:
         return self._asking(lambda client, mounted: vllm_requests.score(client, mounted.name, rows))
 
-    def rest(self) -> None:
+    def release_memory(self) -> None:
         """Whole weights are about to be replaced: to sleep would only keep them."""
         with self._lock:
             if self._lora_rank is None and self._engine_settings.rest != "stay":

@@ -150,7 +150,7 @@ def test_it_sleeps_wakes_and_is_attested_anew(policy, adapters, monkeypatch):
         before = policy.token_logprobs([[5, 6, 7, 8, 9, 10]])
         monkeypatch.setattr(policy.serving, "settings", policy.serving.settings.model_copy(update={"rest": level}))
         life = policy.serving.life
-        policy.rest()
+        policy.release_memory()
         assert httpx.get(f"{policy.serving.up.__self__._client.url}/is_sleeping", headers=key_of(policy)).json()[
             "is_sleeping"
         ]
@@ -209,7 +209,7 @@ def test_a_server_that_is_there_serves_as_well(policy, settings, twin, adapters,
         assert [answer.logprob_sum for answer in row] == pytest.approx(expected, abs=24 * PER_TOKEN)
         assert {answer.adapter_hash for answer in row} == {adapters[0].content_hash}
         assert remote.context_tokens == policy.context_tokens
-        remote.rest()  # leaves another's server alone
+        remote.release_memory()  # leaves another's server alone
     finally:
         remote.close()
     assert policy.serving.up().healthy()
