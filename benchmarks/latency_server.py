@@ -10,6 +10,7 @@ import json
 import random
 import re
 import sys
+from typing import Any
 
 LABELS = re.compile(rb"Rank these \d+ answers: ([A-Z0-9, ]+)\.")
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
@@ -51,7 +52,7 @@ class Waiting(asyncio.Protocol):
 def completion(text: str, prompt_tokens: int) -> bytes:
     """The body of a reply as chat-completion servers send it."""
     usage = {"prompt_tokens": prompt_tokens, "completion_tokens": 20, "total_tokens": prompt_tokens + 20}
-    message = {"role": "assistant", "content": text, "refusal": None, "annotations": []}
+    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None, "annotations": []}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
     common = {"id": "chatcmpl-waiting", "object": "chat.completion", "created": 0, "model": "waiting-1"}
     return json.dumps({**common, "choices": [choice], "usage": usage}).encode()

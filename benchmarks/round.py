@@ -19,6 +19,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -110,10 +111,16 @@ def seconds_of(work: Callable[[], Any], repetitions: int = 1) -> float:
     return median(taken)
 
 
+def swap_in_and_out(policy: VllmPolicy, adapter: Adapter) -> None:
+    """Put an adapter on the engine and take it off again."""
+    policy.use(adapter)
+    policy.use(None)
+
+
 def engine_alone(policy: VllmPolicy, adapter: Adapter, asked: int, count: int) -> dict[str, Any]:
     """Start, generation, swaps and sleep of one engine."""
     start = seconds_of(lambda: policy.use(None))
-    swap = seconds_of(lambda: (policy.use(adapter), policy.use(None)), 5) / 2
+    swap = seconds_of(partial(swap_in_and_out, policy, adapter), 5) / 2
     policy.use(adapter)
     policy.answer(prompts(asked), count, seed=0)  # warm-up
     started = time.perf_counter()
@@ -121,7 +128,7 @@ def engine_alone(policy: VllmPolicy, adapter: Adapter, asked: int, count: int) -
     generation = time.perf_counter() - started
     rests, wakes = [], []
     for _ in range(3):
-        rests.append(seconds_of(policy.rest))
+        rests.append(seconds_of(policy.release_memory))
         wakes.append(seconds_of(lambda: policy.use(adapter)))
     return {
         "start_seconds": start,

@@ -10,6 +10,7 @@ import json
 import platform
 import time
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -43,14 +44,14 @@ def measure(policy: VllmPolicy, asked: list[Prompt], count: int, repetitions: in
     taken: dict[str, list[float]] = {"with": [], "without": [], "separate": []}
     largest, tokens = 0.0, 0
     for seed in range(1, repetitions + 1):
-        first, rows = seconds(lambda seed=seed: policy.answer(asked, count, seed))
-        second, _ = seconds(lambda seed=seed: without_logprobs(policy, asked, count, seed))
+        first, rows = seconds(partial(policy.answer, asked, count, seed))
+        second, _ = seconds(partial(without_logprobs, policy, asked, count, seed))
         texts = [
             [*policy.prompt_ids(prompt), *answer.token_ids]
             for prompt, row in zip(asked, rows, strict=True)
             for answer in row
         ]
-        third, scored = seconds(lambda texts=texts: policy.token_logprobs(texts))
+        third, scored = seconds(partial(policy.token_logprobs, texts))
         for name, value in zip(taken, (first, second, third), strict=True):
             taken[name].append(value)
         answers = [answer for row in rows for answer in row]

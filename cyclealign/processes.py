@@ -25,7 +25,7 @@ def is_running(pid: int, started: float | None = None) -> bool:
         started: its `start_time`; None if unknown: any process with this id then counts.
     """
     if started is None:
-        return psutil.pid_exists(pid)
+        return bool(psutil.pid_exists(pid))
     try:
         return bool(abs(psutil.Process(pid).create_time() - started) < START_TOLERANCE_SECONDS)
     except psutil.NoSuchProcess:

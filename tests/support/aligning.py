@@ -8,8 +8,9 @@ from typing import Any
 
 from cyclealign.records import Review
 from cyclealign.store import Store
-from tests.support.launched import ROOT, Launched
+from tests.support.launched import Launched
 from tests.support.local_judge import LocalJudge
+from tests.support.paths import ROOT
 from tests.support.tiny import make_model
 
 TASKS = ["bake bread", "fix a tyre", "use the pump", "use the oven", "pump it", "fix it", "bake it", "fix the oven"]

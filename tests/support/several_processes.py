@@ -17,7 +17,7 @@ from cyclealign.training.worker import fit
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
 def start(job: TrainingJob, folder: Path, rank: int, processes: int, port: int) -> int:

@@ -1,9 +1,11 @@
 """Small values to put into a store."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from cyclealign.records import (
     Adapter,
+    CallPurpose,
     Candidate,
     Demonstration,
     JudgeCall,
@@ -16,6 +18,7 @@ from cyclealign.records import (
     Template,
     content_id,
 )
+from cyclealign.records.answers import RankedBy
 from cyclealign.store import Store
 
 TEMPLATE = Template("rank", "{% block system %}{% endblock %}{% block user %}{{ question }}{% endblock %}")
@@ -48,12 +51,11 @@ def plan(
     )
 
 
-def opened(store: Store, owner: str = "me", lease_seconds: float = 600, **parts: object) -> Round:
-    """A round on prompts 0 to 3, held-out prompts 8 and 9, unless ``parts`` say otherwise."""
-    chosen = {"drawn": prompts(0, 4), "held_out": prompts(8, 10), **parts}
-    known = [(each, "train") for each in (*chosen["drawn"], *chosen["held_out"])]
-    store.prompts.add("set", known, "test")
-    return store.rounds.open(plan(**chosen), owner, lease_seconds)
+def opened(store: Store, owner: str = "me", lease_seconds: float = 600, **parts: Any) -> Round:
+    """Open a round on prompts 0 to 3 and held-out prompts 8 and 9; ``parts`` replace parts of its `plan`."""
+    round_plan = plan(**{"drawn": prompts(0, 4), "held_out": prompts(8, 10), **parts})
+    store.prompts.add("set", [(each, "train") for each in (*round_plan.prompts, *round_plan.held_out)], "test")
+    return store.rounds.open(round_plan, owner, lease_seconds)
 
 
 def answers(of_round: Round, to: Prompt, count: int = 3, adapter: Adapter | None = None) -> list[Candidate]:
@@ -73,7 +75,7 @@ def answers(of_round: Round, to: Prompt, count: int = 3, adapter: Adapter | None
     ]
 
 
-def ranked(candidates: Sequence[Candidate], by: str = "judge", steadiness: float = 1.0) -> Ranking:
+def ranked(candidates: Sequence[Candidate], by: RankedBy = "judge", steadiness: float = 1.0) -> Ranking:
     return Ranking(candidates[0].prompt_id, by, tuple(each.id for each in candidates), steadiness)
 
 
@@ -86,7 +88,7 @@ def adapter_for(of_round: Round) -> Adapter:
     return Adapter(name, f"adapters/{name}", "hash", of_round.parent.id if of_round.parent else None)
 
 
-def call(number: int, purpose: str = "rank") -> JudgeCall:
+def call(number: int, purpose: CallPurpose = "rank") -> JudgeCall:
     asked = (Message(role="user", content=f"rank these: {number}"),)
     shown = (("A", "first"), ("B", "second"))
     return JudgeCall(purpose, f"subject {number}", "a-judge", TEMPLATE.hash, asked, shown, (("temperature", 0.0),))
