@@ -24,24 +24,22 @@ GATED = ("ce", "kd")
 def measure(home: Path, data: Path, runs: int, seed: int) -> dict[str, Any]:
     """The finished run, with the settings that each arm chose."""
     os.environ.update(CYCLEALIGN_HOME=str(home), OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1")
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     from rich.console import Console
 
     from cyclealign.cli.progress_bars import live_progress
     from cyclealign.config import load_settings
     from cyclealign.distill.pld.config import Config
+    from cyclealign.distill.registry import JOBS
+    from cyclealign.distill.run import run_job
     from cyclealign.store import Store
-    from flows.server.ephemeral import prefect_at_hand
 
     config = load_settings(CONFIG, Config)
     paths = tuple(str(path) for path in sorted(data.glob("*.zip")))
     config = config.model_copy(
         update={"data": config.data.model_copy(update={"paths": paths}), "runs": runs, "seed": seed}
     )
-    with live_progress(Console(stderr=True)), prefect_at_hand("cyclealign.distill.pld.job"):
-        from cyclealign.distill.pld.job import pld
-
-        run_id = pld(config)
+    with live_progress(Console(stderr=True)):
+        run_id = run_job(JOBS["pld"], config)
     with Store.open() as store:
         (run,) = [each for each in store.distillations.runs("pld") if each["id"] == run_id]
     chosen = {row["arm"]: int(row["value"]) for row in run["measures"] if row["name"] == "chosen try"}

@@ -62,15 +62,16 @@ def run_job(entry: JobSpec, config: JobConfig, as_json: bool) -> None:
     # Prefect would print a failed run's traceback itself; the terminal gets our one message, the run's log the rest.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-    flow = entry.flow
     from cyclealign.cli.progress_bars import live_progress
     from cyclealign.store import Store
     from flows.server.ephemeral import prefect_at_hand
 
     # With --json, standard output is for the program that reads it.
     progress = Console(stderr=True) if as_json else console
-    with live_progress(progress), prefect_at_hand(entry.flow_module):
-        run_id = flow()(config)
+    with live_progress(progress), prefect_at_hand("flows.distill", f"{entry.package}.job"):
+        from flows.distill import FLOWS
+
+        run_id = FLOWS[entry.name](config)
     with Store.open() as store:
         run = next(each for each in store.distillations.runs(entry.name) if each["id"] == run_id)
     if as_json:

@@ -1,56 +1,73 @@
-"""The distillation jobs by the name that the command line and the Prefect UI give them."""
+"""The distillation jobs by the name that the command line and the Prefect UI give them. Loads no heavy library."""
 
 import importlib
 import importlib.util
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 from cyclealign.config import load_settings
 from cyclealign.distill.settings import JobConfig
+from cyclealign.distill.steps import Outcome, Steps
 from cyclealign.errors import DistillError, NoSuchJob
 from cyclealign.files import EXAMPLES
 
 
+class Job(Protocol):
+    """The module ``job`` of a job's package."""
+
+    NAME: str
+    VERSION: int
+    Config: type[JobConfig]
+
+    def inputs(self, config: Any) -> Mapping[str, str]:
+        """Return content hashes of the files and models that the config names."""
+        ...
+
+    def run(self, config: Any, steps: Steps) -> Outcome:
+        """Label, train and evaluate."""
+        ...
+
+
 @dataclass(frozen=True)
 class JobSpec:
-    """Where a job's parts are; ``needs`` are the modules that only the extra ``distill`` brings."""
+    """A job's package, and the modules that it needs from the extra ``distill``."""
 
     name: str
+    package: str
     needs: tuple[str, ...] = ("scipy",)
 
     @property
-    def package(self) -> str:
+    def function(self) -> str:
+        """The name of the flow's function in `flows.distill`."""
         return self.name.replace("-", "_")
 
     @property
-    def flow_module(self) -> str:
-        return f"flows.{self.package}"
-
-    @property
     def demo(self) -> Path:
+        """The file of the demo's settings."""
         return EXAMPLES / f"{self.name}-demo.toml"
 
     def config_model(self) -> type[JobConfig]:
-        """The job's settings; loads no heavy library."""
-        model: type[JobConfig] = importlib.import_module(f"cyclealign.distill.{self.package}.config").Config
+        """Return the class of the job's settings; loads no heavy library."""
+        model: type[JobConfig] = importlib.import_module(f"{self.package}.config").Config
         return model
 
     def version(self) -> int:
-        """The version of the job's results; loads no heavy library."""
-        number: int = importlib.import_module(f"cyclealign.distill.{self.package}.config").VERSION
+        """Return the version of the job's results; loads no heavy library."""
+        number: int = importlib.import_module(f"{self.package}.config").VERSION
         return number
 
     def config(self, path: Path | None = None) -> JobConfig:
-        """The settings of a file, or the demo's.
+        """Load the settings of a file, or the demo's.
 
         Raises:
             BadConfig: the file cannot be read, or a key or value is wrong.
         """
         return load_settings(self.demo if path is None else path, self.config_model())
 
-    def flow(self) -> Any:
-        """The Prefect flow.
+    def load(self) -> Job:
+        """Import the job, with torch and the other libraries that it needs.
 
         Raises:
             DistillError: a library that the job needs is not installed.
@@ -60,27 +77,31 @@ class JobSpec:
             raise DistillError(
                 f"The job '{self.name}' needs {', '.join(missing)}. Install: pip install 'cyclealign[distill]'"
             )
-        return getattr(importlib.import_module(self.flow_module), self.package)
+        return cast(Job, importlib.import_module(f"{self.package}.job"))
 
 
 JOBS = {
-    entry.name: entry
-    for entry in (
-        JobSpec("pld"),
-        JobSpec("quantidce"),
-        JobSpec("cprd"),
-        JobSpec("leaf", needs=("scipy", "sentence_transformers", "ir_measures", "faiss")),
-        JobSpec("idcm", needs=("scipy", "ir_measures", "bm25s")),
-        JobSpec("margin-mse", needs=("scipy", "sentence_transformers", "bm25s", "ir_measures", "faiss")),
+    spec.name: spec
+    for spec in (
+        JobSpec("pld", "cyclealign.distill.pld"),
+        JobSpec("quantidce", "cyclealign.distill.quantidce"),
+        JobSpec("cprd", "cyclealign.distill.cprd"),
+        JobSpec("leaf", "cyclealign.distill.leaf", needs=("scipy", "sentence_transformers", "ir_measures", "faiss")),
+        JobSpec("idcm", "cyclealign.distill.idcm", needs=("scipy", "ir_measures", "bm25s")),
+        JobSpec(
+            "margin-mse",
+            "cyclealign.distill.margin_mse",
+            needs=("scipy", "sentence_transformers", "bm25s", "ir_measures", "faiss"),
+        ),
     )
 }
 
 
 def job_named(name: str) -> JobSpec:
-    """The job of that name, with hyphens or underscores.
+    """Return the job of that name, with hyphens or underscores.
 
     Raises:
-        NoSuchJob: there is none; the message names those that there are.
+        NoSuchJob: there is none; the message names the jobs.
     """
     try:
         return JOBS[name.replace("_", "-")]

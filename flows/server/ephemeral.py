@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,11 +22,11 @@ LEAN = {"PREFECT_UI_ENABLED": "false", "PREFECT_SERVER_ANALYTICS_ENABLED": "fals
 
 
 @contextmanager
-def prefect_at_hand(module: str) -> Iterator[None]:
+def prefect_at_hand(*modules: str) -> Iterator[None]:
     """Set ``PREFECT_API_URL`` for the block: the user's own, that of a running `cyclealign up`, or one started here.
 
     Args:
-        module: what the block will import; a server that is starting leaves the time to do it meanwhile.
+        modules: what the block will import; a server that is starting leaves the time to do it meanwhile.
 
     Raises:
         CannotStart: no server answers in time.
@@ -48,16 +48,17 @@ def prefect_at_hand(module: str) -> Iterator[None]:
             "run", arguments, {**environment, **LEAN}, place.log_of("run-server"), nothing.fileno()
         )
     try:
-        wait_for(server, place, module)
+        wait_for(server, place, modules)
         yield
     finally:
         flush_logs()
         server.stop()
 
 
-def wait_for(server: ManagedProcess, place: ServerConfig, module: str) -> None:
+def wait_for(server: ManagedProcess, place: ServerConfig, modules: Sequence[str]) -> None:
     """Wait until the server answers; meanwhile do what takes as long: import what the run needs."""
-    importlib.import_module(module)
+    for module in modules:
+        importlib.import_module(module)
     deadline = time.monotonic() + START_SECONDS
     while not prefect_answers(place):
         if server.ended or time.monotonic() > deadline:

@@ -114,7 +114,7 @@ def test_a_finished_run_makes_again_what_is_gone(command, tiny, tmp_path, monkey
     code, output, errors = command("distill", "pld", str(tiny), "--json")
     assert code == 0, errors
     found = json.loads(output)
-    assert ("what is gone since is made again" in errors) == (without != "distill/pld/labels")
+    assert ("is missing and is made again" in errors) == (without != "distill/pld/labels")
     assert len(fitted) == trained
     assert hash_of_folder(Path(found["student_path"])) == found["student_hash"]
     assert Path(found["report_path"]).with_suffix(".svg").is_file()
@@ -153,11 +153,15 @@ def test_mistakes_end_in_one_message(command, arguments, message):
 def test_every_job_is_registered_alike(entry):
     """Prevents a job that the command line knows from missing in the UI, or from an empty form."""
     import yaml
+    from prefect.flows import load_flow_from_entrypoint
+
+    from flows.distill import FLOWS
 
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     (mine,) = [each for each in deployments if each["name"] == entry.name]
-    assert mine["entrypoint"] == f"{entry.flow_module}.{entry.package}"
+    flow = load_flow_from_entrypoint(mine["entrypoint"])
+    assert flow is FLOWS[entry.name]
+    assert flow.name == entry.name
     assert mine["work_pool"]["name"] == "local"
-    flow = entry.flow()
     form = flow.parameters.properties["config"]
     assert form["default"] == entry.config().model_dump(mode="json")

@@ -13,9 +13,9 @@ from cyclealign.distill.margin_mse.config import Arm
 from cyclealign.distill.pld import train
 from cyclealign.distill.quantidce.config import ARMS
 from cyclealign.distill.registry import JOBS
-from cyclealign.distill.run import Job, opened
+from cyclealign.distill.run import open_run
+from cyclealign.distill.steps import Steps
 from cyclealign.records import content_id
-from cyclealign.records.distillation import DistillationRun
 from cyclealign.store import Store
 from tests.distill.test_run import TINY
 
@@ -25,12 +25,12 @@ class Asked(Exception):
 
 
 class Asking:
-    """Stands for a `Job`: keeps what a stage says that it is made of, and ends it."""
+    """Stands for `Steps`: keeps what a stage says that it is made of, and ends it."""
 
     def __init__(self) -> None:
         self.made_of: list[dict[str, Any]] = []
 
-    def place(self, stage: str, *made_of: Any) -> None:
+    def stage_dir(self, stage: str, *made_of: Any) -> None:
         self.made_of = [each.model_dump(mode="json") if isinstance(each, Section) else each for each in made_of]
         raise Asked(stage)
 
@@ -90,8 +90,8 @@ def every(config: Section) -> set[str]:
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_is_known_by_every_setting_that_bears_on_it(name):
     """Prevents a student of other settings, such as one that is added later, from being taken for the one asked for."""
-    (entry,) = [each for each in JOBS.values() if each.package == name]
-    config, module, job = entry.config(), importlib.import_module(entry.flow_module), Asking()
+    entry = JOBS[name.replace("_", "-")]
+    config, module, job = entry.config(), entry.load(), Asking()
     call, free = STAGES[name]
     if name == "margin_mse":
         # So that the cut-off chooses the weights.
@@ -106,20 +106,18 @@ def test_a_stage_is_known_by_every_setting_that_bears_on_it(name):
 
 def test_every_job_is_looked_at():
     """Prevents a job whose stages nobody compares with its settings."""
-    assert set(STAGES) == {entry.package for entry in JOBS.values()}
+    assert set(STAGES) == {entry.function for entry in JOBS.values()}
 
 
 def test_places_differ_by_what_makes_a_stage_and_by_nothing_else():
     """Prevents two runs from writing into one folder, or from training twice what is the same."""
 
-    def place(id: int, made_by: str, stage: str, settings: dict[str, object]) -> str:
-        return (
-            Job("pld", DistillationRun(id, "pld", "config", "code", False), None, made_by).place(stage, settings).name
-        )
+    def name(made_by: str, stage: str, settings: dict[str, object]) -> str:
+        return Steps("pld", made_by).stage_dir(stage, settings).name
 
-    first = partial(place, 1, "files, code and seed")
-    assert first("pld 0", {"rate": 0.1}) == place(2, "files, code and seed", "pld 0", {"rate": 0.1})
-    others = [first("pld 1", {"rate": 0.1}), first("pld 0", {"rate": 0.2}), place(1, "more", "pld 0", {"rate": 0.1})]
+    first = partial(name, "files, code and seed")
+    assert first("pld 0", {"rate": 0.1}) == name("files, code and seed", "pld 0", {"rate": 0.1})
+    others = [first("pld 1", {"rate": 0.1}), first("pld 0", {"rate": 0.2}), name("more", "pld 0", {"rate": 0.1})]
     assert len({first("pld 0", {"rate": 0.1}), *others}) == 4
 
 
@@ -160,8 +158,8 @@ def test_a_run_that_was_asked_for_again_keeps_its_places_when_it_goes_on(tmp_pat
     config = JOBS["pld"].config()
 
     def place(again: bool = False) -> str:
-        with opened("pld", config.model_copy(update={"force": again})) as job:
-            return job.place("stage", {}).name
+        with open_run(JOBS["pld"], config.model_copy(update={"force": again}), {}) as opened:
+            return opened.steps.stage_dir("stage", {}).name
 
     first = place()
     assert place() == first
@@ -181,17 +179,18 @@ def test_a_stage_of_0_1_0_is_taken_and_others_lie_under_the_version(tmp_path, mo
     """Prevents the students that a user's home holds from being trained again after an upgrade."""
     monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path))
     stages = tmp_path / "distill" / "pld" / "stages"
-    with opened("pld", JOBS["pld"].config(), {"data": "d1"}) as job:
-        new = job.place("pld 0", {"tau": 1.0})
+    with open_run(JOBS["pld"], JOBS["pld"].config(), {"data": "d1"}) as opened:
+        steps = opened.steps
+        new = steps.stage_dir("pld 0", {"tau": 1.0})
         assert new.parent == stages
         assert new.name != f"pld-0-{STAGE[:16]}"
         (stages / f"pld-0-{STAGE[:16]}-steps").mkdir(parents=True)  # a training of 0.1.0 that was cut off
-        assert job.place("pld 0", {"tau": 1.0}).name == f"pld-0-{STAGE[:16]}"
+        assert steps.stage_dir("pld 0", {"tau": 1.0}).name == f"pld-0-{STAGE[:16]}"
         (stages / f"pld-0-{STAGE[:16]}-steps").rename(stages / f"pld-0-{STAGE[:16]}")
-        assert job.place("pld 0", {"tau": 1.0}).name == f"pld-0-{STAGE[:16]}"
-        assert job.place("pld 0", {"tau": 2.0}).name != job.place("pld 0", {"tau": 1.0}).name
-    with opened("pld", JOBS["pld"].config(), {"data": "d2"}) as job:
-        assert not job.place("pld 0", {"tau": 1.0}).exists()
+        assert steps.stage_dir("pld 0", {"tau": 1.0}).name == f"pld-0-{STAGE[:16]}"
+        assert steps.stage_dir("pld 0", {"tau": 2.0}).name != steps.stage_dir("pld 0", {"tau": 1.0}).name
+    with open_run(JOBS["pld"], JOBS["pld"].config(), {"data": "d2"}) as opened:
+        assert not opened.steps.stage_dir("pld 0", {"tau": 1.0}).exists()
 
 
 def run_of_0_1_0(job: str, finished: bool = True) -> int:
@@ -211,28 +210,28 @@ def test_a_run_of_0_1_0_is_found_until_the_version_is_raised(job, tmp_path, monk
     """Prevents finished work from being done again after an upgrade, and old figures from standing for new results."""
     monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path))
     first, second = run_of_0_1_0(job), run_of_0_1_0(job)
-    with opened(job, JOBS[job].config(), {"data": "d1"}) as found:
-        assert (found.id, found.finished, found.run.repeat) == (second, True, 1)
-    with opened(job, JOBS[job].config().model_copy(update={"force": True}), {"data": "d1"}) as asked:
-        assert asked.id not in (first, second)
-        assert (asked.finished, asked.run.repeat) == (False, 2)
-    with opened(job, JOBS[job].config(), {"data": "d2"}) as other:
-        assert other.id not in (first, second, asked.id)
-    monkeypatch.setattr(importlib.import_module(f"cyclealign.distill.{JOBS[job].package}.config"), "VERSION", 2)
-    with opened(job, JOBS[job].config(), {"data": "d1"}) as raised:
-        assert (raised.finished, raised.run.repeat, raised.made_by_before) == (False, 0, None)
-        assert raised.id not in (first, second, asked.id, other.id)
+    with open_run(JOBS[job], JOBS[job].config(), {"data": "d1"}) as found:
+        assert (found.run.id, found.run.finished, found.run.repeat) == (second, True, 1)
+    with open_run(JOBS[job], JOBS[job].config().model_copy(update={"force": True}), {"data": "d1"}) as asked:
+        assert asked.run.id not in (first, second)
+        assert (asked.run.finished, asked.run.repeat) == (False, 2)
+    with open_run(JOBS[job], JOBS[job].config(), {"data": "d2"}) as other:
+        assert other.run.id not in (first, second, asked.run.id)
+    monkeypatch.setattr(importlib.import_module(f"{JOBS[job].package}.config"), "VERSION", 2)
+    with open_run(JOBS[job], JOBS[job].config(), {"data": "d1"}) as raised:
+        assert (raised.run.finished, raised.run.repeat, raised.steps.made_by_before) == (False, 0, None)
+        assert raised.run.id not in (first, second, asked.run.id, other.run.id)
 
 
 def test_keys_follow_from_settings_data_seed_and_version_alone(tmp_path, monkeypatch):
     """Prevents a comment, or anything else that no result depends on, from training everything anew."""
     monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path))
     config = JOBS["pld"].config()
-    with opened("pld", config, {"data": "d1"}) as job:
-        assert job.run.code_hash == content_id("version", "pld", 1)
-        assert job.run.config_hash == content_id(
+    with open_run(JOBS["pld"], config, {"data": "d1"}) as opened:
+        assert opened.run.code_hash == content_id("version", "pld", 1)
+        assert opened.run.config_hash == content_id(
             "distillation", "pld", settings_identity(config, exclude={"force"}), {"data": "d1"}
         )
-        made_by = content_id("made by", {"data": "d1"}, job.run.code_hash, config.seed, 0)
+        made_by = content_id("made by", {"data": "d1"}, opened.run.code_hash, config.seed, 0)
         made = content_id("stage", made_by, "pld 0", [settings_identity(config.data), {"tau": 1.0}])
-        assert job.place("pld 0", config.data, {"tau": 1.0}).name == f"pld-0-{made[:16]}"
+        assert opened.steps.stage_dir("pld 0", config.data, {"tau": 1.0}).name == f"pld-0-{made[:16]}"

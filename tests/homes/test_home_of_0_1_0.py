@@ -173,9 +173,9 @@ def test_every_example_config_of_that_version_loads(path: Path) -> None:
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_the_parameters_of_a_schedule_are_accepted(name: str) -> None:
     """Prevents schedules made in the UI from failing at night because a setting has another name."""
-    from cyclealign.distill.registry import JOBS
     from flows.align import align
+    from flows.distill import FLOWS
 
-    flow = align if name == "align" else JOBS[name].flow()
+    flow = align if name == "align" else FLOWS[name]
     validated = flow.validate_parameters(SCHEDULES[name])["config"]
     assert validated.seed == SCHEDULES[name]["config"]["seed"]

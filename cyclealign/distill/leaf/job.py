@@ -1,64 +1,51 @@
-"""LEAF as a Prefect flow: label once, fit the student and its control, examine every arm with one evaluator."""
+"""LEAF: label once, fit the student and its control, examine every arm with one evaluator."""
 
 import shutil
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
-
-from cyclealign.config import load_settings
 from cyclealign.distill.leaf import data, demo_models, evaluate, student
-from cyclealign.distill.leaf.config import Config
+from cyclealign.distill.leaf.config import VERSION, Config
 from cyclealign.distill.leaf.demo_data import demo_material
 from cyclealign.distill.leaf.labels import Labels, Teacher, label
 from cyclealign.distill.leaf.predict import encode
 from cyclealign.distill.leaf.rotations import is_unit, principal_axes, random_rotation
 from cyclealign.distill.leaf.teacher import FileTeacher, ModelTeacher, load_model
 from cyclealign.distill.models.encoders import identity
-from cyclealign.distill.run import Job, opened
-from cyclealign.files import EXAMPLES, appearing_folder, home
+from cyclealign.distill.steps import Outcome, Steps, checkpoint_dir
+from cyclealign.files import appearing_folder, home
 
-# The form in the UI is filled from this instance: the demo's settings, which work at once on any machine.
-FORM = load_settings(EXAMPLES / "leaf-demo.toml", Config)
+__all__ = ["NAME", "VERSION", "Config", "inputs", "run"]
 
-
-@flow(name="leaf", flow_run_name="leaf-seed-{config.seed}", persist_result=False, validate_parameters=True)
-def leaf(config: Config = FORM) -> int:
-    """Distil a text-embedding model by LEAF, and examine it with and without the teacher on the documents' side.
-
-    Args:
-        config: The texts, the teacher, the student and the examination.
-
-    Returns:
-        The id of the run in the history.
-    """
-    with opened("leaf", config, inputs_of(config)) as job:
-        if job.finished:
-            return job.id
-        material = job.step("read", read, config)
-        teacher = job.step("teacher", open_teacher, job, config)
-        given = job.step(
-            "label", label, teacher, material, job.labels, config.teacher.texts_per_part, job.tells("label")
-        )
-        axes = principal_axes(given.training) if config.teacher.axes == "principal" else None
-        labels = given if axes is None else given.turned(axes)
-        model = job.step("fit", fitted, job, config, "student", material, labels, teacher)
-        arms = job.step("predict", predicted, config, model, material, labels)
-        if isinstance(teacher, ModelTeacher):
-            job.student(job.step("join", joined, job, config, model, teacher, axes))
-        else:
-            job.student(place_of(job, config, "student"))
-        if config.evaluation.rotated_control:
-            turned = labels.turned(random_rotation(labels.queries.shape[1], config.seed + 1))
-            other = job.step("fit the control", fitted, job, config, "rotated_student", material, turned, teacher)
-            arms += job.step("predict the control", predicted_rotated, config, other, material, turned)
-        controls = job.step("controls", untrained, config, arms, material, labels, teacher)
-        found = job.step("examine", evaluate.search, arms, controls, material.task.relevant, config.evaluation)
-        measures = evaluate.retrieval_measures(found) + evaluate.comparisons(found) + evaluate.closeness(arms)
-        return job.report(measures, evaluate.curves(found, labels.queries.shape[1]))
+NAME = "leaf"
 
 
-def inputs_of(config: Config) -> dict[str, str]:
+def run(config: Config, steps: Steps) -> Outcome:
+    """Distil a text-embedding model by LEAF, and examine it with and without the teacher on the documents' side."""
+    material = steps.step("read", read, config)
+    teacher = steps.step("teacher", open_teacher, steps, config)
+    given = steps.step(
+        "label", label, teacher, material, steps.labels, config.teacher.texts_per_part, steps.progress("label")
+    )
+    axes = principal_axes(given.training) if config.teacher.axes == "principal" else None
+    labels = given if axes is None else given.turned(axes)
+    model = steps.step("fit", fitted, steps, config, "student", material, labels, teacher)
+    arms = steps.step("predict", predicted, config, model, material, labels)
+    if isinstance(teacher, ModelTeacher):
+        kept = steps.step("join", joined, steps, config, model, teacher, axes)
+    else:
+        kept = place_of(steps, config, "student")
+    if config.evaluation.rotated_control:
+        turned = labels.turned(random_rotation(labels.queries.shape[1], config.seed + 1))
+        other = steps.step("fit the control", fitted, steps, config, "rotated_student", material, turned, teacher)
+        arms += steps.step("predict the control", predicted_rotated, config, other, material, turned)
+    controls = steps.step("controls", untrained, config, arms, material, labels, teacher)
+    found = steps.step("examine", evaluate.search, arms, controls, material.task.relevant, config.evaluation)
+    measures = evaluate.retrieval_measures(found) + evaluate.comparisons(found) + evaluate.closeness(arms)
+    return Outcome(measures, evaluate.curves(found, labels.queries.shape[1]), kept)
+
+
+def inputs(config: Config) -> dict[str, str]:
     """What data and models that the config names are known by; the demo's are known by its seed."""
     models = {config.student.backbone: None, config.teacher.model: config.teacher.revision}
     named = {each: identity(each, revision) for each, revision in models.items() if each and each != "demo"}
@@ -70,13 +57,13 @@ def read(config: Config) -> data.Corpus:
     return demo_material(config.seed) if config.data.task == "demo" else data.read(config.data)
 
 
-def open_teacher(job: Job, config: Config) -> Teacher:
+def open_teacher(steps: Steps, config: Config) -> Teacher:
     """The teacher that the settings name; the demo's is trained on first use."""
     if config.teacher.vectors:
         return FileTeacher(config.teacher.vectors, config.teacher.query_prompt)
     model = config.teacher.model
     if model == "demo":
-        model = str(demo_models.demo_teacher(home() / "models", job.tells("train the demo's teacher")))
+        model = str(demo_models.demo_teacher(home() / "models", steps.progress("train the demo's teacher")))
     return ModelTeacher(model, config.teacher)
 
 
@@ -90,21 +77,21 @@ def new_student(config: Config, labels: Labels, teacher: Teacher) -> Any:
     return student.new_student(backbone, config.student, dims, unit, teacher.query_prompt, config.seed)
 
 
-def place_of(job: Job, config: Config, name: str) -> Path:
+def place_of(steps: Steps, config: Config, name: str) -> Path:
     """The folder of the student of that name; what is measured does not bear on it."""
-    return job.place(name, config.data, config.teacher, config.student, config.training)
+    return steps.stage_dir(name, config.data, config.teacher, config.student, config.training)
 
 
-def fitted(job: Job, config: Config, name: str, material: data.Corpus, labels: Labels, teacher: Teacher) -> Any:
+def fitted(steps: Steps, config: Config, name: str, material: data.Corpus, labels: Labels, teacher: Teacher) -> Any:
     """A student trained on the labels, and loaded as its users load it."""
-    folder = place_of(job, config, name)
+    folder = place_of(steps, config, name)
     if not folder.exists():
         model = new_student(config, labels, teacher)
         texts = student.training_texts(model, material.queries, material.documents)
         if config.student.dense_start == "least_squares":
             student.start_dense(model, texts, labels.training, config.student.start_texts, config.seed)
-        checkpoints = folder.with_name(f"{folder.name}-steps")
-        tell = job.tells(f"fit {name}")
+        checkpoints = checkpoint_dir(folder)
+        tell = steps.progress(f"fit {name}")
         student.fit(model, texts, labels.training, config.training, config.seed, checkpoints, tell)
         with appearing_folder(folder) as made:
             student.save(model, made)
@@ -112,9 +99,9 @@ def fitted(job: Job, config: Config, name: str, material: data.Corpus, labels: L
     return load_model(str(folder))
 
 
-def joined(job: Job, config: Config, model: Any, teacher: ModelTeacher, axes: Any) -> Path:
+def joined(steps: Steps, config: Config, model: Any, teacher: ModelTeacher, axes: Any) -> Path:
     """The folder of the asymmetric model: queries by the student, documents by the teacher."""
-    folder = place_of(job, config, "asymmetric")
+    folder = place_of(steps, config, "asymmetric")
     if not folder.exists():
         with appearing_folder(folder) as made:
             student.save(student.asymmetric(model, teacher.model, axes), made)

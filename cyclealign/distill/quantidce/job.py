@@ -1,48 +1,35 @@
-"""QuantiDCE as a Prefect flow: first stages once a run, the arms' second stages from them, one examination of all."""
+"""QuantiDCE: first stages once a run, the arms' second stages from them, one examination of all."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from prefect import flow
 
-from cyclealign.config import load_settings
 from cyclealign.distill.data.datasets import fingerprint
 from cyclealign.distill.models.encoders import identity
 from cyclealign.distill.quantidce import data, evaluate, model, predict, train
-from cyclealign.distill.quantidce.config import DEMO, ArmSettings, Config, Pretraining
+from cyclealign.distill.quantidce.config import DEMO, VERSION, ArmSettings, Config, Pretraining
 from cyclealign.distill.quantidce.data import Dialogues, Scored
 from cyclealign.distill.quantidce.evaluate import Vector
-from cyclealign.distill.run import Job, opened
-from cyclealign.files import EXAMPLES, appearing_folder
+from cyclealign.distill.steps import Outcome, Steps
+from cyclealign.files import appearing_folder
 from cyclealign.records.distillation import Measure
 
-# The form in the UI is filled from this instance: the demo's settings, which work at once on any machine.
-FORM = load_settings(EXAMPLES / "quantidce-demo.toml", Config)
+__all__ = ["NAME", "VERSION", "Config", "inputs", "run"]
+
+NAME = "quantidce"
 
 
-@flow(name="quantidce", flow_run_name="quantidce-seed-{config.seed}", persist_result=False, validate_parameters=True)
-def quantidce(config: Config = FORM) -> int:
-    """Train a metric of dialogue coherence by multi-level ranking and few human scores, beside other ways.
-
-    Args:
-        config: The dialogues, the encoder, the two stages and the arms.
-
-    Returns:
-        The id of the run in the history.
-    """
-    with opened("quantidce", config, inputs_of(config)) as job:
-        if job.finished:
-            return job.id
-        dialogues = job.step("data", data.load, config.data, config.seed)
-        runs = range(config.runs)
-        folders = {arm.name: [metric_of(job, config, dialogues, arm, run) for run in runs] for arm in config.arms}
-        measures = job.step("examine", examine, config, dialogues, folders)
-        job.student(folders[config.arms[0].name][0])
-        return job.report(measures)
+def run(config: Config, steps: Steps) -> Outcome:
+    """Train a metric of dialogue coherence by multi-level ranking and few human scores, beside other ways."""
+    dialogues = steps.step("data", data.load, config.data, config.seed)
+    runs = range(config.runs)
+    folders = {arm.name: [metric_of(steps, config, dialogues, arm, number) for number in runs] for arm in config.arms}
+    measures = steps.step("examine", examine, config, dialogues, folders)
+    return Outcome(measures, student=folders[config.arms[0].name][0])
 
 
-def inputs_of(config: Config) -> dict[str, str]:
+def inputs(config: Config) -> dict[str, str]:
     """What data and encoder are known by: another content is another run.
 
     Raises:
@@ -50,38 +37,38 @@ def inputs_of(config: Config) -> dict[str, str]:
     """
     tests = {f"test {name}": source for name, source in config.data.tests.items()}
     named = {"levels": config.data.levels, "scored": config.data.scored, **tests}
-    inputs = {name: fingerprint(source) for name, source in named.items() if source != DEMO}
-    return inputs if config.encoder.model == DEMO else {**inputs, "encoder": identity(config.encoder.model)}
+    found = {name: fingerprint(source) for name, source in named.items() if source != DEMO}
+    return found if config.encoder.model == DEMO else {**found, "encoder": identity(config.encoder.model)}
 
 
-def metric_of(job: Job, config: Config, dialogues: Dialogues, arm: ArmSettings, run: int) -> Path:
+def metric_of(steps: Steps, config: Config, dialogues: Dialogues, arm: ArmSettings, run: int) -> Path:
     """The folder of an arm's metric; arms with the same first stage go on from the same one."""
-    before = job.step(f"first stage {arm.pretraining}", first_stage, job, config, dialogues, arm.pretraining, run)
+    before = steps.step(f"first stage {arm.pretraining}", first_stage, steps, config, dialogues, arm.pretraining, run)
     if arm.tuning == "none":
         return before
     stage = f"{arm.pretraining} {arm.tuning} {run}"
-    final = job.place(stage, config.data, config.encoder, config.pretraining, config.tuning)
+    final = steps.stage_dir(stage, config.data, config.encoder, config.pretraining, config.tuning)
 
     def tune() -> None:
         metric = model.load(before)
-        tell = job.tells(f"scores {arm.name}")
+        tell = steps.progress(f"scores {arm.name}")
         train.tune(metric, dialogues.scored, config.tuning, arm.tuning == "kd", seed_of(config, run), tell)
         with appearing_folder(final) as made:
             metric.save(made)
 
     if not final.exists():
-        job.step(f"second stage {arm.name}", tune)
+        steps.step(f"second stage {arm.name}", tune)
     return final
 
 
-def first_stage(job: Job, config: Config, dialogues: Dialogues, kind: Pretraining, run: int) -> Path:
+def first_stage(steps: Steps, config: Config, dialogues: Dialogues, kind: Pretraining, run: int) -> Path:
     """The folder of a metric after its first stage, trained unless it is there."""
-    final = job.place(f"{kind} {run}", config.data, config.encoder, config.pretraining)
+    final = steps.stage_dir(f"{kind} {run}", config.data, config.encoder, config.pretraining)
     if not final.exists():
         seed = seed_of(config, run)
         metric = model.fresh(config.encoder, seed)
         if kind != "none":
-            tell = job.tells(f"levels by {kind}")
+            tell = steps.progress(f"levels by {kind}")
             train.pretrain(metric, dialogues.graded, kind, config.pretraining, seed, tell)
         with appearing_folder(final) as made:
             metric.save(made)

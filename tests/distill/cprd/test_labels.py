@@ -1,7 +1,6 @@
 """What CPRD's labels and runs are known by."""
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,18 +11,16 @@ from cyclealign.distill.cprd import data
 from cyclealign.distill.cprd.config import Config
 from cyclealign.distill.label_cache import labelled
 from cyclealign.distill.models.word_tokenizer import word_tokenizer
+from cyclealign.distill.steps import Steps
 
 SMALL = {"train": 6, "test": 2, "image_size": 16}
 
 
-@dataclass
-class Labels:
-    """Stands for a job: where its labels lie."""
-
-    labels: Path
-
-    def tells(self, what):
-        return lambda done, of: None
+@pytest.fixture
+def steps(tmp_path, monkeypatch):
+    """The steps of a run whose labels lie in a home of the test's own."""
+    monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path / "home"))
+    return Steps("cprd", "made by")
 
 
 @pytest.fixture
@@ -45,36 +42,34 @@ def vilt(folder, pairs, seed):
     return Config(data=SMALL, teacher={"model": str(folder)})
 
 
-def test_labels_of_another_image_or_cross_encoder_are_made_anew(pairs, tmp_path):
+def test_labels_of_another_image_or_cross_encoder_are_made_anew(steps, pairs, tmp_path):
     """Prevents students from being taught with what an older model said, or said of images that were replaced."""
-    from cyclealign.distill.cprd.job import inputs_of, label
+    from cyclealign.distill.cprd.job import inputs, label
 
-    job = Labels(tmp_path / "labels")
     config = vilt(tmp_path / "vilt", pairs, seed=0)
-    first, inputs = label(job, config, pairs)["scores"], inputs_of(config)
+    first, before = label(steps, config, pairs)["scores"], inputs(config)
     assert first.shape == (6, 6)
-    assert (label(job, config, pairs)["scores"] == first).all()
-    assert len(list(job.labels.iterdir())) == 1
+    assert (label(steps, config, pairs)["scores"] == first).all()
+    assert len(list(steps.labels.iterdir())) == 1
     other = replace(pairs, images=np.ascontiguousarray(pairs.images[::-1]))
-    assert np.allclose(label(job, config, other)["scores"], first[::-1], atol=1e-7)
+    assert np.allclose(label(steps, config, other)["scores"], first[::-1], atol=1e-7)
     assert not np.array_equal(first, first[::-1])
     config = vilt(tmp_path / "vilt", pairs, seed=1)
-    assert not np.array_equal(label(job, config, pairs)["scores"], first)
-    assert inputs_of(config) != inputs
+    assert not np.array_equal(label(steps, config, pairs)["scores"], first)
+    assert inputs(config) != before
 
 
-def test_simulated_labels_follow_the_scenes(pairs, tmp_path):
+def test_simulated_labels_follow_the_scenes(steps, pairs):
     """Prevents scores of scenes that the drawing code no longer draws from being taken for those of today's."""
     from cyclealign.distill.cprd.job import label
 
-    job = Labels(tmp_path / "labels")
     config = Config(data=SMALL)
     turned = replace(pairs, about=pairs.about[::-1])
-    assert not np.allclose(label(job, config, pairs)["scores"], label(job, config, turned)["scores"])
-    assert len(list(job.labels.iterdir())) == 2
+    assert not np.allclose(label(steps, config, pairs)["scores"], label(steps, config, turned)["scores"])
+    assert len(list(steps.labels.iterdir())) == 2
 
 
-def test_simulated_labels_of_0_1_0_are_taken(pairs, tmp_path):
+def test_simulated_labels_of_0_1_0_are_taken(steps, pairs):
     """Prevents labels that are kept from being made anew because a source file was moved or edited."""
     from cyclealign.distill.cprd.job import label
 
@@ -85,19 +80,19 @@ def test_simulated_labels_of_0_1_0_are_taken(pairs, tmp_path):
         "code": "c2301316458c9640ba28059c8a0f89803668fdaaed337b8def2bd5259e37f5ab",
     }
     kept = np.full((6, 6), 0.5, dtype=np.float32)
-    labelled(tmp_path / "labels", made_of, lambda: {"scores": kept})
-    assert (label(Labels(tmp_path / "labels"), Config(data=SMALL), pairs)["scores"] == kept).all()
+    labelled(steps.labels, made_of, lambda: {"scores": kept})
+    assert (label(steps, Config(data=SMALL), pairs)["scores"] == kept).all()
 
 
-def test_a_score_file_is_read_by_the_flow_and_a_changed_one_makes_another_run(pairs, tmp_path):
+def test_a_score_file_is_read_by_the_flow_and_a_changed_one_makes_another_run(steps, pairs, tmp_path):
     """Prevents a finished run from standing for scores that were corrected since."""
-    from cyclealign.distill.cprd.job import inputs_of, label
+    from cyclealign.distill.cprd.job import inputs, label
 
     path = tmp_path / "scores.npz"
     config = Config(data=SMALL, teacher={"model": str(path)})
     known = []
     for value in (0.2, 0.7):
         np.savez(path, scores=np.full((6, 6), value), images=np.array(pairs.files), texts=np.array(pairs.texts))
-        known.append(inputs_of(config))
-        assert np.allclose(label(Labels(tmp_path), config, pairs)["scores"], value)
+        known.append(inputs(config))
+        assert np.allclose(label(steps, config, pairs)["scores"], value)
     assert known[0] != known[1]

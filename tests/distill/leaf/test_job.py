@@ -8,6 +8,8 @@ from sentence_transformers import SentenceTransformer
 from cyclealign.distill.leaf import demo_models, student
 from cyclealign.distill.leaf.config import Config
 from cyclealign.distill.leaf.demo_data import Sizes, demo_material
+from cyclealign.distill.registry import JOBS
+from cyclealign.distill.run import run_job
 from cyclealign.store import Store
 from tests.distill.leaf.conftest import RECIPE
 
@@ -15,10 +17,9 @@ SIZES = Sizes(train_queries=60, train_documents=60, queries=30, documents=60)
 
 
 @pytest.fixture
-def config(tmp_path, prefect_server, monkeypatch):
+def config(tmp_path, monkeypatch):
     """A task and texts in files, a teacher and a backbone in folders."""
     monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
     material = demo_material(0, SIZES)
     (tmp_path / "queries.txt").write_text("\n".join(material.queries))
     (tmp_path / "documents.txt").write_text("\n".join(material.documents))
@@ -52,8 +53,6 @@ def stored(run_id):
 
 def test_a_stopped_run_goes_on_and_leaves_a_model_of_two_branches(config, monkeypatch):
     """Prevents a kill from costing the student that was trained, and a report without the controls."""
-    from cyclealign.distill.leaf.job import leaf
-
     fitted = []
     fit = student.fit
 
@@ -65,8 +64,8 @@ def test_a_stopped_run_goes_on_and_leaves_a_model_of_two_branches(config, monkey
 
     monkeypatch.setattr(student, "fit", killed_at_the_control)
     with pytest.raises(KeyboardInterrupt):
-        leaf(config)
-    run = stored(leaf(config))
+        run_job(JOBS["leaf"], config)
+    run = stored(run_job(JOBS["leaf"], config))
     assert fitted == ["student", "rotated_student", "rotated_student"]
 
     by_name = {(each["arm"], each["name"]): each for each in run["measures"]}
@@ -76,5 +75,5 @@ def test_a_stopped_run_goes_on_and_leaves_a_model_of_two_branches(config, monkey
     assert by_name["teacher", "ndcg_at_10"]["value"] == pytest.approx(by_name["rotated_teacher", "ndcg_at_10"]["value"])
     loaded = SentenceTransformer(run["student_path"], device="cpu")
     assert loaded.encode_query("any").shape == loaded.encode_document("any").shape == (16,)
-    assert leaf(config) == run["id"]
+    assert run_job(JOBS["leaf"], config) == run["id"]
     assert len(fitted) == 3

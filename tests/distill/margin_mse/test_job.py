@@ -15,6 +15,8 @@ from cyclealign.distill.margin_mse.data import draw_triples, load_collection, pa
 from cyclealign.distill.margin_mse.demo_models import write_tiny_encoder
 from cyclealign.distill.margin_mse.student import build_student, load_student, save_student
 from cyclealign.distill.margin_mse.students.dot import BiEncoderStudent
+from cyclealign.distill.registry import JOBS
+from cyclealign.distill.run import run_job
 from cyclealign.errors import DistillError
 from cyclealign.files import hash_of_folder
 from cyclealign.store import Store
@@ -34,15 +36,12 @@ TINY = {
 
 
 @pytest.fixture
-def run(tmp_path, prefect_server, monkeypatch):
-    """Run the flow with some settings; the row of its run in the store."""
+def run(tmp_path, monkeypatch):
+    """Run the job with some settings; the row of its run in the store."""
     monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
 
     def made(settings):
-        from cyclealign.distill.margin_mse.job import margin_mse
-
-        run_id = margin_mse(checked_settings(settings, "test", Config))
+        run_id = run_job(JOBS["margin-mse"], checked_settings(settings, "test", Config))
         with Store.open() as store:
             return next(each for each in store.distillations.runs("margin-mse") if each["id"] == run_id)
 
@@ -209,7 +208,6 @@ def test_settings_that_contradict_are_refused():
 
 
 def test_the_demo_world_is_the_forms_default():
-    from cyclealign.distill.margin_mse.job import FORM
-
-    assert FORM.data.source == FORM.student.model == "demo"
-    assert len(load_collection(FORM).documents) == FORM.data.demo.passages
+    config = JOBS["margin-mse"].config()
+    assert config.data.source == config.student.model == "demo"
+    assert len(load_collection(config).documents) == config.data.demo.passages

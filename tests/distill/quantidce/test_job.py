@@ -12,7 +12,7 @@ from cyclealign.cli.score import Chosen, newest_metric, table_of
 from cyclealign.distill.quantidce import data, model
 from cyclealign.distill.quantidce.config import Config, EncoderSettings
 from cyclealign.distill.quantidce.data import Scored
-from cyclealign.distill.quantidce.job import examine, inputs_of
+from cyclealign.distill.quantidce.job import examine, inputs
 from cyclealign.records import content_id
 from cyclealign.store import Store
 
@@ -131,10 +131,10 @@ def test_another_encoder_in_the_same_folder_is_another_run(tmp_path):
     """Prevents a metric on an encoder that was replaced from being found finished."""
     config = Config.model_validate({"encoder": {"model": str(tmp_path)}})
     (tmp_path / "weights").write_text("a")
-    before = inputs_of(config)
+    before = inputs(config)
     (tmp_path / "weights").write_text("b")
-    assert before.keys() == inputs_of(config).keys() == {"encoder"}
-    assert before != inputs_of(config)
+    assert before.keys() == inputs(config).keys() == {"encoder"}
+    assert before != inputs(config)
 
 
 def test_metrics_are_in_memory_one_at_a_time(tmp_path, monkeypatch):
