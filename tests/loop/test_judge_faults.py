@@ -107,7 +107,7 @@ def test_a_fault_that_never_ends_leaves_every_list_unjudged_and_ends(store, key,
     with FaultyJudge(1.0, 0, (fault,)) as judge:
         config = config_for(judge, retries=1, max_busy_seconds=0.05)
         if fault.startswith("429"):
-            with pytest.raises(JudgeUnavailable, match="judge.max_busy_seconds"):
+            with pytest.raises(JudgeUnavailable, match=r"judge\.max_busy_seconds"):
                 rank_all(store, made, config)
             return
         assert all(each.ranking("x") is None and each.problems for each in rank_all(store, made, config))
