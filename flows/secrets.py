@@ -4,6 +4,7 @@ import os
 
 from cyclealign.config import JudgeSettings
 from cyclealign.errors import BadConfig
+from cyclealign.loop.backends import backend_of
 
 
 def api_key(judge: JudgeSettings) -> str:
@@ -12,8 +13,8 @@ def api_key(judge: JudgeSettings) -> str:
     Raises:
         BadConfig: there is none, naming where it was looked for.
     """
-    if judge.kind == "simulated":
-        return "no-key"  # it asks for none; a real key has no business there
+    if not backend_of(judge).needs_key:
+        return "no-key"  # never send a real key to a judge that asks for none
     if key := os.environ.get(judge.api_key_variable):
         return key
     if judge.api_key_block:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cyclealign.config import EngineSettings, ExperimentConfig
 from cyclealign.errors import CycleAlignError, EngineFailed
+from cyclealign.loop.backends import backend_of
 from cyclealign.policy.vllm_client import EngineClient, EngineGone
 from cyclealign.policy.vllm_command import WANTS_OUR_OWN
 from cyclealign.policy.vllm_server import interpreter_of
@@ -61,9 +62,10 @@ def model(config: ExperimentConfig) -> Finding:
 def judge(config: ExperimentConfig) -> Finding:
     """Whether the judge's key can be had; its value is not looked at."""
     settings = config.judge
-    if settings.kind == "simulated":
-        return Finding("judge", "simulated, needs no key")
-    where = settings.base_url or "the provider's own address"
+    backend = backend_of(settings)
+    if not backend.needs_key:
+        return Finding("judge", f"{settings.kind}, needs no key")
+    where = backend.location
     if os.environ.get(settings.api_key_variable):
         return Finding("judge", f"{settings.model} at {where}, key in {settings.api_key_variable}")
     if settings.api_key_block:

@@ -89,12 +89,13 @@ def agreed_to(replay: "Replay", cost: Spending, yes: bool, as_json: bool) -> Non
 
 def whereabouts(judge: "JudgeSettings") -> str:
     """The judge's address, and where its key is."""
-    from cyclealign.loop.overrides import address
+    from cyclealign.loop.backends import backend_of
 
-    if judge.kind == "simulated":
-        return address(judge)
+    backend = backend_of(judge)
+    if not backend.needs_key:
+        return backend.location
     block = f" or Secret block '{judge.api_key_block}'" if judge.api_key_block else ""
-    return f"{address(judge)} (key in {judge.api_key_variable}{block})"
+    return f"{backend.location} (key in {judge.api_key_variable}{block})"
 
 
 def show(replay: "Replay", outcome: "Outcome") -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from cyclealign.chat_api.budget import characters_of, longest_reply
 from cyclealign.chat_api.prices import Price
 from cyclealign.chat_api.scheduler import Ask
+from cyclealign.loop.backends import backend_of
 from cyclealign.loop.session import RoundSession
 from cyclealign.records import CallPurpose, JudgeCall, Reply, Spending
 
@@ -53,10 +54,9 @@ class TokenCounter:
     @classmethod
     def of(cls, session: RoundSession) -> "TokenCounter":
         """By the simulated judge's own rule; as this model counted earlier requests; or as English usually counts."""
-        if session.config.judge.kind == "simulated":
-            from cyclealign.demo.judge.model import count_tokens
-
-            return cls(lambda call: sum(count_tokens(each["content"]) for each in call.messages), count_tokens)
+        count = backend_of(session.config.judge).token_counter()
+        if count is not None:
+            return cls(lambda call: sum(count(message["content"]) for message in call.messages), count)
         seen = session.store.calls.prompt_token_counts(session.config.judge.model)
         if seen:
             ratio = sum(tokens for _, tokens in seen) / max(1, sum(characters for characters, _ in seen))

@@ -9,9 +9,10 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cyclealign.chat_api.prices import Price, known_price
+from cyclealign.chat_api.prices import Price
 from cyclealign.chat_api.scheduler import every
 from cyclealign.config import ExperimentConfig
+from cyclealign.loop.backends import known_price
 from cyclealign.loop.demonstration_gain import accuracy_arms, accuracy_on, jobs_on_reviewed, labelled_lists
 from cyclealign.loop.dry_run_judge import CHARACTERS_PER_TOKEN, Estimate, TokenCounter, imagined
 from cyclealign.loop.evaluate import duel

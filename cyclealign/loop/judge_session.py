@@ -6,15 +6,16 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from cyclealign.chat_api.batch import MOST_CALLS, BatchClient
+from cyclealign.chat_api.batch import MOST_CALLS
 from cyclealign.chat_api.budget import Budget, CostEstimator
-from cyclealign.chat_api.client import Complete, JudgeClient
+from cyclealign.chat_api.client import Complete
 from cyclealign.chat_api.group_commit import GroupCommitter
 from cyclealign.chat_api.json_schema import JsonSchemaClient
-from cyclealign.chat_api.prices import Price, known_price
+from cyclealign.chat_api.prices import Price
 from cyclealign.chat_api.rate_limits import ConcurrencyLimiter
 from cyclealign.chat_api.scheduler import Ask, CallLimits, CallScheduler
 from cyclealign.config import ExperimentConfig, JudgeSettings
+from cyclealign.loop.backends import backend_of, known_price
 from cyclealign.records import Batch, JudgeCall, Outcome, Reply, Round
 from cyclealign.store import Store
 from flows.rate_limits import rate_limiter
@@ -58,13 +59,9 @@ def when_wanted(session: "RoundSession", round_: Round, price: Price, tools: Asy
 
     async def make() -> Complete:
         key = await asyncio.to_thread(api_key, judge)
-        client = await tools.enter_async_context(JudgeClient(judge, session.judge_address, key, price))
-        if judge.delivery == "direct":
-            return by_schema(session, client.complete)
-        bulk = BatchClient(
-            client, RoundBatchLog(session.store, round_), judge.batch_window_seconds, judge.batch_poll_seconds
-        )
-        return by_schema(session, (await tools.enter_async_context(bulk)).complete)
+        batches = RoundBatchLog(session.store, round_)
+        connection = backend_of(judge).connect(session.judge_address, key, price, batches)
+        return by_schema(session, await tools.enter_async_context(connection))
 
     async def complete(call: JudgeCall) -> Reply:
         nonlocal ready
@@ -78,17 +75,15 @@ def when_wanted(session: "RoundSession", round_: Round, price: Price, tools: Asy
 
 def by_schema(session: "RoundSession", complete: Complete) -> Complete:
     """The same, with replies held to a JSON schema if the settings want it and the endpoint takes it."""
-    judge, store, address = session.config.judge, session.store, session.judge_address or ""
+    judge, endpoints = session.config.judge, session.store.endpoints
     if not judge.structured:
         return complete
-    if judge.kind == "simulated" and not judge.base_url:
-        address = "simulated"  # its port is another one each time
-    endpoints = store.endpoints
-    known = endpoints.accepts_json_schema(address, judge.model)
+    endpoint = backend_of(judge).endpoint(session.judge_address)
+    known = endpoints.accepts_json_schema(endpoint, judge.model)
     if known is None and judge.delivery == "batch":
         return complete  # to find it out would take a batch of one call
     return JsonSchemaClient(
-        complete, known, lambda taken: endpoints.record_json_schema(address, judge.model, taken), judge.reasons
+        complete, known, lambda taken: endpoints.record_json_schema(endpoint, judge.model, taken), judge.reasons
     )
 
 

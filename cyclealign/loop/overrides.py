@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from cyclealign.config import ExperimentConfig, JudgeSettings, checked, load_config
 from cyclealign.errors import BadConfig
 from cyclealign.judge.comparison import Overrides
 from cyclealign.judge.templates import load_template
+from cyclealign.loop.backends import backend_of
 from cyclealign.records import Round, RoundPlan
 
 PRICES = ("prompt", "cached", "completion")
@@ -54,39 +54,21 @@ def judge_for(judge: JudgeSettings, change: Overrides) -> dict[str, str | None]:
 
 def refuse_a_namesake(old: JudgeSettings, new: JudgeSettings) -> None:
     """Another judge under the old one's name would never be asked: the old one's replies would be recalled."""
-    if new.model == old.model and identity(new) != identity(old):
+    if new.model == old.model and backend_of(new).identity != backend_of(old).identity:
         raise BadConfig(
             f"This is another judge than the round's, and both are called '{new.model}'. Replies are known by the "
             "model's name; give the other judge a name of its own with --judge."
         )
 
 
-def identity(judge: JudgeSettings) -> tuple[object, ...]:
-    """What tells judges of one name apart."""
-    bias = judge.position_bias if judge.kind == "simulated" else None
-    return judge.kind, (judge.base_url or "").rstrip("/"), bias
-
-
 def refuse_the_key_elsewhere(old: JudgeSettings, new: JudgeSettings) -> None:
     """A key is sent only where its owner said that it may go."""
-    if new.kind != "simulated" and host(new) != host(old):
+    backend = backend_of(new)
+    if backend.key_host not in (None, backend_of(old).key_host):
         raise BadConfig(
-            f"The key in {new.api_key_variable} was not meant for {address(new)}. Name the variable that holds the "
+            f"The key in {new.api_key_variable} was not meant for {backend.location}. Name the variable that holds the "
             "key for that address with --key-variable NAME."
         )
-
-
-def host(judge: JudgeSettings) -> tuple[str, ...] | None:
-    """Whom the judge's key goes to: scheme, host and port; None: it has no key."""
-    parts = urlsplit(judge.base_url or "")
-    return None if judge.kind == "simulated" else (parts.scheme, parts.netloc)
-
-
-def address(judge: JudgeSettings) -> str:
-    """Where the judge is, in words."""
-    if judge.kind == "simulated":
-        return judge.base_url or "the simulated judge"
-    return judge.base_url or "the openai library's own address"
 
 
 def plan_for(plan: RoundPlan, change: Overrides) -> RoundPlan:

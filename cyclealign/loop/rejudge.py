@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from cyclealign import judge
-from cyclealign.chat_api.prices import known_price
 from cyclealign.chat_api.scheduler import Ask, every
 from cyclealign.errors import BadConfig, BudgetReached, JudgeError, StoreError
 from cyclealign.judge import comparison as rejudging
 from cyclealign.judge.comparison import Overrides
 from cyclealign.judge.demonstrations import exclude_same_question
+from cyclealign.loop.backends import known_price
 from cyclealign.loop.dry_run_judge import Estimate, TokenCounter, imagined
 from cyclealign.loop.judge_requests import rankable, ranking_job
 from cyclealign.loop.overrides import plan_for, settings_for

@@ -13,6 +13,7 @@ from cyclealign.chat_api.scheduler import Ask
 from cyclealign.config import ExperimentConfig
 from cyclealign.errors import PolicyError
 from cyclealign.files import home
+from cyclealign.loop.backends import backend_of
 from cyclealign.loop.concurrency import WorkSignal, as_they_come
 from cyclealign.loop.judge_session import calls_at_once, judge_of
 from cyclealign.loop.lease import this_owner
@@ -90,13 +91,8 @@ class RoundSession:
 
     @cached_property
     def judge_address(self) -> str | None:
-        """The judge's base URL; None is the openai library's own default. Starts the simulated judge if it is one."""
-        judge = self.config.judge
-        if judge.kind == "openai" or judge.base_url:
-            return judge.base_url
-        from cyclealign.demo.judge.process import SimulatedJudge
-
-        return str(self.stack.enter_context(SimulatedJudge(position_bias=judge.position_bias)).base_url)
+        """Return the judge's base URL, starting a local judge; None: the client's default."""
+        return self.stack.enter_context(backend_of(self.config.judge).start())
 
     @property
     def templates(self) -> Path:

@@ -2,12 +2,11 @@
 
 import asyncio
 import traceback
-from pathlib import Path
 
 import pytest
 
 from cyclealign.chat_api.client import JudgeClient, parameters_of, wait_asked_for
-from cyclealign.chat_api.prices import price_of
+from cyclealign.chat_api.prices import configured_price
 from cyclealign.config import JudgeSettings
 from cyclealign.errors import JudgeBusy, JudgeCallFailed, JudgeFaltered, JudgeUnavailable, RequestRefused
 from cyclealign.judge import PromptSpec, rank_call
@@ -35,7 +34,7 @@ def call():
 
 def ask(url, key="the-key", settings=SETTINGS):
     async def complete():
-        async with JudgeClient(settings, url, key, price_of(settings, Path("none.toml"))) as client:
+        async with JudgeClient(settings, url, key, configured_price(settings)) as client:
             return await client.complete(call())
 
     return asyncio.run(complete())

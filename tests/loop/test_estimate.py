@@ -72,4 +72,4 @@ def test_a_model_without_a_price_is_no_surprise(bench):
     bench.set("budget", usd=1.0)
     code, output = bench.command("estimate", str(bench.write()))
     assert code == 1
-    assert "nobody knows what 'local' costs" in output
+    assert "the price of 'local' is unknown" in output
