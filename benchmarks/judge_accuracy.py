@@ -20,12 +20,13 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks import recorded_judges
-from cyclealign import judge as judging
 from cyclealign.demo.judge.model import Behaviour, count_tokens, judge
 from cyclealign.demo.world import dataset
 from cyclealign.evaluation import metrics
 from cyclealign.evaluation.intervals import with_interval
 from cyclealign.files import json_lines
+from cyclealign.judge.methods import RankingMethod, rank
+from cyclealign.judge.requests import PromptSpec, RankingTask
 from cyclealign.judge.templates import load_demonstrations, load_template
 from cyclealign.records import Demonstration, JudgeCall, Ranking, Reply
 
@@ -33,13 +34,13 @@ ROOT = Path(__file__).parents[1]
 STATIC = load_demonstrations(ROOT / "prompts" / "demonstrations.jsonl")[:6]
 BIASES = (0.0, 0.3, 1.0, 2.0)
 WAYS = {
-    "listwise, 1 order": judging.RankingMethod("listwise", num_orders=1),
-    "listwise, 2 orders": judging.RankingMethod("listwise", num_orders=2),
-    "listwise, 4 orders": judging.RankingMethod("listwise", num_orders=4),
-    "listwise, 5 orders": judging.RankingMethod("listwise", num_orders=5),
-    "adaptive": judging.RankingMethod("adaptive"),
-    "pairwise": judging.RankingMethod("pairwise"),
-    "tournament": judging.RankingMethod("tournament"),
+    "listwise, 1 order": RankingMethod("listwise", num_orders=1),
+    "listwise, 2 orders": RankingMethod("listwise", num_orders=2),
+    "listwise, 4 orders": RankingMethod("listwise", num_orders=4),
+    "listwise, 5 orders": RankingMethod("listwise", num_orders=5),
+    "adaptive": RankingMethod("adaptive"),
+    "pairwise": RankingMethod("pairwise"),
+    "tournament": RankingMethod("tournament"),
 }
 
 
@@ -75,15 +76,15 @@ class Simulated:
 
 
 async def measure(
-    lists: Sequence[List], way: judging.RankingMethod, bias: float, shown: Sequence[Demonstration]
+    lists: Sequence[List], way: RankingMethod, bias: float, shown: Sequence[Demonstration]
 ) -> dict[str, Any]:
     """Cost and accuracy of one way on these lists."""
-    asker = Simulated(bias)
-    manner = judging.PromptSpec(load_template(ROOT / "prompts", "rank"), "simulated-judge", (), seed=2)
+    ask_judge = Simulated(bias)
+    spec = PromptSpec(load_template(ROOT / "prompts", "rank"), "simulated-judge", (), seed=2)
     found = []
     for each in lists:
-        question = judging.RankingTask(manner, "accuracy", each.id, each.question, each.answers, shown)
-        judgement = await judging.rank(asker, question, way)
+        question = RankingTask(spec, "accuracy", each.id, each.question, each.answers, shown)
+        judgement = await rank(ask_judge, question, way)
         if ranking := judgement.ranking(each.id):
             found.append((each, ranking))
     taus = [2 * accuracy(each, ranking) - 1 for each, ranking in found]
@@ -93,8 +94,8 @@ async def measure(
     compared = sum(len(each.pairs) for each, _ in found)
     return {
         "lists": len(found),
-        "calls": asker.calls / len(lists),
-        "tokens": asker.tokens / len(lists),
+        "calls": ask_judge.calls / len(lists),
+        "tokens": ask_judge.tokens / len(lists),
         "accuracy": (1 + tau.value) / 2,
         "tau": tau.value,
         "tau_low": tau.low,

@@ -23,11 +23,12 @@ from typing import Any
 
 from openai import AsyncOpenAI
 
-from cyclealign import judge as judging
-from cyclealign.chat_api.client import parameters_of
-from cyclealign.chat_api.scheduler import Ask
+from cyclealign.chat_api.client import request_parameters
+from cyclealign.chat_api.scheduler import AskJudge
 from cyclealign.config import ExperimentConfig, JudgeSettings
+from cyclealign.judge.requests import PromptSpec, rank_call
 from cyclealign.judge.templates import load_template
+from cyclealign.judge.verdicts import parse_verdict
 from cyclealign.loop.session import Job, open_session
 from cyclealign.records import JudgeCall, Message, Prompt, Reply, Round, RoundPlan
 from cyclealign.store import Store
@@ -99,9 +100,9 @@ def round_on(store: Store, config: ExperimentConfig) -> Round:
 
 def calls_of(case: Case, round_: Round, judge: JudgeSettings, first: int) -> list[JudgeCall]:
     """So many different requests."""
-    manner = judging.PromptSpec(round_.plan.templates[0], judge.model, parameters_of(judge), 0)
+    spec = PromptSpec(round_.plan.templates[0], judge.model, request_parameters(judge), 0)
     return [
-        judging.rank_call(manner, "rank", f"{first + number}", f"Question {first + number}?", TEXTS, (), 0)
+        rank_call(spec, "rank", f"{first + number}", f"Question {first + number}?", TEXTS, (), 0)
         for number in range(case.calls)
     ]
 
@@ -110,14 +111,14 @@ def ours(case: Case, config: ExperimentConfig) -> float:
     """Calls a second of the path that runs take."""
     with open_session(config) as session:
         round_ = round_on(session.store, config)
-        manner = judging.PromptSpec(round_.plan.templates[0], config.judge.model, parameters_of(config.judge), 0)
+        spec = PromptSpec(round_.plan.templates[0], config.judge.model, request_parameters(config.judge), 0)
 
         def job(number: int) -> Job[bool]:
-            async def run(asker: Ask) -> bool:
+            async def run(ask_judge: AskJudge) -> bool:
                 question = f"Question {number}?"
-                call = judging.rank_call(manner, "rank", f"{number}", question, TEXTS, (), 0)
-                reply = await asker(call)
-                return reply is not None and bool(judging.verdict(call, reply))
+                call = rank_call(spec, "rank", f"{number}", question, TEXTS, (), 0)
+                reply = await ask_judge(call)
+                return reply is not None and bool(parse_verdict(call, reply))
 
             return run
 
@@ -146,7 +147,7 @@ def naive(case: Case, config: ExperimentConfig) -> float:
             text = made.choices[0].message.content or ""
             reply = Reply(text, made.model, usage.prompt_tokens, usage.completion_tokens, 0.0, 0.0)
             session.store.calls.record_reply(round_.id, call, reply)
-            assert judging.verdict(call, reply)
+            assert parse_verdict(call, reply)
 
         async def run() -> float:
             async with AsyncOpenAI(base_url=config.judge.base_url, api_key="no-key") as client:

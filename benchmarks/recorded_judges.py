@@ -1,6 +1,6 @@
 """Five real judges, replayed: 24,696 recorded verdicts on LLMBar's pairs in both orders, through the judging code.
 
-Zeng et al., arXiv 2310.07641. An asker answers from the records; everything else is what a round runs.
+Zeng et al., arXiv 2310.07641. The judge answers from the records; everything else is what a round runs.
 """
 
 import json
@@ -11,9 +11,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from cyclealign import judge as judging
 from cyclealign.files import json_lines
+from cyclealign.judge.methods import Judgement, RankingMethod, rank
+from cyclealign.judge.requests import PromptSpec, RankingTask
 from cyclealign.judge.templates import load_template
+from cyclealign.judge.verdicts import ParsedReply
 from cyclealign.records import JudgeCall, Reply
 
 TEMPLATE = load_template(Path(__file__).parents[1] / "prompts", "rank")
@@ -30,7 +32,7 @@ class Recorded:
     prompt: str
     winners: tuple[str | None, str | None]
 
-    async def asker(self, call: JudgeCall) -> Reply | None:
+    async def ask_judge(self, call: JudgeCall) -> Reply | None:
         """The recorded verdict for the order that the call shows; prose where the judge gave none."""
         label_of = {item: label for label, item in call.shown}
         winner = self.winners[[item for _, item in call.shown].index(FIRST)]
@@ -56,7 +58,7 @@ def read(folder: Path) -> list[Recorded]:
     ]
 
 
-Judged = tuple[Recorded, judging.Judgement]  # a record, and both orders of it
+Judged = tuple[Recorded, Judgement]  # a record, and both orders of it
 
 
 async def measure(records: Sequence[Recorded]) -> list[dict[str, Any]]:
@@ -73,32 +75,30 @@ def _of_judge(judge: str, asked: Sequence[Judged]) -> dict[str, Any]:
         "judge": judge,
         "records": len(asked),
         "flips": fmean(first != second for first, second in complete),
-        "one_order": _figures((each.label, _part(both.heard[:1])) for each, both in asked),
+        "one_order": _figures((each.label, _part(both.replies[:1])) for each, both in asked),
         "both_orders": _figures((each.label, both) for each, both in asked),
         "consensus": _figures(_pooled(asked)),
     }
 
 
-async def _asked(record: Recorded) -> judging.Judgement:
-    manner = judging.PromptSpec(TEMPLATE, record.judge, (), seed=1)
-    question = judging.RankingTask(
-        manner, "accuracy", record.pair, "Which?", {FIRST: "the first", SECOND: "the second"}
-    )
-    return await judging.rank(record.asker, question, judging.RankingMethod("listwise", num_orders=2))
+async def _asked(record: Recorded) -> Judgement:
+    spec = PromptSpec(TEMPLATE, record.judge, (), seed=1)
+    question = RankingTask(spec, "accuracy", record.pair, "Which?", {FIRST: "the first", SECOND: "the second"})
+    return await rank(record.ask_judge, question, RankingMethod("listwise", num_orders=2))
 
 
-def _pooled(asked: Sequence[Judged]) -> Iterator[tuple[str, judging.Judgement]]:
+def _pooled(asked: Sequence[Judged]) -> Iterator[tuple[str, Judgement]]:
     """The verdicts of several prompts, or judges, on one pair as one judgement; with its label."""
     for _, group in groupby(sorted(asked, key=lambda each: each[0].pair), key=lambda each: each[0].pair):
         together = list(group)
-        yield together[0][0].label, _part(tuple(heard for _, both in together for heard in both.heard))
+        yield together[0][0].label, _part(tuple(reply for _, both in together for reply in both.replies))
 
 
-def _part(heard: Sequence[judging.ParsedReply]) -> judging.Judgement:
-    return judging.Judgement((FIRST, SECOND), tuple(heard), None)
+def _part(replies: Sequence[ParsedReply]) -> Judgement:
+    return Judgement((FIRST, SECOND), tuple(replies), None)
 
 
-def _figures(judgements: Iterable[tuple[str, judging.Judgement]]) -> Mapping[str, float]:
+def _figures(judgements: Iterable[tuple[str, Judgement]]) -> Mapping[str, float]:
     """Accuracy with an undecided pair as one half; the share that is decided, and the accuracy on that.
 
     Pairs without any readable verdict are left out and counted as ``unjudged``.

@@ -91,7 +91,7 @@ def form_for(lists: Sequence[Review], problems: Mapping[str, str]) -> type[RunIn
         for number, name in enumerate(fields_of(lists), 1)
     }
     model: type[RunInput] = create_model("Orders", __base__=RunInput, **fields)  # type: ignore[call-overload]
-    return model.with_initial_data(description=f"{WHAT_TO_DO}\n\n{human_review.as_page(lists, problems)}")
+    return model.with_initial_data(description=f"{WHAT_TO_DO}\n\n{human_review.review_page(lists, problems)}")
 
 
 def keep(store: Store, lists: Sequence[Review], typed: Sequence[str]) -> dict[str, str]:
@@ -102,7 +102,7 @@ def keep(store: Store, lists: Sequence[Review], typed: Sequence[str]) -> dict[st
             continue
         try:
             store.reviews.answer(
-                each.round_id, each.prompt.id, human_review.order_of(text, human_review.lettered(each))
+                each.round_id, each.prompt.id, human_review.parse_order(text, human_review.letters_of(each))
             )
         except BadOrder as problem:
             problems[each.prompt.id] = str(problem)

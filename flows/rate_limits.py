@@ -45,17 +45,17 @@ class PrefectRateLimiter:
         self._requests = SlotReservation.of(limit_name(judge, "requests"), judge.requests_per_minute)
         self._tokens = SlotReservation.of(limit_name(judge, "tokens"), judge.tokens_per_minute)
 
-    async def take(self, tokens: float) -> None:
+    async def acquire(self, tokens: float) -> None:
         """Wait until all runs together stay within both limits."""
-        await self._own.take(tokens)
+        await self._own.acquire(tokens)
         if self._requests:
             await self._requests.spend(1)
         if self._tokens:
             await self._tokens.spend(tokens)
 
-    def settle(self, tokens: float) -> None:
+    def correct(self, tokens: float) -> None:
         """Correct what was expected by what it was."""
-        self._own.settle(tokens)
+        self._own.correct(tokens)
         if self._tokens:
             self._tokens.credit -= tokens
 

@@ -1,8 +1,8 @@
-"""The provider's batch API: many calls in one file, at a lower price, within a day instead of seconds.
+"""The provider's batch API: many calls in one file, cheaper, with replies within a day.
 
-`BatchClient.complete` is a `Complete` like that of a client: whoever asks sees no difference but the time. What is
-submitted is written down before, under a token of ours that travels with the batch; so a run that was killed finds its
-batch again, whether or not it had learnt the provider's name for it, and nothing is submitted twice.
+`BatchClient.complete` is a `Complete` like `JudgeClient.complete`; only the latency differs. Each batch is logged
+before it is submitted, under a token that travels with it. A killed run therefore finds its batch again, even if it
+never learned the provider's id, and nothing is submitted twice.
 """
 
 import asyncio
@@ -15,50 +15,50 @@ from uuid import uuid4
 import openai
 from openai import AsyncOpenAI
 
-from cyclealign.chat_api.client import JudgeClient, body_of
+from cyclealign.chat_api.client import JudgeClient, request_body
 from cyclealign.errors import JudgeCallFailed, JudgeFaltered, RequestRefused
 from cyclealign.records import Batch, JudgeCall, Reply
 
 TOKEN_NAME = "cyclealign"  # noqa: S105 - the name of a field, not a secret
 ENDED = ("completed", "failed", "expired", "cancelled")
-MOST_CALLS = 10_000
+MAX_CALLS_PER_BATCH = 10_000
 Result = Reply | JudgeCallFailed
 
 
 class BatchLog(Protocol):
-    """Where it is written what was submitted; it outlives the process."""
+    """A record of submitted batches that outlives the process."""
 
     def begin(self, token: str, keys: Sequence[str]) -> None:
-        """These calls are about to be submitted."""
+        """Record that the calls with these keys are about to be submitted."""
 
-    def name(self, token: str, batch_id: str) -> None:
-        """The provider calls the batch so."""
+    def set_id(self, token: str, batch_id: str) -> None:
+        """Record the provider's id of the batch."""
 
     def end(self, token: str) -> None:
-        """Nobody waits for it any more."""
+        """Record that all replies of the batch are stored."""
 
-    def open(self) -> list[Batch]:
-        """What has begun and not ended."""
+    def pending(self) -> list[Batch]:
+        """Return the batches that have begun and not ended."""
 
 
 class BatchClient:
-    """Collects calls until no more come for ``gather_seconds``, submits them together, and waits for the replies.
+    """Collects calls until none comes for ``window_seconds``, submits them as one batch, and polls for the replies.
 
-    Use as an async context manager around everything that asks. At an orderly end the replies are stored, and the
-    batches are struck off; after an error they stay on the ledger, and the next run fetches their replies again.
+    Use as an async context manager around all calls. If the block ends without an error, its replies are stored and
+    its batches end; after an error they stay pending in the log, and the next run fetches their replies again.
     """
 
-    def __init__(self, client: JudgeClient, ledger: BatchLog, gather_seconds: float, poll_seconds: float) -> None:
-        self._client, self._ledger = client, ledger
-        self._gather_seconds, self._poll_seconds = gather_seconds, poll_seconds
+    def __init__(self, client: JudgeClient, log: BatchLog, window_seconds: float, poll_seconds: float) -> None:
+        self._client, self._log = client, log
+        self._window_seconds, self._poll_seconds = window_seconds, poll_seconds
         self._results: dict[str, asyncio.Future[Result]] = {}
-        self._gathered: list[JudgeCall] = []
+        self._collected: list[JudgeCall] = []
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._submitted: list[str] = []
 
     async def __aenter__(self) -> Self:
-        for batch in await asyncio.to_thread(self._ledger.open):
+        for batch in await asyncio.to_thread(self._log.pending):
             for key in batch.keys:
                 self._results[key] = asyncio.get_running_loop().create_future()
             self._submitted.append(batch.token)
@@ -74,39 +74,39 @@ class BatchClient:
             task.cancel()
         if error is None:
             for token in self._submitted:
-                self._ledger.end(token)
+                self._log.end(token)
 
     async def complete(self, call: JudgeCall) -> Reply:
-        """Wait for the reply to this call, from a batch that is under way or from the next one.
+        """Return the reply to this call, from a pending batch or from the next one.
 
         Raises:
-            JudgeFaltered: the batch, or this call of it, failed.
-            JudgeCallFailed: this call failed, and would again.
-            JudgeUnavailable: the provider refuses.
+            JudgeFaltered: the batch, or this call in it, failed.
+            JudgeCallFailed: this call failed, and would fail again.
+            JudgeUnavailable: the provider refuses all calls.
         """
         if call.key not in self._results:
             self._results[call.key] = asyncio.get_running_loop().create_future()
-            self._gathered.append(call)
-            self._wait_for_more()
+            self._collected.append(call)
+            self._restart_timer()
         result = await asyncio.shield(self._results[call.key])
         if isinstance(result, Reply):
             return result
-        del self._results[call.key]  # it may be asked again
+        del self._results[call.key]  # a retry submits it again
         raise result
 
-    def _wait_for_more(self) -> None:
+    def _restart_timer(self) -> None:
         if self._timer:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(self._gather_seconds, self._submit_gathered)
+        self._timer = asyncio.get_running_loop().call_later(self._window_seconds, self._submit_collected)
 
-    def _submit_gathered(self) -> None:
-        gathered, self._gathered = self._gathered, []
-        for start in range(0, len(gathered), MOST_CALLS):
-            calls = gathered[start : start + MOST_CALLS]
+    def _submit_collected(self) -> None:
+        collected, self._collected = self._collected, []
+        for start in range(0, len(collected), MAX_CALLS_PER_BATCH):
+            calls = collected[start : start + MAX_CALLS_PER_BATCH]
             self._start(self._submit(calls), [call.key for call in calls])
 
     def _start(self, work: Any, keys: Sequence[str]) -> None:
-        """Run ``work``; its failure is that of each of the calls."""
+        """Run ``work`` as a task; if it fails, each of the calls fails with its error."""
 
         async def guarded() -> None:
             try:
@@ -120,30 +120,30 @@ class BatchClient:
 
     async def _submit(self, calls: Sequence[JudgeCall]) -> None:
         token, keys = uuid4().hex, [call.key for call in calls]
-        await asyncio.to_thread(self._ledger.begin, token, keys)
+        await asyncio.to_thread(self._log.begin, token, keys)
         self._submitted.append(token)
-        batch_id = await submit(self._client, token, calls)
-        await asyncio.to_thread(self._ledger.name, token, batch_id)
+        batch_id = await submit_batch(self._client, token, calls)
+        await asyncio.to_thread(self._log.set_id, token, batch_id)
         await self._follow(batch_id, keys)
 
     async def _resume(self, batch: Batch) -> None:
-        batch_id = batch.batch_id or await find(self._client, batch.token)
+        batch_id = batch.batch_id or await find_batch(self._client, batch.token)
         if batch_id is None:
             return self._fail(batch.keys, JudgeFaltered("The batch never reached the provider."))
         if batch.batch_id is None:
-            await asyncio.to_thread(self._ledger.name, batch.token, batch_id)
+            await asyncio.to_thread(self._log.set_id, batch.token, batch_id)
         await self._follow(batch_id, batch.keys)
         return None
 
     async def _follow(self, batch_id: str, keys: Sequence[str]) -> None:
-        """Wait until the batch has ended, and hand out what came of it."""
-        while (seen := await look(self._client, batch_id)).status not in ENDED:
+        """Poll until the batch has ended, and settle its calls."""
+        while (batch := await retrieve_batch(self._client, batch_id)).status not in ENDED:
             await asyncio.sleep(self._poll_seconds)
-        found = await fetch(self._client, seen)
+        results = await fetch_results(self._client, batch)
         for key in keys:
-            if key in found:
-                self._settle(key, found[key])
-        self._fail(keys, JudgeFaltered(f"The batch ended as '{seen.status}' without this call."))
+            if key in results:
+                self._settle(key, results[key])
+        self._fail(keys, JudgeFaltered(f"The batch ended as '{batch.status}' without a result for this call."))
 
     def _settle(self, key: str, result: Result) -> None:
         waiting = self._results.get(key)
@@ -151,7 +151,7 @@ class BatchClient:
             waiting.set_result(result)
 
     def _fail(self, keys: Sequence[str], error: Exception) -> None:
-        """Those of the calls that have no result yet have failed."""
+        """Fail the calls that have no result yet."""
         for key in keys:
             waiting = self._results.get(key)
             if waiting and not waiting.done():
@@ -159,46 +159,46 @@ class BatchClient:
                     waiting.set_result(error)
                 else:
                     waiting.set_exception(error)
-                    waiting.exception()  # seen: perhaps nobody will ask for it
+                    waiting.exception()  # marks it as retrieved: this call may not be awaited again
 
 
-async def submit(client: JudgeClient, token: str, calls: Sequence[JudgeCall]) -> str:
-    """Hand the calls to the provider; returns its name for the batch."""
+async def submit_batch(client: JudgeClient, token: str, calls: Sequence[JudgeCall]) -> str:
+    """Submit the calls as one batch; return the provider's id."""
     lines = "\n".join(json.dumps(request_line(call)) for call in calls) + "\n"
-    async with client.speaking() as api:
+    async with client.api() as api:
         file = await api.files.create(file=(f"{token}.jsonl", lines.encode()), purpose="batch")
-        made = await api.batches.create(
+        batch = await api.batches.create(
             input_file_id=file.id,
             endpoint="/v1/chat/completions",
             completion_window="24h",
             metadata={TOKEN_NAME: token},
         )
-    return made.id
+    return batch.id
 
 
-async def find(client: JudgeClient, token: str) -> str | None:
-    """The provider's name of the batch that carries this token, if it has one."""
-    async with client.speaking() as api:
-        async for each in api.batches.list(limit=100):
-            if (each.metadata or {}).get(TOKEN_NAME) == token:
-                return each.id
+async def find_batch(client: JudgeClient, token: str) -> str | None:
+    """Return the id of the batch with this token; None if the provider has none."""
+    async with client.api() as api:
+        async for batch in api.batches.list(limit=100):
+            if (batch.metadata or {}).get(TOKEN_NAME) == token:
+                return batch.id
     return None
 
 
-async def look(client: JudgeClient, batch_id: str) -> openai.types.Batch:
-    """How the batch stands."""
-    async with client.speaking() as api:
+async def retrieve_batch(client: JudgeClient, batch_id: str) -> openai.types.Batch:
+    """Return the batch with its current status."""
+    async with client.api() as api:
         return await api.batches.retrieve(batch_id)
 
 
-async def fetch(client: JudgeClient, batch: openai.types.Batch) -> dict[str, Result]:
-    """What came of each call, by key."""
-    found: dict[str, Result] = {}
-    async with client.speaking() as api:
+async def fetch_results(client: JudgeClient, batch: openai.types.Batch) -> dict[str, Result]:
+    """Return the result of each call of an ended batch, by key."""
+    results: dict[str, Result] = {}
+    async with client.api() as api:
         for file_id in (batch.output_file_id, batch.error_file_id):
             if file_id:
-                found.update((key, result_of(client, line)) for key, line in await _lines(api, file_id))
-    return found
+                results.update((key, parse_result(client, line)) for key, line in await _lines(api, file_id))
+    return results
 
 
 async def _lines(api: AsyncOpenAI, file_id: str) -> list[tuple[str, Mapping[str, Any]]]:
@@ -212,22 +212,22 @@ def _keyed(lines: Sequence[bytes]) -> Iterator[tuple[str, Mapping[str, Any]]]:
             row = json.loads(line)
             yield str(row["custom_id"]), row
         except (ValueError, KeyError, TypeError):
-            continue  # its call has no result, and is asked again
+            continue  # its call gets no result, and is retried
 
 
 def request_line(call: JudgeCall) -> dict[str, Any]:
-    """A line of the file that is submitted; its id is the call's key, by which the reply is matched."""
-    return {"custom_id": call.key, "method": "POST", "url": "/v1/chat/completions", "body": body_of(call)}
+    """Return one line of the submitted file. Its id is the call's key: replies come back in any order."""
+    return {"custom_id": call.key, "method": "POST", "url": "/v1/chat/completions", "body": request_body(call)}
 
 
-def result_of(client: JudgeClient, line: Mapping[str, Any]) -> Result:
-    """The reply in a line of the result, or why there is none."""
+def parse_result(client: JudgeClient, line: Mapping[str, Any]) -> Result:
+    """Return the reply in a line of the result file, or the error of its call."""
     response = line.get("response")
     status = response.get("status_code") if isinstance(response, dict) else None
     if status != 200 or not isinstance(response, dict):
         kind = RequestRefused if status in (400, 413, 422) else JudgeFaltered
         return kind(client.clean(f"Status {status} in the batch: {line.get('error') or response}"))
     try:
-        return client.read(json.dumps(response.get("body")).encode(), 0.0, client.price.batch)
+        return client.parse_reply(json.dumps(response.get("body")).encode(), 0.0, client.price.batch)
     except JudgeCallFailed as error:
         return error

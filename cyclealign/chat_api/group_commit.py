@@ -1,4 +1,4 @@
-"""Writing by the group: whoever records something waits until it is stored, and many wait for one transaction."""
+"""Group commit: concurrent writers wait until their item is stored, many of them in one transaction."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -10,16 +10,16 @@ T = TypeVar("T")
 
 
 class GroupCommitter(Generic[T]):
-    """Hands what comes to ``write``, in a thread of its own, everything that is waiting at a time.
+    """Passes all waiting items to ``write`` at once, in a thread of its own.
 
-    What comes while a transaction is being written goes into the next one. Use as an async context manager.
+    Items that arrive during a transaction go into the next one. Use as an async context manager.
     """
 
     def __init__(self, write: Callable[[Sequence[T]], None]) -> None:
         self._write = write
         self._waiting: list[tuple[T, asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(1, "recorder")
+        self._thread = ThreadPoolExecutor(1, "group-commit")
 
     async def __aenter__(self) -> Self:
         return self
@@ -32,7 +32,7 @@ class GroupCommitter(Generic[T]):
         self._thread.shutdown()
 
     async def record(self, item: T) -> None:
-        """Return when ``item`` is stored.
+        """Return once ``item`` is stored.
 
         Raises:
             Exception: whatever ``write`` raised; nothing of that group was stored.
@@ -50,13 +50,13 @@ class GroupCommitter(Generic[T]):
             try:
                 await loop.run_in_executor(self._thread, self._write, [item for item, _ in group])
             except Exception as error:
-                _tell(group, error)
+                _settle(group, error)
             else:
-                _tell(group, None)
+                _settle(group, None)
         self._writer = None
 
 
-def _tell(group: Sequence[tuple[T, asyncio.Future[None]]], error: Exception | None) -> None:
+def _settle(group: Sequence[tuple[T, asyncio.Future[None]]], error: Exception | None) -> None:
     for _, stored in group:
         if stored.cancelled():
             continue

@@ -1,4 +1,7 @@
-"""Replies held to a JSON schema, where the endpoint can: found out at the first call, and remembered."""
+"""Structured output: replies constrained by a JSON schema if the endpoint supports it.
+
+Support is detected by the first call and remembered.
+"""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -10,15 +13,15 @@ from cyclealign.records import JudgeCall, Reply
 
 
 def reply_format(labels: Sequence[str], reasons: bool) -> dict[str, object]:
-    """The ``response_format`` of a ranking of exactly these labels.
+    """Return the ``response_format`` for a ranking of exactly these labels.
 
-    That each label comes once is checked when the reply is read: what says so in a schema (``uniqueItems``, lengths of
-    arrays) is ignored or refused by many back ends.
+    The schema does not say that each label occurs once; the reply parser checks it. Many back ends ignore or refuse
+    the keywords for it (``uniqueItems``, array lengths).
     """
     properties: dict[str, object] = {}
     if reasons:
-        said: dict[str, object] = {label: {"type": "string"} for label in labels}
-        properties["reasons"] = _object(said)
+        by_label: dict[str, object] = {label: {"type": "string"} for label in labels}
+        properties["reasons"] = _object(by_label)
     properties["ranking"] = {"type": "array", "items": {"type": "string", "enum": list(labels)}}
     schema = {"name": "ranking", "strict": True, "schema": _object(properties)}
     return {"type": "json_schema", "json_schema": schema}
@@ -34,39 +37,41 @@ def _object(properties: dict[str, object]) -> dict[str, object]:
 
 
 class JsonSchemaClient:
-    """A `Complete` that asks for replies by schema as long as the endpoint takes it.
+    """A `Complete` that requests replies by schema if the endpoint supports it.
 
     Args:
-        complete: asks the judge.
-        taken: whether the endpoint takes a schema; None: nobody knows, so the first call finds out.
-        note: told of what was found out.
-        reasons: whether replies hold reasons.
+        complete: sends one request.
+        supported: whether the endpoint supports a schema; None: unknown, so the first call detects it.
+        record_support: stores the detected support.
+        reasons: whether replies contain reasons.
     """
 
     def __init__(
-        self, complete: Complete, taken: bool | None, note: Callable[[bool], None], reasons: bool = False
+        self, complete: Complete, supported: bool | None, record_support: Callable[[bool], None], reasons: bool = False
     ) -> None:
-        self._complete, self._taken, self._note, self._reasons = complete, taken, note, reasons
-        self._finding_out = asyncio.Lock()
+        self._complete, self._supported, self._record_support = complete, supported, record_support
+        self._reasons = reasons
+        self._detecting = asyncio.Lock()
 
     async def __call__(self, call: JudgeCall) -> Reply:
-        """Ask once; twice if the endpoint refuses the schema, which it does without a price."""
-        if self._taken is None:
-            async with self._finding_out:
-                if self._taken is None:
-                    return await self._find_out(call)
-        return await self._complete(self._by_schema(call) if self._taken else call)
+        """Send the call; twice if the endpoint refuses the schema, which costs nothing."""
+        if self._supported is None:
+            async with self._detecting:
+                if self._supported is None:
+                    return await self._detect(call)
+        return await self._complete(self._with_schema(call) if self._supported else call)
 
-    async def _find_out(self, call: JudgeCall) -> Reply:
+    async def _detect(self, call: JudgeCall) -> Reply:
         try:
-            reply = await self._complete(self._by_schema(call))
-            taken = True
+            reply = await self._complete(self._with_schema(call))
+            supported = True
         except RequestRefused:
-            reply = await self._complete(call)  # refused too, it was not the schema: nothing is known yet
-            taken = False
-        await asyncio.to_thread(self._note, taken)
-        self._taken = taken
+            # If the plain call is refused as well, the schema was not the reason: support stays unknown.
+            reply = await self._complete(call)
+            supported = False
+        await asyncio.to_thread(self._record_support, supported)
+        self._supported = supported
         return reply
 
-    def _by_schema(self, call: JudgeCall) -> JudgeCall:
+    def _with_schema(self, call: JudgeCall) -> JudgeCall:
         return replace(call, reply_format=reply_format([label for label, _ in call.shown], self._reasons))

@@ -1,4 +1,4 @@
-"""How fast the judge is asked: calls at once, which give way to a busy judge, and requests and tokens a minute."""
+"""Limits on calls to the judge: adaptive concurrency, and requests and tokens per minute."""
 
 import asyncio
 from collections import deque
@@ -8,21 +8,21 @@ MINUTE_SECONDS = 60.0
 
 
 class ConcurrencyLimiter:
-    """Bounds the calls under way. A 429 halves the bound and closes the gate for a while; a success widens it a bit.
+    """Limits the calls in flight. A 429 halves the limit and pauses new calls; each success raises it a little.
 
-    Additive increase and multiplicative decrease, as TCP does (Chiu and Jain, 1989): the bound settles just under what
-    the judge bears, and runs that share a judge come to share it fairly.
+    Additive increase, multiplicative decrease, as in TCP (Chiu and Jain, 1989): the limit settles just below the
+    judge's capacity, and runs that share a judge converge to equal shares.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most, self.bound, self.under_way = most, float(most), 0
+    def __init__(self, maximum: int) -> None:
+        self.maximum, self.limit, self.in_flight = maximum, float(maximum), 0
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._closed_until = self._halved_at = float("-inf")
+        self._paused_until = self._halved_at = float("-inf")
 
-    async def enter(self) -> float:
-        """Wait until there is room, in the order of coming; returns the time of entry, for `too_much`."""
+    async def acquire(self) -> float:
+        """Wait for a slot, first come first served; return the time of entry, for `record_busy`."""
         clock = asyncio.get_running_loop().time
-        if self._waiting or not self._room(clock()):
+        if self._waiting or not self._has_slot(clock()):
             waiter = asyncio.get_running_loop().create_future()
             self._waiting.append(waiter)
             self._admit()
@@ -30,101 +30,101 @@ class ConcurrencyLimiter:
                 await waiter
             except asyncio.CancelledError:
                 if waiter.done() and not waiter.cancelled():
-                    self.leave()
+                    self.release()  # admitted and cancelled in the same turn of the loop: the slot was taken
                 raise
         else:
-            self.under_way += 1
+            self.in_flight += 1
         return clock()
 
-    def leave(self) -> None:
-        """A call has ended."""
-        self.under_way -= 1
+    def release(self) -> None:
+        """Free the slot of a call that has ended."""
+        self.in_flight -= 1
         self._admit()
 
-    def went_well(self) -> None:
-        """A reply came: one more at once for each full round of them."""
-        self.bound = min(float(self.most), self.bound + 1 / self.bound)
+    def record_success(self) -> None:
+        """Raise the limit by one per full round of successful calls."""
+        self.limit = min(float(self.maximum), self.limit + 1 / self.limit)
 
-    def too_much(self, entered: float, wait_seconds: float) -> None:
-        """The judge said 429 to a call that entered then: half as many at once, and none for ``wait_seconds``.
+    def record_busy(self, entered: float, wait_seconds: float) -> None:
+        """Halve the limit and admit no calls for ``wait_seconds``, after a 429 to a call that entered then.
 
-        Calls that had entered before the last halving say nothing new.
+        Calls that entered before the last halving saw the old limit, so their 429s do not halve it again.
         """
         loop = asyncio.get_running_loop()
         if entered > self._halved_at:
-            self.bound, self._halved_at = max(1.0, self.bound / 2), loop.time()
-        self._closed_until = max(self._closed_until, loop.time() + wait_seconds)
-        loop.call_at(self._closed_until, self._admit)
+            self.limit, self._halved_at = max(1.0, self.limit / 2), loop.time()
+        self._paused_until = max(self._paused_until, loop.time() + wait_seconds)
+        loop.call_at(self._paused_until, self._admit)
 
-    def _room(self, now: float) -> bool:
-        return self.under_way < max(1, int(self.bound)) and now >= self._closed_until
+    def _has_slot(self, now: float) -> bool:
+        return self.in_flight < max(1, int(self.limit)) and now >= self._paused_until
 
     def _admit(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._waiting and self._room(loop.time()):
+        while self._waiting and self._has_slot(loop.time()):
             waiter = self._waiting.popleft()
             if not waiter.cancelled():
-                self.under_way += 1
+                self.in_flight += 1
                 waiter.set_result(None)
 
 
 class RateLimiter(Protocol):
-    """Spreads calls over time."""
+    """Limits the rate of calls."""
 
-    async def take(self, tokens: float) -> None:
-        """Wait until one request of about so many tokens may be sent."""
+    async def acquire(self, tokens: float) -> None:
+        """Wait until one request of about ``tokens`` tokens may be sent."""
 
-    def settle(self, tokens: float) -> None:
-        """Tell how many more tokens than expected it took (fewer: negative)."""
+    def correct(self, tokens: float) -> None:
+        """Account for the difference between actual and expected tokens; negative if fewer were used."""
 
 
 class NoRateLimit:
     """A `RateLimiter` without limits."""
 
-    async def take(self, tokens: float) -> None:
-        """Nothing to wait for."""
+    async def acquire(self, tokens: float) -> None:
+        """Return at once."""
 
-    def settle(self, tokens: float) -> None:
-        """Nothing to keep."""
+    def correct(self, tokens: float) -> None:
+        """Do nothing."""
 
 
-class Bucket:
-    """A token bucket: it fills evenly, holds a second's worth (one at least), and may be overdrawn.
+class TokenBucket:
+    """A token bucket: it fills evenly, holds one second's worth (at least 1), and may be overdrawn.
 
-    Who overdraws it waits until the debt is paid, and who comes later waits longer: that keeps the order.
+    An overdraft is waited off by the call that made it, and later calls wait longer: this keeps calls in order.
     """
 
     def __init__(self, per_minute: float) -> None:
         self.per_second = per_minute / MINUTE_SECONDS
-        self.most = max(1.0, self.per_second)
-        self._level, self._at = self.most, float("-inf")
+        self.capacity = max(1.0, self.per_second)
+        self._level, self._updated_at = self.capacity, float("-inf")
 
     def take(self, amount: float, now: float) -> float:
-        """Take; return the seconds to wait."""
-        self._level = min(self.most, self._level + (now - self._at) * self.per_second) - amount
-        self._at = now
+        """Take ``amount`` at time ``now`` (seconds); return the seconds to wait."""
+        self._level = min(self.capacity, self._level + (now - self._updated_at) * self.per_second) - amount
+        self._updated_at = now
         return max(0.0, -self._level / self.per_second)
 
-    def settle(self, amount: float) -> None:
-        """Take without waiting (negative: give back)."""
+    def correct(self, amount: float) -> None:
+        """Take ``amount`` without waiting; negative: give back."""
         self._level -= amount
 
 
 class LocalRateLimiter:
-    """A `RateLimiter` of this process alone: in any minute at most what the limits say, and a second's worth more."""
+    """A `RateLimiter` for this process alone: per minute at most the limits, plus a burst of one second's worth."""
 
     def __init__(self, requests_per_minute: float | None, tokens_per_minute: float | None) -> None:
-        self._requests = Bucket(requests_per_minute) if requests_per_minute else None
-        self._tokens = Bucket(tokens_per_minute) if tokens_per_minute else None
+        self._requests = TokenBucket(requests_per_minute) if requests_per_minute else None
+        self._tokens = TokenBucket(tokens_per_minute) if tokens_per_minute else None
 
-    async def take(self, tokens: float) -> None:
-        """Wait until both limits allow it."""
+    async def acquire(self, tokens: float) -> None:
+        """Wait until both limits allow the request."""
         now = asyncio.get_running_loop().time()
         waits = [bucket.take(amount, now) for bucket, amount in ((self._requests, 1), (self._tokens, tokens)) if bucket]
         if (seconds := max(waits, default=0.0)) > 0:
             await asyncio.sleep(seconds)
 
-    def settle(self, tokens: float) -> None:
-        """Correct what was expected by what it was."""
+    def correct(self, tokens: float) -> None:
+        """Account for the difference between actual and expected tokens."""
         if self._tokens:
-            self._tokens.settle(tokens)
+            self._tokens.correct(tokens)

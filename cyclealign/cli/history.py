@@ -56,7 +56,7 @@ def print_rounds(store: Store, experiment: str | None) -> None:
             for about, words in row["notes"].items():
                 console.print(f"round {row['number']}, {about}: {plain_text(words)}", markup=False, highlight=False)
         for template in sorted(templates.VARIABLES):
-            for words in template_versions.stale_by_now(store.templates.label_versions(template, name), template):
+            for words in template_versions.stale_on_disk(store.templates.label_versions(template, name), template):
                 console.print(words, markup=False, highlight=False)
 
 
@@ -81,7 +81,7 @@ def show_detail(store: Store, experiment: str | None, number: int | None, as_jso
 
 def with_people(detail: dict[str, Any]) -> dict[str, Any]:
     """The same with the metrics that rest on people's verdicts: they may come after the round, so none is stored."""
-    found = [asdict(each) for each in human_review.against_people(detail["prompts"])]
+    found = [asdict(each) for each in human_review.human_agreement(detail["prompts"])]
     return {**detail, "metrics": [*detail["metrics"], *found]}
 
 
@@ -150,7 +150,7 @@ def print_detail(detail: dict[str, Any]) -> None:
     for about, words in detail["notes"].items():
         console.print(f"{about}: {plain_text(words)}", markup=False, highlight=False)
     for each in detail["rejudgements"]:
-        console.print(f"rejudged: {plain_text(comparison.told(each))}", markup=False, highlight=False)
+        console.print(f"rejudged: {plain_text(comparison.summary_line(each))}", markup=False, highlight=False)
     shown = detail["demonstrations"]
     console.print(f"demonstrations: {len(shown['in_use'])} in the pool, {len(shown['promoted'])} promoted")
     for metric in detail["metrics"]:
@@ -195,4 +195,4 @@ def print_prompt(prompt: dict[str, Any]) -> None:
     if prompt["set_aside_reason"]:
         console.print(f"  set aside: {prompt['set_aside_reason']}", markup=False)
     if prompt["review"]:
-        console.print(f"  {human_review.said_of(prompt['review'], place)}", markup=False, highlight=False)
+        console.print(f"  {human_review.review_summary(prompt['review'], place)}", markup=False, highlight=False)

@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from cyclealign import judge, prompt_import
+from cyclealign import prompt_import
 from cyclealign.cli.console import console
 from cyclealign.cli.history import history
 from cyclealign.errors import BadTemplate
 from cyclealign.judge import template_versions, templates
+from cyclealign.judge.requests import PromptSpec, rank_call
 from cyclealign.records import Messages, Template
 from cyclealign.store import Store, database_is_there
 
@@ -76,8 +77,8 @@ def stale_in_store(folder: Path) -> list[str]:
         return [
             words
             for name in sorted(templates.VARIABLES)
-            for words in template_versions.stale(
-                template_versions.of_folder(store.templates.label_versions(name), folder),
+            for words in template_versions.stale_messages(
+                template_versions.from_folder(store.templates.label_versions(name), folder),
                 templates.load_template(folder, name),
                 folder,
             )
@@ -107,6 +108,6 @@ def show(
 def example_messages(template: Template, folder: Path) -> Messages:
     """What the judge would get for a small example with the first two written demonstrations."""
     written = templates.load_demonstrations(folder / "demonstrations.jsonl")[:2]
-    manner = judge.PromptSpec(template, "example", (), seed=0)
+    spec = PromptSpec(template, "example", (), seed=0)
     texts = {"a": "Boil it for {{ minutes }} minutes, then cool it in cold water.", "b": "No idea."}
-    return judge.rank_call(manner, "rank", "example", "How do I boil an egg?", texts, written, 0).messages
+    return rank_call(spec, "rank", "example", "How do I boil an egg?", texts, written, 0).messages

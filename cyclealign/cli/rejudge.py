@@ -14,7 +14,7 @@ from cyclealign.cli.progress_bars import live_progress
 from cyclealign.errors import BadConfig
 from cyclealign.evaluation.round_report import interval
 from cyclealign.judge import comparison
-from cyclealign.judge.comparison import Overrides, Shown
+from cyclealign.judge.comparison import DemonstrationSet, Overrides
 from cyclealign.records import Spending
 from cyclealign.text import plain_text
 
@@ -36,7 +36,8 @@ def rejudge(
         str | None, typer.Option(help="The name of the variable with its key; wanted where the address is another.")
     ] = None,
     demonstrations: Annotated[
-        Shown | None, typer.Option(help="none; the round's written ones; or these and the dynamic ones in use now.")
+        DemonstrationSet | None,
+        typer.Option(help="none; the round's written ones; or these and the dynamic ones in use now."),
     ] = None,
     prompts: Annotated[int | None, typer.Option(min=1, help="So many of the round's lists.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Ask the judge without asking you.")] = False,
@@ -109,10 +110,10 @@ def show(replay: "Replay", outcome: "Outcome") -> None:
     say(f"flips: {share if made.flips else 'no pair decided both times'}")
     say(f"Kendall tau of both orders: {interval(made.tau)}")
     say(f"cost: {spelled(made.cost)}; paid now: {spelled(outcome.paid)}")
-    for turn in outcome.comparison.most_changed(MOST_CHANGED):
-        say(f"\n> {plain_text(question_text(replay, turn))}  (tau {turn.tau:.2f}; place before -> after)")
-        texts = texts_of(replay, turn)
-        for item, before, after in comparison.places(turn):
+    for diff in outcome.comparison.most_changed(MOST_CHANGED):
+        say(f"\n> {plain_text(question_text(replay, diff))}  (tau {diff.tau:.2f}; place before -> after)")
+        texts = texts_of(replay, diff)
+        for item, before, after in comparison.rank_changes(diff):
             say(f"  {before} -> {after}. {plain_text(texts[item])}")
 
 
@@ -129,17 +130,23 @@ def spelled(cost: Spending) -> str:
 def as_values(replay: "Replay", outcome: "Outcome") -> dict[str, Any]:
     """What came of it, for programs."""
     lists = [
-        {**asdict(turn), "question": question_text(replay, turn), "answers": texts_of(replay, turn)}
-        for turn in outcome.comparison.turns
+        # "turned" is what 0.1.0 called "flipped".
+        {
+            **asdict(diff),
+            "turned": diff.flipped,
+            "question": question_text(replay, diff),
+            "answers": texts_of(replay, diff),
+        }
+        for diff in outcome.comparison.diffs
     ]
     return {**asdict(outcome.made), "paid_now": asdict(outcome.paid), "turns": lists}
 
 
-def question_text(replay: "Replay", turn: comparison.RankingDiff) -> str:
+def question_text(replay: "Replay", diff: comparison.RankingDiff) -> str:
     """The prompt of a list, as text."""
-    return next(each.text for each in replay.round_.plan.prompts if each.id == turn.prompt_id)
+    return next(each.text for each in replay.round_.plan.prompts if each.id == diff.prompt_id)
 
 
-def texts_of(replay: "Replay", turn: comparison.RankingDiff) -> dict[str, str]:
+def texts_of(replay: "Replay", diff: comparison.RankingDiff) -> dict[str, str]:
     """The answers of a list by id."""
-    return {each.id: each.text for each in replay.lists[turn.prompt_id]}
+    return {each.id: each.text for each in replay.lists[diff.prompt_id]}

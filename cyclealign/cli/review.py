@@ -67,7 +67,7 @@ def ask_for(store: Store, experiment: str, number: int | None, count: int) -> No
     chosen = last_judged(store, experiment) if number is None else number
     round_ = store.rounds.get(experiment, chosen)
     agreements = store.agreements.by_prompt(round_.id)
-    doubts = human_review.most_doubtful(agreements.values(), store.rankings.by_prompt(round_.id, "judge"), count)
+    doubts = human_review.most_uncertain(agreements.values(), store.rankings.by_prompt(round_.id, "judge"), count)
     new = store.reviews.add(round_.id, doubts)
     console.print(
         f"Round {chosen} of '{experiment}': {new} lists queued, {len(doubts) - new} were there before, of "
@@ -91,7 +91,7 @@ def ask_in_turn(store: Store, waiting: Sequence[Review]) -> None:
         return
     console.print(HOW, highlight=False)
     for place, each in enumerate(waiting, 1):
-        letters = human_review.lettered(each)
+        letters = human_review.letters_of(each)
         show(each, letters, f"{place} of {len(waiting)}: {each.experiment}, round {each.number}")
         order = typed_order(letters)
         if order == QUIT:
@@ -120,7 +120,7 @@ def typed_order(letters: Mapping[str, str]) -> tuple[str, ...] | str:
         if text.lower() in (QUIT, SKIP):
             return text.lower()
         try:
-            return human_review.order_of(text, letters)
+            return human_review.parse_order(text, letters)
         except BadOrder as problem:
             console.print(str(problem), markup=False, highlight=False)
 
@@ -129,17 +129,17 @@ def answered(store: Store, asked: Review, order: Sequence[str]) -> bool:
     """Keep the order; then, and not before, say what judge and policy hold."""
     if not store.reviews.answer(asked.round_id, asked.prompt.id, order):
         return False
-    letters = human_review.lettered(asked)
+    letters = human_review.letters_of(asked)
     for by in ("judge", "policy"):
         theirs = store.rankings.by_prompt(asked.round_id, "judge" if by == "judge" else "policy")[asked.prompt.id]
-        console.print(f"{by}: {human_review.in_letters(theirs.order, letters)}", markup=False, highlight=False)
+        console.print(f"{by}: {human_review.format_order(theirs.order, letters)}", markup=False, highlight=False)
     console.print(f"{asked.why}", markup=False, highlight=False)
     return True
 
 
 def as_values(asked: Review) -> dict[str, Any]:
     """One list as JSON values, without the orders of judge and policy."""
-    letters = human_review.lettered(asked)
+    letters = human_review.letters_of(asked)
     return {
         "experiment": asked.experiment,
         "round": asked.number,
@@ -148,7 +148,7 @@ def as_values(asked: Review) -> dict[str, Any]:
         "answers": {letter: asked.answers[each] for letter, each in letters.items()},
         "why": asked.why,
         "status": asked.status,
-        "order": None if asked.verdict is None else human_review.in_letters(asked.verdict, letters),
+        "order": None if asked.verdict is None else human_review.format_order(asked.verdict, letters),
         "learnt": asked.learnt,
     }
 
@@ -177,7 +177,7 @@ def write_demonstrations(reviews: Sequence[Review], path: Path) -> None:
         raise BadConfig(f"{path} is a folder: name a file, such as {path / 'candidates.jsonl'}.")
     written = templates.load_demonstrations(path) if path.exists() else ()
     lists = [labelled(each) for each in reviews if each.status == "answered"]
-    new = human_review.not_yet_written(lists, written)
+    new = human_review.new_lists(lists, written)
     if new:
         append(path, [as_line(each) for each in new])
     console.print(

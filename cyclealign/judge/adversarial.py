@@ -1,7 +1,7 @@
-"""Answers that look as if they were meant to sway the judge: recognised, and kept from what they might break.
+"""Attempts to manipulate the judge: detection in answers, and sanitizing of the text that the judge is shown.
 
-Nothing here decides about an answer. What protects a verdict are delimiters that cannot be forged, shuffled labels and
-a reader that takes no quoted verdict; a sign is a reason for a person to look.
+Detection decides nothing about an answer; it flags it for human review. Verdicts are protected by delimiters that
+cannot be forged, shuffled labels, and a parser that accepts no quoted verdict.
 """
 
 import re
@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 from cyclealign.text import HIDDEN
 
-EXCERPT = 80  # characters
+EXCERPT_CHARACTERS = 80
 
-# Marks with which chat templates set off turns: a judge's own tokenizer may take them for real even inside an answer.
+# Control tokens of chat templates: a judge's tokenizer may interpret them even inside an answer.
 ROLE_TOKEN = re.compile(
     r"<[|\uff5c][^<>\n]{1,40}[|\uff5c]>|\[/?(?:INST|SYS|SYSTEM_PROMPT|AVAILABLE_TOOLS)\]|<</?SYS>>"
     r"|</?s>|<(?:bos|eos|pad|start_of_turn|end_of_turn)>",
@@ -68,39 +68,40 @@ _PATTERNS: Mapping[str, tuple[str, ...]] = {
     ),
     "hides code": (r"[A-Za-z0-9+/]{48,}={0,2}",),
 }
-SIGNS: Mapping[str, re.Pattern[str]] = {
+SIGNALS: Mapping[str, re.Pattern[str]] = {
     kind: re.compile("|".join(patterns), re.IGNORECASE | re.MULTILINE) for kind, patterns in _PATTERNS.items()
 }
-# Openings that make some judges give full marks to nothing (Zhao et al., arXiv 2507.08794).
+# Content-free openings that some judges rate highly (Zhao et al., arXiv 2507.08794).
 EMPTY = re.compile(
     r"\W*|\W*(?:thought process|solution|let'?s (?:solve|think)[^.:\n]{0,60}|step by step|final answer|answer)\W*",
     re.IGNORECASE,
 )
 
 
-def signs(text: str) -> dict[str, str]:
-    """The kinds of sign that an answer shows, each with the words that show it; empty for most answers."""
-    found = {kind: match.group() for kind, sign in _LOOKED_FOR.items() if (match := sign.search(text))}
+def attack_signals(text: str) -> dict[str, str]:
+    """Return an answer's attack signals: kind -> excerpt of the matching text. Most answers have none."""
+    found = {kind: match.group() for kind, pattern in _RAW_SIGNALS.items() if (match := pattern.search(text))}
     plain = unicodedata.normalize("NFKC", HIDDEN.sub("", text))
-    found |= {kind: match.group() for kind, sign in SIGNS.items() if (match := sign.search(plain))}
+    found |= {kind: match.group() for kind, pattern in SIGNALS.items() if (match := pattern.search(plain))}
     if EMPTY.fullmatch(plain.strip()):
         found["says nothing"] = plain.strip()
     return {kind: _excerpt(words) for kind, words in found.items()}
 
 
-_LOOKED_FOR = {"role token": ROLE_TOKEN, "hidden characters": HIDDEN}
+# Searched in the text as it is; the others after normalization, which removes these.
+_RAW_SIGNALS = {"role token": ROLE_TOKEN, "hidden characters": HIDDEN}
 
 
 def _excerpt(words: str) -> str:
-    """One line of visible characters."""
+    """Return the text on one line, truncated, with hidden characters escaped."""
     shown = HIDDEN.sub(lambda match: f"\\u{ord(match.group()):04x}", " ".join(words.split()))
-    return shown if len(shown) <= EXCERPT else shown[: EXCERPT - 3] + "..."
+    return shown if len(shown) <= EXCERPT_CHARACTERS else shown[: EXCERPT_CHARACTERS - 3] + "..."
 
 
 def sanitized(text: str) -> str:
-    """The text as the judge is shown it: no hidden characters, and no role token that a tokenizer would take for one.
+    """Return the text as shown to the judge: without hidden characters, and with role tokens broken by a space.
 
-    All else is left as it is.
+    Everything else stays unchanged.
     """
     visible = HIDDEN.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
     while ROLE_TOKEN.search(visible):

@@ -1,7 +1,7 @@
-"""What a round's own verdicts say of the judge: does it keep to its order, does it like places, does it like length?
+"""The judge's biases, measured on a round's own verdicts: position consistency, position bias and length bias.
 
-Pure. The figures of Shi et al. (arXiv 2406.07791): position consistency, and which places win; beside them, the liking
-for length. (Their repetition stability takes a request made twice: `judging.controls` plants one.)
+Pure. Position consistency and wins by position are the measures of Shi et al. (arXiv 2406.07791); their repetition
+stability needs a repeated request, which `cyclealign.judge.controls` sends.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from statistics import fmean
 
 from cyclealign.errors import UnreadableReply
 from cyclealign.evaluation.intervals import with_interval
-from cyclealign.judge.verdicts import verdict
+from cyclealign.judge.verdicts import parse_verdict
 from cyclealign.ranking import consensus
 from cyclealign.records import JudgeCall, Metric, Reply, Tiers
 
@@ -24,47 +24,50 @@ CONSISTENCY, FIRST, LENGTH, WINS = (
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A readable verdict (ids in tiers, best first) and the order in which the judge saw the answers."""
+class ShownVerdict:
+    """A parsed verdict (item ids in tiers, best first) and the order in which the judge saw the answers."""
 
     order: tuple[str, ...]
     verdict: Tiers
 
 
-def seen(calls: Iterable[tuple[JudgeCall, Reply]]) -> dict[str, list[Seen]]:
-    """The readable verdicts by the list that they are on; a reply that the reader refuses tells nothing."""
-    by_list: dict[str, list[Seen]] = {}
+def shown_verdicts(calls: Iterable[tuple[JudgeCall, Reply]]) -> dict[str, list[ShownVerdict]]:
+    """Return the verdicts by list id; replies that cannot be parsed are left out."""
+    by_list: dict[str, list[ShownVerdict]] = {}
     for call, reply in calls:
         try:
-            found = Seen(tuple(item for _, item in call.shown), verdict(call, reply))
+            shown = ShownVerdict(tuple(item for _, item in call.shown), parse_verdict(call, reply))
         except UnreadableReply:
             continue
-        by_list.setdefault(call.subject_id, []).append(found)
+        by_list.setdefault(call.subject_id, []).append(shown)
     return by_list
 
 
-def biases(lists: Mapping[str, Sequence[Seen]], texts: Mapping[str, str]) -> list[Metric]:
-    """The judge's biases, each with an interval over lists; what no list tells of is left out.
+def bias_metrics(lists: Mapping[str, Sequence[ShownVerdict]], texts: Mapping[str, str]) -> list[Metric]:
+    """Return the judge's biases, each with an interval over lists; measures without data are left out.
 
     Args:
-        lists: the verdicts by list. Lists shown in part (pairs, groups) count by the places within a request.
-        texts: each answer's text, by id.
+        lists: the verdicts by list id. For partial lists (pairs, groups), positions are those within the request.
+        texts: text of each answer, by item id.
     """
     rows = [lists[name] for name in sorted(lists)]
-    figures = {
+    measures = {
         CONSISTENCY: [position_consistency(row) for row in rows],
         FIRST: [first_bias(row) for row in rows],
         LENGTH: [length_bias(row, texts) for row in rows],
     }
-    wins = [wins_by_place(row) for row in rows]
-    for place in sorted({place for each in wins for place in each}):
-        figures[f"{WINS}{place}"] = [each.get(place) for each in wins]
-    known = {name: [value for value in values if value is not None] for name, values in figures.items()}
+    wins = [wins_by_position(row) for row in rows]
+    for position in sorted({position for row in wins for position in row}):
+        measures[f"{WINS}{position}"] = [row.get(position) for row in wins]
+    known = {name: [value for value in values if value is not None] for name, values in measures.items()}
     return [with_interval(name, values) for name, values in known.items() if values]
 
 
-def position_consistency(row: Sequence[Seen]) -> float | None:
-    """Share of the pairs that an order and its reverse rank alike; half where one alone has a tie. None without two."""
+def position_consistency(row: Sequence[ShownVerdict]) -> float | None:
+    """Return the share of pairs ranked the same in an order and in its reverse; half if only one has a tie.
+
+    None if no order was shown along with its reverse.
+    """
     alike = [
         pair
         for first, second in combinations(row, 2)
@@ -74,31 +77,32 @@ def position_consistency(row: Sequence[Seen]) -> float | None:
     return fmean(alike) if alike else None
 
 
-def wins_by_place(row: Sequence[Seen]) -> dict[int, float]:
-    """The share of its pairs that the answer shown at each place (from 1) wins, a tie being half: 0.5 for a fair judge.
+def wins_by_position(row: Sequence[ShownVerdict]) -> dict[int, float]:
+    """Return, by position (from 1), the share of pairs that the answer shown there wins; a tie counts half.
 
-    Fair as long as each answer stands at each place alike often, as it does in an order and its reverse.
+    An unbiased judge has 0.5 everywhere, if each answer is shown equally often at each position, as in an order and
+    its reverse.
     """
     won: dict[int, list[float]] = {}
-    for each in row:
-        for place, other, share in _pairs_shown(each):
-            won.setdefault(place, []).append(share)
-            won.setdefault(other, []).append(1 - share)
-    return {place: fmean(shares) for place, shares in won.items()}
+    for shown in row:
+        for position, later, share in _pairs_shown(shown):
+            won.setdefault(position, []).append(share)
+            won.setdefault(later, []).append(1 - share)
+    return {position: fmean(shares) for position, shares in won.items()}
 
 
-def first_bias(row: Sequence[Seen]) -> float | None:
-    """Kendall's tau between the order shown and the verdict: 1 always as shown, 0 no liking for places, -1 reversed."""
-    shares = [share for each in row for _, _, share in _pairs_shown(each)]
+def first_bias(row: Sequence[ShownVerdict]) -> float | None:
+    """Return Kendall's tau between the order shown and the verdict: 1 always as shown, 0 unbiased, -1 reversed."""
+    shares = [share for shown in row for _, _, share in _pairs_shown(shown)]
     return 2 * fmean(shares) - 1 if shares else None
 
 
-def length_bias(row: Sequence[Seen], texts: Mapping[str, str]) -> float | None:
-    """Kendall's tau between the judge's order and the length in characters, over pairs of unlike length.
+def length_bias(row: Sequence[ShownVerdict], texts: Mapping[str, str]) -> float | None:
+    """Return Kendall's tau between the judge's order and the length in characters, over pairs of different length.
 
-    1: the longer answer always wins. It is a correlation: where longer answers are better, a fair judge has it, too.
+    1: the longer answer always wins. This is a correlation: if longer answers are better, an unbiased judge has it too.
     """
-    votes = consensus.count_votes(each.verdict for each in row)
+    votes = consensus.count_votes(shown.verdict for shown in row)
     for_longer = [
         counted.share if len(texts[first]) > len(texts[second]) else 1 - counted.share
         for (first, second), counted in votes.items()
@@ -107,10 +111,10 @@ def length_bias(row: Sequence[Seen], texts: Mapping[str, str]) -> float | None:
     return 2 * fmean(for_longer) - 1 if for_longer else None
 
 
-def _pairs_shown(each: Seen) -> list[tuple[int, int, float]]:
-    """(place, later place, share of the win for the earlier one), of every pair of places."""
-    tier = {item: number for number, items in enumerate(each.verdict) for item in items}
+def _pairs_shown(shown: ShownVerdict) -> list[tuple[int, int, float]]:
+    """Return (position, later position, share of the win for the earlier one) of each pair of positions."""
+    tier = {item: number for number, items in enumerate(shown.verdict) for item in items}
     return [
-        (place, other, 0.5 if tier[first] == tier[second] else float(tier[first] < tier[second]))
-        for (place, first), (other, second) in combinations(enumerate(each.order, 1), 2)
+        (position, later, 0.5 if tier[first] == tier[second] else float(tier[first] < tier[second]))
+        for (position, first), (later, second) in combinations(enumerate(shown.order, 1), 2)
     ]

@@ -1,4 +1,4 @@
-"""The judge's demonstrations: which are shown, promoted and retired, and whether they earn their place. Pure."""
+"""The judge's demonstrations: selection, promotion, retirement, and their gain in accuracy. Pure."""
 
 import re
 from collections import Counter
@@ -9,30 +9,30 @@ from typing import Literal
 from cyclealign.evaluation.intervals import with_interval
 from cyclealign.records import Agreement, Demonstration, Metric
 
-# The judge's accuracy by what it is shown: nothing, the static ones, those of the round, those of the next round; and
-# what the last gains over the static ones, list by list.
+# Metrics: the judge's accuracy without demonstrations, with the static ones, with those of the round and of the next
+# round, and the gain of the last over the static ones, paired by list.
 NONE, STATIC, USED = "judge_accuracy_none", "judge_accuracy_static", "judge_accuracy"
 NEXT, GAIN = "judge_accuracy_next", "demonstrations_gain"
-ROUNDING = 1e-9  # of means of shares
+ROUNDING = 1e-9  # error of averaged floats
 
-Choice = Literal["newest", "most_agreed", "most_similar"]
+Selection = Literal["newest", "most_agreed", "most_similar"]
 
 
-def choose(
-    pool: Sequence[Demonstration], question: str, static: int, dynamic: int, by: Choice
+def select(
+    pool: Sequence[Demonstration], question: str, static: int, dynamic: int, by: Selection
 ) -> tuple[Demonstration, ...]:
-    """The demonstrations shown with ``question``: static ones in file order, then dynamic ones.
+    """Select the demonstrations to show with ``question``: static ones in file order, then dynamic ones.
 
-    ``newest`` and ``most_agreed`` give every question of a round the same list, which a provider's prompt cache can
+    ``newest`` and ``most_agreed`` give all questions of a round the same list, which a provider's prompt cache can
     serve; ``most_similar`` gives each question its own.
     """
-    written = [each for each in pool if each.kind == "static"][:static]
-    agreed = sorted((each for each in pool if each.kind == "dynamic"), key=lambda each: each.id)
-    agreed.sort(key=lambda each: _merit(each, question, by), reverse=True)
+    written = [shown for shown in pool if shown.kind == "static"][:static]
+    agreed = sorted((shown for shown in pool if shown.kind == "dynamic"), key=lambda shown: shown.id)
+    agreed.sort(key=lambda shown: _priority(shown, question, by), reverse=True)
     return (*written, *agreed[:dynamic])
 
 
-def _merit(demonstration: Demonstration, question: str, by: Choice) -> tuple[float, ...]:
+def _priority(demonstration: Demonstration, question: str, by: Selection) -> tuple[float, ...]:
     newest = float(demonstration.promoted_round or 0)
     agreed = (-demonstration.chance, demonstration.tau)
     if by == "newest":
@@ -43,7 +43,7 @@ def _merit(demonstration: Demonstration, question: str, by: Choice) -> tuple[flo
 
 
 def similarity(first: str, second: str) -> float:
-    """Cosine of the word counts of two texts, in [0, 1]."""
+    """Return the cosine similarity of the word counts of two texts, in [0, 1]."""
     a, b = _words(first), _words(second)
     norm = sqrt(sum(n * n for n in a.values()) * sum(n * n for n in b.values()))
     return sum(count * b[word] for word, count in a.items()) / norm if norm else 0.0
@@ -53,53 +53,53 @@ def _words(text: str) -> Counter[str]:
     return Counter(re.findall(r"\w+", text.lower()))
 
 
-def worth_promoting(agreements: Sequence[Agreement], max_chance: float) -> list[Agreement]:
-    """The agreements that two random orders would seldom reach, the least likely first.
+def promotable(agreements: Sequence[Agreement], max_chance: float) -> list[Agreement]:
+    """Return the agreements that two random orders reach with at most ``max_chance``, the least likely first.
 
-    A common subsequence of two answers says nothing (it is nearly always there), so at least three must agree, or all
-    of a list of two is refused too: its chance level is one half.
+    At least three answers must agree: two orders nearly always share a subsequence of two. A list of two answers is
+    never promoted, since two random orders of it agree half the time.
     """
-    kept = [each for each in agreements if each.chance <= max_chance and each.lcs_length >= 3]
-    return sorted(kept, key=lambda each: (each.chance, -each.tau, each.prompt_id))
+    kept = [agreed for agreed in agreements if agreed.chance <= max_chance and agreed.lcs_length >= 3]
+    return sorted(kept, key=lambda agreed: (agreed.chance, -agreed.tau, agreed.prompt_id))
 
 
-def to_retire(active: Sequence[Demonstration], promoted: int, keep: int) -> list[str]:
-    """Ids of the oldest active dynamic demonstrations that must go so that at most ``keep`` remain."""
-    dynamic = [each for each in active if each.kind == "dynamic"]
-    surplus = max(0, len(dynamic) + promoted - keep)
-    oldest_first = sorted(dynamic, key=lambda each: (each.promoted_round or 0, -each.chance, each.id))
-    return [each.id for each in oldest_first[:surplus]]
+def to_retire(active: Sequence[Demonstration], promoted: int, max_kept: int) -> list[str]:
+    """Return the ids of the oldest active dynamic demonstrations to retire so that at most ``max_kept`` remain."""
+    dynamic = [shown for shown in active if shown.kind == "dynamic"]
+    surplus = max(0, len(dynamic) + promoted - max_kept)
+    oldest_first = sorted(dynamic, key=lambda shown: (shown.promoted_round or 0, -shown.chance, shown.id))
+    return [shown.id for shown in oldest_first[:surplus]]
 
 
 def exclude_same_question(pool: Sequence[Demonstration], question: str) -> list[Demonstration]:
-    """Those that are not about ``question`` itself; blanks and capitals do not count."""
-    return [each for each in pool if _plain(each.question) != _plain(question)]
+    """Return the demonstrations of other questions than ``question``, ignoring whitespace and case."""
+    return [shown for shown in pool if _plain(shown.question) != _plain(question)]
 
 
 def _plain(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def measures(shares: Mapping[str, Sequence[float | None]]) -> list[Metric]:
-    """The judge's accuracy by arm, and what the next set gains over the static ones.
+def accuracy_metrics(shares: Mapping[str, Sequence[float | None]]) -> list[Metric]:
+    """Return the judge's accuracy by arm, and the gain of the next round's set over the static ones.
 
     Args:
-        shares: by arm the share of correctly ordered pairs of each labelled list, the same lists for all arms; None
+        shares: by arm, the share of correctly ordered pairs of each labelled list (the same lists in all arms); None
             where the judge gave no verdict.
     """
-    known = {name: [each for each in row if each is not None] for name, row in shares.items()}
-    found = [with_interval(name, row) for name, row in known.items() if row]
+    known = {name: [value for value in row if value is not None] for name, row in shares.items()}
+    accuracies = [with_interval(name, row) for name, row in known.items() if row]
     pairs = zip(shares.get(NEXT, ()), shares.get(STATIC, ()), strict=False)
     gains = [with_ - without for with_, without in pairs if with_ is not None and without is not None]
-    return [*found, with_interval(GAIN, gains)] if gains else found
+    return [*accuracies, with_interval(GAIN, gains)] if gains else accuracies
 
 
-def earn_their_place(metrics: Mapping[str, Metric], min_gain: float) -> bool:
-    """Whether the dynamic ones are to be shown, by the measures of the round before. Yes, if nothing was measured."""
+def show_dynamic(metrics: Mapping[str, Metric], min_gain: float) -> bool:
+    """Return whether the last round's gain justifies showing dynamic demonstrations; True if it was not measured."""
     return GAIN not in metrics or metrics[GAIN].value >= min_gain - ROUNDING
 
 
-def worth(metrics: Mapping[str, Metric]) -> str:
-    """What the dynamic ones did to the judge, in words."""
+def gain_summary(metrics: Mapping[str, Metric]) -> str:
+    """Return the judge's accuracy with and without dynamic demonstrations, as text."""
     gain = metrics[GAIN]
     return f"accuracy {metrics[NEXT].value:.3f} with, {metrics[STATIC].value:.3f} without, {gain.count} lists"

@@ -1,6 +1,6 @@
-"""Lists that are worth a person's time: which they are, how they are shown, and what a person's order means.
+"""Human review: choose uncertain lists, show them to reviewers, and parse the order that a reviewer enters.
 
-Pure functions. The orders of judge and policy are no part of what is shown, so that nobody is led by them.
+Pure functions. Reviewers see neither the judge's nor the policy's order, so neither can bias them.
 """
 
 import random
@@ -17,123 +17,127 @@ from cyclealign.evaluation.intervals import with_interval
 from cyclealign.records import Agreement, Demonstration, Doubt, LabelledList, Metric, Ranking, Review, seed_from
 from cyclealign.text import plain_text
 
-PAGE_COLUMNS = 46  # what the form of a paused run shows of a line in Prefect's UI
+PAGE_COLUMNS = 46  # width of the form of a paused run in Prefect's UI
 
 
-def doubt(tau: float, steadiness: float) -> float:
-    """How doubtful a list is, in [0, 1]: (1 - tau) / 2 x (1 - steadiness).
+def uncertainty(tau: float, steadiness: float) -> float:
+    """Return the uncertainty of a list, in [0, 1]: (1 - tau) / 2 x (1 - steadiness).
 
-    The first factor is the share of pairs on which policy and judge differ, the second how little the judge's verdicts
-    agree with one another. It is 0 where either trusts the order: a steady judge is the teacher, whatever the policy
-    holds, and an order that policy and judge share needs no third opinion.
+    The first factor is the share of pairs on which policy and judge differ, the second the disagreement among the
+    judge's own verdicts. It is 0 if the judge is consistent, since the judge is then followed whatever the policy
+    ranks, and if policy and judge agree.
     """
     return (1 - tau) / 2 * (1 - steadiness)
 
 
-def most_doubtful(agreements: Iterable[Agreement], verdicts: Mapping[str, Ranking], count: int) -> list[Doubt]:
-    """The ``count`` most doubtful lists, the most doubtful first; fewer where the others raise no doubt at all."""
-    doubts = {row.prompt_id: doubt(row.tau, verdicts[row.prompt_id].steadiness) for row in agreements}
+def most_uncertain(agreements: Iterable[Agreement], verdicts: Mapping[str, Ranking], count: int) -> list[Doubt]:
+    """Return the ``count`` most uncertain lists, the most uncertain first; lists without uncertainty are left out."""
     tau = {row.prompt_id: row.tau for row in agreements}
-    chosen = sorted((each for each in doubts if doubts[each] > 0), key=lambda each: (-doubts[each], each))[:count]
+    value = {prompt_id: uncertainty(tau[prompt_id], verdicts[prompt_id].steadiness) for prompt_id in tau}
+    uncertain = (prompt_id for prompt_id in value if value[prompt_id] > 0)
+    chosen = sorted(uncertain, key=lambda prompt_id: (-value[prompt_id], prompt_id))[:count]
     return [
         Doubt(
-            each,
-            f"doubt {doubts[each]:.2f}: tau of policy and judge {tau[each]:.2f}, "
-            f"judge's steadiness {verdicts[each].steadiness:.2f}",
+            prompt_id,
+            f"uncertainty {value[prompt_id]:.2f}: tau of policy and judge {tau[prompt_id]:.2f}, "
+            f"judge's steadiness {verdicts[prompt_id].steadiness:.2f}",
         )
-        for each in chosen
+        for prompt_id in chosen
     ]
 
 
-def lettered(review: Review) -> dict[str, str]:
-    """Letter -> candidate id, in the order in which a person is shown the answers: shuffled, the same at each look."""
+def letters_of(review: Review) -> dict[str, str]:
+    """Return letter -> candidate id in the order shown to the reviewer: shuffled, the same each time."""
     ids = sorted(review.answers)
     random.Random(seed_from("review", review.round_id, review.prompt.id)).shuffle(ids)
     return dict(zip(ascii_uppercase, ids, strict=False))
 
 
-def order_of(text: str, letters: Mapping[str, str]) -> tuple[str, ...]:
-    """What a person typed, such as ``B A C``, ``b,a,c`` or ``BAC``, as candidate ids, best first.
+def parse_order(text: str, letters: Mapping[str, str]) -> tuple[str, ...]:
+    """Parse a reviewer's order, such as ``B A C``, ``b,a,c`` or ``BAC``, to candidate ids, best first.
 
     Raises:
-        BadOrder: it does not hold each letter once; the message says what is wrong.
+        BadOrder: the text does not name each letter once; the message names the problem.
     """
     if re.search(r"[^\sA-Za-z,;>.]", text):
-        raise BadOrder("Only the letters of the answers, best first: ties cannot be given.")
-    given = Counter(re.sub(r"[^A-Z]", "", text.upper()))
+        raise BadOrder("Enter only the letters of the answers, best first; ties are not supported.")
+    counts = Counter(re.sub(r"[^A-Z]", "", text.upper()))
     wrong = {
-        "no such answer": [each for each in given if each not in letters],
-        "more than once": [each for each in given if given[each] > 1 and each in letters],
-        "left out": [each for each in letters if each not in given],
+        "no such answer": [letter for letter in counts if letter not in letters],
+        "more than once": [letter for letter in counts if counts[letter] > 1 and letter in letters],
+        "left out": [letter for letter in letters if letter not in counts],
     }
-    problems = [f"{what}: {', '.join(found)}" for what, found in wrong.items() if found]
+    problems = [f"{problem}: {', '.join(found)}" for problem, found in wrong.items() if found]
     if problems:
-        raise BadOrder(f"Each answer once, best first ({'; '.join(problems)}).")
-    return tuple(letters[each] for each in given)
+        raise BadOrder(f"Enter each answer once, best first ({'; '.join(problems)}).")
+    return tuple(letters[letter] for letter in counts)
 
 
-def in_letters(order: Sequence[str], letters: Mapping[str, str]) -> str:
-    """An order of candidate ids as a person reads it; ids that were not shown are left out."""
+def format_order(order: Sequence[str], letters: Mapping[str, str]) -> str:
+    """Return an order of candidate ids as letters; ids that were not shown are left out."""
     letter_of = {candidate: letter for letter, candidate in letters.items()}
-    return " ".join(letter_of[each] for each in order if each in letter_of)
+    return " ".join(letter_of[candidate] for candidate in order if candidate in letter_of)
 
 
-def fenced(text: str) -> str:
-    """Text that a model wrote, as a block of Markdown that it cannot close, and in which nothing is markup.
+def code_block(text: str) -> str:
+    """Return a model's text as a Markdown code block that the text cannot close.
 
-    Long lines are broken: in such a block the page itself breaks none.
+    Long lines are wrapped, since pages do not wrap lines in code blocks.
     """
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    lines = [part for line in plain_text(text).split("\n") for part in _broken(line)]
+    lines = [part for line in plain_text(text).split("\n") for part in _wrapped(line)]
     return "\n".join([f"{fence}text", *lines, fence])
 
 
-def _broken(line: str) -> list[str]:
+def _wrapped(line: str) -> list[str]:
     return textwrap.wrap(line, PAGE_COLUMNS, replace_whitespace=False, drop_whitespace=False) or [""]
 
 
-def as_page(reviews: Sequence[Review], problems: Mapping[str, str]) -> str:
-    """The lists in Markdown, numbered from 1; ``problems`` says by prompt id why an order was not taken."""
+def review_page(reviews: Sequence[Review], problems: Mapping[str, str]) -> str:
+    """Return the lists in Markdown, numbered from 1; ``problems`` maps prompt ids to the problem with their order."""
     parts = []
     for number, review in enumerate(reviews, 1):
         parts.append(f"## List {number}")
         if review.prompt.id in problems:
-            parts.append(f"**Your order was not taken.** {problems[review.prompt.id]}")
-        parts.append(fenced(review.prompt.text))
-        for letter, candidate in lettered(review).items():
-            parts += [f"**{letter}**", fenced(review.answers[candidate])]
+            parts.append(f"**Your order was not accepted.** {problems[review.prompt.id]}")
+        parts.append(code_block(review.prompt.text))
+        for letter, candidate in letters_of(review).items():
+            parts += [f"**{letter}**", code_block(review.answers[candidate])]
     return "\n\n".join(parts)
 
 
-def against_people(prompts: Iterable[Mapping[str, Any]]) -> list[Metric]:
-    """How far judge and policy order pairs as people did, on the lists of a round that people ranked.
+def human_agreement(prompts: Iterable[Mapping[str, Any]]) -> list[Metric]:
+    """Return the share of pairs that judge and policy order as reviewers did, on a round's reviewed lists.
 
-    ``prompts`` are those of the history's detail. The intervals are over lists. The lists are the doubtful ones, so
-    the judge does better on the others.
+    The intervals are over lists. Reviewed lists are the uncertain ones, so the judge does better on the others.
+
+    Args:
+        prompts: those of the round's detail in the history.
     """
-    ranked = [each for each in prompts if each["review"] and each["review"]["verdict"]]
+    ranked = [prompt for prompt in prompts if prompt["review"] and prompt["review"]["verdict"]]
     shares = {
-        by: [metrics.pair_accuracy(each["rankings"][by]["order"], each["review"]["verdict"]) for each in ranked]
+        by: [metrics.pair_accuracy(prompt["rankings"][by]["order"], prompt["review"]["verdict"]) for prompt in ranked]
         for by in ("judge", "policy")
     }
-    return [with_interval(f"{by}_against_people", found) for by, found in shares.items() if found]
+    return [with_interval(f"{by}_against_people", values) for by, values in shares.items() if values]
 
 
-def said_of(review: Mapping[str, Any], place: Mapping[str, int]) -> str:
-    """What became of a list that people were asked to rank, by the numbers that the judge's order gives the answers."""
+def review_summary(review: Mapping[str, Any], rank: Mapping[str, int]) -> str:
+    """Return a review's outcome as text; answers are named by ``rank``, their place in the judge's order."""
     if review["verdict"] is None:
-        return f"people were asked to rank this: {review['status']} ({review['why']})"
-    order = " ".join(str(place[each]) for each in review["verdict"])
-    return f"a person ranked: {order} ({'learnt' if review['learnt'] else 'not learnt'}; {review['why']})"
+        return f"sent to reviewers: {review['status']} ({review['why']})"
+    order = " ".join(str(rank[candidate]) for candidate in review["verdict"])
+    used = "used in training" if review["learnt"] else "not used in training"
+    return f"a reviewer ranked: {order} ({used}; {review['why']})"
 
 
-def not_yet_written(lists: Sequence[LabelledList], written: Sequence[Demonstration]) -> list[LabelledList]:
-    """The lists whose question is not that of a written demonstration; of several with the same question the first."""
-    questions = {each.question for each in written}
+def new_lists(lists: Sequence[LabelledList], demonstrations: Sequence[Demonstration]) -> list[LabelledList]:
+    """Return the lists whose question no demonstration has yet; the first of several with the same question."""
+    questions = {shown.question for shown in demonstrations}
     new: list[LabelledList] = []
-    for each in lists:
-        if each.prompt.text not in questions:
-            questions.add(each.prompt.text)
-            new.append(each)
+    for labelled in lists:
+        if labelled.prompt.text not in questions:
+            questions.add(labelled.prompt.text)
+            new.append(labelled)
     return new

@@ -1,6 +1,6 @@
-"""Ways to rank the answers to one prompt: which requests are made, and when it is enough.
+"""Ranking methods: the requests that each one sends to rank the answers to one prompt, and when it stops.
 
-Each way is a coroutine over an `Ask` and returns what it heard; what that adds up to is `Judgement`'s.
+Each method is a coroutine over an `AskJudge` and returns a `Judgement`, which aggregates the replies.
 """
 
 import random
@@ -11,28 +11,28 @@ from itertools import combinations
 from itertools import pairwise as neighbours
 from typing import Literal
 
-from cyclealign.chat_api.scheduler import Ask, every
+from cyclealign.chat_api.scheduler import AskJudge, gather_all
 from cyclealign.judge.requests import RankingTask
-from cyclealign.judge.verdicts import ParsedReply, Reasons, hear
+from cyclealign.judge.verdicts import ParsedReply, Reasons, ask_with_repair
 from cyclealign.ranking import consensus
 from cyclealign.records import JudgeCall, Ranking, Tiers, seed_from
 
-WayName = Literal["listwise", "adaptive", "pairwise", "tournament"]
+MethodName = Literal["listwise", "adaptive", "pairwise", "tournament"]
 
 
 @dataclass(frozen=True)
 class RankingMethod:
-    """A way to rank and its settings.
+    """A ranking method and its settings.
 
     - ``listwise``: all answers in one request, in ``num_orders`` orders: a random one, its reverse, another one ...
-    - ``adaptive``: as listwise with two orders; another order and its reverse, up to ``max_orders`` in all, while the
-      mean Kendall tau of the verdicts is below ``stop_at_tau``.
+    - ``adaptive``: as listwise with two orders; then another order and its reverse, up to ``max_orders`` in all, while
+      the mean Kendall tau of the verdicts is below ``stop_at_tau``.
     - ``pairwise``: every pair, in both orders.
-    - ``tournament``: ``calls_per_answer`` stages; in each, answers that stand alike meet in groups of up to
+    - ``tournament``: ``calls_per_answer`` stages; in each, answers with similar standings meet in groups of up to
       ``group_size``. Lists no longer than a group are ranked as in ``adaptive``.
     """
 
-    name: WayName = "listwise"
+    name: MethodName = "listwise"
     num_orders: int = 2
     max_orders: int = 4
     stop_at_tau: float = 0.6
@@ -42,15 +42,15 @@ class RankingMethod:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What one list's requests came to; ``wanted`` is how many verdicts each compared pair should have had."""
+    """The replies about one list. ``votes_per_pair`` is how many verdicts each compared pair should have; None: any."""
 
     items: tuple[str, ...]
-    heard: tuple[ParsedReply, ...]
-    wanted: int | None
+    replies: tuple[ParsedReply, ...]
+    votes_per_pair: int | None
 
     @property
     def verdicts(self) -> list[Tiers]:
-        return [each.verdict for each in self.heard if each.verdict is not None]
+        return [reply.verdict for reply in self.replies if reply.verdict is not None]
 
     @cached_property
     def votes(self) -> consensus.VoteCounts:
@@ -58,31 +58,31 @@ class Judgement:
 
     @property
     def ranked(self) -> bool:
-        """Whether the verdicts place every answer."""
+        """Return whether the verdicts place every answer."""
         return bool(self.verdicts) and consensus.is_connected(self.items, self.votes)
 
     @property
     def steadiness(self) -> float:
-        return consensus.steadiness(self.votes, self.wanted)
+        return consensus.steadiness(self.votes, self.votes_per_pair)
 
     @property
     def problems(self) -> tuple[tuple[str, str], ...]:
-        """(key of the call, what was wrong), of every reply that failed or could not be read."""
-        return tuple(problem for each in self.heard for problem in each.problems)
+        """Return (key of the call, problem) of each reply that failed or could not be parsed."""
+        return tuple(problem for reply in self.replies for problem in reply.problems)
 
     @property
     def unjudged_reason(self) -> str:
-        """Why there is no ranking, for a person."""
-        said = list(dict.fromkeys(problem for _, problem in self.problems))
-        readable = f"{len(self.verdicts)} of {len(self.heard)} requests gave a readable verdict"
-        return f"{readable}. {' '.join(said[:3])}".strip()
+        """Return the reason for a missing ranking, as text."""
+        problems = list(dict.fromkeys(problem for _, problem in self.problems))
+        readable = f"{len(self.verdicts)} of {len(self.replies)} requests gave a readable verdict"
+        return f"{readable}. {' '.join(problems[:3])}".strip()
 
     @property
     def reasons(self) -> Reasons:
-        return tuple(reason for each in self.heard for reason in each.reasons)
+        return tuple(reason for reply in self.replies for reason in reply.reasons)
 
     def ranking(self, prompt_id: str) -> Ranking | None:
-        """The judge's ranking with its soft preferences; None where there is none: unjudged, never guessed."""
+        """Return the judge's ranking with its soft preferences; None if the verdicts do not place every answer."""
         if not self.ranked:
             return None
         order = consensus.kemeny_order(self.items, self.votes)
@@ -90,59 +90,62 @@ class Judgement:
         return Ranking(prompt_id, "judge", order, self.steadiness, preferences, self.reasons)
 
 
-async def rank(asker: Ask, question: RankingTask, way: RankingMethod) -> Judgement:
-    """Rank the answers to one question in this way."""
-    return await WAYS[way.name](asker, question, way)
+async def rank(ask_judge: AskJudge, task: RankingTask, method: RankingMethod) -> Judgement:
+    """Rank the answers of one task by this method."""
+    return await METHODS[method.name](ask_judge, task, method)
 
 
-async def listwise(asker: Ask, question: RankingTask, way: RankingMethod) -> Judgement:
-    """All answers at once, in a fixed number of orders."""
-    heard = await _hear_all(asker, question, [question.call(number) for number in range(way.num_orders)])
-    return Judgement(tuple(question.answers), heard, way.num_orders)
+async def listwise(ask_judge: AskJudge, task: RankingTask, method: RankingMethod) -> Judgement:
+    """Rank all answers at once, in a fixed number of orders."""
+    replies = await _ask_all(ask_judge, task, [task.call(number) for number in range(method.num_orders)])
+    return Judgement(tuple(task.answers), replies, method.num_orders)
 
 
-async def adaptive(asker: Ask, question: RankingTask, way: RankingMethod) -> Judgement:
-    """All answers at once; an order and its reverse, and two more as long as the verdicts differ too much.
+async def adaptive(ask_judge: AskJudge, task: RankingTask, method: RankingMethod) -> Judgement:
+    """Rank all answers at once, in an order and its reverse, and two more while the verdicts disagree.
 
-    Orders come in pairs, since one without its reverse would bring a liking for places back in.
-
-    A verdict that is missing counts as one that agrees with no other. Where both are, the judge is not asked on.
+    Orders are added in pairs: one without its reverse would bring position bias back. A missing verdict counts as one
+    that agrees with no other; if both are missing, no further request is sent.
     """
-    heard = await _hear_all(asker, question, [question.call(0), question.call(1)])
-    found = Judgement(tuple(question.answers), heard, 2)
-    while found.verdicts and len(found.heard) < way.max_orders and 2 * found.steadiness - 1 < way.stop_at_tau:
-        numbers = range(len(found.heard), min(len(found.heard) + 2, way.max_orders))
-        heard = await _hear_all(asker, question, [question.call(number) for number in numbers])
-        found = Judgement(found.items, (*found.heard, *heard), numbers.stop)
-    return found
+    replies = await _ask_all(ask_judge, task, [task.call(0), task.call(1)])
+    judgement = Judgement(tuple(task.answers), replies, 2)
+    while (
+        judgement.verdicts
+        and len(judgement.replies) < method.max_orders
+        and 2 * judgement.steadiness - 1 < method.stop_at_tau  # the mean Kendall tau of the verdicts
+    ):
+        numbers = range(len(judgement.replies), min(len(judgement.replies) + 2, method.max_orders))
+        replies = await _ask_all(ask_judge, task, [task.call(number) for number in numbers])
+        judgement = Judgement(judgement.items, (*judgement.replies, *replies), numbers.stop)
+    return judgement
 
 
-async def pairwise(asker: Ask, question: RankingTask, way: RankingMethod) -> Judgement:
-    """Every pair in both orders (Qin et al., arXiv 2306.17563, all pairs): n (n - 1) requests."""
-    calls = [question.call(number, pair) for pair in combinations(sorted(question.answers), 2) for number in (0, 1)]
-    return Judgement(tuple(question.answers), await _hear_all(asker, question, calls), 2)
+async def pairwise(ask_judge: AskJudge, task: RankingTask, method: RankingMethod) -> Judgement:
+    """Rank every pair in both orders (Qin et al., arXiv 2306.17563, all pairs): n (n - 1) requests."""
+    calls = [task.call(number, pair) for pair in combinations(sorted(task.answers), 2) for number in (0, 1)]
+    return Judgement(tuple(task.answers), await _ask_all(ask_judge, task, calls), 2)
 
 
-async def tournament(asker: Ask, question: RankingTask, way: RankingMethod) -> Judgement:
-    """Stages in which answers that stand alike so far meet in small groups, as in a Swiss tournament.
+async def tournament(ask_judge: AskJudge, task: RankingTask, method: RankingMethod) -> Judgement:
+    """Rank in stages: answers with similar standings meet in small groups, as in a Swiss tournament.
 
-    Standing: mean share of the votes so far. Pairs that never met stay undecided. The order within a request is random,
-    which turns a liking for places into noise.
+    The standing is the mean share of votes so far. Pairs that never met stay undecided. The order within a request is
+    random, which turns position bias into noise.
     """
-    items = tuple(sorted(question.answers))
-    if len(items) <= way.group_size:
-        return await adaptive(asker, question, way)
-    found = Judgement(items, (), None)
-    draw = random.Random(seed_from(question.manner.seed, "tournament", question.subject_id, items))
-    for stage in range(way.calls_per_answer):
-        groups = _groups(items, found.votes, way.group_size, draw)
-        heard = await _hear_all(asker, question, [question.call(stage, group) for group in groups])
-        found = Judgement(items, (*found.heard, *heard), None)
-    return found
+    items = tuple(sorted(task.answers))
+    if len(items) <= method.group_size:
+        return await adaptive(ask_judge, task, method)
+    judgement = Judgement(items, (), None)
+    draw = random.Random(seed_from(task.spec.seed, "tournament", task.subject_id, items))
+    for stage in range(method.calls_per_answer):
+        groups = _groups(items, judgement.votes, method.group_size, draw)
+        replies = await _ask_all(ask_judge, task, [task.call(stage, group) for group in groups])
+        judgement = Judgement(items, (*judgement.replies, *replies), None)
+    return judgement
 
 
 def _groups(items: Sequence[str], votes: consensus.VoteCounts, size: int, draw: random.Random) -> list[list[str]]:
-    """Neighbours in the standings, which are shuffled where equal, in groups whose sizes differ by one at most."""
+    """Return neighbours in the standings, shuffled among equals, in groups whose sizes differ by at most one."""
     shuffled = draw.sample(items, len(items))
     standing = consensus.borda_scores(shuffled, votes)
     order = sorted(shuffled, key=lambda item: -standing[item])
@@ -151,11 +154,11 @@ def _groups(items: Sequence[str], votes: consensus.VoteCounts, size: int, draw: 
     return [order[start:end] for start, end in neighbours(cuts)]
 
 
-async def _hear_all(asker: Ask, question: RankingTask, calls: Iterable[JudgeCall]) -> tuple[ParsedReply, ...]:
-    return tuple(await every(hear(asker, question.manner.template, call) for call in calls))
+async def _ask_all(ask_judge: AskJudge, task: RankingTask, calls: Iterable[JudgeCall]) -> tuple[ParsedReply, ...]:
+    return tuple(await gather_all(ask_with_repair(ask_judge, task.spec.template, call) for call in calls))
 
 
-WAYS: dict[WayName, Callable[[Ask, RankingTask, RankingMethod], Awaitable[Judgement]]] = {
+METHODS: dict[MethodName, Callable[[AskJudge, RankingTask, RankingMethod], Awaitable[Judgement]]] = {
     "listwise": listwise,
     "adaptive": adaptive,
     "pairwise": pairwise,
@@ -163,12 +166,12 @@ WAYS: dict[WayName, Callable[[Ask, RankingTask, RankingMethod], Awaitable[Judgem
 }
 
 
-def calls_wanted(way: RankingMethod, answers: int) -> tuple[int, int]:
-    """The least and the most requests that ranking this many answers takes, without repairs."""
-    if way.name == "listwise":
-        return way.num_orders, way.num_orders
-    if way.name == "pairwise":
+def calls_needed(method: RankingMethod, answers: int) -> tuple[int, int]:
+    """Return the minimum and maximum number of requests to rank this many answers, without repairs."""
+    if method.name == "listwise":
+        return method.num_orders, method.num_orders
+    if method.name == "pairwise":
         return answers * (answers - 1), answers * (answers - 1)
-    if way.name == "adaptive" or answers <= way.group_size:
-        return min(2, way.max_orders), way.max_orders
-    return (-(-answers // way.group_size) * way.calls_per_answer,) * 2
+    if method.name == "adaptive" or answers <= method.group_size:
+        return min(2, method.max_orders), method.max_orders
+    return (-(-answers // method.group_size) * method.calls_per_answer,) * 2

@@ -1,7 +1,9 @@
-"""The judge's reply, read back: a ranking of exactly the labels that were given, or a named reason why it is none.
+"""Parse a judge's reply to a ranking of exactly the requested labels, or raise an error that names the problem.
 
-Several ways of writing a ranking are understood, but nothing is guessed: a reply that holds two different rankings
-holds none. An answer may have talked the judge into quoting a verdict, so the first one found does not win.
+Several notations are accepted, but nothing is guessed: a reply with two different rankings is rejected. The first one
+does not win, since an answer may have talked the judge into quoting a verdict.
+
+The error messages are part of the repair prompt: new wording would change requests whose replies are stored.
 """
 
 import json
@@ -11,25 +13,25 @@ from collections.abc import Iterable, Sequence
 from cyclealign.errors import UnreadableReply
 from cyclealign.records import Tiers
 
-LONGEST_READ = 20_000  # characters; a ranking is short, and a longer reply is a judge gone astray
-# A list whose lines say more than the label is a ranking only where it is called one: it may be a review in turn.
+MAX_CHARACTERS = 20_000  # a ranking is short; a longer reply is degenerate
+# A numbered list with text after the labels is a ranking only if it is announced as one: it may be a review by label.
 ANNOUNCED = re.compile(r"\b(rank|best|worst|order)", re.IGNORECASE)
 BARE = re.compile(r"[\])\"'`*_.,;\s]*(\((best|worst)\))?\s*", re.IGNORECASE)
 _AROUND = " \t\"'`*_[]()"
 
 
 def read_ranking(reply: str, labels: Sequence[str]) -> Tiers:
-    """The labels in tiers, best first, as the reply orders them.
+    """Return the labels in tiers, best first, as the reply orders them.
 
-    Understood: ``{"ranking": [...]}`` anywhere (in a code fence, with prose around, ties as inner lists), a reply that
-    is nothing but a JSON list, ``K7 > M3 = X9`` and a numbered list.
+    Accepted: ``{"ranking": [...]}`` anywhere (in a code fence, with prose around it, ties as inner lists), a reply that
+    is only a JSON list, ``K7 > M3 = X9``, and a numbered list.
 
     Raises:
         UnreadableReply: there is no ranking, there are several different ones, or it is not a permutation of
-            ``labels``; the message says what is wrong, in words fit for the judge.
+            ``labels``; the message names the problem in words for the judge.
     """
-    reply = _without_thoughts(reply)
-    if len(reply) > LONGEST_READ:
+    reply = _without_reasoning(reply)
+    if len(reply) > MAX_CHARACTERS:
         raise UnreadableReply(f"The reply is {len(reply):,} characters long. Reply with the ranking alone.")
     stated = set(_stated(reply, labels))
     complete = {found for found in (*_chains(reply, labels), *_numbered(reply, labels)) if _complete(found, labels)}
@@ -43,16 +45,16 @@ def read_ranking(reply: str, labels: Sequence[str]) -> Tiers:
 
 
 def read_reasons(reply: str, labels: Sequence[str]) -> dict[str, str]:
-    """What the reply says of single answers under ``"reasons"``, by label; what is not of that form is left out."""
+    """Return the reply's ``"reasons"`` by label; entries of another form are left out."""
     found: dict[str, str] = {}
     for name, value in _members(reply):
         if name == "reasons" and isinstance(value, dict):
-            found.update({label: said for label, said in value.items() if label in labels and isinstance(said, str)})
+            found.update({label: text for label, text in value.items() if label in labels and isinstance(text, str)})
     return found
 
 
-def _without_thoughts(reply: str) -> str:
-    """The reply after the thoughts that a reasoning model opens it with: what is weighed there is no verdict yet."""
+def _without_reasoning(reply: str) -> str:
+    """Return the reply without a leading reasoning block: rankings considered there are not the verdict."""
     if not re.match(r"\s*<think(ing)?>", reply):
         return reply
     _, end, after = reply.partition("</think")
@@ -72,7 +74,7 @@ def _check(ranking: Tiers, labels: Sequence[str]) -> None:
 
 
 def _quotable(labels: Sequence[str]) -> str:
-    """Labels as they may be told to the judge: what an answer made it say must not come back as our words."""
+    """Return short labels for the message, so that text which an answer made the judge write is not repeated to it."""
     short = [label for label in labels if re.fullmatch(r"\w{1,8}", label)]
     return f": {', '.join(short[:8])}" if short else ""
 
@@ -82,7 +84,7 @@ def _complete(ranking: Tiers, labels: Sequence[str]) -> bool:
 
 
 def _stated(reply: str, labels: Sequence[str]) -> Iterable[Tiers]:
-    """Every list under the key ``ranking`` of a JSON object, complete or not; and a reply that is one JSON list."""
+    """Yield each list under a key ``ranking``, complete or not, and a reply that is one JSON list."""
     for name, value in _members(reply):
         if name == "ranking" and isinstance(value, list):
             yield _tiers(value, labels)
@@ -95,7 +97,7 @@ def _stated(reply: str, labels: Sequence[str]) -> Iterable[Tiers]:
 
 
 def _members(reply: str) -> list[tuple[str, object]]:
-    """The members of every JSON object that starts anywhere in the reply; a key that is there twice counts twice."""
+    """Return the members of every JSON object that starts anywhere in the reply; duplicate keys count twice."""
     found: list[tuple[str, object]] = []
 
     def keep(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -106,12 +108,12 @@ def _members(reply: str) -> list[tuple[str, object]]:
     read_to = 0
     for match in re.finditer(r"\{", reply):
         if match.start() < read_to:
-            continue  # inside an object that has been read, whose inner objects were kept with it
+            continue  # inside an object already parsed, whose inner objects were kept with it
         before = len(found)
         try:
             _, read_to = decoder.raw_decode(reply, match.start())
         except (ValueError, RecursionError):
-            del found[before:]  # an object that does not end may hold whole ones: they are tried in their turn
+            del found[before:]  # complete objects inside an incomplete one are tried by themselves
     return found
 
 
@@ -123,7 +125,7 @@ def _tiers(value: list[object], labels: Sequence[str]) -> Tiers:
 
 
 def _label(value: object, labels: Sequence[str]) -> str:
-    """The label that a text names: itself, or the only one in it (``"Answer K7"``)."""
+    """Return the label in a text: the text itself, or the only label in it (``"Answer K7"``)."""
     text = str(value).strip(_AROUND)
     if text in labels:
         return text
@@ -132,9 +134,9 @@ def _label(value: object, labels: Sequence[str]) -> str:
 
 
 def _chains(reply: str, labels: Sequence[str]) -> Iterable[Tiers]:
-    """Every ``K7 > M3 = X9``: best first, ties by ``=``."""
+    """Yield each ``K7 > M3 = X9``: best first, ties by ``=``."""
     if not any(sign in reply for sign in (">", "≻", "=", "&gt;")):
-        return  # most replies: the patterns below are of these labels alone, and take longer to make than to use
+        return  # most replies: compiling the patterns for these labels takes longer than using them
     one = rf"[\[(\"'`*]*(?<!\w)(?:{'|'.join(map(re.escape, labels))})(?!\w)[\])\"'`*]*"
     for match in re.finditer(rf"{one}(?:[ \t]*(?:>|≻|=)[ \t]*{one})+", reply.replace("&gt;", ">")):
         tiers = re.split(r">|≻", match.group())
@@ -142,7 +144,7 @@ def _chains(reply: str, labels: Sequence[str]) -> Iterable[Tiers]:
 
 
 def _numbered(reply: str, labels: Sequence[str]) -> Iterable[Tiers]:
-    """A list whose lines are numbered from 1 on, each with a label at its beginning."""
+    """Yield each list of lines numbered from 1, with a label at the start of each line."""
     if len(reply.splitlines()) < len(labels):
         return
     label = rf"(?:answer\s+)?[\[(\"'`*]*(?P<label>{'|'.join(map(re.escape, labels))})(?!\w)(?P<rest>.*)"

@@ -1,6 +1,6 @@
-"""The requests to the judge: labels, delimiters and orders are drawn from the round's seed.
+"""Requests to the judge: labels, delimiters and orders are drawn from the round's seed.
 
-So a resumed run asks the very same requests, and a stored reply serves; a request to put a reply right included.
+A resumed run therefore sends identical requests, repair requests included, and finds their replies stored.
 """
 
 import random
@@ -12,13 +12,13 @@ from cyclealign.judge.adversarial import sanitized
 from cyclealign.judge.templates import LabelledAnswer, ShownDemonstration, rank_messages, repair_text
 from cyclealign.records import CallPurpose, Demonstration, JudgeCall, Message, Template, seed_from
 
-# Without look-alikes (0/O, 1/I, ...), so that a label survives being copied by a language model.
+# Without look-alikes (0/O, 1/I, ...), so that language models copy labels correctly.
 LETTERS, DIGITS = "ACDEFHKMNPRTWXY", "3479"
 
 
 @dataclass(frozen=True)
 class PromptSpec:
-    """How a round asks its judge; fixed while the round runs. ``reasons``: ask for a reason for each place, too."""
+    """The fixed part of a round's requests: template, model, parameters and seed. ``reasons``: request reasons, too."""
 
     template: Template
     model: str
@@ -29,9 +29,9 @@ class PromptSpec:
 
 @dataclass(frozen=True)
 class RankingTask:
-    """One list that is to be ranked: what was asked, its answers by item id, and what the judge is shown first."""
+    """One list to rank: the prompt's text, its answers by item id, and the demonstrations to show."""
 
-    manner: PromptSpec
+    spec: PromptSpec
     purpose: CallPurpose
     subject_id: str
     text: str
@@ -39,17 +39,17 @@ class RankingTask:
     demonstrations: Sequence[Demonstration] = ()
 
     def call(self, number: int, items: Collection[str] | None = None, repeat: int = 0) -> JudgeCall:
-        """The ``number``-th request to rank these answers, or those among them whose ids are ``items``.
+        """Return the ``number``-th request to rank these answers, or only those with ids in ``items``.
 
-        A ``repeat`` shows the same order again, under other labels and another delimiter.
+        A ``repeat`` shows the same order again, with other labels and another delimiter.
         """
         texts = {item: text for item, text in self.answers.items() if items is None or item in items}
         shown = self.demonstrations
-        return rank_call(self.manner, self.purpose, self.subject_id, self.text, texts, shown, number, repeat)
+        return rank_call(self.spec, self.purpose, self.subject_id, self.text, texts, shown, number, repeat)
 
 
 def draw_labels(count: int, draw: random.Random) -> list[str]:
-    """Different labels such as ``K7``, which say nothing about place or quality."""
+    """Draw distinct labels such as ``AC7``, which carry no information about position or quality."""
     labels: list[str] = []
     while len(labels) < count:
         label = draw.choice(LETTERS) + draw.choice(LETTERS) + draw.choice(DIGITS)
@@ -59,7 +59,7 @@ def draw_labels(count: int, draw: random.Random) -> list[str]:
 
 
 def draw_fence(texts: Sequence[str], draw: random.Random) -> str:
-    """A delimiter code that occurs in none of the texts, so that no text can pose as a delimiter."""
+    """Draw a delimiter code that occurs in none of the texts, so that no text can imitate a delimiter."""
     while True:
         fence = f"{draw.getrandbits(48):012x}"
         if not any(fence in text for text in texts):
@@ -67,10 +67,10 @@ def draw_fence(texts: Sequence[str], draw: random.Random) -> str:
 
 
 def order_shown(items: Sequence[str], number: int, seed: int) -> tuple[str, ...]:
-    """The order in which ``items`` are shown the ``number``-th time: random, then its reverse, then random anew ...
+    """Return the order in which ``items`` are shown the ``number``-th time: random, its reverse, random again ...
 
-    An order and its reverse cancel a preference for places to first order (Tang et al., arXiv 2310.07712). No pair of
-    orders comes twice as long as there are others.
+    An order and its reverse cancel position bias to first order (Tang et al., arXiv 2310.07712). No pair of orders
+    repeats while unused ones are left.
     """
     seen: list[tuple[str, ...]] = []
     for pair in range(number // 2 + 1):
@@ -83,7 +83,7 @@ def order_shown(items: Sequence[str], number: int, seed: int) -> tuple[str, ...]
 
 
 def rank_call(
-    manner: PromptSpec,
+    spec: PromptSpec,
     purpose: CallPurpose,
     subject_id: str,
     question: str,
@@ -92,58 +92,62 @@ def rank_call(
     number: int,
     repeat: int = 0,
 ) -> JudgeCall:
-    """The ``number``-th request to rank ``texts`` (item id -> answer text) as answers to ``question``.
+    """Return the ``number``-th request to rank ``texts`` (item id -> answer text) as answers to ``question``.
 
-    A ``repeat`` differs in labels and delimiter only: the very same request would be answered from memory.
+    A ``repeat`` differs in labels and delimiter only: an identical request would be answered from the store.
     """
     texts, question = {item: sanitized(text) for item, text in texts.items()}, sanitized(question)
-    seed = seed_from(manner.seed, purpose, subject_id, sorted(texts))
+    seed = seed_from(spec.seed, purpose, subject_id, sorted(texts))
+    # Without a repeat nothing is appended: the seeds of requests made before repeats existed stay the same.
     draw = random.Random(seed_from(seed, "call", number, *[repeat] * bool(repeat)))
     order = order_shown(sorted(texts), number, seed)
     labels = draw_labels(len(order), draw)
-    shown, demonstration_fence = show(demonstrations, manner.seed)
+    shown, demonstration_fence = shuffle_demonstrations(demonstrations, spec.seed)
     messages = rank_messages(
-        manner.template,
+        spec.template,
         question,
         [LabelledAnswer(label, texts[item]) for label, item in zip(labels, order, strict=True)],
         draw_fence([question, *texts.values()], draw),
         shown,
         demonstration_fence,
-        manner.reasons,
+        spec.reasons,
     )
     return JudgeCall(
         purpose=purpose,
         subject_id=subject_id,
-        model=manner.model,
-        template_hash=manner.template.hash,
+        model=spec.model,
+        template_hash=spec.template.hash,
         messages=messages,
         shown=tuple(zip(labels, order, strict=True)),
-        parameters=manner.parameters,
+        parameters=spec.parameters,
     )
 
 
 def repair_call(template: Template, call: JudgeCall, problem: str) -> JudgeCall:
-    """The same request with a word on why the reply to it could not be used.
+    """Return the same request with a note on why its reply could not be parsed.
 
-    The reply itself is left out: what an answer made the judge say must not come back outside the delimiters.
+    The reply is not quoted: text that an answer made the judge repeat must not return outside the delimiters.
     """
     *before, last = call.messages
-    words = repair_text(template, problem, [label for label, _ in call.shown])
-    return replace(call, messages=(*before, Message(role=last["role"], content=f"{last['content']}\n\n{words}")))
+    note = repair_text(template, problem, [label for label, _ in call.shown])
+    return replace(call, messages=(*before, Message(role=last["role"], content=f"{last['content']}\n\n{note}")))
 
 
-def show(demonstrations: Sequence[Demonstration], seed: int) -> tuple[list[ShownDemonstration], str]:
-    """Demonstrations with labels and places shuffled, and their fence: the same all round, as a prompt cache wants."""
+def shuffle_demonstrations(demonstrations: Sequence[Demonstration], seed: int) -> tuple[list[ShownDemonstration], str]:
+    """Return the demonstrations with shuffled answers and labels, and their delimiter code.
+
+    Both are the same for a whole round, so that a provider's prompt cache can serve them.
+    """
     demonstrations = [
-        replace(each, question=sanitized(each.question), answers=tuple(map(sanitized, each.answers)))
-        for each in demonstrations
+        replace(shown, question=sanitized(shown.question), answers=tuple(map(sanitized, shown.answers)))
+        for shown in demonstrations
     ]
-    texts = [text for each in demonstrations for text in (each.question, *each.answers)]
+    texts = [text for shown in demonstrations for text in (shown.question, *shown.answers)]
     fence = draw_fence(texts, random.Random(seed_from(seed, "demonstrations")))
-    return [_shown(each, random.Random(seed_from(seed, each.id))) for each in demonstrations], fence
+    return [_shuffled(shown, random.Random(seed_from(seed, shown.id))) for shown in demonstrations], fence
 
 
-def _shown(demonstration: Demonstration, draw: random.Random) -> ShownDemonstration:
+def _shuffled(demonstration: Demonstration, draw: random.Random) -> ShownDemonstration:
     labels = draw_labels(len(demonstration.answers), draw)
     ranked = [LabelledAnswer(label, text) for label, text in zip(labels, demonstration.answers, strict=True)]
     placed = draw.sample(ranked, len(ranked))

@@ -1,7 +1,7 @@
-"""Templates: loaded, checked, rendered.
+"""Load, check and render the judge's prompt templates.
 
-Templates are files that a person edits. They run in a sandbox that knows a fixed list of variables, and nothing that
-a model or a data set wrote is ever compiled as a template: it is only ever the *value* of a variable.
+Templates are user-edited files. They run in a sandbox with a fixed set of variables. Text from models and data sets is
+never compiled as a template: it is only ever the *value* of a variable.
 """
 
 import json
@@ -19,7 +19,7 @@ from cyclealign.errors import BadTemplate
 from cyclealign.files import json_lines
 from cyclealign.records import Demonstration, Message, Messages, Template
 
-# What each template may use. A template that names anything else is refused when it is loaded.
+# Variables that each template may use. One that uses any other is rejected when it is loaded.
 VARIABLES: Mapping[str, frozenset[str]] = {
     "rank": frozenset(
         {"demonstrations", "demonstration_fence", "question", "answers", "labels", "fence", "reasons", "problem"}
@@ -27,18 +27,18 @@ VARIABLES: Mapping[str, frozenset[str]] = {
 }
 REQUIRED: Mapping[str, frozenset[str]] = {"rank": frozenset({"question", "answers", "fence"})}
 ROLES = ("system", "user")
-# The block for a second request, after a reply that could not be read, and what is said where a template has none.
+# The block for the repair request, and its default text for templates without that block.
 REPAIR = "repair"
 PLAIN_REPAIR = """\
 An earlier reply to this request could not be used: {{ problem }}
 Reply with one JSON object and nothing else, with each of the labels {{ labels | join(", ") }} once:
 {"ranking": ["best label", "...", "worst label"]}"""
-MOST_TEMPLATE_CHARACTERS = 50_000
+MAX_TEMPLATE_CHARACTERS = 50_000
 
 
 @dataclass(frozen=True)
 class LabelledAnswer:
-    """An answer as the judge sees it: under a label that says nothing about who or where it came from."""
+    """An answer as shown to the judge, under a label that carries no information about its origin."""
 
     label: str
     text: str
@@ -46,7 +46,7 @@ class LabelledAnswer:
 
 @dataclass(frozen=True)
 class ShownDemonstration:
-    """A demonstration as the judge sees it: answers in a shuffled order, and the labels from best to worst."""
+    """A demonstration as shown to the judge: shuffled answers, and their labels from best to worst."""
 
     question: str
     answers: tuple[LabelledAnswer, ...]
@@ -54,18 +54,18 @@ class ShownDemonstration:
 
 
 def environment() -> ImmutableSandboxedEnvironment:
-    """The one Jinja environment: sandboxed, strict about missing names, no access to other files."""
-    made = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
-    return made
+    """Return the Jinja environment: sandboxed, strict about undefined names, without access to other files."""
+    jinja = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    jinja.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
+    return jinja
 
 
 def load_template(folder: Path, name: str) -> Template:
-    """Read ``folder/name.jinja`` as it is on disk now and check it.
+    """Load ``folder/name.jinja`` from disk and check it.
 
     Raises:
-        BadTemplate: the file is missing, too long, not a template, lacks a block or a required variable, or uses a
-            variable that is not allowed. The message names the file and the variable.
+        BadTemplate: the file is missing, too long or invalid, lacks a block or a required variable, or uses an
+            unknown variable. The message names the file and the variable.
     """
     path = folder / f"{name}.jinja"
     try:
@@ -80,8 +80,8 @@ def load_template(folder: Path, name: str) -> Template:
 
 def check_template(template: Template, where: str) -> None:
     """Raise BadTemplate, naming ``where`` and the variable, unless the template can be rendered safely."""
-    if len(template.text) > MOST_TEMPLATE_CHARACTERS:
-        raise BadTemplate(f"{where}: longer than {MOST_TEMPLATE_CHARACTERS:,} characters. Shorten it.")
+    if len(template.text) > MAX_TEMPLATE_CHARACTERS:
+        raise BadTemplate(f"{where}: longer than {MAX_TEMPLATE_CHARACTERS:,} characters. Shorten it.")
     try:
         tree = environment().parse(template.text)
     except TemplateSyntaxError as error:
@@ -90,8 +90,8 @@ def check_template(template: Template, where: str) -> None:
     for role in ROLES:
         if role not in blocks:
             raise BadTemplate(f"{where}: no block '{role}'. Add {{% block {role} %}} ... {{% endblock %}}.")
-    for words in outside(tree):
-        raise BadTemplate(f"{where}: '{words[:60]}' stands outside the blocks, where nobody sees it. Move it into one.")
+    for words in text_outside_blocks(tree):
+        raise BadTemplate(f"{where}: '{words[:60]}' is outside the blocks and never shown. Move it into a block.")
     allowed = VARIABLES[template.name]
     used = meta.find_undeclared_variables(tree)
     for name in sorted(used - allowed):
@@ -100,15 +100,15 @@ def check_template(template: Template, where: str) -> None:
         raise BadTemplate(f"{where}: the variable '{name}' is missing. The judge would rank without seeing it.")
 
 
-def outside(tree: nodes.Template) -> list[str]:
-    """The pieces of text that stand in no block; blanks are none."""
+def text_outside_blocks(tree: nodes.Template) -> list[str]:
+    """Return the pieces of text outside all blocks, without whitespace."""
     pieces = [piece for node in tree.body if isinstance(node, nodes.Output) for piece in node.nodes]
     texts = [" ".join(piece.data.split()) for piece in pieces if isinstance(piece, nodes.TemplateData)]
     return [text for text in texts if text]
 
 
 def render(template: Template, variables: Mapping[str, object]) -> Messages:
-    """Render the blocks ``system`` and ``user`` to chat messages, in one pass over the given values.
+    """Render the blocks ``system`` and ``user`` to chat messages.
 
     Raises:
         BadTemplate: a name or attribute is undefined, or the sandbox refused an operation.
@@ -118,7 +118,7 @@ def render(template: Template, variables: Mapping[str, object]) -> Messages:
 
 
 def repair_text(template: Template, problem: str, labels: Sequence[str]) -> str:
-    """What is said to the judge whose reply could not be read: the template's block ``repair``, or plain words.
+    """Render the note for a repair request: the template's block ``repair``, or the default text.
 
     Raises:
         BadTemplate: as in `render`.
@@ -130,7 +130,7 @@ def repair_text(template: Template, problem: str, labels: Sequence[str]) -> str:
 
 
 def _rendered(template: Template, blocks: Sequence[str], variables: Mapping[str, object]) -> dict[str, str]:
-    """The texts of those of the blocks that the template has."""
+    """Render the blocks that the template has, by name."""
     try:
         compiled = _compiled(template.text)
         context = compiled.new_context(dict(variables))
@@ -143,7 +143,7 @@ def _rendered(template: Template, blocks: Sequence[str], variables: Mapping[str,
 
 @lru_cache(maxsize=64)
 def _compiled(text: str) -> jinja2.Template:
-    """Compiled once: it takes longer than everything else that is done for a call."""
+    """Compile once: it takes longer than the rest of making a call."""
     return environment().from_string(text)
 
 
@@ -156,7 +156,7 @@ def rank_messages(
     demonstration_fence: str,
     reasons: bool = False,
 ) -> Messages:
-    """Render the template ``rank`` for one question and its answers, in the order in which they are to be shown."""
+    """Render the template ``rank`` for one question; answers are shown in the given order."""
     return render(
         template,
         {
@@ -172,10 +172,10 @@ def rank_messages(
 
 
 def load_demonstrations(path: Path) -> tuple[Demonstration, ...]:
-    """Read the static demonstrations: one JSON object a line, ``question`` and ``answers`` (best first).
+    """Load the static demonstrations: one JSON object per line, ``question`` and ``answers`` (best first).
 
     Raises:
-        BadTemplate: naming the file and line that cannot be read.
+        BadTemplate: the file or a line is invalid; the message names both.
     """
     return tuple(_demonstration(row, where) for where, row in json_lines(path, BadTemplate))
 
@@ -184,8 +184,8 @@ def _demonstration(row: Any, where: str) -> Demonstration:
     try:
         question, answers = row["question"], row["answers"]
     except (KeyError, TypeError) as error:
-        raise BadTemplate(f'{where}: want {{"question": "...", "answers": ["best", ..., "worst"]}}.') from error
+        raise BadTemplate(f'{where}: expected {{"question": "...", "answers": ["best", ..., "worst"]}}.') from error
     texts = isinstance(question, str) and isinstance(answers, list) and all(isinstance(text, str) for text in answers)
     if not texts or len(set(answers)) < 2 or len(set(answers)) != len(answers):
-        raise BadTemplate(f"{where}: 'question' is a text, 'answers' at least two different texts, best first.")
+        raise BadTemplate(f"{where}: 'question' must be a text and 'answers' at least two different texts, best first.")
     return Demonstration.of(question, tuple(answers), "static")

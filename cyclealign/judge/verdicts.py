@@ -1,8 +1,8 @@
-"""One request and what came of it: the verdict in the reply, one repair request where it cannot be read, or none."""
+"""One request and its reply: the parsed verdict, after at most one repair request."""
 
 from dataclasses import dataclass, field
 
-from cyclealign.chat_api.scheduler import Ask
+from cyclealign.chat_api.scheduler import AskJudge
 from cyclealign.errors import UnreadableReply
 from cyclealign.judge.reply_parser import read_ranking, read_reasons
 from cyclealign.judge.requests import repair_call
@@ -14,10 +14,10 @@ FAILED = "The call failed."
 
 @dataclass(frozen=True)
 class ParsedReply:
-    """What came of one request.
+    """The result of one request.
 
-    ``verdict`` is None where there is none. ``problems`` are (key of the call, what is wrong with its reply), also of
-    a reply that was put right by the repair; ``reasons`` are (item id, what the judge said of it).
+    ``verdict`` is None if the call failed or no reply could be parsed. ``problems`` are (key of the call, problem with
+    its reply), including replies that the repair corrected; ``reasons`` are (item id, the judge's reason).
     """
 
     verdict: Tiers | None
@@ -25,8 +25,8 @@ class ParsedReply:
     reasons: Reasons = field(default=())
 
 
-def verdict(call: JudgeCall, reply: Reply) -> Tiers:
-    """The item ids in tiers, best first, matched by the labels that the judge was given.
+def parse_verdict(call: JudgeCall, reply: Reply) -> Tiers:
+    """Return the item ids in tiers, best first, matched by the labels in the request.
 
     Raises:
         UnreadableReply: the reply is not a ranking of exactly those labels.
@@ -35,21 +35,21 @@ def verdict(call: JudgeCall, reply: Reply) -> Tiers:
     return tuple(tuple(item_of[label] for label in tier) for tier in read_ranking(reply.text, list(item_of)))
 
 
-def reasons(call: JudgeCall, reply: Reply) -> Reasons:
-    """What the judge said of single answers, by item id."""
+def parse_reasons(call: JudgeCall, reply: Reply) -> Reasons:
+    """Return the judge's reasons by item id."""
     item_of = dict(call.shown)
-    return tuple((item_of[label], said) for label, said in read_reasons(reply.text, list(item_of)).items())
+    return tuple((item_of[label], reason) for label, reason in read_reasons(reply.text, list(item_of)).items())
 
 
-async def hear(asker: Ask, template: Template, call: JudgeCall) -> ParsedReply:
-    """Ask, and where the reply cannot be read ask once more, saying what is wrong. Never a guess, never a default."""
+async def ask_with_repair(ask_judge: AskJudge, template: Template, call: JudgeCall) -> ParsedReply:
+    """Send the call; if its reply cannot be parsed, send one repair request that names the problem. Never guess."""
     problems: list[tuple[str, str]] = []
     for attempt in range(2):
-        reply = await asker(call)
+        reply = await ask_judge(call)
         if reply is None:
             return ParsedReply(None, (*problems, (call.key, FAILED)))
         try:
-            return ParsedReply(verdict(call, reply), tuple(problems), reasons(call, reply))
+            return ParsedReply(parse_verdict(call, reply), tuple(problems), parse_reasons(call, reply))
         except UnreadableReply as error:
             problems.append((call.key, str(error)))
             if attempt == 0:

@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from cyclealign.chat_api.scheduler import Ask
+from cyclealign.chat_api.scheduler import AskJudge
 from cyclealign.errors import CycleAlignError
 
 T = TypeVar("T")
@@ -97,7 +97,10 @@ class WorkSignal:
 
 
 async def as_they_come(
-    asker: Ask, look: Callable[[], Iterable[Callable[[Ask], Awaitable[T]]]], bell: WorkSignal, at_once: int
+    ask_judge: AskJudge,
+    look: Callable[[], Iterable[Callable[[AskJudge], Awaitable[T]]]],
+    bell: WorkSignal,
+    at_once: int,
 ) -> list[T]:
     """The results of the jobs that ``look`` finds each time the bell rings, in the order in which they were found.
 
@@ -110,9 +113,9 @@ async def as_they_come(
     slots = asyncio.Semaphore(at_once)
     begun: list[asyncio.Task[T]] = []
 
-    async def run(job: Callable[[Ask], Awaitable[T]]) -> T:
+    async def run(job: Callable[[AskJudge], Awaitable[T]]) -> T:
         try:
-            return await job(asker)
+            return await job(ask_judge)
         except BaseException:
             bell.stop()
             raise

@@ -3,12 +3,12 @@
 import logging
 from collections.abc import Mapping, Sequence
 
-from cyclealign import judge
-from cyclealign.chat_api.scheduler import Ask
+from cyclealign.chat_api.scheduler import AskJudge
 from cyclealign.evaluation import metrics as evaluation
 from cyclealign.evaluation.intervals import with_interval
 from cyclealign.judge import demonstrations
 from cyclealign.judge.demonstrations import exclude_same_question
+from cyclealign.judge.methods import rank
 from cyclealign.loop.judge_requests import prompt_spec, ranking_method, ranking_task
 from cyclealign.loop.session import Job, RoundSession
 from cyclealign.records import Demonstration, LabelledList, Metric, Round
@@ -29,7 +29,7 @@ def judge_accuracy(session: RoundSession, round_: Round) -> list[Metric]:
     labelled = labelled_lists(session)
     arms = accuracy_arms(round_, coming(session, round_)) if labelled else {}
     shares = {name: shares_of(session, round_, name, labelled, pool) for name, pool in arms.items()}
-    metrics = demonstrations.measures(shares)
+    metrics = demonstrations.accuracy_metrics(shares)
     note_worth(session, round_, {each.name: each for each in metrics})
     return metrics
 
@@ -71,13 +71,13 @@ def accuracy_on(
 
     Demonstrations of this very question are not shown: what is measured is judgement, not memory.
     """
-    manner = prompt_spec(session, round_, "accuracy")
+    spec = prompt_spec(session, round_, "accuracy")
     texts, truth = evaluation.labelled_texts(labelled), evaluation.labelled_ids(labelled)
     others = demonstrations.exclude_same_question(pool, labelled.prompt.text)
 
-    async def job(asker: Ask) -> float | None:
-        question = ranking_task(session, manner, "accuracy", labelled.id, labelled.prompt.text, texts, others)
-        found = (await judge.rank(asker, question, ranking_method(session.config.judge))).ranking(labelled.prompt.id)
+    async def job(ask_judge: AskJudge) -> float | None:
+        question = ranking_task(session, spec, "accuracy", labelled.id, labelled.prompt.text, texts, others)
+        found = (await rank(ask_judge, question, ranking_method(session.config.judge))).ranking(labelled.prompt.id)
         return evaluation.pair_accuracy(found.order, truth) if found else None
 
     return job
@@ -86,8 +86,8 @@ def accuracy_on(
 def note_worth(session: RoundSession, round_: Round, metrics: Mapping[str, Metric]) -> None:
     """Say on the round what it measured for the next one."""
     if demonstrations.GAIN in metrics:
-        kept = demonstrations.earn_their_place(metrics, session.config.demonstrations.min_gain)
-        words = f"{'to be' if kept else 'not to be'} shown: {demonstrations.worth(metrics)}"
+        kept = demonstrations.show_dynamic(metrics, session.config.demonstrations.min_gain)
+        words = f"{'to be' if kept else 'not to be'} shown: {demonstrations.gain_summary(metrics)}"
         session.store.notes.put(round_.id, NEXT, words)
 
 
@@ -98,7 +98,7 @@ def dynamic_to_show(session: RoundSession) -> list[Demonstration]:
     in use. Those left out stay promoted, and the next measure may bring them back.
     """
     _, metrics = last_measured(session.store, session.config.experiment)
-    if not demonstrations.earn_their_place(metrics, session.config.demonstrations.min_gain):
+    if not demonstrations.show_dynamic(metrics, session.config.demonstrations.min_gain):
         return []
     return session.store.demonstrations.active(session.config.experiment)
 
@@ -115,7 +115,7 @@ def note_left_out(session: RoundSession, round_: Round) -> None:
     number, metrics = last_measured(session.store, round_.experiment)
     if shown or demonstrations.GAIN not in metrics or not session.store.demonstrations.active(round_.experiment):
         return
-    words = f"dynamic ones not shown: {demonstrations.worth(metrics)}, round {number}"
+    words = f"dynamic ones not shown: {demonstrations.gain_summary(metrics)}, round {number}"
     session.store.notes.put(round_.id, SHOWN, words)
     logger.info("Round %d of '%s': %s.", round_.number, round_.experiment, words)
 

@@ -8,9 +8,9 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cyclealign.chat_api.budget import characters_of, longest_reply
+from cyclealign.chat_api.budget import max_reply_tokens, request_characters
 from cyclealign.chat_api.prices import Price
-from cyclealign.chat_api.scheduler import Ask
+from cyclealign.chat_api.scheduler import AskJudge
 from cyclealign.loop.backends import backend_of
 from cyclealign.loop.session import RoundSession
 from cyclealign.records import CallPurpose, JudgeCall, Reply, Spending
@@ -60,8 +60,8 @@ class TokenCounter:
         seen = session.store.calls.prompt_token_counts(session.config.judge.model)
         if seen:
             ratio = sum(tokens for _, tokens in seen) / max(1, sum(characters for characters, _ in seen))
-            return cls(lambda call: round(characters_of(call) * ratio), count_json)
-        return cls(lambda call: round(characters_of(call) / CHARACTERS_PER_TOKEN) + FORMAT_TOKENS, count_json)
+            return cls(lambda call: round(request_characters(call) * ratio), count_json)
+        return cls(lambda call: round(request_characters(call) / CHARACTERS_PER_TOKEN) + FORMAT_TOKENS, count_json)
 
 
 def count_json(text: str) -> int:
@@ -69,17 +69,17 @@ def count_json(text: str) -> int:
     return max(1, round(len(text) / JSON_CHARACTERS_PER_TOKEN))
 
 
-def imagined(found: Estimate, number: int, asked: set[str], counting: TokenCounter) -> Ask:
+def imagined(found: Estimate, number: int, asked: set[str], counting: TokenCounter) -> AskJudge:
     """A judge that counts what it is asked for the first time, and ranks by a whim for each text and request."""
 
-    async def asker(call: JudgeCall) -> Reply:
+    async def ask_judge(call: JudgeCall) -> Reply:
         draw = random.Random(call.key)
         whim = {item: random.Random(item).random() + draw.gauss(0, IMAGINED_NOISE) for _, item in call.shown}
         labels = [label for label, item in sorted(call.shown, key=lambda pair: whim[pair[1]])]
         text = json.dumps({"ranking": labels})
         if call.key not in asked:
             asked.add(call.key)
-            found.add(number, call, counting.prompt(call), min(longest_reply(call), counting.reply(text)))
+            found.add(number, call, counting.prompt(call), min(max_reply_tokens(call), counting.reply(text)))
         return Reply(text, "imagined", 0, 0, 0.0, 0.0)
 
-    return asker
+    return ask_judge

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cyclealign.chat_api.prices import Price
-from cyclealign.chat_api.scheduler import every
+from cyclealign.chat_api.scheduler import gather_all
 from cyclealign.config import ExperimentConfig
 from cyclealign.loop.backends import known_price
 from cyclealign.loop.demonstration_gain import accuracy_arms, accuracy_on, jobs_on_reviewed, labelled_lists
@@ -121,8 +121,8 @@ async def foresee(
     for number in range(first.number, first.number + count):
         round_ = replace(first, number=number, plan=replace(first.plan, demonstrations=pool))
         dynamic = dynamic_after(session, first, samples, number)
-        asker = imagined(found, number, asked, counting)
-        await every(job(asker) for job in jobs_of(session, round_, dynamic, samples))
+        ask_judge = imagined(found, number, asked, counting)
+        await gather_all(job(ask_judge) for job in jobs_of(session, round_, dynamic, samples))
         pool = (*static, *(dynamic if shown else ()))
     return found
 

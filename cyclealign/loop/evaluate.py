@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
-from cyclealign import judge
-from cyclealign.chat_api.scheduler import Ask
+from cyclealign.chat_api.scheduler import AskJudge
 from cyclealign.config import ExperimentConfig
 from cyclealign.evaluation import metrics as evaluation
 from cyclealign.evaluation.intervals import with_interval
+from cyclealign.judge.methods import RankingMethod, rank
 from cyclealign.loop.demonstration_gain import accuracy_on_reviewed, judge_accuracy
 from cyclealign.loop.generate import draw
 from cyclealign.loop.judge_requests import flags_of, prompt_spec, ranking_task
@@ -87,14 +87,14 @@ def duel(
     session: RoundSession, round_: Round, prompt: Prompt, parent: Candidate, new: Candidate
 ) -> Job[tuple[str, float | None]]:
     """The prompt's id, and how the new answer fares against the parent's."""
-    manner = prompt_spec(session, round_, "win rate")
+    spec = prompt_spec(session, round_, "win rate")
     texts, pool = {parent.id: parent.text, new.id: new.text}, round_.plan.demonstrations
 
-    async def job(asker: Ask) -> tuple[str, float | None]:
+    async def job(ask_judge: AskJudge) -> tuple[str, float | None]:
         if parent.text == new.text:
             return prompt.id, 0.5
-        question = ranking_task(session, manner, "win_rate", prompt.id, prompt.text, texts, pool)
-        found = await judge.rank(asker, question, judge.RankingMethod("listwise", num_orders=2))
+        question = ranking_task(session, spec, "win_rate", prompt.id, prompt.text, texts, pool)
+        found = await rank(ask_judge, question, RankingMethod("listwise", num_orders=2))
         return prompt.id, evaluation.duel_score(new.id, found.verdicts)
 
     return job

@@ -3,9 +3,9 @@
 import logging
 from collections.abc import Iterator
 
-from cyclealign import judge as judging
-from cyclealign.chat_api.scheduler import Ask
+from cyclealign.chat_api.scheduler import AskJudge
 from cyclealign.errors import JudgeError
+from cyclealign.judge.methods import Judgement
 from cyclealign.loop.concurrency import WorkSignal
 from cyclealign.loop.judge_requests import flags_of, rankable, ranking_job
 from cyclealign.loop.session import Job, RoundSession
@@ -56,9 +56,9 @@ class JudgingQueue:
         self._shop.store.candidates.add_flags([flag for row in lists.values() for flag in flags_of(row)])
         return (self._stored(each, ranking_job(self._shop, self._round, each, lists[each.id])) for each in prompts)
 
-    def _stored(self, prompt: Prompt, job: Job[judging.Judgement]) -> Job[None]:
-        async def run(asker: Ask) -> None:
-            store_judgement(self._shop.store, self._round, prompt, await job(asker))
+    def _stored(self, prompt: Prompt, job: Job[Judgement]) -> Job[None]:
+        async def run(ask_judge: AskJudge) -> None:
+            store_judgement(self._shop.store, self._round, prompt, await job(ask_judge))
             self._done += 1
             self._tell()
 
@@ -71,7 +71,7 @@ class JudgingQueue:
             tell("judge", *now)
 
 
-def store_judgement(store: Store, round_: Round, prompt: Prompt, found: judging.Judgement) -> None:
+def store_judgement(store: Store, round_: Round, prompt: Prompt, found: Judgement) -> None:
     """Store the ranking, or why the prompt stays unjudged; and what was wrong with replies."""
     if found.problems:
         store.calls.record_parse_problems(round_.id, dict(found.problems))

@@ -3,9 +3,10 @@
 import logging
 from collections.abc import Mapping
 
-from cyclealign.chat_api.scheduler import Ask
+from cyclealign.chat_api.scheduler import AskJudge
 from cyclealign.errors import JudgeUntrusted
-from cyclealign.judge import RankingTask, biases, controls, demonstrations
+from cyclealign.judge import biases, controls, demonstrations
+from cyclealign.judge.requests import RankingTask
 from cyclealign.loop.judge_requests import prompt_spec, ranking_task
 from cyclealign.loop.session import Job, RoundSession
 from cyclealign.records import Demonstration, Metric, Round
@@ -30,7 +31,7 @@ def examine_judge(session: RoundSession, round_: Round) -> str:
     if failed := controls.failures(metrics, bounds):
         refuse(session, round_, failed)
     silent = [each.metric for each in controls.CONTROLS if each.metric not in metrics]
-    remarks = [f"{each}, which may be chance" for each in controls.doubts(metrics, bounds)]
+    remarks = [f"{each}, which may be chance" for each in controls.uncertain_failures(metrics, bounds)]
     remarks += [f"no readable verdict for {', '.join(silent)}"] if silent else []
     if remarks:
         session.store.notes.put(round_.id, ABOUT, "; ".join(remarks))
@@ -42,14 +43,16 @@ def planted_in(session: RoundSession, round_: Round) -> list[controls.ControlSet
     config = session.config
     if config.health.lists == 0:
         return []
-    lists = controls.lists_for(
+    lists = controls.choose_lists(
         session.store.prompts.labelled_lists(config.prompts.set_name),
         spare_demonstrations(session, round_),
         config.health.lists,
         round_.number,
         round_.plan.seed,
     )
-    return controls.planted(lists, controls.shown_at_once(config.judge, config.policy.answers), round_.number)
+    return controls.build_control_sets(
+        lists, controls.answers_per_request(config.judge, config.policy.answers), round_.number
+    )
 
 
 def spare_demonstrations(session: RoundSession, round_: Round) -> list[Demonstration]:
@@ -85,25 +88,25 @@ def figures(session: RoundSession, round_: Round, planted: list[controls.Control
     session.store.calls.record_parse_problems(
         round_.id, dict(problem for each in examined for problem in each.problems)
     )
-    metrics = controls.measured(examined)
+    metrics = controls.control_metrics(examined)
     session.store.metrics.put(round_.id, metrics)
     return {each.name: each for each in metrics}
 
 
-def control_job(session: RoundSession, round_: Round, planted: controls.ControlSet) -> Job[controls.Examined]:
+def control_job(session: RoundSession, round_: Round, planted: controls.ControlSet) -> Job[controls.ControlVerdicts]:
     """The controls of one list, asked in the very manner of the round's rankings, so anew each round.
 
     Demonstrations of this very question are not shown: what is measured is judgement, not memory.
     """
-    manner = prompt_spec(session, round_, round_.number, "judge")
+    spec = prompt_spec(session, round_, round_.number, "judge")
     text = planted.labelled.prompt.text
     pool = demonstrations.exclude_same_question(round_.plan.demonstrations, text)
 
     def ask(subject_id: str, answers: Mapping[str, str]) -> RankingTask:
-        return ranking_task(session, manner, "health", subject_id, text, answers, pool)
+        return ranking_task(session, spec, "health", subject_id, text, answers, pool)
 
-    async def job(asker: Ask) -> controls.Examined:
-        return await controls.examine(asker, planted, ask)
+    async def job(ask_judge: AskJudge) -> controls.ControlVerdicts:
+        return await controls.examine(ask_judge, planted, ask)
 
     return job
 
@@ -129,6 +132,6 @@ def refuse(session: RoundSession, round_: Round, failed: list[str]) -> None:
 def watch_judge(session: RoundSession, round_: Round) -> int:
     """Measure the judge's steadiness and biases on its own verdicts of this round; returns how many figures."""
     texts = {each.id: each.text for row in session.store.candidates.by_prompt(round_.id).values() for each in row}
-    found = biases.biases(biases.seen(session.store.calls.answered(round_.id, "rank")), texts)
+    found = biases.bias_metrics(biases.shown_verdicts(session.store.calls.answered(round_.id, "rank")), texts)
     session.store.metrics.put(round_.id, found)
     return len(found)

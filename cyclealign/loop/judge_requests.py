@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from cyclealign import judge as judging
-from cyclealign.chat_api.client import parameters_of
-from cyclealign.chat_api.scheduler import Ask
+from cyclealign.chat_api.client import request_parameters
+from cyclealign.chat_api.scheduler import AskJudge
 from cyclealign.config import JudgeSettings
 from cyclealign.judge import adversarial, demonstrations
+from cyclealign.judge.methods import Judgement, RankingMethod, rank
+from cyclealign.judge.requests import PromptSpec, RankingTask
 from cyclealign.loop.session import Job, RoundSession
 from cyclealign.policy import distinct
 from cyclealign.records import (
@@ -20,18 +21,18 @@ from cyclealign.records import (
 )
 
 
-def prompt_spec(session: RoundSession, round_: Round, *seed: object) -> judging.PromptSpec:
+def prompt_spec(session: RoundSession, round_: Round, *seed: object) -> PromptSpec:
     """How this round asks its judge."""
     judge = session.config.judge
     template = next(each for each in round_.plan.templates if each.name == "rank")
-    return judging.PromptSpec(
-        template, judge.model, parameters_of(judge), seed_from(round_.plan.seed, *seed), judge.reasons
+    return PromptSpec(
+        template, judge.model, request_parameters(judge), seed_from(round_.plan.seed, *seed), judge.reasons
     )
 
 
-def ranking_method(judge: JudgeSettings) -> judging.RankingMethod:
+def ranking_method(judge: JudgeSettings) -> RankingMethod:
     """How the settings want a list ranked."""
-    return judging.RankingMethod(
+    return RankingMethod(
         judge.method,
         judge.num_orders,
         judge.max_orders,
@@ -43,34 +44,34 @@ def ranking_method(judge: JudgeSettings) -> judging.RankingMethod:
 
 def ranking_task(
     session: RoundSession,
-    manner: judging.PromptSpec,
+    spec: PromptSpec,
     purpose: CallPurpose,
     subject_id: str,
     text: str,
     answers: Mapping[str, str],
     pool: Sequence[Demonstration],
-) -> judging.RankingTask:
+) -> RankingTask:
     """One list to rank, with the demonstrations that the settings choose from the pool."""
     settings = session.config.demonstrations
-    shown = demonstrations.choose(pool, text, settings.static, settings.dynamic, settings.selection)
-    return judging.RankingTask(manner, purpose, subject_id, text, answers, shown)
+    shown = demonstrations.select(pool, text, settings.static, settings.dynamic, settings.selection)
+    return RankingTask(spec, purpose, subject_id, text, answers, shown)
 
 
 def flags_of(answers: Iterable[Candidate]) -> list[Flag]:
     """The answers that look as if they were meant to sway the judge."""
-    return [Flag(each.id, kind, words) for each in answers for kind, words in adversarial.signs(each.text).items()]
+    return [
+        Flag(each.id, kind, words) for each in answers for kind, words in adversarial.attack_signals(each.text).items()
+    ]
 
 
-def ranking_job(
-    session: RoundSession, round_: Round, prompt: Prompt, answers: Sequence[Candidate]
-) -> Job[judging.Judgement]:
+def ranking_job(session: RoundSession, round_: Round, prompt: Prompt, answers: Sequence[Candidate]) -> Job[Judgement]:
     """The judging of one prompt's answers."""
-    manner = prompt_spec(session, round_, round_.number, "judge")
+    spec = prompt_spec(session, round_, round_.number, "judge")
     texts = {each.id: each.text for each in answers}
 
-    async def job(asker: Ask) -> judging.Judgement:
-        question = ranking_task(session, manner, "rank", prompt.id, prompt.text, texts, round_.plan.demonstrations)
-        return await judging.rank(asker, question, ranking_method(session.config.judge))
+    async def job(ask_judge: AskJudge) -> Judgement:
+        question = ranking_task(session, spec, "rank", prompt.id, prompt.text, texts, round_.plan.demonstrations)
+        return await rank(ask_judge, question, ranking_method(session.config.judge))
 
     return job
 

@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from cyclealign.chat_api.batch import MOST_CALLS
+from cyclealign.chat_api.batch import MAX_CALLS_PER_BATCH
 from cyclealign.chat_api.budget import Budget, CostEstimator
 from cyclealign.chat_api.client import Complete
 from cyclealign.chat_api.group_commit import GroupCommitter
 from cyclealign.chat_api.json_schema import JsonSchemaClient
 from cyclealign.chat_api.prices import Price
 from cyclealign.chat_api.rate_limits import ConcurrencyLimiter
-from cyclealign.chat_api.scheduler import Ask, CallLimits, CallScheduler
+from cyclealign.chat_api.scheduler import AskJudge, CallLimits, CallScheduler
 from cyclealign.config import ExperimentConfig, JudgeSettings
 from cyclealign.loop.backends import backend_of, known_price
 from cyclealign.records import Batch, JudgeCall, Outcome, Reply, Round
@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def judge_of(session: "RoundSession", round_: Round) -> AsyncIterator[Ask]:
-    """The asker of a round: stored replies cost nothing, new ones are stored before they are passed on.
+async def judge_of(session: "RoundSession", round_: Round) -> AsyncIterator[AskJudge]:
+    """The ask_judge of a round: stored replies cost nothing, new ones are stored before they are passed on.
 
     The judge is looked for at the first question that has no stored reply.
     """
@@ -39,16 +39,16 @@ async def judge_of(session: "RoundSession", round_: Round) -> AsyncIterator[Ask]
         recorder = GroupCommitter[Outcome](lambda outcomes: store.calls.record(round_.id, outcomes))
         await tools.enter_async_context(recorder)
         memory = Memory(store, round_, judge.share_replies)
-        manners = CallLimits(
-            gate=ConcurrencyLimiter(calls_at_once(judge)),
-            pace=rate_limiter(judge),
+        limits = CallLimits(
+            concurrency=ConcurrencyLimiter(calls_at_once(judge)),
+            rate_limiter=rate_limiter(judge),
             retries=judge.retries,
             backoff_seconds=judge.backoff_seconds,
             max_busy_seconds=judge.max_busy_seconds,
-            expectation=CostEstimator(price, price.batch if judge.delivery == "batch" else 1.0),
+            cost_estimator=CostEstimator(price, price.batch if judge.delivery == "batch" else 1.0),
             budget=budget_of(session.config, store, round_),
         )
-        yield CallScheduler(when_wanted(session, round_, price, tools), manners, memory.recall, recorder.record)
+        yield CallScheduler(when_wanted(session, round_, price, tools), limits, memory.recall, recorder.record)
 
 
 def when_wanted(session: "RoundSession", round_: Round, price: Price, tools: AsyncExitStack) -> Complete:
@@ -83,7 +83,7 @@ def by_schema(session: "RoundSession", complete: Complete) -> Complete:
     if known is None and judge.delivery == "batch":
         return complete  # to find it out would take a batch of one call
     return JsonSchemaClient(
-        complete, known, lambda taken: endpoints.record_json_schema(endpoint, judge.model, taken), judge.reasons
+        complete, known, lambda supported: endpoints.record_json_schema(endpoint, judge.model, supported), judge.reasons
     )
 
 
@@ -92,20 +92,20 @@ class RoundBatchLog:
 
     def __init__(self, store: Store, round_: Round) -> None:
         self._store, self._round = store, round_
-        self.name, self.end = store.batches.set_id, store.batches.end
+        self.set_id, self.end = store.batches.set_id, store.batches.end
 
     def begin(self, token: str, keys: Sequence[str]) -> None:
-        """These calls are about to be submitted."""
+        """Record that the calls with these keys are about to be submitted."""
         self._store.batches.begin(self._round.id, token, keys)
 
-    def open(self) -> list[Batch]:
-        """What has begun and not ended."""
+    def pending(self) -> list[Batch]:
+        """Return the batches that have begun and not ended."""
         return self._store.batches.pending(self._round.experiment)
 
 
 def calls_at_once(judge: JudgeSettings) -> int:
     """How many calls may be under way; those in a batch do not hurry anybody."""
-    return judge.concurrency if judge.delivery == "direct" else MOST_CALLS
+    return judge.concurrency if judge.delivery == "direct" else MAX_CALLS_PER_BATCH
 
 
 class Memory:

@@ -24,7 +24,7 @@ def teach(session: RoundSession, round_: Round) -> int:
     agreed = [
         row for prompt_id, row in session.store.agreements.by_prompt(round_.id).items() if prompt_id not in doubtful
     ]
-    worth = demonstrations.worth_promoting(agreed, settings.max_chance)[: settings.max_kept]
+    worth = demonstrations.promotable(agreed, settings.max_chance)[: settings.max_kept]
     promoted = [(promotion(each, question[each.prompt_id], texts, round_), each.prompt_id) for each in worth]
     in_use = session.store.demonstrations.active(round_.experiment)  # also where this round does not show them
     retired = demonstrations.to_retire(in_use, len(promoted), settings.max_kept)

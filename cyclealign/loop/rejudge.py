@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from cyclealign import judge
-from cyclealign.chat_api.scheduler import Ask, every
+from cyclealign.chat_api.scheduler import AskJudge, gather_all
 from cyclealign.errors import BadConfig, BudgetReached, JudgeError, StoreError
 from cyclealign.judge import comparison as rejudging
 from cyclealign.judge.comparison import Overrides
 from cyclealign.judge.demonstrations import exclude_same_question
+from cyclealign.judge.methods import Judgement
 from cyclealign.loop.backends import known_price
 from cyclealign.loop.dry_run_judge import Estimate, TokenCounter, imagined
 from cyclealign.loop.judge_requests import rankable, ranking_job
@@ -61,19 +61,19 @@ class Replay:
         return next(each for each in self.round_.plan.templates if each.name == "rank")
 
     @property
-    def jobs(self) -> list[Job[judge.Judgement]]:
+    def jobs(self) -> list[Job[Judgement]]:
         """The judging of each list."""
         return [self._job(each) for each in self.prompts]
 
-    def _job(self, prompt: Prompt) -> Job[judge.Judgement]:
+    def _job(self, prompt: Prompt) -> Job[Judgement]:
         pool = (*self.round_.plan.demonstrations, *exclude_same_question(self.dynamic, prompt.text))
         plan = replace(self.round_.plan, demonstrations=pool)
         ranked = ranking_job(self.session, replace(self.round_, plan=plan), prompt, self.lists[prompt.id])
 
-        async def job(asker: Ask) -> judge.Judgement:
+        async def job(ask_judge: AskJudge) -> Judgement:
             async def aside(call: JudgeCall) -> Reply | None:
                 self.keys.add(call.key)
-                return await asker(replace(call, purpose="rejudge"))
+                return await ask_judge(replace(call, purpose="rejudge"))
 
             return await ranked(aside)
 
@@ -98,7 +98,7 @@ def replay_of(experiment: str, number: int, change: Overrides) -> Iterator[Repla
         StoreError: the judge has ranked nothing in it.
         BadConfig: nothing is changed, or a setting is wrong.
     """
-    if not change.of_anything:
+    if not change.changes_requests:
         raise BadConfig(
             "Nothing is changed, so nothing would. Try --template FOLDER, --judge MODEL, --config FILE or "
             "--demonstrations none."
@@ -128,12 +128,12 @@ def foreseen(replay: Replay) -> Spending:
     given = session.config
     found = Estimate(known_price(given))
     asked = set(session.store.calls.answered_keys(replay.round_.experiment))
-    asker = imagined(found, replay.round_.number, asked, TokenCounter.of(session))
+    ask_judge = imagined(found, replay.round_.number, asked, TokenCounter.of(session))
     dearest = given.judge.model_copy(update={"stop_at_tau": EVERY_ORDER})
     session.config = given.model_copy(update={"judge": dearest})
 
     async def imagine() -> None:
-        await every(job(asker) for job in replay.jobs)
+        await gather_all(job(ask_judge) for job in replay.jobs)
 
     try:
         asyncio.run(imagine())
@@ -171,7 +171,7 @@ def rejudge(replay: Replay) -> Outcome:
     return Outcome(made, comparison, rejudging_cost(replay) - before)
 
 
-def asked(replay: Replay) -> list[judge.Judgement]:
+def asked(replay: Replay) -> list[Judgement]:
     """Put the lists to the judge; a budget that ends it is raised otherwise than a run's."""
     session, round_ = replay.session, replay.round_
     try:
@@ -192,7 +192,7 @@ def rejudging_cost(replay: Replay) -> Spending:
     return replay.session.store.rejudgements.spending(replay.round_.experiment, round_id=replay.round_.id)
 
 
-def note_problems(session: RoundSession, round_: Round, found: Sequence[judge.Judgement]) -> None:
+def note_problems(session: RoundSession, round_: Round, found: Sequence[Judgement]) -> None:
     """Say why replies could not be read, as for the round's own."""
     problems = dict(problem for each in found for problem in each.problems)
     if problems:
@@ -208,8 +208,8 @@ def made_of(replay: Replay, comparison: rejudging.Comparison) -> Rejudgement:
         model=session.config.judge.model,
         template_hash=replay.template.hash,
         demonstrations=replay.shown,
-        lists=len(comparison.turns),
-        unread=len(replay.lists) - len(comparison.turns),
+        lists=len(comparison.diffs),
+        unread=len(replay.lists) - len(comparison.diffs),
         pairs=comparison.pairs,
         flips=comparison.flips,
         tau=comparison.tau,

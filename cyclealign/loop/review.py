@@ -25,7 +25,7 @@ def review(session: RoundSession, round_: Round) -> str:
         session.store.agreements.by_prompt(round_.id),
         session.store.rankings.by_prompt(round_.id, "judge"),
     )
-    session.store.reviews.add(round_.id, human_review.most_doubtful(agreements.values(), verdicts, settings.lists))
+    session.store.reviews.add(round_.id, human_review.most_uncertain(agreements.values(), verdicts, settings.lists))
     if waiting(session, round_) and session.store.adapters.of_round(round_.id) is None:
         wait_for_people(session, round_)
     asked = session.store.reviews.find(round_.experiment, round_.number)

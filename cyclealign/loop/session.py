@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from cyclealign.chat_api.scheduler import Ask
+from cyclealign.chat_api.scheduler import AskJudge
 from cyclealign.config import ExperimentConfig
 from cyclealign.errors import PolicyError
 from cyclealign.files import home
@@ -26,7 +26,7 @@ from flows.run_identity import this_run
 
 T = TypeVar("T")
 # One piece of judging: it asks what it must, and returns what it made of the replies.
-Job = Callable[[Ask], Awaitable[T]]
+Job = Callable[[AskJudge], Awaitable[T]]
 
 
 @dataclass
@@ -103,9 +103,9 @@ class RoundSession:
         done = 0
 
         def counted(job: Job[T]) -> Job[T]:
-            async def run(asker: Ask) -> T:
+            async def run(ask_judge: AskJudge) -> T:
                 nonlocal done
-                result = await job(asker)
+                result = await job(ask_judge)
                 done += 1
                 tell(what, done, len(jobs))
                 return result
@@ -119,10 +119,10 @@ class RoundSession:
         """Run the jobs that ``look`` finds each time the bell rings; they need not be there from the beginning."""
 
         async def run() -> list[T]:
-            async with judge_of(self, round_) as asker:
+            async with judge_of(self, round_) as ask_judge:
                 calls = calls_at_once(self.config.judge)
                 # A few more lists than calls: the next request is ready when there is room for it.
-                return await as_they_come(asker, look, bell, calls + calls // 4 + 1)
+                return await as_they_come(ask_judge, look, bell, calls + calls // 4 + 1)
 
         with passed_over_by_the_collector():
             return bell.run(run)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cyclealign.judge.human_review import lettered
+from cyclealign.judge.human_review import letters_of
 from tests.browser.pages import box, fill_form_with, open_artifact
 from tests.support import aligning
 from tests.support.launched import PATIENCE_SECONDS, Launched, launched, until
@@ -136,12 +136,12 @@ def test_a_paused_round_takes_an_order_from_its_form(site: Launched, page: Any, 
         page.get_by_role("button", name="Resume").first.click()
         page.get_by_role("heading", name="List 1").wait_for()
         page.screenshot(path=tmp_path / "review.png")
-        letters = "".join(reversed(lettered(asked)))
+        letters = "".join(reversed(letters_of(asked)))
         page.locator("textarea").fill(letters)
         page.get_by_role("button", name="Submit").click()
         site.wait_for_state(run_id, "Completed")
     (ranked,) = aligning.reviews(site, "reviewed")
-    assert ranked.verdict == tuple(reversed(lettered(asked).values()))
+    assert ranked.verdict == tuple(reversed(letters_of(asked).values()))
     assert ranked.learnt
 
 

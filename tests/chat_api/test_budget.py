@@ -5,7 +5,7 @@ import asyncio
 from cyclealign.chat_api.budget import Budget, CostEstimator
 from cyclealign.chat_api.prices import Price
 from cyclealign.chat_api.rate_limits import ConcurrencyLimiter
-from cyclealign.chat_api.scheduler import CallLimits, CallScheduler, every
+from cyclealign.chat_api.scheduler import CallLimits, CallScheduler, gather_all
 from cyclealign.config import BudgetSettings
 from cyclealign.errors import BudgetReached, JudgeFaltered
 from cyclealign.records import Spending
@@ -25,9 +25,9 @@ def ask_all(settings, spent=None, calls=20, complete=None, concurrency=4, retrie
             answered.append(outcome.call.key)
 
     async def run():
-        manners = CallLimits(ConcurrencyLimiter(concurrency), retries=retries, backoff_seconds=1e-6, budget=budget)
-        asking = CallScheduler(complete or answer, manners, lambda each: None, record)
-        return await every(asking(call(number)) for number in range(calls))
+        limits = CallLimits(ConcurrencyLimiter(concurrency), retries=retries, backoff_seconds=1e-6, budget=budget)
+        asking = CallScheduler(complete or answer, limits, lambda each: None, record)
+        return await gather_all(asking(call(number)) for number in range(calls))
 
     try:
         asyncio.run(run())
@@ -74,9 +74,9 @@ def test_no_budget_is_no_limit():
 
 def test_expectation_is_an_upper_bound_that_learns():
     """Prevents an overrun by texts that are denser in tokens than English."""
-    expectation = CostEstimator(Price(prompt=1e6, completion=0.0))
-    first = expectation.of(call(0))
+    estimator = CostEstimator(Price(prompt=1e6, completion=0.0))
+    first = estimator.estimate(call(0))
     assert first.tokens >= len("rank these: 0") / 2
-    expectation.learn(call(0), reply())
-    assert expectation.of(call(1)).tokens >= 100
-    assert expectation.of(call(1)).usd > 99
+    estimator.observe(call(0), reply())
+    assert estimator.estimate(call(1)).tokens >= 100
+    assert estimator.estimate(call(1)).usd > 99

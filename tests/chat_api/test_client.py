@@ -5,11 +5,11 @@ import traceback
 
 import pytest
 
-from cyclealign.chat_api.client import JudgeClient, parameters_of, wait_asked_for
+from cyclealign.chat_api.client import JudgeClient, request_parameters, retry_after_seconds
 from cyclealign.chat_api.prices import configured_price
 from cyclealign.config import JudgeSettings
 from cyclealign.errors import JudgeBusy, JudgeCallFailed, JudgeFaltered, JudgeUnavailable, RequestRefused
-from cyclealign.judge import PromptSpec, rank_call
+from cyclealign.judge.requests import PromptSpec, rank_call
 from cyclealign.judge.templates import load_template
 from tests.judge.test_templates import PROMPTS
 from tests.support.local_judge import LocalJudge
@@ -28,8 +28,8 @@ QUOTED = "-".join(["sk", "quoted", "key"])
 
 
 def call():
-    manner = PromptSpec(load_template(PROMPTS, "rank"), "local", parameters_of(SETTINGS), 0)
-    return rank_call(manner, "rank", "p", "q", {"x": "one", "y": "two words"}, [], 0)
+    spec = PromptSpec(load_template(PROMPTS, "rank"), "local", request_parameters(SETTINGS), 0)
+    return rank_call(spec, "rank", "p", "q", {"x": "one", "y": "two words"}, [], 0)
 
 
 def ask(url, key="the-key", settings=SETTINGS):
@@ -51,7 +51,7 @@ def test_a_reply_carries_its_tokens_its_model_and_its_price():
 
 
 @pytest.mark.parametrize(
-    ("status", "words"), [(401, "refuses the key"), (403, "refuses the key"), (404, "knows no model")]
+    ("status", "words"), [(401, "refuses the key"), (403, "refuses the key"), (404, "has no model")]
 )
 def test_what_no_retry_can_mend_stops_the_run(status, words):
     with LocalJudge(status=lambda number: status) as judge, pytest.raises(JudgeUnavailable, match=words):
@@ -84,7 +84,7 @@ def test_each_fault_says_whether_asking_again_may_help(status, kind):
 )
 def test_how_long_a_busy_judge_asks_us_to_wait(headers, seconds):
     """Prevents a run that hammers a judge that named a time, or that sleeps for ever on a bad header."""
-    assert wait_asked_for(headers, now=1795240800.0) == seconds
+    assert retry_after_seconds(headers, now=1795240800.0) == seconds
 
 
 def test_money_that_is_spent_stops_the_run():
@@ -138,6 +138,6 @@ def test_a_key_that_a_reply_quotes_is_not_stored():
 
 
 def test_nobody_there():
-    with pytest.raises(JudgeFaltered, match="does not answer") as caught:
+    with pytest.raises(JudgeFaltered, match="does not respond") as caught:
         ask("http://127.0.0.1:9/v1")
     assert caught.value.unreachable

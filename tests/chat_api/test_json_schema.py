@@ -7,12 +7,12 @@ import pytest
 
 from cyclealign.chat_api.client import JudgeClient
 from cyclealign.chat_api.json_schema import JsonSchemaClient, reply_format
-from cyclealign.chat_api.scheduler import every
+from cyclealign.chat_api.scheduler import gather_all
 from cyclealign.config import JudgeSettings
 from cyclealign.demo.judge.process import SimulatedJudge
 from cyclealign.errors import JudgeCallFailed, JudgeFaltered, RequestRefused
-from cyclealign.judge import verdict
 from cyclealign.judge.reply_parser import read_reasons
+from cyclealign.judge.verdicts import parse_verdict
 from cyclealign.records import Reply
 from tests.judge.test_methods import call
 
@@ -35,7 +35,7 @@ class Endpoint:
 def ask(endpoint, count, known=None, noted=None):
     async def run():
         structured = JsonSchemaClient(endpoint.complete, known, (noted if noted is not None else []).append)
-        return await every(structured(call(number)) for number in range(count))
+        return await gather_all(structured(call(number)) for number in range(count))
 
     return asyncio.run(run())
 
@@ -99,5 +99,5 @@ def test_both_paths_give_the_same_verdict_over_http(support, reasons):
     with SimulatedJudge(json_schema=support) as judge:
         found = asyncio.run(run(judge.base_url))
     assert noted == [support == "take"]
-    assert len(verdict(asked, found)) == 4
+    assert len(parse_verdict(asked, found)) == 4
     assert bool(read_reasons(found.text, [label for label, _ in asked.shown])) == reasons

@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cyclealign.chat_api.rate_limits import Bucket, ConcurrencyLimiter
+from cyclealign.chat_api.rate_limits import ConcurrencyLimiter, TokenBucket
 
 
 async def settled() -> None:
@@ -17,24 +17,24 @@ def test_a_busy_judge_halves_what_is_under_way_once_and_success_wins_it_back():
     """Prevents a burst of 429s from stopping the run, and a judge that recovers from being asked slowly for ever."""
 
     async def run():
-        gate = ConcurrencyLimiter(16)
-        entered = [await gate.enter() for _ in range(16)]
+        limiter = ConcurrencyLimiter(16)
+        entered = [await limiter.acquire() for _ in range(16)]
         for each in entered:  # all of them were sent before anybody knew
-            gate.too_much(each, 0.0)
-        assert gate.bound == 8
+            limiter.record_busy(each, 0.0)
+        assert limiter.limit == 8
         for _ in entered:
-            gate.leave()
-        late = [await gate.enter() for _ in range(8)]
-        waiting = asyncio.create_task(gate.enter())
+            limiter.release()
+        late = [await limiter.acquire() for _ in range(8)]
+        waiting = asyncio.create_task(limiter.acquire())
         await settled()
         assert not waiting.done()
-        gate.leave()
+        limiter.release()
         await waiting
-        gate.too_much(late[0] + 1.0, 0.0)
-        assert gate.bound == 4
+        limiter.record_busy(late[0] + 1.0, 0.0)
+        assert limiter.limit == 4
         for _ in range(200):
-            gate.went_well()
-        assert gate.bound == 16
+            limiter.record_success()
+        assert limiter.limit == 16
 
     asyncio.run(run())
 
@@ -43,13 +43,13 @@ def test_the_gate_never_closes_for_good():
     """Prevents a run that waits for ever after many 429s."""
 
     async def run():
-        gate = ConcurrencyLimiter(2)
+        limiter = ConcurrencyLimiter(2)
         for _ in range(10):
-            entered = await gate.enter()
-            gate.too_much(entered + 1.0, 0.001)
-            gate.leave()
-        assert gate.bound == 1
-        await asyncio.wait_for(gate.enter(), 10)
+            entered = await limiter.acquire()
+            limiter.record_busy(entered + 1.0, 0.001)
+            limiter.release()
+        assert limiter.limit == 1
+        await asyncio.wait_for(limiter.acquire(), 10)
 
     asyncio.run(run())
 
@@ -58,17 +58,17 @@ def test_who_gives_up_waiting_takes_no_place():
     """Prevents places that are lost one by one until nothing is asked any more."""
 
     async def run():
-        gate = ConcurrencyLimiter(1)
-        await gate.enter()
-        waiting = [asyncio.create_task(gate.enter()) for _ in range(3)]
+        limiter = ConcurrencyLimiter(1)
+        await limiter.acquire()
+        waiting = [asyncio.create_task(limiter.acquire()) for _ in range(3)]
         await settled()
         waiting[0].cancel()
-        gate.leave()
+        limiter.release()
         waiting[1].cancel()  # it may have been let in already
         await settled()
         assert waiting[2].done()
-        gate.leave()
-        assert gate.under_way == 0
+        limiter.release()
+        assert limiter.in_flight == 0
 
     asyncio.run(run())
 
@@ -76,7 +76,7 @@ def test_who_gives_up_waiting_takes_no_place():
 @given(st.floats(1, 6000), st.lists(st.floats(0, 5), min_size=1, max_size=60))
 def test_no_minute_sees_more_than_the_limit_and_a_second_of_it(per_minute, gaps):
     """Prevents a provider's limit from being run into by our own doing."""
-    bucket, now, sent = Bucket(per_minute), 100.0, []
+    bucket, now, sent = TokenBucket(per_minute), 100.0, []
     for gap in gaps:
         now += gap
         sent.append(now + bucket.take(1, now))
@@ -87,7 +87,7 @@ def test_no_minute_sees_more_than_the_limit_and_a_second_of_it(per_minute, gaps)
 
 
 def test_more_tokens_than_expected_delay_the_next_call():
-    bucket = Bucket(600)
+    bucket = TokenBucket(600)
     assert bucket.take(10, now=0.0) == 0
-    bucket.settle(20)
+    bucket.correct(20)
     assert bucket.take(10, now=0.0) == 3.0

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from cyclealign.chat_api.rate_limits import ConcurrencyLimiter
-from cyclealign.chat_api.scheduler import CallLimits, CallScheduler, every
+from cyclealign.chat_api.scheduler import CallLimits, CallScheduler, gather_all
 from cyclealign.errors import JudgeBusy, JudgeCallFailed, JudgeFaltered, JudgeUnavailable, StoreError
 from tests.judge.test_methods import call, reply
 
@@ -40,7 +40,7 @@ def outcomes(judge, calls, concurrency=3, stored=None):
         asking = CallScheduler(
             judge.complete, CallLimits(ConcurrencyLimiter(concurrency)), lambda each: memory.get(each.key), record
         )
-        return await every(asking(each) for each in calls)
+        return await gather_all(asking(each) for each in calls)
 
     try:
         results = asyncio.run(run())
@@ -99,7 +99,7 @@ def scripted(*happenings):
     return complete
 
 
-def outcome_of(complete, retries=3, patience=600.0):
+def outcome_of(complete, retries=3, max_busy_seconds=600.0):
     """What was recorded of one call, and its result or the error."""
     recorded = []
 
@@ -107,8 +107,10 @@ def outcome_of(complete, retries=3, patience=600.0):
         recorded.append(outcome)
 
     async def run():
-        manners = CallLimits(ConcurrencyLimiter(2), retries=retries, backoff_seconds=1e-6, max_busy_seconds=patience)
-        return await CallScheduler(complete, manners, lambda each: None, record)(call(0))
+        limits = CallLimits(
+            ConcurrencyLimiter(2), retries=retries, backoff_seconds=1e-6, max_busy_seconds=max_busy_seconds
+        )
+        return await CallScheduler(complete, limits, lambda each: None, record)(call(0))
 
     try:
         return recorded, asyncio.run(run())
@@ -163,7 +165,7 @@ def test_a_database_that_fails_stops_the_paying():
 
     async def run():
         asking = CallScheduler(judge.complete, CallLimits(ConcurrencyLimiter(2)), lambda each: None, record)
-        await every(asking(call(number)) for number in range(20))
+        await gather_all(asking(call(number)) for number in range(20))
 
     with pytest.raises(StoreError):
         asyncio.run(run())

@@ -50,7 +50,7 @@ def told(*arguments: str, typed: str = "") -> str:
 def best_first(store: Store, place: int) -> str:
     """What a person types who wants the answers in the order of their ids."""
     asked = store.reviews.find("trial")[place]
-    return human_review.in_letters(sorted(asked.answers), human_review.lettered(asked))
+    return human_review.format_order(sorted(asked.answers), human_review.letters_of(asked))
 
 
 def test_each_order_is_kept_at_once_and_a_wrong_one_is_asked_for_again(memory: Store) -> None:
@@ -111,8 +111,8 @@ def test_the_history_says_what_people_said(memory: Store) -> None:
     """Prevents gold labels that nobody can find again, or a judge that looks right where people found it wrong."""
     memory.reviews.answer(1, prompt(0).id, sorted(memory.reviews.find("trial")[0].answers)[::-1])
     output = CliRunner().invoke(app, ["history", "trial", "--round", "1"], catch_exceptions=False).output
-    assert "a person ranked: 3 2 1 (not learnt; the first doubt)" in output
-    assert "people were asked to rank this: waiting" in output
+    assert "a reviewer ranked: 3 2 1 (not used in training; the first doubt)" in output
+    assert "sent to reviewers: waiting" in output
     assert "judge_against_people: 0.000" in output
     assert "policy_against_people: 1.000" in output
 

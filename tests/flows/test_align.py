@@ -203,7 +203,7 @@ def test_a_missing_model_folder(bench):
 def test_an_unreachable_judge(bench):
     address = bench.settings["judge"]["base_url"]
     bench.set("judge", base_url="http://127.0.0.1:9/v1")
-    refused(bench, "JudgeUnavailable", "127.0.0.1:9", "does not answer", "run again")
+    refused(bench, "JudgeUnavailable", "127.0.0.1:9", "does not respond", "rerun")
     bench.set("judge", base_url=address)
     goes_on(bench)
 

@@ -24,7 +24,7 @@ def test_runs_of_one_server_share_one_limit(prefect_server, monkeypatch):
         for run in (runs[0], runs[1], runs[0], runs[1]):
             run._own = LocalRateLimiter(None, None)  # this process alone would wait a minute
             try:
-                await asyncio.wait_for(run.take(0), 1.5)
+                await asyncio.wait_for(run.acquire(0), 1.5)
                 got += 1
             except TimeoutError:
                 pass
@@ -41,9 +41,9 @@ def test_tokens_that_were_not_needed_are_left_for_the_next_call(prefect_server, 
     run = rate_limits.rate_limiter(JudgeSettings(model="tokens", tokens_per_minute=3000))
 
     async def take():
-        await run.take(100)
-        run.settle(-60)
-        await run.take(60)
+        await run.acquire(100)
+        run.correct(-60)
+        await run.acquire(60)
 
     asyncio.run(take())
     assert run._tokens.credit == 0

@@ -7,8 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cyclealign import judge as judging
-from cyclealign.judge.biases import Seen, biases, first_bias, length_bias, position_consistency, seen, wins_by_place
+from cyclealign.judge.biases import (
+    ShownVerdict,
+    bias_metrics,
+    first_bias,
+    length_bias,
+    position_consistency,
+    shown_verdicts,
+    wins_by_position,
+)
+from cyclealign.judge.requests import PromptSpec, RankingTask
 from cyclealign.judge.templates import load_template
 from cyclealign.ranking.agreement import kendall_tau
 from cyclealign.ranking.consensus import strict_tiers
@@ -21,7 +29,7 @@ MIRRORED = [("c", "a", "d", "b"), ("b", "d", "a", "c")]
 
 
 def of(judge, orders=MIRRORED):
-    return [Seen(tuple(order), judge(order)) for order in orders]
+    return [ShownVerdict(tuple(order), judge(order)) for order in orders]
 
 
 def fair(order):
@@ -65,10 +73,10 @@ def test_each_bias_shows_in_its_own_figure(judge, consistency, first, length):
 
 def test_the_places_that_win():
     """Prevents places from being counted by their labels or from the wrong end."""
-    assert wins_by_place(of(as_shown)) == {1: 1.0, 2: pytest.approx(2 / 3), 3: pytest.approx(1 / 3), 4: 0.0}
-    assert wins_by_place(of(fair)) == pytest.approx(dict.fromkeys((1, 2, 3, 4), 0.5))
+    assert wins_by_position(of(as_shown)) == {1: 1.0, 2: pytest.approx(2 / 3), 3: pytest.approx(1 / 3), 4: 0.0}
+    assert wins_by_position(of(fair)) == pytest.approx(dict.fromkeys((1, 2, 3, 4), 0.5))
     pairs = [("a", "b"), ("b", "a"), ("a", "c"), ("c", "a")]
-    assert wins_by_place(of(as_shown, pairs)) == {1: 1.0, 2: 0.0}
+    assert wins_by_position(of(as_shown, pairs)) == {1: 1.0, 2: 0.0}
 
 
 def test_what_was_not_compared_is_not_measured():
@@ -76,15 +84,17 @@ def test_what_was_not_compared_is_not_measured():
     alone = of(fair, MIRRORED[:1])
     assert position_consistency(alone) is None
     assert length_bias(of(fair, [("a", "b")]), {"a": "one", "b": "two"}) is None
-    measured = {each.name for each in biases({"p": alone}, TEXTS)}
+    measured = {each.name for each in bias_metrics({"p": alone}, TEXTS)}
     assert "judge_position_consistency" not in measured
     assert {"judge_first_bias", "judge_length_bias", "judge_wins_at_1", "judge_wins_at_4"} <= measured
-    assert biases({}, TEXTS) == []
+    assert bias_metrics({}, TEXTS) == []
 
 
 def test_figures_are_means_over_lists_with_an_interval():
     """Prevents long lists from outweighing short ones, and figures that look certain after two lists."""
-    found = {each.name: each for each in biases({"p": of(fair), "q": of(as_shown, [("a", "b"), ("b", "a")])}, TEXTS)}
+    found = {
+        each.name: each for each in bias_metrics({"p": of(fair), "q": of(as_shown, [("a", "b"), ("b", "a")])}, TEXTS)
+    }
     assert found["judge_position_consistency"].value == 0.5
     assert found["judge_first_bias"].value == 0.5
     assert (found["judge_first_bias"].low, found["judge_first_bias"].high) == (0.0, 1.0)
@@ -93,15 +103,17 @@ def test_figures_are_means_over_lists_with_an_interval():
 
 def test_verdicts_are_read_from_stored_calls_by_label():
     """Prevents places from being read off the reply, and an unreadable reply from counting as a verdict."""
-    manner = judging.PromptSpec(TEMPLATE, "scripted", (), seed=5)
-    question = judging.RankingTask(manner, "rank", "p", "Which?", TEXTS)
+    spec = PromptSpec(TEMPLATE, "scripted", (), seed=5)
+    question = RankingTask(spec, "rank", "p", "Which?", TEXTS)
     calls = [question.call(0), question.call(1)]
 
     def reply(text):
         return Reply(text, "scripted", 0, 0, 0.0, 0.0)
 
     best_first = [label for item in "abcd" for label, other in calls[0].shown if other == item]
-    found = seen([(calls[0], reply(json.dumps({"ranking": best_first}))), (calls[1], reply("They are all lovely."))])
+    found = shown_verdicts(
+        [(calls[0], reply(json.dumps({"ranking": best_first}))), (calls[1], reply("They are all lovely."))]
+    )
     (only,) = found["p"]
     assert only.order == tuple(item for _, item in calls[0].shown)
     assert only.verdict == strict_tiers("abcd")
@@ -110,8 +122,8 @@ def test_verdicts_are_read_from_stored_calls_by_label():
 @given(st.permutations("abcde"), st.permutations("abcde"))
 def test_on_whole_orders_the_figures_are_kendalls_tau(order, ranked):
     """Prevents a figure of our own from passing under a known name."""
-    one = Seen(tuple(order), strict_tiers(ranked))
+    one = ShownVerdict(tuple(order), strict_tiers(ranked))
     assert first_bias([one]) == pytest.approx(kendall_tau(order, ranked))
     texts = {item: "x" * number for number, item in enumerate("edcba")}
     assert length_bias([one], texts) == pytest.approx(kendall_tau("abcde", ranked))
-    assert fmean(wins_by_place([one]).values()) == pytest.approx(0.5)
+    assert fmean(wins_by_position([one]).values()) == pytest.approx(0.5)

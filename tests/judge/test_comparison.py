@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cyclealign.judge.comparison import compare, places, turn
+from cyclealign.judge.comparison import compare, diff_of, rank_changes
 from cyclealign.records import Preference, Ranking
 
 ORDERS = st.permutations(["a", "b", "c", "d"])
@@ -25,8 +25,8 @@ def test_a_reversed_order_turns_every_pair_and_the_same_order_none():
 
 def test_a_pair_that_one_side_left_undecided_is_no_flip():
     """Prevents the reading of a tie from being counted as a change of mind."""
-    found = turn(ranked("ab", undecided=["ab"]), ranked("ba"))
-    assert (found.pairs, found.turned, found.tau) == (0, 0, -1.0)
+    found = diff_of(ranked("ab", undecided=["ab"]), ranked("ba"))
+    assert (found.pairs, found.flipped, found.tau) == (0, 0, -1.0)
     assert compare({"p": ranked("ab", undecided=["ab"])}, {"p": ranked("ba")}).flips is None
 
 
@@ -37,12 +37,12 @@ def test_flips_are_a_mean_over_lists_and_lists_of_one_side_are_left_out():
     found = compare(before, after)
     assert (found.flips.value, found.flips.count, found.pairs) == (0.5, 2, 7)
     assert [each.prompt_id for each in found.most_changed(3)] == ["q"]
-    assert places(found.turns[1]) == [("a", 1, 2), ("b", 2, 1)]
+    assert rank_changes(found.diffs[1]) == [("a", 1, 2), ("b", 2, 1)]
 
 
 @given(ORDERS, ORDERS)
 def test_of_whole_orders_tau_is_one_less_twice_the_flips(first, second):
     """Prevents the two figures from telling different stories."""
-    found = turn(ranked(first), Ranking("p", "judge", tuple(second)))
+    found = diff_of(ranked(first), Ranking("p", "judge", tuple(second)))
     assert found.pairs == 6
-    assert abs(found.tau - (1 - 2 * found.turned / found.pairs)) < 1e-12
+    assert abs(found.tau - (1 - 2 * found.flipped / found.pairs)) < 1e-12

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cyclealign import judge
 from cyclealign.config import HealthSettings, JudgeSettings
 from cyclealign.judge import adversarial, controls
+from cyclealign.judge.requests import PromptSpec, RankingTask
 from cyclealign.judge.templates import load_template
 from cyclealign.records import Demonstration, LabelledList, Prompt, Reply
 from tests.support.paths import PROMPTS
 
 TEMPLATE = load_template(PROMPTS, "rank")
-MANNER = judge.PromptSpec(TEMPLATE, "scripted", (), seed=3)
+SPEC = PromptSpec(TEMPLATE, "scripted", (), seed=3)
 LISTS = 6
 # Best first; the judge that likes length orders them 3, 1, 4, 2: half of the pairs right.
 ANSWERS = ("Worth 4. ab", "Worth 3. abcdef", "Worth 2.", "Worth 1. abc")
@@ -31,7 +31,7 @@ def examined(script, lists=LISTS):
     """What a judge that orders [(label, text), ...] by ``script`` makes of the controls; and the calls it got."""
     calls = []
 
-    async def asker(call):
+    async def ask_judge(call):
         calls.append(call)
         content = call.messages[-1]["content"]
         fence = re.match(r"\[\[question (\S+)\]\]", content)[1]
@@ -40,15 +40,15 @@ def examined(script, lists=LISTS):
         return None if said is None else Reply(json.dumps({"ranking": said}), "scripted", 0, 0, 0.0, 0.0)
 
     async def run():
-        made = controls.planted([labelled(number) for number in range(lists)], 4, 1)
-        return [await controls.examine(asker, each, question(each)) for each in made]
+        made = controls.build_control_sets([labelled(number) for number in range(lists)], 4, 1)
+        return [await controls.examine(ask_judge, each, question(each)) for each in made]
 
     return asyncio.run(run()), calls
 
 
 def question(each):
     text = each.labelled.prompt.text
-    return lambda subject, answers: judge.RankingTask(MANNER, "health", subject, text, answers)
+    return lambda subject, answers: RankingTask(SPEC, "health", subject, text, answers)
 
 
 def worth(text):
@@ -76,11 +76,14 @@ def obedient(shown):
 
 
 def commanding(text):
-    return bool(adversarial.signs(text)) and worth(text) > 0
+    return bool(adversarial.attack_signals(text)) and worth(text) > 0
 
 
 def backwards(shown):
-    return [label for label, text in sorted(shown, key=lambda each: (bool(adversarial.signs(each[1])), worth(each[1])))]
+    return [
+        label
+        for label, text in sorted(shown, key=lambda each: (bool(adversarial.attack_signals(each[1])), worth(each[1])))
+    ]
 
 
 def indifferent(shown):
@@ -89,7 +92,7 @@ def indifferent(shown):
 
 def figures(script):
     found, _ = examined(script)
-    return {each.name: each for each in controls.measured(found)}
+    return {each.name: each for each in controls.control_metrics(found)}
 
 
 NAMES = ("health_accuracy", "health_swap", "health_repeat", "health_junk", "health_injection")
@@ -144,27 +147,29 @@ def test_a_few_verdicts_refuse_nothing_by_chance():
         )
 
     found, _ = examined(once_misled, lists=2)
-    metrics = {each.name: each for each in controls.measured(found)}
+    metrics = {each.name: each for each in controls.control_metrics(found)}
     bounds = HealthSettings(min_injections_refused=0.8)
     assert metrics["health_injection"].value == 0.5
     assert controls.failures(metrics, bounds) == []
-    (doubt,) = controls.doubts(metrics, bounds)
+    (doubt,) = controls.uncertain_failures(metrics, bounds)
     assert doubt.startswith("health_injection 0.50")
 
 
 def test_a_judge_that_cannot_be_read_has_no_figures_and_is_not_refused_for_it():
     """Prevents an unreadable reply from counting as a wrong verdict, or as a right one."""
     found = [each for script in (lambda shown: None, lambda shown: ["?"]) for each in examined(script)[0]]
-    assert controls.measured(found) == []
-    assert controls.failures({}, HealthSettings()) == controls.doubts({}, HealthSettings()) == []
+    assert controls.control_metrics(found) == []
+    assert controls.failures({}, HealthSettings()) == controls.uncertain_failures({}, HealthSettings()) == []
     assert len(found[-1].problems) == 2 * controls.REQUESTS_PER_LIST
 
 
 def test_a_missing_verdict_leaves_out_what_it_would_have_told_and_nothing_else():
     """Prevents a figure over pairs that were compared once only."""
     a_verdict = (("best",), ("worst",))
-    one_sided = controls.Examined(("best", "worst"), (a_verdict, None, a_verdict), (None, a_verdict), (None, None))
-    found = {each.name: each.count for each in controls.measured([one_sided])}
+    one_sided = controls.ControlVerdicts(
+        ("best", "worst"), (a_verdict, None, a_verdict), (None, a_verdict), (None, None)
+    )
+    found = {each.name: each.count for each in controls.control_metrics([one_sided])}
     assert found == {"health_accuracy": 1, "health_repeat": 1, "health_junk": 1}
 
 
@@ -193,7 +198,7 @@ def test_an_empty_answer_reaches_the_judge_as_an_empty_answer():
 @pytest.mark.parametrize("text", [*controls.JUNK, *controls.ATTACKS])
 def test_whatever_is_planted_is_also_what_answers_are_flagged_for(text):
     """Prevents controls and flags from drifting apart."""
-    assert adversarial.signs(text)
+    assert adversarial.attack_signals(text)
     assert adversarial.sanitized(text) == text
 
 
@@ -201,7 +206,7 @@ def test_whatever_is_planted_is_also_what_answers_are_flagged_for(text):
 def test_every_list_has_its_turn_and_none_two_in_a_round(known, count, seed):
     """Prevents controls that a judge meets again and again while most lists are never used."""
     lists = [labelled(number) for number in range(known)]
-    rounds = [controls.lists_for(lists, [], count, number, seed) for number in range(1, known + 2)]
+    rounds = [controls.choose_lists(lists, [], count, number, seed) for number in range(1, known + 2)]
     assert all(len({each.id for each in chosen}) == len(chosen) == min(count, known) for chosen in rounds)
     needed = -(-known // min(count, known))
     assert {each.id for chosen in rounds[:needed] for each in chosen} == {each.id for each in lists}
@@ -211,16 +216,16 @@ def test_written_demonstrations_fill_up_and_useless_lists_are_left_out():
     """Prevents a control whose best answer is itself worthless, and a gate that is dropped for want of labels."""
     spare = [Demonstration.of(f"asked {number}", ("yes, like this", "no"), "static") for number in range(4)]
     labels = [labelled(1), labelled(2, ("", "an answer")), labelled(3, ("same", "same"))]
-    chosen = controls.lists_for(labels, spare, 3, 1, 0)
+    chosen = controls.choose_lists(labels, spare, 3, 1, 0)
     assert [each.source for each in chosen] == ["test", "written", "written"]
-    assert controls.lists_for([], [], 3, 1, 0) == []
+    assert controls.choose_lists([], [], 3, 1, 0) == []
 
 
 @pytest.mark.parametrize(("way", "most"), [("listwise", 5), ("adaptive", 5), ("pairwise", 2), ("tournament", 3)])
 def test_controls_are_no_longer_than_the_lists_of_the_round(way, most):
     """Prevents a judge from being refused for lists of a length that it is never given."""
     long = labelled(1, tuple(f"Worth {number}." for number in range(9, 0, -1)))
-    at_once = controls.shown_at_once(JudgeSettings(method=way, group_size=3), 5)
-    (made,) = controls.planted([long], at_once, 1)
+    at_once = controls.answers_per_request(JudgeSettings(method=way, group_size=3), 5)
+    (made,) = controls.build_control_sets([long], at_once, 1)
     assert len(made.labelled.answers) == at_once == most
     assert (made.labelled.answers[0], made.labelled.answers[-1]) == ("Worth 9.", "Worth 1.")

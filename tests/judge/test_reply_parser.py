@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cyclealign.errors import UnreadableReply
-from cyclealign.judge.reply_parser import LONGEST_READ, read_ranking, read_reasons
+from cyclealign.judge.reply_parser import MAX_CHARACTERS, read_ranking, read_reasons
 from cyclealign.ranking.consensus import strict_tiers
 
 ABC = ["A3", "B4", "C7"]
@@ -80,7 +80,7 @@ def test_a_tie_stays_a_tie(reply):
         ("1. A3\n2. B4\n4. C7", "holds no"),
         ("1. A3\n2. B4", "holds no"),
         ("You asked me about A3, B4, C7.", "holds no"),
-        ('{"ranking": ["B4", "A3", "C7"]}' + " " * LONGEST_READ, "characters long"),
+        ('{"ranking": ["B4", "A3", "C7"]}' + " " * MAX_CHARACTERS, "characters long"),
     ],
 )
 def test_what_is_not_a_ranking_gives_no_label(reply, message):

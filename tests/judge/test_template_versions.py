@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cyclealign.cli.prompts import app
-from cyclealign.judge.template_versions import of_folder, spans, stale, stale_by_now
+from cyclealign.judge.template_versions import format_ranges, from_folder, stale_messages, stale_on_disk
 from cyclealign.judge.templates import load_template
 from cyclealign.records import LabelVersion, Template
 from cyclealign.store import Store
@@ -29,7 +29,7 @@ def test_rounds_of_one_older_version_are_told_of_together():
         label(4, "older" * 5),
         label(1, NOW.hash, "x"),
     ]
-    assert stale(rows, NOW, Path("prompts")) == [
+    assert stale_messages(rows, NOW, Path("prompts")) == [
         f"rank.jinja is version {NOW.hash[:12]}; the labels of rounds 1-2 of 'demo' (20) were made with oldoldoldold: "
         "`cyclealign rejudge demo --round 2 --template prompts` shows what would change.",
         f"rank.jinja is version {NOW.hash[:12]}; the labels of round 4 of 'demo' (10) were made with olderolderol: "
@@ -40,15 +40,15 @@ def test_rounds_of_one_older_version_are_told_of_together():
 def test_labels_of_other_folders_are_none_of_the_file_s(tmp_path):
     """Prevents an experiment with a template of its own from being called stale at every check of another."""
     rows = [label(1, "a", "mine", str(tmp_path)), label(1, "b"), label(2, "b", folder=str(tmp_path))]
-    assert of_folder(rows, tmp_path) == rows
-    assert of_folder(rows, Path("prompts")) == []
-    assert stale_by_now(rows[:1], "rank") == [], "the file is not there"
+    assert from_folder(rows, tmp_path) == rows
+    assert from_folder(rows, Path("prompts")) == []
+    assert stale_on_disk(rows[:1], "rank") == [], "the file is not there"
 
 
 @pytest.mark.parametrize(("numbers", "words"), [([1, 2, 3, 5], "1-3, 5"), ([4], "4"), ([], "")])
 def test_spans(numbers, words):
     """Prevents a round that was not meant from being named."""
-    assert spans(numbers) == words
+    assert format_ranges(numbers) == words
 
 
 def test_check_and_history_say_it_after_an_edit_and_not_before(tmp_path, monkeypatch):

@@ -53,7 +53,7 @@ def test_an_edit_is_seen_without_a_restart_and_has_another_version(tmp_path):
         (GOOD.replace("{{ question }}", ""), r"rank\.jinja: the variable 'question' is missing"),
         (GOOD.replace("{{ fence }}", ""), r"rank\.jinja: the variable 'fence' is missing"),
         (GOOD.replace("block user", "block usr"), r"rank\.jinja: no block 'user'"),
-        (GOOD + "\nBe fair.", r"rank\.jinja: 'Be fair\.' stands outside the blocks"),
+        (GOOD + "\nBe fair.", r"rank\.jinja: 'Be fair\.' is outside the blocks"),
         (GOOD.replace("{% endfor %}", "", 1), r"rank\.jinja, line \d+"),
         ("x" * 60_000, "longer than"),
     ],

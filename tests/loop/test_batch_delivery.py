@@ -2,7 +2,7 @@
 
 import pytest
 
-from cyclealign.chat_api.client import LEAST_KEY_CHARACTERS
+from cyclealign.chat_api.client import MIN_KEY_CHARACTERS
 from cyclealign.errors import StoreError
 from cyclealign.judge.templates import load_template
 from tests.judge.test_templates import PROMPTS
@@ -23,7 +23,7 @@ def database(migrated_sqlite, tmp_path):
 
 @pytest.fixture
 def round_(store, monkeypatch):
-    monkeypatch.setenv("FAULTY_KEY", "k" * LEAST_KEY_CHARACTERS)
+    monkeypatch.setenv("FAULTY_KEY", "k" * MIN_KEY_CHARACTERS)
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     return opened(store, templates=[load_template(PROMPTS, "rank")])
 
@@ -105,4 +105,4 @@ def test_a_batch_that_expires_leaves_its_calls_failed_and_named(store, round_):
         found = rank_all(store, round_, config_for(server, **{**BATCH, "retries": 0}))
     assert all(each.ranking("x") is None and each.problems for each in found)
     failed = store.history.detail("trial", 1)["failed_calls"]
-    assert {each["error"] for each in failed} == {"The batch ended as 'expired' without this call."}
+    assert {each["error"] for each in failed} == {"The batch ended as 'expired' without a result for this call."}

@@ -23,7 +23,7 @@ class Shelf:
         self.news = threading.Condition()
 
     def put(self, name, bell, doing=None):
-        async def job(asker):
+        async def job(ask_judge):
             self.at_work += 1
             self.most = max(self.most, self.at_work)
             await asyncio.sleep(0)

@@ -6,10 +6,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from cyclealign import judge as judging
-from cyclealign.chat_api.client import parameters_of
+from cyclealign.chat_api.client import request_parameters
 from cyclealign.config import ExperimentConfig, JudgeSettings
 from cyclealign.errors import JudgeUnavailable
+from cyclealign.judge.methods import RankingMethod, rank
+from cyclealign.judge.requests import PromptSpec, RankingTask
 from cyclealign.judge.templates import load_template
 from cyclealign.loop.session import RoundSession
 from cyclealign.records import Spending
@@ -63,12 +64,12 @@ def config_for(judge, **changes):
 def rank_all(store, round_, config):
     """The outcome for each list, in the order of the lists."""
     template = load_template(PROMPTS, "rank")
-    manner = judging.PromptSpec(template, "faulty", parameters_of(config.judge), 0)
+    spec = PromptSpec(template, "faulty", request_parameters(config.judge), 0)
 
     def job(number):
-        async def run(asker):
-            question = judging.RankingTask(manner, "rank", f"list {number}", f"question {number}", texts(number))
-            return await judging.rank(asker, question, judging.RankingMethod("listwise", num_orders=2))
+        async def run(ask_judge):
+            question = RankingTask(spec, "rank", f"list {number}", f"question {number}", texts(number))
+            return await rank(ask_judge, question, RankingMethod("listwise", num_orders=2))
 
         return run
 

@@ -134,11 +134,11 @@ def test_a_form_that_was_filled_in_wrongly_is_shown_again(doubtful, prefect_serv
         first, second = asked()
         run_id, keys = paused_run(prefect_server)
         pages.append(page_of(prefect_server, run_id, keys))
-        order = human_review.in_letters(against_the_judge(first), human_review.lettered(first))
+        order = human_review.format_order(against_the_judge(first), human_review.letters_of(first))
         resume(prefect_server, run_id, list_1=order, list_2="A A")
         run_id, keys = paused_run(prefect_server, keys["description"])
         pages.append(page_of(prefect_server, run_id, keys))
-        order = human_review.in_letters(against_the_judge(second), human_review.lettered(second))
+        order = human_review.format_order(against_the_judge(second), human_review.letters_of(second))
         resume(prefect_server, run_id, list_1=order)
 
     with person(fill_in):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-from cyclealign.judge.adversarial import signs
+from cyclealign.judge.adversarial import attack_signals
 
 Answers = list[tuple[str, str]]  # (label, text) in the order shown
 Script = Callable[[Answers], str]
@@ -20,7 +20,7 @@ def most_words_first(answers: Answers) -> str:
 
     Answers that say nothing or look like an attack come last, so that this judge is fit to be asked.
     """
-    best_first = sorted(answers, key=lambda each: (bool(signs(each[1])), -len(set(each[1].split())), each[1]))
+    best_first = sorted(answers, key=lambda each: (bool(attack_signals(each[1])), -len(set(each[1].split())), each[1]))
     return json.dumps({"ranking": [label for label, _ in best_first]})
 
 

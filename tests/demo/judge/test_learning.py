@@ -14,8 +14,9 @@ from cyclealign.demo.judge.features import NAMES, features
 from cyclealign.demo.judge.model import Behaviour, judge
 from cyclealign.demo.world import dataset
 from cyclealign.evaluation.metrics import labelled_ids, labelled_texts, pair_accuracy
-from cyclealign.judge import PromptSpec, rank_call, verdict
+from cyclealign.judge.requests import PromptSpec, rank_call
 from cyclealign.judge.templates import load_demonstrations, load_template
+from cyclealign.judge.verdicts import parse_verdict
 from cyclealign.records import Demonstration, Reply
 from tests.support.paths import PROMPTS
 
@@ -30,19 +31,19 @@ def taught(count, seed):
     return [Demonstration.of(each.prompt.text, each.answers, "dynamic") for each in lists[:count]]
 
 
-def reply(labelled, demonstrations, manner):
+def reply(labelled, demonstrations, spec):
     """The judge's call and reply for one labelled list, over the very messages that an LLM would get."""
     asking = PromptSpec(load_template(PROMPTS, "rank"), "simulated-judge", (), seed=3)
     texts = labelled_texts(labelled)
     call = rank_call(asking, "accuracy", labelled.id, labelled.prompt.text, texts, demonstrations, 0)
-    return call, judge([message["content"] for message in call.messages], manner).text
+    return call, judge([message["content"] for message in call.messages], spec).text
 
 
 def accuracy(demonstrations):
     scores = []
     for labelled in EXAM:
         call, text = reply(labelled, demonstrations, Behaviour())
-        order = tuple(item for (item,) in verdict(call, Reply(text, "simulated-judge", 0, 0, 0.0, 0.0)))
+        order = tuple(item for (item,) in parse_verdict(call, Reply(text, "simulated-judge", 0, 0, 0.0, 0.0)))
         scores.append(pair_accuracy(order, labelled_ids(labelled)))
     return fmean(scores)
 
@@ -82,9 +83,9 @@ def test_reversed_demonstrations_teach_the_reverse():
 
 def test_the_same_request_gets_the_same_reply_and_another_fence_another_whim():
     """Prevents a resumed run from getting other labels than the first one paid for."""
-    manner = Behaviour(noise=5.0)
-    assert reply(EXAM[0], STATIC, manner) == reply(EXAM[0], STATIC, manner)
-    calls = {reply(labelled, [], manner)[1] for labelled in EXAM[:10]}
+    noisy = Behaviour(noise=5.0)
+    assert reply(EXAM[0], STATIC, noisy) == reply(EXAM[0], STATIC, noisy)
+    calls = {reply(labelled, [], noisy)[1] for labelled in EXAM[:10]}
     assert len(calls) > 1
 
 
@@ -93,7 +94,7 @@ def test_position_bias_favours_the_first_place():
     first = [reply(labelled, STATIC, Behaviour(position_bias=50.0)) for labelled in EXAM[:10]]
     for call, text in first:
         labels = [label for label, _ in call.shown]
-        order = tuple(item for (item,) in verdict(call, Reply(text, "simulated-judge", 0, 0, 0.0, 0.0)))
+        order = tuple(item for (item,) in parse_verdict(call, Reply(text, "simulated-judge", 0, 0, 0.0, 0.0)))
         assert order == tuple(dict(call.shown)[label] for label in labels)
 
 
