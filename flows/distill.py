@@ -34,7 +34,7 @@ def flow_of(spec: JobSpec) -> Flow[[JobConfig], int]:
     # Prefect reads the form, its defaults and its texts from these.
     run.__annotations__["config"] = model
     run.__defaults__ = (spec.config(),)
-    run.__doc__ = DESCRIPTION.format(about=(model.__doc__ or spec.name).strip(), name=spec.name)
+    run.__doc__ = DESCRIPTION.format(about=spec.about(), name=spec.name)
     decorated = flow(
         name=spec.name,
         flow_run_name=f"{spec.name}-seed-{{config.seed}}",

@@ -1,4 +1,4 @@
-"""What every command prints on, and tables that fit it."""
+"""The console of all commands, and tables that fit it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -10,25 +10,33 @@ from rich.text import Text
 from cyclealign.text import plain_text
 
 console = Console()
-COLUMNS_ABREAST = 3
+MAX_COLUMNS = 3
 
 
 def side_by_side(title: str, rows: Sequence[Mapping[str, str]]) -> Iterator[Table]:
-    """Rich tables with a column a row, headed by its first cell, a few abreast, so that they fit a terminal."""
-    for start in range(0, len(rows), COLUMNS_ABREAST):
-        some = rows[start : start + COLUMNS_ABREAST]
-        head, *names = some[0]
+    """Yield tables that show rows as columns, headed by each row's first cell, a few at a time to fit a terminal."""
+    for start in range(0, len(rows), MAX_COLUMNS):
+        shown = rows[start : start + MAX_COLUMNS]
+        head, *names = shown[0]
         table = Table(title=title, title_justify="left")
         table.add_column(head)
-        for row in some:
+        for row in shown:
             table.add_column(escape(row[head]), justify="right")
         for name in names:
-            table.add_row(name, *[escape(row[name]) for row in some])
+            table.add_row(name, *[escape(row[name]) for row in shown])
         yield table
 
 
+def print_plain(line: str) -> None:
+    """Print a line as it is: brackets in it are text, not markup."""
+    console.print(line, markup=False, highlight=False)
+
+
 def indented(lead: str, words: str) -> Table:
-    """Text that a model wrote, every line of it right of ``lead``, broken ones too: no line of it passes for ours."""
+    """Return text with every line, wrapped ones too, to the right of ``lead``.
+
+    A line that a model wrote never starts at the margin, where it could pass for a line of this program.
+    """
     grid = Table.grid()
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")

@@ -1,80 +1,161 @@
-"""The command `cyclealign distill`: run a distillation job in this process, with live progress."""
+"""`cyclealign distill`: run and inspect distillation jobs."""
 
 import json
 import os
-import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
-from cyclealign.cli import score
-from cyclealign.cli.console import console
-from cyclealign.cli.history import print_job
+from cyclealign.cli import score as scoring
+from cyclealign.cli.console import console, print_plain
+from cyclealign.cli.lazy import OldSpellings, new_app
+from cyclealign.cli.run import quiet_libraries
 from cyclealign.config import checked_settings, note_former
 from cyclealign.distill.registry import JOBS, JobSpec, job_named
+from cyclealign.distill.report import cell, measure_table
 from cyclealign.distill.settings import JobConfig
 from cyclealign.errors import BadConfig
+from cyclealign.records.distillation import Measure
+from cyclealign.store import Store
+
+MAX_COLUMNS = 5
 
 
-def distill(
+class Distill(OldSpellings):
+    """The commands of `cyclealign distill`; up to 0.1 it took the job first: `distill pld CONFIG`."""
+
+    @staticmethod
+    def moved(args: list[str]) -> tuple[str, list[str]] | None:
+        """Return the group and arguments that replace an old spelling; None for a current one."""
+        if args[0].replace("_", "-") not in JOBS:
+            return None
+        return ("distill", ["score", *args[2:]] if args[1:2] == ["score"] else ["run", *args])
+
+
+app = new_app(cls=Distill, no_args_is_help=True, help="Run and inspect distillation jobs.")
+
+
+@app.command("list")
+def list_jobs() -> None:
+    """List the jobs and their settings' files."""
+    table = Table("job", "distils", "settings of the demo")
+    for spec in JOBS.values():
+        table.add_row(spec.name, escape(spec.about()), escape(os.path.relpath(spec.demo)))
+    console.print(table)
+
+
+@app.command()
+def run(
     job: Annotated[str, typer.Argument(help=f"One of: {', '.join(JOBS)}.")],
-    config: Annotated[
-        Path | None, typer.Argument(help="A TOML file; examples in flows/configs/. Or `score`, with quantidce.")
-    ] = None,
-    file: Annotated[Path | None, typer.Argument(help="Of `quantidce score`: the dialogues, JSON lines.")] = None,
-    demo: Annotated[bool, typer.Option("--demo", help="Everything made on the spot, in a minute or so.")] = False,
-    seed: Annotated[int | None, typer.Option(help="Another seed is another run.")] = None,
+    config: Annotated[Path | None, typer.Argument(help="A TOML file; examples in flows/configs/.")] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Use the demo's data and models: no download.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Random seed; each seed is a run of its own.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Train finished runs again.")] = False,
     again: Annotated[bool, typer.Option("--again", hidden=True)] = False,
-    model: Annotated[Path | None, typer.Option(help="Of `quantidce score`: another metric's folder.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the run for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the run as JSON.")] = False,
 ) -> None:
-    """Distil a teacher into a student; the same command finds what is complete, after a crash too."""
-    entry = job_named(job)
+    """Distil a teacher into a student; rerunning resumes and reuses finished work."""
+    spec = job_named(job)
     if again:
         note_former("--again", "--force")
-    force = force or again
-    if entry.name == score.JOB and config == Path("score"):
-        idle = [name for name, given in {"--demo": demo, "--seed": seed is not None, "--force": force}.items() if given]
-        if idle:
-            raise BadConfig(f"`cyclealign distill {entry.name} score` trains nothing: leave out {', '.join(idle)}.")
-        score.score(file, model, as_json)
-        return
-    if file is not None or model is not None:
-        raise BadConfig("A second file and --model belong to `cyclealign distill quantidce score FILE`.")
     if (config is None) != demo:
         raise BadConfig(
-            f"Give a config or --demo, one of the two: `cyclealign distill {entry.name} CONFIG.toml`, "
-            f"`cyclealign distill {entry.name} --demo`."
+            f"Give either a config or --demo: `cyclealign distill run {spec.name} CONFIG.toml`, "
+            f"`cyclealign distill run {spec.name} --demo`."
         )
-    settings = entry.config(config)
-    changes = {"seed": seed, "force": force or None}
-    changed = {**settings.model_dump(), **{name: value for name, value in changes.items() if value is not None}}
-    run_job(entry, checked_settings(changed, "command line", type(settings)), as_json)
+    settings = spec.config(config)
+    options = {"seed": seed, "force": (force or again) or None}
+    given = {name: value for name, value in options.items() if value is not None}
+    run_job(spec, checked_settings({**settings.model_dump(), **given}, "command line", type(settings)), as_json)
 
 
-def run_job(entry: JobSpec, config: JobConfig, as_json: bool) -> None:
-    """Run the job's flow, then print the run."""
-    # Small models on a busy machine: waits between threads take longer than what the threads would save.
+def run_job(spec: JobSpec, config: JobConfig, as_json: bool) -> None:
+    """Run the job's flow in this process with live progress, then print the run."""
+    # The waits of threads for one another take longer than the threads save on small models.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # Prefect would print a failed run's traceback itself; the terminal gets our one message, the run's log the rest.
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    quiet_libraries()
+    spec.load()  # a missing library is named before a server starts
     from cyclealign.cli.progress_bars import live_progress
-    from cyclealign.store import Store
     from flows.server.ephemeral import prefect_at_hand
 
-    # With --json, standard output is for the program that reads it.
+    # With --json, standard output belongs to the program that reads it.
     progress = Console(stderr=True) if as_json else console
-    with live_progress(progress), prefect_at_hand("flows.distill", f"{entry.package}.job"):
+    with live_progress(progress), prefect_at_hand("flows.distill", f"{spec.package}.job"):
         from flows.distill import FLOWS
 
-        run_id = FLOWS[entry.name](config)
+        run_id = FLOWS[spec.name](config)
     with Store.open() as store:
-        run = next(each for each in store.distillations.runs(entry.name) if each["id"] == run_id)
+        finished = next(row for row in store.distillations.runs(spec.name) if row["id"] == run_id)
     if as_json:
-        print(json.dumps(run, indent=2, default=str))
+        print(json.dumps(finished, indent=2, default=str))
         return
-    print_job(run)
+    print_run(finished)
+
+
+@app.command()
+def show(
+    job: Annotated[str | None, typer.Argument(help="One job; default: all.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show the runs of the jobs with their measures."""
+    show_runs(job, as_json)
+
+
+def show_runs(job: str | None, as_json: bool) -> None:
+    """Print the runs of one job, or of all."""
+    with Store.open() as store:
+        runs = store.distillations.runs(job)
+    if as_json:
+        print(json.dumps(runs, indent=2, default=str))
+        return
+    for row in runs:
+        print_run(row)
+    if not runs:
+        console.print("No distillation job has run yet: try [cyan]cyclealign distill run pld --demo[/].")
+
+
+def print_run(run: dict[str, Any]) -> None:
+    """Print one run of a job: its measures by arm, its student and its report."""
+    state = f"finished {run['finished_at'][:16]}" if run["finished_at"] else "unfinished: rerun the command to resume"
+    print_plain(f"{run['job']}, run {run['id']}, seed {run['seed']}, {run['seconds']:.0f} s: {state}")
+    measures = [Measure(**row) for row in run["measures"]]
+    if measures:
+        console.print(measures_as_table(measures))
+    if run["student_path"]:
+        print_plain(f"student: {run['student_path']} ({run['student_hash'][:12]})")
+    if run["report_path"]:
+        print_plain(f"report: {run['report_path']}")
+
+
+def measures_as_table(measures: Sequence[Measure]) -> Table:
+    """Return a table with a row per arm and a column per measure; with many measures, a row per measure."""
+    rows = measure_table(measures)
+    if len(rows[0]) <= MAX_COLUMNS:
+        table = Table(*map(escape, rows[0]))
+        for row in rows:
+            table.add_row(*map(escape, row.values()))
+        return table
+    table = Table("arm", "measure", "value")
+    for arm, *_ in (row.values() for row in rows):
+        for number, measure in enumerate(measure for measure in measures if measure.arm == arm):
+            table.add_row("" if number else escape(arm), escape(measure.name), cell(measure))
+    return table
+
+
+@app.command()
+def score(
+    file: Annotated[
+        Path, typer.Argument(help='Dialogues: JSON Lines, {"context": [...], "response": "..."}, or Parquet.')
+    ],
+    model: Annotated[
+        Path | None, typer.Option(help="Folder of a metric; default: the newest one trained here.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
+) -> None:
+    """Score the coherence of dialogues from 1 to 5 by a metric that `quantidce` trained."""
+    scoring.score(file, model, as_json)

@@ -1,4 +1,4 @@
-"""`cyclealign doctor`: what a config needs and this machine has, or lacks; the database is made if it is not there."""
+"""`cyclealign doctor`: check that this machine can run a config. The database is created if it is missing."""
 
 import os
 import shutil
@@ -6,9 +6,15 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from cyclealign.config import EngineSettings, ExperimentConfig
+import typer
+
+from cyclealign.cli.console import console, print_plain
+from cyclealign.cli.lazy import new_app
+from cyclealign.config import EngineSettings, ExperimentConfig, load_config
 from cyclealign.errors import CycleAlignError, EngineFailed
+from cyclealign.files import EXAMPLES
 from cyclealign.loop.backends import backend_of
 from cyclealign.policy.vllm_client import EngineClient, EngineGone
 from cyclealign.policy.vllm_command import WANTS_OUR_OWN
@@ -16,24 +22,44 @@ from cyclealign.policy.vllm_server import interpreter_of
 from cyclealign.store import Store
 
 IMPORT_SECONDS = 180.0
+app = new_app()
+
+
+@app.command()
+def doctor(
+    config: Annotated[Path | None, typer.Argument(help="A TOML file; default: the demo's.")] = None,
+) -> None:
+    """Check that this machine can run a config: database, model, judge's key, vLLM and GPU."""
+    findings = examine(load_config(config or EXAMPLES / "demo.toml"))
+    for finding in findings:
+        console.print("missing" if finding.missing else "ok", style="red" if finding.missing else "green", end="  ")
+        print_plain(f"{finding.subject}: {finding.message}")
+    if any(finding.missing for finding in findings):
+        raise typer.Exit(1)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. ``missing``: the config needs it and it is not there; ``says`` tells what to do."""
+    """The result of one check.
 
-    what: str
-    says: str
+    Attributes:
+        subject: what was checked.
+        message: the result; for a missing part also the remedy.
+        missing: the config needs it and it is not there.
+    """
+
+    subject: str
+    message: str
     missing: bool = False
 
 
 def examine(config: ExperimentConfig) -> list[Finding]:
-    """Look at everything; nothing raises."""
+    """Run every check; a failure is a finding, not an error."""
     return [database(), model(config), judge(config), *engine(config), gpu()]
 
 
 def database() -> Finding:
-    """Whether the history can be opened."""
+    """Check that the database opens."""
     try:
         with Store.open() as store:
             return Finding("database", f"{store.engine.url!r}")
@@ -42,10 +68,10 @@ def database() -> Finding:
 
 
 def model(config: ExperimentConfig) -> Finding:
-    """Whether the policy's model is here and may be loaded."""
+    """Check that the policy's model is a safe local folder or a hub id."""
     name = config.policy.model
     if name == "demo":
-        return Finding("model", "the demo's own, trained on first use")
+        return Finding("model", "the demo policy, trained on first use")
     from cyclealign.policy.model_safety import refuse_unsafe
 
     try:
@@ -60,7 +86,7 @@ def model(config: ExperimentConfig) -> Finding:
 
 
 def judge(config: ExperimentConfig) -> Finding:
-    """Whether the judge's key can be had; its value is not looked at."""
+    """Check that the judge's key is set; its value is not read."""
     settings = config.judge
     backend = backend_of(settings)
     if not backend.needs_key:
@@ -74,7 +100,7 @@ def judge(config: ExperimentConfig) -> Finding:
 
 
 def engine(config: ExperimentConfig) -> Iterator[Finding]:
-    """vLLM: the server that is there, or the environment from which one is started."""
+    """Check the vLLM server at engine.base_url, or the environment that starts one."""
     needed = config.policy.kind == "vllm"
     if config.engine.base_url and needed:
         whole = config.training.method == "full"
@@ -90,7 +116,7 @@ def engine(config: ExperimentConfig) -> Iterator[Finding]:
 
 
 def remote(settings: EngineSettings, url: str) -> Finding:
-    """Whether a vLLM server answers there, with our key."""
+    """Check that a vLLM server answers at the address and accepts the key."""
     key = os.environ.get(settings.api_key_variable, "")
     with EngineClient(url.rstrip("/").removesuffix("/v1"), key, 20.0) as client:
         try:
@@ -102,7 +128,7 @@ def remote(settings: EngineSettings, url: str) -> Finding:
 
 
 def vllm_in(python: str, needed: bool) -> Finding:
-    """Whether that interpreter can import vLLM."""
+    """Check that the interpreter can import vLLM."""
     code = "import vllm; print(vllm.__version__)"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     try:
@@ -118,7 +144,7 @@ def vllm_in(python: str, needed: bool) -> Finding:
 
 
 def gpu() -> Finding:
-    """The GPUs that the driver's tool lists; none is no fault: everything runs on a CPU, slowly."""
+    """List the GPUs by nvidia-smi; without one everything runs on the CPU, slowly."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return Finding("GPU", "none (no nvidia-smi): policy, vLLM and training run on the CPU")

@@ -1,7 +1,7 @@
-"""The command `cyclealign history`: what every round did, and what the distillation jobs found."""
+"""`cyclealign history`: the rounds of experiments, one round in full, failed judge calls."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -9,32 +9,35 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from cyclealign.cli.console import console, indented, side_by_side
-from cyclealign.distill.report import cell, measure_table
+from cyclealign.cli.console import console, indented, print_plain, side_by_side
+from cyclealign.cli.lazy import new_app, note_old_spelling
 from cyclealign.errors import BadConfig
 from cyclealign.evaluation.round_report import round_table
 from cyclealign.judge import comparison, human_review, template_versions, templates
-from cyclealign.records.distillation import Measure
 from cyclealign.store import Store
 from cyclealign.text import plain_text
 
-COLUMNS_AT_MOST = 5
+app = new_app()
 
 
+@app.command()
 def history(
-    experiment: Annotated[str | None, typer.Argument(help="One experiment; all where absent.")] = None,
-    number: Annotated[int | None, typer.Option("--round", help="One round in full.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    experiment: Annotated[str | None, typer.Argument(help="One experiment; default: all.")] = None,
+    number: Annotated[int | None, typer.Option("--round", help="Show one round in full.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     failures: Annotated[
-        bool, typer.Option("--failures", help="The judge calls that failed or could not be read.")
+        bool, typer.Option("--failures", help="Show the judge calls that failed or could not be parsed.")
     ] = False,
-    jobs: Annotated[bool, typer.Option("--jobs", help="The runs of the distillation jobs instead.")] = False,
+    jobs: Annotated[bool, typer.Option("--jobs", hidden=True)] = False,
 ) -> None:
-    """Show what every round did: agreement, judge's accuracy, win rate, cost. Or what the distillation jobs found."""
+    """Show the rounds of experiments: agreement, the judge's accuracy, win rate, cost and verdict."""
+    if jobs:
+        from cyclealign.cli.distill import show_runs
+
+        note_old_spelling("history --jobs", "distill show")
+        show_runs(experiment, as_json)
+        return
     with Store.open() as store:
-        if jobs:
-            show_jobs(store, experiment, as_json)
-            return
         if number is not None or failures:
             show_detail(store, experiment, number, as_json, failures)
         elif as_json:
@@ -54,10 +57,10 @@ def print_rounds(store: Store, experiment: str | None) -> None:
             console.print(table)
         for row in rounds:
             for about, words in row["notes"].items():
-                console.print(f"round {row['number']}, {about}: {plain_text(words)}", markup=False, highlight=False)
+                print_plain(f"round {row['number']}, {about}: {plain_text(words)}")
         for template in sorted(templates.VARIABLES):
             for words in template_versions.stale_on_disk(store.templates.label_versions(template, name), template):
-                console.print(words, markup=False, highlight=False)
+                print_plain(words)
 
 
 def rounds_tables(title: str, rounds: list[dict[str, Any]]) -> Iterator[Table]:
@@ -85,48 +88,6 @@ def with_people(detail: dict[str, Any]) -> dict[str, Any]:
     return {**detail, "metrics": [*detail["metrics"], *found]}
 
 
-def show_jobs(store: Store, job: str | None, as_json: bool) -> None:
-    """The runs of the distillation jobs, of one job or of all."""
-    runs = store.distillations.runs(job)
-    if as_json:
-        print(json.dumps(runs, indent=2, default=str))
-        return
-    for run in runs:
-        print_job(run)
-    if not runs:
-        console.print("No distillation job has run yet: try [cyan]cyclealign distill pld --demo[/].")
-
-
-def print_job(run: dict[str, Any]) -> None:
-    """One run of a job: its measures, a row an arm."""
-    state = f"finished {run['finished_at'][:16]}" if run["finished_at"] else "not finished: the same command goes on"
-    console.print(
-        f"{run['job']}, run {run['id']}, seed {run['seed']}, {run['seconds']:.0f} s: {state}", highlight=False
-    )
-    measures = [Measure(**each) for each in run["measures"]]
-    if measures:
-        console.print(measures_shown(measures))
-    if run["student_path"]:
-        console.print(f"student: {run['student_path']} ({run['student_hash'][:12]})", markup=False, highlight=False)
-    if run["report_path"]:
-        console.print(f"report: {run['report_path']}", markup=False, highlight=False)
-
-
-def measures_shown(measures: Sequence[Measure]) -> Table:
-    """A row an arm and a column a measure, as far as a terminal has the width for it; else a row a measure."""
-    rows = measure_table(measures)
-    if len(rows[0]) <= COLUMNS_AT_MOST:
-        table = Table(*map(escape, rows[0]))
-        for row in rows:
-            table.add_row(*map(escape, row.values()))
-        return table
-    table = Table("arm", "measure", "value")
-    for arm, *_ in (row.values() for row in rows):
-        for number, each in enumerate(each for each in measures if each.arm == arm):
-            table.add_row("" if number else escape(arm), escape(each.name), cell(each))
-    return table
-
-
 def print_failures(numbers: list[int], details: list[dict[str, Any]]) -> None:
     """The judge calls that failed, with the reason."""
     table = Table("round", "purpose", "attempts", "error")
@@ -144,18 +105,18 @@ def print_detail(detail: dict[str, Any]) -> None:
     summary = detail["summary"]
     console.rule(f"{summary['experiment']}, round {summary['number']}: {summary['verdict'] or 'open'}")
     if summary["reason"]:
-        console.print(plain_text(summary["reason"]), markup=False, highlight=False)
+        print_plain(plain_text(summary["reason"]))
     for template in detail["templates"]:
         console.print(f"template {template['name']}: version {template['hash'][:12]}")
     for about, words in detail["notes"].items():
-        console.print(f"{about}: {plain_text(words)}", markup=False, highlight=False)
+        print_plain(f"{about}: {plain_text(words)}")
     for each in detail["rejudgements"]:
         console.print(f"rejudged: {plain_text(comparison.summary_line(each))}", markup=False, highlight=False)
     shown = detail["demonstrations"]
     console.print(f"demonstrations: {len(shown['in_use'])} in the pool, {len(shown['promoted'])} promoted")
     for metric in detail["metrics"]:
         span = "" if metric["low"] is None else f"  [{metric['low']:.3f}, {metric['high']:.3f}]"
-        console.print(f"{metric['name']}: {metric['value']:.3f}{span} {metric['unit']}", markup=False, highlight=False)
+        print_plain(f"{metric['name']}: {metric['value']:.3f}{span} {metric['unit']}")
     if summary["verdict"] and not any(prompt["candidates"] for prompt in detail["prompts"]):
         print_controls(detail["controls"])
         return
@@ -167,7 +128,7 @@ def print_detail(detail: dict[str, Any]) -> None:
 def print_controls(controls: list[dict[str, Any]]) -> None:
     """What the judge was asked, and replied, in a round that was refused for it."""
     for each in controls:
-        console.print(f"\n> control: {each['control']}", markup=False, highlight=False)
+        print_plain(f"\n> control: {each['control']}")
         console.print(indented("    ", each["asked"]))
         console.print(indented("  reply: ", each["reply"]))
 
@@ -195,4 +156,4 @@ def print_prompt(prompt: dict[str, Any]) -> None:
     if prompt["set_aside_reason"]:
         console.print(f"  set aside: {prompt['set_aside_reason']}", markup=False)
     if prompt["review"]:
-        console.print(f"  {human_review.review_summary(prompt['review'], place)}", markup=False, highlight=False)
+        print_plain(f"  {human_review.review_summary(prompt['review'], place)}")

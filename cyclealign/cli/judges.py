@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from cyclealign.cli.console import console, side_by_side
+from cyclealign.cli.lazy import new_app
 from cyclealign.store import Store
 from cyclealign.text import plain_text
 
@@ -21,8 +22,10 @@ FIGURES = {
     "health_junk": "junk refused",
     "health_injection": "injections refused",
 }
+app = new_app()
 
 
+@app.command()
 def judges(
     experiment: Annotated[str | None, typer.Argument(help="One experiment; all where absent.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs, with every figure.")] = False,

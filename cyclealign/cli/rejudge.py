@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cyclealign.cli.console import console
+from cyclealign.cli.console import console, print_plain
+from cyclealign.cli.lazy import new_app
 from cyclealign.cli.progress_bars import live_progress
 from cyclealign.errors import BadConfig
 from cyclealign.evaluation.round_report import interval
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from cyclealign.loop.rejudge import Outcome, Replay
 
 MOST_CHANGED = 3
+app = new_app()
 
 
+@app.command()
 def rejudge(
     experiment: Annotated[str, typer.Argument(help="The experiment.")],
     number: Annotated[int, typer.Option("--round", help="The round, open or closed.")],
@@ -119,7 +122,7 @@ def show(replay: "Replay", outcome: "Outcome") -> None:
 
 def say(words: str) -> None:
     """Print text of ours or of models as text."""
-    console.print(words, markup=False, highlight=False)
+    print_plain(words)
 
 
 def spelled(cost: Spending) -> str:

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from cyclealign.cli.console import console, indented
+from cyclealign.cli.console import console, indented, print_plain
+from cyclealign.cli.lazy import new_app
 from cyclealign.errors import BadConfig, BadOrder
 from cyclealign.judge import human_review, templates
 from cyclealign.records import LabelledList, Review
@@ -17,8 +18,10 @@ from cyclealign.store.reviews import labelled
 
 QUIT, SKIP = "q", "s"
 HOW = "Best first, such as [cyan]B A C[/]; [cyan]s[/] skips the list, [cyan]q[/] ends. Each answer is kept at once."
+app = new_app()
 
 
+@app.command()
 def review(
     experiment: Annotated[str | None, typer.Argument(help="One experiment; all where absent.")] = None,
     number: Annotated[int | None, typer.Option("--round", help="One round of it.")] = None,
@@ -69,11 +72,9 @@ def ask_for(store: Store, experiment: str, number: int | None, count: int) -> No
     agreements = store.agreements.by_prompt(round_.id)
     doubts = human_review.most_uncertain(agreements.values(), store.rankings.by_prompt(round_.id, "judge"), count)
     new = store.reviews.add(round_.id, doubts)
-    console.print(
+    print_plain(
         f"Round {chosen} of '{experiment}': {new} lists queued, {len(doubts) - new} were there before, of "
         f"{len(agreements)}: lists on which the judge is steady, or agrees with the policy, are never asked for.",
-        markup=False,
-        highlight=False,
     )
 
 
@@ -122,7 +123,7 @@ def typed_order(letters: Mapping[str, str]) -> tuple[str, ...] | str:
         try:
             return human_review.parse_order(text, letters)
         except BadOrder as problem:
-            console.print(str(problem), markup=False, highlight=False)
+            print_plain(str(problem))
 
 
 def answered(store: Store, asked: Review, order: Sequence[str]) -> bool:
@@ -132,8 +133,8 @@ def answered(store: Store, asked: Review, order: Sequence[str]) -> bool:
     letters = human_review.letters_of(asked)
     for by in ("judge", "policy"):
         theirs = store.rankings.by_prompt(asked.round_id, "judge" if by == "judge" else "policy")[asked.prompt.id]
-        console.print(f"{by}: {human_review.format_order(theirs.order, letters)}", markup=False, highlight=False)
-    console.print(f"{asked.why}", markup=False, highlight=False)
+        print_plain(f"{by}: {human_review.format_order(theirs.order, letters)}")
+    print_plain(f"{asked.why}")
     return True
 
 
@@ -180,11 +181,9 @@ def write_demonstrations(reviews: Sequence[Review], path: Path) -> None:
     new = human_review.new_lists(lists, written)
     if new:
         append(path, [as_line(each) for each in new])
-    console.print(
+    print_plain(
         f"{len(new)} lists added to {path}, {len(lists) - len(new)} of their questions were in it before. Look at them "
         "before the judge is shown any.",
-        markup=False,
-        highlight=False,
     )
 
 

@@ -48,6 +48,10 @@ class JobSpec:
         """The file of the demo's settings."""
         return EXAMPLES / f"{self.name}-demo.toml"
 
+    def about(self) -> str:
+        """Return one line that says what the job distils."""
+        return (self.config_model().__doc__ or self.name).strip().splitlines()[0]
+
     def config_model(self) -> type[JobConfig]:
         """Return the class of the job's settings; loads no heavy library."""
         model: type[JobConfig] = importlib.import_module(f"{self.package}.config").Config

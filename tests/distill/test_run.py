@@ -42,7 +42,7 @@ def tiny(tmp_path) -> Path:
 
 def test_the_same_config_finds_its_run_and_another_does_not(command, tiny, tmp_path, monkeypatch):
     """Prevents finished work from being paid again, and old figures from standing for new settings."""
-    code, output, errors = command("distill", "pld", str(tiny), "--json")
+    code, output, errors = command("distill", "run", "pld", str(tiny), "--json")
     assert code == 0, errors
     first = json.loads(output)
     assert {each["arm"] for each in first["measures"]} == {"teacher", "ce", "pld"}
@@ -51,14 +51,14 @@ def test_the_same_config_finds_its_run_and_another_does_not(command, tiny, tmp_p
     assert Path(first["report_path"]).with_suffix(".svg").read_bytes().startswith(b"<?xml")
     assert {each["step"] for each in first["steps"]} >= {"data", "label", "arm ce", "arm pld"}
 
-    found = json.loads(command("distill", "pld", str(tiny), "--json")[1])
+    found = json.loads(command("distill", "run", "pld", str(tiny), "--json")[1])
     assert found == first
     labels = set((tmp_path / "home" / "distill" / "pld" / "labels").iterdir())
-    again = json.loads(command("distill", "pld", str(tiny), "--json", "--force")[1])
+    again = json.loads(command("distill", "run", "pld", str(tiny), "--json", "--force")[1])
     assert again["id"] != first["id"]
     assert again["measures"] == first["measures"]
     assert set((tmp_path / "home" / "distill" / "pld" / "labels").iterdir()) == labels
-    other = json.loads(command("distill", "pld", str(tiny), "--json", "--seed", "1")[1])
+    other = json.loads(command("distill", "run", "pld", str(tiny), "--json", "--seed", "1")[1])
     assert other["config_hash"] != first["config_hash"]
 
     code, output, _ = command("history", "--jobs", "--json")
@@ -81,12 +81,12 @@ def test_a_killed_run_goes_on_with_the_arms_that_are_missing(command, tiny, monk
         return fit(*arguments, **more)
 
     monkeypatch.setattr(train, "fit", killed_at_pld)
-    assert command("distill", "pld", str(tiny))[0] == 130
+    assert command("distill", "run", "pld", str(tiny))[0] == 130
     with Store.open() as store:
         assert [run["finished_at"] for run in store.distillations.runs()] == [None]
     assert "not finished" in command("history", "--jobs")[1]
     before = len(fitted)
-    assert command("distill", "pld", str(tiny))[0] == 0
+    assert command("distill", "run", "pld", str(tiny))[0] == 0
     assert fitted[before:] == ["pld", "pld"]
     with Store.open() as store:
         assert len(store.distillations.runs()) == 1
@@ -100,7 +100,7 @@ def test_a_finished_run_makes_again_what_is_gone(command, tiny, tmp_path, monkey
     """Prevents a student or a report that somebody removed from being named as there, and more work than is missing."""
     from cyclealign.distill.pld import train
 
-    first = json.loads(command("distill", "pld", str(tiny), "--json")[1])
+    first = json.loads(command("distill", "run", "pld", str(tiny), "--json")[1])
     fitted: list[str] = []
     fit = train.fit
 
@@ -111,7 +111,7 @@ def test_a_finished_run_makes_again_what_is_gone(command, tiny, tmp_path, monkey
     monkeypatch.setattr(train, "fit", watched)
     for folder in (tmp_path / "home").glob(without):
         shutil.rmtree(folder)
-    code, output, errors = command("distill", "pld", str(tiny), "--json")
+    code, output, errors = command("distill", "run", "pld", str(tiny), "--json")
     assert code == 0, errors
     found = json.loads(output)
     assert ("is missing and is made again" in errors) == (without != "distill/pld/labels")
@@ -128,9 +128,9 @@ def test_a_finished_run_makes_again_what_is_gone(command, tiny, tmp_path, monkey
 def test_a_run_that_another_machine_finished_is_found(command, tiny, tmp_path, monkeypatch):
     """Prevents machines that share a database and see each other's folders from doing each other's work again."""
     monkeypatch.setenv("CYCLEALIGN_DATABASE_URL", f"sqlite:///{tmp_path / 'shared.db'}")
-    first = json.loads(command("distill", "pld", str(tiny), "--json")[1])
+    first = json.loads(command("distill", "run", "pld", str(tiny), "--json")[1])
     monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path / "of another machine"))
-    assert json.loads(command("distill", "pld", str(tiny), "--json")[1]) == first
+    assert json.loads(command("distill", "run", "pld", str(tiny), "--json")[1]) == first
     assert not (tmp_path / "of another machine" / "distill").exists()
 
 
@@ -143,7 +143,7 @@ def test_a_run_that_another_machine_finished_is_found(command, tiny, tmp_path, m
     ],
 )
 def test_mistakes_end_in_one_message(command, arguments, message):
-    code, output, _ = command("distill", *arguments)
+    code, output, _ = command("distill", "run", *arguments)
     assert code == 1
     assert message in " ".join(output.split())
     assert "Traceback" not in output

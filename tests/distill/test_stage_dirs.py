@@ -136,7 +136,7 @@ def test_another_run_trains_only_what_the_others_have_not(command, tmp_path, mon
         """The losses of the students that a run of the config trains."""
         (tmp_path / "config.toml").write_text(config)
         before = len(fitted)
-        code, _, errors = command("distill", "pld", str(tmp_path / "config.toml"), *more)
+        code, _, errors = command("distill", "run", "pld", str(tmp_path / "config.toml"), *more)
         assert code == 0, errors
         return fitted[before:]
 

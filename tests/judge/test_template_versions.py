@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cyclealign.cli.prompts import app
+from cyclealign.cli.main import app
 from cyclealign.judge.template_versions import format_ranges, from_folder, stale_messages, stale_on_disk
 from cyclealign.judge.templates import load_template
 from cyclealign.records import LabelVersion, Template
@@ -46,7 +46,7 @@ def test_labels_of_other_folders_are_none_of_the_file_s(tmp_path):
 
 
 @pytest.mark.parametrize(("numbers", "words"), [([1, 2, 3, 5], "1-3, 5"), ([4], "4"), ([], "")])
-def test_spans(numbers, words):
+def test_format_ranges(numbers, words):
     """Prevents a round that was not meant from being named."""
     assert format_ranges(numbers) == words
 
@@ -59,17 +59,17 @@ def test_check_and_history_say_it_after_an_edit_and_not_before(tmp_path, monkeyp
     for name in ("rank.jinja", "demonstrations.jsonl"):
         (folder / name).write_text((Path("prompts") / name).read_text())
     monkeypatch.chdir(tmp_path)
-    assert "labels" not in RUNNER.invoke(app, ["prompts", "check"]).output
+    assert "labels" not in RUNNER.invoke(app, ["templates", "check"]).output
     assert not (tmp_path / "home").exists(), "a check makes no database"
     with Store.open() as store:
         made = opened(store, templates=[load_template(folder, "rank")])
         given = answers(made, prompt(0))
         store.candidates.add(made.id, given)
         store.rankings.add(made.id, [ranked(given)])
-    assert "labels" not in RUNNER.invoke(app, ["prompts", "check"]).output
+    assert "labels" not in RUNNER.invoke(app, ["templates", "check"]).output
     text = (folder / "rank.jinja").read_text()
     (folder / "rank.jinja").write_text(text.replace("You rank", "You carefully rank"))
-    for command in (["prompts", "check"], ["history", "trial"], ["history"]):
+    for command in (["templates", "check"], ["history", "trial"], ["history"]):
         said = " ".join(RUNNER.invoke(app, command).output.split())
         assert "the labels of round 1 of 'trial' (1)" in said
         assert "cyclealign rejudge trial --round 1 --template prompts" in said

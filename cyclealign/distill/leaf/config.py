@@ -127,7 +127,7 @@ class EvaluationSettings(Section):
 
 
 class Config(JobConfig):
-    """One distillation of an embedding model."""
+    """Distil a text-embedding model into a smaller one that shares the teacher's space."""
 
     data: Annotated[DataSettings, Field(title="Data")] = DataSettings()
     teacher: Annotated[TeacherSettings, Field(title="Teacher")] = TeacherSettings()

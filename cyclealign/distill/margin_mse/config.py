@@ -168,7 +168,7 @@ class EvaluationSettings(Section):
 
 
 class Config(JobConfig):
-    """One run of the job."""
+    """Distil a re-ranker's score margins into a faster ranker and compare training losses."""
 
     data: Annotated[DataSettings, Field(title="Data")] = DataSettings()
     teacher: Annotated[TeacherSettings, Field(title="Teacher")] = TeacherSettings()

@@ -32,7 +32,7 @@ def test_the_job_leaves_a_student_and_its_figures(tmp_path, prefect_server, monk
     monkeypatch.setenv("PREFECT_API_URL", prefect_server)
     config = tmp_path / "tiny.toml"
     config.write_text(TINY)
-    monkeypatch.setattr(sys, "argv", ["cyclealign", "distill", "cprd", str(config), "--json"])
+    monkeypatch.setattr(sys, "argv", ["cyclealign", "distill", "run", "cprd", str(config), "--json"])
     found = []
     for _ in range(2):
         capsys.readouterr()

@@ -40,7 +40,7 @@ def test_a_run_from_end_to_end_is_found_again(command, tmp_path, monkeypatch):
     """Prevents a flow that trains again what is there, and one that loses its modules or measures."""
     path = tmp_path / "tiny.toml"
     path.write_text(TINY)
-    code, output, _ = command("distill", "idcm", str(path), "--json")
+    code, output, _ = command("distill", "run", "idcm", str(path), "--json")
     assert code == 0
     run = json.loads(output)
     arms = {each["arm"] for each in run["measures"]}
@@ -49,7 +49,7 @@ def test_a_run_from_end_to_end_is_found_again(command, tmp_path, monkeypatch):
         (row,) = store.distillations.runs("idcm")
     assert row["student_path"].rpartition("/")[2].startswith("esm-ndcg2-")
     monkeypatch.setattr(checkpoints, "fresh_esm", lambda *_: pytest.fail("trained again"))
-    assert json.loads(command("distill", "idcm", str(path), "--json")[1])["id"] == run["id"]
+    assert json.loads(command("distill", "run", "idcm", str(path), "--json")[1])["id"] == run["id"]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_documents_too_short_to_be_timed_are_refused_before_training(command, tm
     path = tmp_path / "tiny.toml"
     path.write_text(TINY.replace("min_windows = 2\nlengths = [1, 2]", setting))
     monkeypatch.setattr(train, "fit_passages", lambda *_: pytest.fail("trained first"))
-    code, output, _ = command("distill", "idcm", str(path))
+    code, output, _ = command("distill", "run", "idcm", str(path))
     assert code == 1
     assert advised in " ".join(output.split())
 
@@ -79,7 +79,7 @@ def test_a_killed_run_keeps_its_stages(command, tmp_path, monkeypatch):
     path.write_text(TINY)
     with monkeypatch.context() as broken:
         broken.setattr(train, "fit_selection", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        assert command("distill", "idcm", str(path))[0] == 130
+        assert command("distill", "run", "idcm", str(path))[0] == 130
     monkeypatch.setattr(train, "fit_passages", lambda *_: pytest.fail("stage 1 again"))
     monkeypatch.setattr(train, "fit_documents", lambda *_: pytest.fail("stage 2 again"))
-    assert command("distill", "idcm", str(path), "--json")[0] == 0
+    assert command("distill", "run", "idcm", str(path), "--json")[0] == 0

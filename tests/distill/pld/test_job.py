@@ -17,7 +17,7 @@ def test_a_student_that_cannot_be_made_is_told_before_the_teacher_learns(command
     """Prevents hours of a teacher's training from ending in a misspelt name."""
     config = tmp_path / "tiny.toml"
     config.write_text(TINY)
-    code, output, _ = command("distill", "pld", str(config))
+    code, output, _ = command("distill", "run", "pld", str(config))
     assert code == 1
     assert "'/nowhere/at/all' cannot be made" in " ".join(output.split())
     assert not (tmp_path / "home" / "distill" / "pld" / "labels").exists()

@@ -38,17 +38,17 @@ def test_a_metric_is_trained_and_scores_dialogues(command, tmp_path):
     file.write_text(
         json.dumps({"context": ["what about the soup tonight ?"], "response": "sure [b]tonight[/b]"}) + "\n"
     )
-    assert "No metric was trained" in " ".join(command("distill", "quantidce", "score", str(file))[1].split())
-    code, output, _ = command("distill", "quantidce", str(config), "--json")
+    assert "No metric was trained" in " ".join(command("distill", "score", str(file))[1].split())
+    code, output, _ = command("distill", "run", "quantidce", str(config), "--json")
     assert code == 0
     measures = json.loads(output)["measures"]
     assert {each["arm"] for each in measures} >= {"MLR + KD", "MLR only", "scores only", "pairs + scores"}
-    code, output, _ = command("distill", "quantidce", "score", str(file), "--json")
+    code, output, _ = command("distill", "score", str(file), "--json")
     assert code == 0
     (row,) = json.loads(output)
     assert 1 <= row["score"] <= 5
     assert row["metric"].startswith(str(tmp_path / "home"))
-    code, output, errors = command("distill", "quantidce", "score", str(file))
+    code, output, errors = command("distill", "score", str(file))
     assert "[b]tonight[/b]" in output
     assert f"(run {row['run']})" in output
     assert "Only metrics of the demo's made world are here" in " ".join(errors.split())
@@ -63,7 +63,7 @@ def test_names_of_arms_and_tests_are_free_text(command, tmp_path):
     (tmp_path / "signs.toml").write_text(
         TINY.replace("responses = 2", f"responses = 2\ntests = {{ {SIGNS!r} = 'demo' }}") + arm
     )
-    code, output, errors = command("distill", "quantidce", str(tmp_path / "signs.toml"))
+    code, output, errors = command("distill", "run", "quantidce", str(tmp_path / "signs.toml"))
     assert code == 0, output + errors
     shown = "".join(output.split())
     assert SIGNS.replace(" ", "") in shown
@@ -112,9 +112,9 @@ def test_the_whole_context_is_shown():
 @pytest.mark.parametrize("option", [["--demo"], ["--seed", "3"], ["--force"]])
 def test_options_that_do_nothing_are_refused(command, tmp_path, option):
     """Prevents a person from thinking that a score was made with another seed."""
-    code, output, _ = command("distill", "quantidce", "score", str(tmp_path / "x.jsonl"), *option)
+    code, _, errors = command("distill", "score", str(tmp_path / "x.jsonl"), *option)
     assert code != 0
-    assert f"leave out {option[0]}" in " ".join(output.split())
+    assert f"No such option '{option[0]}'" in errors
 
 
 def test_the_former_flag_of_force_still_works(command, tmp_path, monkeypatch, caplog):
@@ -122,7 +122,7 @@ def test_the_former_flag_of_force_still_works(command, tmp_path, monkeypatch, ca
     taken = []
     monkeypatch.setattr("cyclealign.cli.distill.run_job", lambda entry, config, as_json: taken.append(config.force))
     for flags in ([], ["--force"], ["--again"]):
-        command("distill", "quantidce", "--demo", *flags)
+        command("distill", "run", "quantidce", "--demo", *flags)
     assert taken == [False, True, True]
     assert "--again is now called --force; the old name still works." in caplog.messages
 
@@ -161,6 +161,6 @@ def test_metrics_are_in_memory_one_at_a_time(tmp_path, monkeypatch):
 def test_a_wrong_line_ends_in_one_message(command, tmp_path):
     file = tmp_path / "dialogues.jsonl"
     file.write_text('{"context": "no list", "response": "x"}')
-    code, output, _ = command("distill", "quantidce", "score", str(file))
+    code, output, _ = command("distill", "score", str(file))
     assert code == 1
     assert "dialogues.jsonl,line1" in "".join(output.split())

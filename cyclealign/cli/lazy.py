@@ -1,0 +1,63 @@
+"""A command group that imports the module of a command when the command is called."""
+
+import importlib
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+
+class LazyGroup(TyperGroup):
+    """List commands by name and one-line help; import `cyclealign.cli.<command>` only to run it or to show its help.
+
+    Importing every command costs seconds of processor time, for libraries that `--help` does not need.
+    """
+
+    summaries: Mapping[str, str] = {}
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = {name: TyperCommand(name, help=text) for name, text in self.summaries.items()}
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Replace the listed stand-in by the command itself."""
+        name, stand_in, rest = super().resolve_command(ctx, args)
+        return name, stand_in and load(str(name)), rest
+
+
+class OldSpellings(TyperGroup):
+    """A group of commands that also accepts the spellings of the last release, with a notice."""
+
+    @staticmethod
+    def moved(args: list[str]) -> tuple[str, list[str]] | None:
+        """Return the group and arguments that replace an old spelling; None for a current one."""
+        return None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Replace an old spelling by the current command."""
+        new = self.moved(args)
+        if new is None:
+            return super().resolve_command(ctx, args)
+        group, rest = new
+        note_old_spelling(f"{self.name} {args[0]}", f"{group} {rest[0]}")
+        target = self if group == self.name else load(group)
+        return TyperGroup.resolve_command(target, ctx, rest)
+
+
+def load(name: str) -> Any:
+    """Return the command of that name: the ``app`` of its module."""
+    command = typer.main.get_command(importlib.import_module(f"cyclealign.cli.{name}").app)
+    command.name = name
+    return command
+
+
+def new_app(**settings: Any) -> typer.Typer:
+    """Return an app with this project's settings: errors keep their own text, and ``[judge]`` is text, not markup."""
+    return typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, **settings)
+
+
+def note_old_spelling(old: str, new: str) -> None:
+    """Name the current spelling on standard error, so that a program that reads standard output is not disturbed."""
+    print(f"`cyclealign {old}` is now `cyclealign {new}`; the old spelling will be removed in 0.3.", file=sys.stderr)

@@ -1,0 +1,57 @@
+"""`cyclealign run`: run rounds of an experiment."""
+
+import json
+import os
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cyclealign.cli.console import console, print_plain
+from cyclealign.cli.history import print_rounds
+from cyclealign.cli.lazy import new_app
+from cyclealign.config import ExperimentConfig, checked, load_config
+from cyclealign.files import home
+
+app = new_app()
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="A TOML file; examples in flows/configs/.")],
+    rounds: Annotated[int | None, typer.Option(help="Number of rounds to run.")] = None,
+    until: Annotated[int | None, typer.Option(help="Stop when the experiment has this many rounds.")] = None,
+    experiment: Annotated[str | None, typer.Option(help="Name of the experiment, in place of the config's.")] = None,
+) -> None:
+    """Run rounds of an experiment; rerunning after an interruption resumes and reuses finished work."""
+    settings = load_config(config)
+    options = {"rounds": rounds, "until": until, "experiment": experiment}
+    given = {name: value for name, value in options.items() if value is not None}
+    run_align(checked({**settings.model_dump(), **given}, "command line"))
+
+
+def run_align(config: ExperimentConfig, as_json: bool = False) -> None:
+    """Run the flow in this process with live progress, then print the history."""
+    quiet_libraries()
+    from cyclealign.cli.progress_bars import live_progress
+    from cyclealign.store import Store
+    from flows.server.ephemeral import prefect_at_hand
+
+    with live_progress(console), prefect_at_hand("flows.align"):
+        from flows.align import align
+
+        align(config)
+    with Store.open() as store:
+        if as_json:
+            print(json.dumps(store.history.summaries(config.experiment), indent=2, default=str))
+            return
+        print_rounds(store, config.experiment)
+    print_plain(f"Plots: {home() / 'reports' / (config.experiment + '.svg')}")
+
+
+def quiet_libraries() -> None:
+    """Leave the terminal to progress bars and messages of this project."""
+    # Prefect would print the traceback of a failed run; the terminal gets one message, the run's log the traceback.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
