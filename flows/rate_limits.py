@@ -13,19 +13,19 @@ import re
 import httpx
 from prefect.client.orchestration import PrefectClient, get_client
 
-from cyclealign.chat_api.rate_limits import MINUTE_SECONDS, LocalRateLimiter, NoRateLimit, RateLimiter
+from cyclealign.chat_api.rate_limits import MINUTE_SECONDS, LocalRateLimiter, RateLimiter
 from cyclealign.config import JudgeSettings
+from cyclealign.loop.ports import local_rate_limiter
 
 HANDFUL_SECONDS = 2.0
 
 
 def rate_limiter(judge: JudgeSettings) -> RateLimiter:
-    """The limits of the settings: shared where a Prefect server is at hand, else of this process."""
-    if judge.requests_per_minute is None and judge.tokens_per_minute is None:
-        return NoRateLimit()
-    if os.environ.get("PREFECT_API_URL"):
+    """Return a limiter that all runs of the Prefect server share; without a server, one for this process."""
+    limited = judge.requests_per_minute is not None or judge.tokens_per_minute is not None
+    if limited and os.environ.get("PREFECT_API_URL"):
         return PrefectRateLimiter(judge)
-    return LocalRateLimiter(judge.requests_per_minute, judge.tokens_per_minute)
+    return local_rate_limiter(judge)
 
 
 def limit_name(judge: JudgeSettings, unit: str) -> str:

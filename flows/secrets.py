@@ -1,32 +1,30 @@
-"""The judge's API key: from the environment, or from a Prefect Secret block. It is kept in this process alone."""
+"""The judge's API key: from the environment, or from a Prefect Secret block. It never leaves this process."""
 
 import os
 
 from cyclealign.config import JudgeSettings
 from cyclealign.errors import BadConfig
 from cyclealign.loop.backends import backend_of
+from cyclealign.loop.ports import key_from_environment
 
 
 def api_key(judge: JudgeSettings) -> str:
-    """The judge's key. Call it outside an event loop: Prefect's blocks load otherwise inside one.
+    """Return the judge's key. Call it outside an event loop: inside one, Prefect's blocks load differently.
 
     Raises:
-        BadConfig: there is none, naming where it was looked for.
+        BadConfig: there is none; the message names where it was looked for.
     """
-    if not backend_of(judge).needs_key:
-        return "no-key"  # never send a real key to a judge that asks for none
-    if key := os.environ.get(judge.api_key_variable):
-        return key
-    if judge.api_key_block:
+    if judge.api_key_block and backend_of(judge).needs_key and not os.environ.get(judge.api_key_variable):
         return key_in_block(judge.api_key_block)
-    raise BadConfig(
-        f"No key for the judge: set the environment variable {judge.api_key_variable}, or name a Prefect Secret block "
-        "in judge.api_key_block. For a local server without a key, set the variable to any text."
-    )
+    return key_from_environment(judge)
 
 
 def key_in_block(name: str) -> str:
-    """The value of a Prefect Secret block."""
+    """Return the value of a Prefect Secret block.
+
+    Raises:
+        BadConfig: there is no such block.
+    """
     from prefect.blocks.system import Secret
 
     try:

@@ -52,9 +52,10 @@ def rejudge(
     """
     from cyclealign.loop.rejudge import foreseen, replay_of
     from cyclealign.loop.rejudge import rejudge as put_to_the_judge
+    from flows.prefect_ports import PREFECT_PORTS
 
     change = Overrides(template, config, judge, base_url, demonstrations, prompts, key_variable)
-    with replay_of(experiment, number, change) as replay:
+    with replay_of(experiment, number, change, PREFECT_PORTS) as replay:
         agreed_to(replay, foreseen(replay), yes, as_json)
         with nullcontext() if as_json else live_progress(console):
             outcome = put_to_the_judge(replay)
@@ -70,8 +71,6 @@ def agreed_to(replay: "Replay", cost: Spending, yes: bool, as_json: bool) -> Non
     Raises:
         BadConfig: there is no key, or nobody to ask.
     """
-    from flows.secrets import api_key
-
     judge = replay.session.config.judge
     words = (
         f"{len(replay.lists)} lists of round {replay.round_.number}: at most {cost.calls:,} calls to "
@@ -82,7 +81,7 @@ def agreed_to(replay: "Replay", cost: Spending, yes: bool, as_json: bool) -> Non
         say(words)
     if not cost.calls:
         return
-    api_key(judge)  # that there is none is better known before a yes than after it
+    replay.session.ports.api_key(judge)  # that there is none is better known before a yes than after it
     if yes:
         return
     if as_json or not sys.stdin.isatty():

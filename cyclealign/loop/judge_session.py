@@ -2,86 +2,82 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
 
 from cyclealign.chat_api.batch import MAX_CALLS_PER_BATCH
 from cyclealign.chat_api.budget import Budget, CostEstimator
 from cyclealign.chat_api.client import Complete
 from cyclealign.chat_api.group_commit import GroupCommitter
 from cyclealign.chat_api.json_schema import JsonSchemaClient
-from cyclealign.chat_api.prices import Price
 from cyclealign.chat_api.rate_limits import ConcurrencyLimiter
 from cyclealign.chat_api.scheduler import AskJudge, CallLimits, CallScheduler
 from cyclealign.config import ExperimentConfig, JudgeSettings
 from cyclealign.loop.backends import backend_of, known_price
+from cyclealign.loop.ports import Ports
 from cyclealign.records import Batch, JudgeCall, Outcome, Reply, Round
 from cyclealign.store import Store
-from flows.rate_limits import rate_limiter
-from flows.secrets import api_key
-
-if TYPE_CHECKING:
-    from cyclealign.loop.session import RoundSession
 
 logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def judge_of(session: "RoundSession", round_: Round) -> AsyncIterator[AskJudge]:
-    """The ask_judge of a round: stored replies cost nothing, new ones are stored before they are passed on.
+async def judge_of(
+    config: ExperimentConfig, store: Store, ports: Ports, address: Callable[[], str | None], round_: Round
+) -> AsyncIterator[AskJudge]:
+    """Yield the function that asks the round's judge: stored replies are free, new ones are stored before they return.
 
-    The judge is looked for at the first question that has no stored reply.
+    Args:
+        address: returns the judge's base URL and may start the judge; called before the first call without a stored
+            reply, as is ``ports.api_key``: a round whose replies are all stored needs no judge and no key.
     """
-    judge, store = session.config.judge, session.store
-    price = known_price(session.config)
+    judge, price = config.judge, known_price(config)
     async with AsyncExitStack() as tools:
         recorder = GroupCommitter[Outcome](lambda outcomes: store.calls.record(round_.id, outcomes))
         await tools.enter_async_context(recorder)
         memory = Memory(store, round_, judge.share_replies)
         limits = CallLimits(
             concurrency=ConcurrencyLimiter(calls_at_once(judge)),
-            rate_limiter=rate_limiter(judge),
+            rate_limiter=ports.rate_limiter(judge),
             retries=judge.retries,
             backoff_seconds=judge.backoff_seconds,
             max_busy_seconds=judge.max_busy_seconds,
             cost_estimator=CostEstimator(price, price.batch if judge.delivery == "batch" else 1.0),
-            budget=budget_of(session.config, store, round_),
+            budget=budget_of(config, store, round_),
         )
-        yield CallScheduler(when_wanted(session, round_, price, tools), limits, memory.recall, recorder.record)
+
+        async def connect() -> Complete:
+            key = await asyncio.to_thread(ports.api_key, judge)
+            base_url = address()
+            connection = backend_of(judge).connect(base_url, key, price, RoundBatchLog(store, round_))
+            return by_schema(judge, store, base_url, await tools.enter_async_context(connection))
+
+        yield CallScheduler(at_first_call(connect), limits, memory.recall, recorder.record)
 
 
-def when_wanted(session: "RoundSession", round_: Round, price: Price, tools: AsyncExitStack) -> Complete:
-    """A client that is made at the first call: a round whose replies are all stored needs no judge, and no key."""
-    judge = session.config.judge
+def at_first_call(connect: Callable[[], Awaitable[Complete]]) -> Complete:
+    """Return a function that connects once, at its first call, and then passes the calls on."""
     ready: Complete | None = None
-    making = asyncio.Lock()
-
-    async def make() -> Complete:
-        key = await asyncio.to_thread(api_key, judge)
-        batches = RoundBatchLog(session.store, round_)
-        connection = backend_of(judge).connect(session.judge_address, key, price, batches)
-        return by_schema(session, await tools.enter_async_context(connection))
+    connecting = asyncio.Lock()
 
     async def complete(call: JudgeCall) -> Reply:
         nonlocal ready
         if ready is None:
-            async with making:
-                ready = ready or await make()
+            async with connecting:
+                ready = ready or await connect()
         return await ready(call)
 
     return complete
 
 
-def by_schema(session: "RoundSession", complete: Complete) -> Complete:
-    """The same, with replies held to a JSON schema if the settings want it and the endpoint takes it."""
-    judge, endpoints = session.config.judge, session.store.endpoints
+def by_schema(judge: JudgeSettings, store: Store, base_url: str | None, complete: Complete) -> Complete:
+    """Return ``complete`` with a JSON schema for each reply, if the settings want it and the endpoint supports it."""
     if not judge.structured:
         return complete
-    endpoint = backend_of(judge).endpoint(session.judge_address)
+    endpoints, endpoint = store.endpoints, backend_of(judge).endpoint(base_url)
     known = endpoints.accepts_json_schema(endpoint, judge.model)
     if known is None and judge.delivery == "batch":
-        return complete  # to find it out would take a batch of one call
+        return complete  # finding out would take a batch of a single call
     return JsonSchemaClient(
         complete, known, lambda supported: endpoints.record_json_schema(endpoint, judge.model, supported), judge.reasons
     )

@@ -19,6 +19,7 @@ from cyclealign.loop.backends import known_price
 from cyclealign.loop.dry_run_judge import Estimate, TokenCounter, imagined
 from cyclealign.loop.judge_requests import rankable, ranking_job
 from cyclealign.loop.overrides import plan_for, settings_for
+from cyclealign.loop.ports import Ports
 from cyclealign.loop.session import Job, RoundSession, open_session
 from cyclealign.records import (
     Candidate,
@@ -90,7 +91,7 @@ class Outcome:
 
 
 @contextmanager
-def replay_of(experiment: str, number: int, change: Overrides) -> Iterator[Replay]:
+def replay_of(experiment: str, number: int, change: Overrides, ports: Ports | None = None) -> Iterator[Replay]:
     """A round of the store with what is to be changed.
 
     Raises:
@@ -105,7 +106,7 @@ def replay_of(experiment: str, number: int, change: Overrides) -> Iterator[Repla
         )
     with Store.open() as store:
         round_ = store.rounds.get(experiment, number)
-    with open_session(settings_for(round_, change)) as session:
+    with open_session(settings_for(round_, change), ports) as session:
         before, lists = session.store.rankings.by_prompt(round_.id, "judge"), rankable(session, round_)
         chosen = [prompt_id for prompt_id in before if prompt_id in lists][: change.prompts]
         if not chosen:

@@ -7,7 +7,6 @@ from cyclealign.judge import human_review
 from cyclealign.loop.session import RoundSession
 from cyclealign.progress import announce
 from cyclealign.records import Review, Round
-from flows.pause_form import ask_by_form, form_can_be_seen
 
 POLL_SECONDS = 1.0
 
@@ -47,8 +46,8 @@ def wait_for_people(session: RoundSession, round_: Round) -> None:
     # Short: the terminal shows one line of it.
     announce(f"Rank {count} lists by {deadline.astimezone():%a %H:%M}: cyclealign review {round_.experiment}")
     session.rest()
-    if form_can_be_seen():
-        ask_by_form(session.store, lambda: waiting(session, round_), deadline)
+    if form := session.ports.review_form():
+        form(session.store, lambda: waiting(session, round_), deadline)
         return
     while datetime.now(UTC) < deadline and waiting(session, round_):
         time.sleep(POLL_SECONDS)

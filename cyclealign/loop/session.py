@@ -17,12 +17,12 @@ from cyclealign.loop.backends import backend_of
 from cyclealign.loop.concurrency import WorkSignal, as_they_come
 from cyclealign.loop.judge_session import calls_at_once, judge_of
 from cyclealign.loop.lease import this_owner
+from cyclealign.loop.ports import Ports
 from cyclealign.loop.settings import policy_settings
 from cyclealign.policy import Policy, weights
 from cyclealign.progress import announce, tell
 from cyclealign.records import Adapter, Round
 from cyclealign.store import Store
-from flows.run_identity import this_run
 
 T = TypeVar("T")
 # One piece of judging: it asks what it must, and returns what it made of the replies.
@@ -36,8 +36,13 @@ class RoundSession:
     config: ExperimentConfig
     store: Store
     stack: ExitStack
-    run: str = field(default_factory=this_run)
+    ports: Ports = field(default_factory=Ports)
     _seen: dict[str, weights.State] = field(default_factory=dict)
+
+    @cached_property
+    def run(self) -> str:
+        """The id of the run."""
+        return self.ports.run_id()
 
     @cached_property
     def owner(self) -> str:
@@ -119,7 +124,7 @@ class RoundSession:
         """Run the jobs that ``look`` finds each time the bell rings; they need not be there from the beginning."""
 
         async def run() -> list[T]:
-            async with judge_of(self, round_) as ask_judge:
+            async with judge_of(self.config, self.store, self.ports, lambda: self.judge_address, round_) as ask_judge:
                 calls = calls_at_once(self.config.judge)
                 # A few more lists than calls: the next request is ready when there is room for it.
                 return await as_they_come(ask_judge, look, bell, calls + calls // 4 + 1)
@@ -175,8 +180,8 @@ def passed_over_by_the_collector() -> Iterator[None]:
 
 
 @contextmanager
-def open_session(config: ExperimentConfig) -> Iterator[RoundSession]:
+def open_session(config: ExperimentConfig, ports: Ports | None = None) -> Iterator[RoundSession]:
     """Open the store and put the tools away at the end."""
     with ExitStack() as stack:
         store = stack.enter_context(Store.open())
-        yield RoundSession(config, store, stack)
+        yield RoundSession(config, store, stack, ports or Ports())

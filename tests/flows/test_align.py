@@ -26,7 +26,7 @@ ROUND_1 = ("history", "bench", "--round", "1")
 def test_two_rounds_use_fresh_prompts_and_go_on_from_the_accepted_adapter(bench):
     """Prevents a second round that is silently empty, or starts from the base model again."""
     bench.set("acceptance", min_win_rate=0.0)
-    code, output = bench.run("--rounds", "2")
+    code, output = bench.run(rounds=2)
     assert code == 0, output
     first, second = detail(1), detail(2)
     drawn = [{each["id"] for each in row["prompts"] if each["purpose"] == "train"} for row in (first, second)]
@@ -75,9 +75,9 @@ def test_a_retried_run_advances_by_no_more_rounds_than_it_was_asked_for(bench):
 
 def test_a_finished_experiment_asks_nobody_and_costs_nothing(bench):
     """Prevents a repeated command from paying again."""
-    bench.run("--until", "1")
+    bench.run(until=1)
     asked = sum(bench.judge.asked.values())
-    code, _ = bench.run("--until", "1")
+    code, _ = bench.run(until=1)
     assert code == 0
     assert sum(bench.judge.asked.values()) == asked
     assert len(bench.rounds()) == 1
@@ -88,7 +88,7 @@ def test_a_round_that_is_rolled_back_leaves_nothing_active(bench):
     bench.set("acceptance", min_win_rate=1.0)
     bench.set("demonstrations", max_chance=1.0)
     bench.set("training", learning_rate=1e-12)
-    code, output = bench.run("--rounds", "2")
+    code, output = bench.run(rounds=2)
     assert code == 0, output
     first, second = detail(1), detail(2)
     assert first["summary"]["verdict"] == second["summary"]["verdict"] == "rolled_back"
@@ -110,7 +110,7 @@ def test_a_template_dropped_with_its_round_gives_way_to_the_accepted_one(bench):
     template.write_text(template.read_text().replace("You rank", "You carefully rank"))
     bench.set("acceptance", min_win_rate=1.0)
     bench.set("training", learning_rate=1e-12)
-    bench.run("--rounds", "2")
+    bench.run(rounds=2)
     used = [detail(number)["templates"][0]["hash"] for number in (1, 2, 3)]
     assert used[0] == used[2] != used[1]
 
@@ -119,7 +119,7 @@ def test_agreed_rankings_become_demonstrations_of_the_next_round(bench):
     """Prevents a loop in which the judge is never taught."""
     bench.set("demonstrations", max_chance=1.0, dynamic=2)
     bench.set("acceptance", min_win_rate=0.0)
-    bench.run("--rounds", "2")
+    bench.run(rounds=2)
     promoted = detail(1)["demonstrations"]["promoted"]
     in_use = [each for each in detail(2)["demonstrations"]["in_use"] if each["kind"] == "dynamic"]
     assert promoted

@@ -82,7 +82,7 @@ def test_nothing_that_a_run_leaves_behind_holds_the_key(bench, secret, seen_comm
             monkeypatch.delenv("TEST_JUDGE_KEY")
             name = store_block(secret)
             bench.set("judge", api_key_block=name)
-        code, output = bench.run("--rounds", "1")
+        code, output = bench.run(rounds=1)
         assert code == 0, output
         assert judge.headers[0] == f"Bearer {secret}"
 
@@ -93,7 +93,7 @@ def test_nothing_that_a_run_leaves_behind_holds_the_key(bench, secret, seen_comm
 
         with Refusing() as refusing:
             bench.set("judge", base_url=refusing.url)
-            code, failed = bench.run("--rounds", "1")
+            code, failed = bench.run(rounds=1)
     assert code == 1
     assert "refuses the key" in failed
     _, failures = bench.command("history", "bench", "--failures")

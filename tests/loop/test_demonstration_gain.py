@@ -57,7 +57,7 @@ def misled(bench):
 def test_a_set_that_makes_the_judge_worse_is_not_used_in_the_next_round(bench):
     """Prevents a loop in which the judge is taught its own mistakes, and a change that nobody hears of."""
     bench.judge.script = misled(bench)
-    code, output = bench.run("--rounds", "2")
+    code, output = bench.run(rounds=2)
     assert code == 0, output
     first, second = detail(1), detail(2)
     assert first["demonstrations"]["promoted"]
@@ -70,7 +70,7 @@ def test_a_set_that_makes_the_judge_worse_is_not_used_in_the_next_round(bench):
 
 def test_what_is_measured_for_the_next_round_is_what_that_round_finds_answered(bench):
     """Prevents a measure of another set than the one that is shown, and paying for it twice."""
-    code, output = bench.run("--rounds", "2")
+    code, output = bench.run(rounds=2)
     assert code == 0, output
     promoted = {each["id"] for each in detail(1)["demonstrations"]["promoted"]}
     assert set(dynamic_in_use(2)) == promoted != set()
@@ -84,11 +84,11 @@ def test_those_left_out_come_back_when_they_earn_it_and_are_retired_all_the_whil
     """Prevents a set that is out from growing past its limit, or from being out for ever."""
     bench.judge.script = misled(bench)
     bench.set("demonstrations", max_kept=1)
-    bench.run("--rounds", "2")
+    bench.run(rounds=2)
     (promoted,) = detail(1)["demonstrations"]["promoted"]
     assert [each["id"] for each in detail(2)["demonstrations"]["retired"]] == [promoted["id"]]
     bench.judge.script = most_words_first
-    bench.run("--rounds", "2")
+    bench.run(rounds=2)
     assert not dynamic_in_use(3)
     assert dynamic_in_use(4) == [each["id"] for each in detail(3)["demonstrations"]["promoted"]]
 
@@ -112,7 +112,7 @@ def test_a_least_gain_of_minus_one_shows_them_always(bench):
     """Prevents a setting that is written down and never read."""
     bench.judge.script = misled(bench)
     bench.set("demonstrations", min_gain=-1)
-    bench.run("--rounds", "2")
+    bench.run(rounds=2)
     assert metrics(1)["demonstrations_gain"] == -1.0
     assert dynamic_in_use(2)
 

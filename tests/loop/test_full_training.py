@@ -32,7 +32,7 @@ def test_two_rounds_go_on_from_whole_weights(whole, tiny_model, monkeypatch):
         load(self, folder)
 
     monkeypatch.setattr(TransformersPolicy, "_load_weights", noted)
-    code, output = whole.run("--rounds", "2")
+    code, output = whole.run(rounds=2)
     assert code == 0, output
     folders = [tiny_model, folder_of(1), folder_of(2)]
     assert loaded == [None, "round-1", None, "round-1", "round-2", None]  # None: the base model

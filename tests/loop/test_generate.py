@@ -37,7 +37,7 @@ def test_topping_up_is_bounded(bench):
 def test_every_candidate_says_which_weights_made_it_and_how(bench):
     """Prevents answers of which nobody can tell the adapter or the sampling."""
     bench.set("acceptance", min_win_rate=0.0)
-    code, output = bench.run("--rounds", "2")
+    code, output = bench.run(rounds=2)
     assert code == 0, output
     with sqlite3.connect(bench.home / "home" / "cyclealign.db") as database:
         rows = database.execute(

@@ -43,7 +43,7 @@ def first_shown_first(answers):
 def test_a_fit_judge_passes_and_is_examined_anew_each_round(gated):
     """Prevents a gate that stops everybody, and one that is passed once for all rounds."""
     gated.set("acceptance", min_win_rate=0.0)
-    code, output = gated.run("--rounds", "2")
+    code, output = gated.run(rounds=2)
     assert code == 0, output
     asked = purposes(gated)
     assert asked[1, "health"] == asked[2, "health"] == LISTS * REQUESTS_PER_LIST
@@ -86,9 +86,9 @@ def test_an_unfit_judge_is_refused_before_anything_is_generated(gated, script, c
 def test_a_refused_experiment_goes_on_once_the_judge_is_mended(gated):
     """Prevents a refusal that blocks an experiment for good, and one that uses up prompts nobody answered."""
     gated.judge.script = fewest_characters_first
-    gated.run("--until", "1")
+    gated.run(until=1)
     gated.judge.script = most_words_first
-    code, output = gated.run("--until", "1")
+    code, output = gated.run(until=1)
     assert code == 0, output
     assert [row["verdict"] is not None for row in gated.rounds()] == [True, True]
     assert not gated.rounds()[1]["notes"]

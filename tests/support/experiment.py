@@ -1,7 +1,8 @@
-"""An experiment on the tiny model with a local judge, run by the command line inside this process."""
+"""An experiment on the tiny model with a local judge, run inside this process: by the loop alone, or as the flow."""
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from cyclealign.config import checked, load_config
+from cyclealign.errors import CycleAlignError
+from cyclealign.loop.align import align
 from cyclealign.store import Store
 from tests.support.local_judge import LocalJudge
 from tests.support.paths import ROOT
@@ -49,7 +53,7 @@ def command(tmp_path, prefect_server, monkeypatch, capsys):
 
 @dataclass
 class Bench:
-    """A home folder, a config to change, and the command line."""
+    """A home folder, a config to change, and runs without Prefect."""
 
     home: Path
     judge: LocalJudge
@@ -75,8 +79,25 @@ class Bench:
         code, output, errors = run_command(self.capture, *arguments)
         return code, " ".join((output + errors).split())
 
-    def run(self, *arguments: str) -> tuple[int, str]:
-        return self.command("run", str(self.write()), *arguments)
+    def run(self, **changes: Any) -> tuple[int, str]:
+        """Advance the experiment; exit code and output as those of ``cyclealign run``, without Prefect."""
+        from cyclealign.cli.console import console
+        from cyclealign.cli.history import print_rounds
+        from cyclealign.cli.progress_bars import live_progress
+
+        self.capture.readouterr()
+        path = self.write()
+        try:
+            config = checked({**load_config(path).model_dump(), **changes}, "test")
+            with live_progress(console):
+                align(config)
+            with Store.open() as store:
+                print_rounds(store, config.experiment)
+            code, problem = 0, ""
+        except CycleAlignError as error:
+            code, problem = 1, f"{type(error).__name__}: {error}"
+        output = self.capture.readouterr()
+        return code, " ".join((output.out + output.err + problem).split())
 
     def rounds(self, experiment: str = "bench") -> list[dict[str, Any]]:
         with Store.open() as store:
@@ -95,13 +116,34 @@ class Bench:
         return path
 
 
+class FlowBench(Bench):
+    """The same with runs of the flow on a Prefect server, started by the command line."""
+
+    def run(self, **changes: Any) -> tuple[int, str]:
+        options = [text for name, value in changes.items() for text in (f"--{name}", str(value))]
+        return self.command("run", str(self.write()), *options)
+
+
 @pytest.fixture
-def bench(tmp_path, tiny_model, prefect_server, monkeypatch, capsys):
-    monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path / "home"))
+def bench(tmp_path, tiny_model, monkeypatch, capsys):
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    yield from prepared(Bench, tmp_path, tiny_model, monkeypatch, capsys)
+
+
+@pytest.fixture
+def flow_bench(tmp_path, tiny_model, prefect_server, monkeypatch, capsys):
     monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+    yield from prepared(FlowBench, tmp_path, tiny_model, monkeypatch, capsys)
+
+
+def prepared(
+    kind: type[Bench], folder: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capture: Any
+) -> Iterator[Bench]:
+    """A bench whose experiment takes seconds, with imported prompts."""
+    monkeypatch.setenv("CYCLEALIGN_HOME", str(folder / "home"))
     monkeypatch.setenv("TEST_JUDGE_KEY", "a-very-secret-key")
     with LocalJudge() as judge:
-        made = Bench(tmp_path, judge, capsys)
+        made = kind(folder, judge, capture)
         made.set("", experiment="bench", rounds=1, templates=str(ROOT / "prompts"))
         made.set("prompts", set_name="tiny", per_round=4, held_out=3)
         made.set("policy", model=str(tiny_model), max_new_tokens=8, batch_prompts=2, max_truncated=1.0)

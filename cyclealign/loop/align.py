@@ -1,0 +1,112 @@
+"""The CycleAlign loop: each step gathers what is missing, calls the library, and writes rows.
+
+The database is the record: to resume is to run again.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+
+from cyclealign.config import ExperimentConfig
+from cyclealign.errors import JudgeUntrusted
+from cyclealign.loop.agree import agree
+from cyclealign.loop.concurrency import BackgroundWorker
+from cyclealign.loop.evaluate import answer_as_parent, decide, evaluate
+from cyclealign.loop.generate import generate
+from cyclealign.loop.judge import judge
+from cyclealign.loop.judge_health import examine_judge, watch_judge
+from cyclealign.loop.lease import LEASE_SECONDS, kept_alive
+from cyclealign.loop.plan import open_or_resume
+from cyclealign.loop.ports import Ports
+from cyclealign.loop.promote import teach
+from cyclealign.loop.review import review
+from cyclealign.loop.session import RoundSession, open_session
+from cyclealign.loop.settings import effective_settings
+from cyclealign.loop.train import train
+from cyclealign.progress import announce
+from cyclealign.records import Round
+
+logger = logging.getLogger(__name__)
+
+Step = Callable[[RoundSession, Round], int | str]
+# The steps after generation and judging, by the names under which the history stores their seconds: these never change.
+STEPS: Mapping[str, Step] = {
+    "watch_judge": watch_judge,
+    "agree": agree,
+    "review": review,
+    "teach": teach,
+    "answer_as_parent": answer_as_parent,
+    "train": train,
+    "evaluate": evaluate,
+    "decide": decide,
+}
+
+
+def align(config: ExperimentConfig, ports: Ports | None = None) -> int:
+    """Advance an experiment by ``config.rounds`` rounds, at most until it has ``config.until``.
+
+    An unfinished round is resumed first. A run that was cut off and is retried under the same run id counts the rounds
+    that it finished before.
+
+    Returns:
+        The number of rounds that this run finished.
+
+    Raises:
+        ExperimentBusy: another run is advancing the experiment.
+        JudgeUntrusted: the judge failed the controls; the round is rolled back.
+        CycleAlignError: a step failed; the round stays open, and the next run resumes it.
+    """
+    with open_session(config, ports) as session:
+        rounds = session.store.rounds
+        while (finished := rounds.count_closed(config.experiment, session.run)) < config.rounds and not enough(session):
+            advance(session)
+        return finished
+
+
+def enough(session: RoundSession) -> bool:
+    """Return whether the experiment has the rounds that ``until`` asks for."""
+    until = session.config.until
+    return until is not None and session.store.rounds.count_closed(session.config.experiment) >= until
+
+
+def advance(session: RoundSession) -> None:
+    """Run one round from its opening, or from where it was left, to its verdict."""
+    given = session.config
+    round_ = open_or_resume(session)
+    session.work_by(effective_settings(given, round_))
+    announce(f"Experiment {round_.experiment}, round {round_.number}")
+    try:
+        with kept_alive(session.store, round_.id, session.owner):
+            # Raises LeaseLost if another run took the round over.
+            session.store.rounds.renew_lease(round_.id, session.owner, LEASE_SECONDS)
+            run_step("examine_judge", examine_judge, session, round_)
+            generate_and_judge(session, round_)
+            for name, step in STEPS.items():
+                session.store.rounds.renew_lease(round_.id, session.owner, LEASE_SECONDS)
+                run_step(name, step, session, round_)
+    except JudgeUntrusted:
+        session.ports.publish(session.store, round_)  # a rejected judge belongs to the history as well
+        raise
+    finally:
+        session.work_by(given)
+    session.ports.publish(session.store, round_)
+
+
+def generate_and_judge(session: RoundSession, round_: Round) -> None:
+    """Run both steps at once: stored answers are judged while the policy generates the rest.
+
+    The seconds of the step `judge` are those after the last answer, so that the steps add up to the round's time.
+    """
+    run, number = session.ports.run_step, round_.number
+    with BackgroundWorker(lambda bell: run("judge", number, lambda: judge(session, round_, bell))) as judging:
+        with session.timed(round_, "generate"):
+            usable = run("generate", number, lambda: generate(session, round_, judging.bell))
+        with session.timed(round_, "judge"):
+            judged = judging.result()
+    logger.info("Round %d of '%s': judged %d of %d prompts", number, round_.experiment, judged, usable)
+
+
+def run_step(name: str, step: Step, session: RoundSession, round_: Round) -> None:
+    """Run one step and add its seconds to the round."""
+    with session.timed(round_, name):
+        outcome = session.ports.run_step(name, round_.number, lambda: step(session, round_))
+    logger.info("Round %d of '%s': %s -> %s", round_.number, round_.experiment, name, outcome)

@@ -1,0 +1,100 @@
+"""The loop's ports: everything that the steps need from their surroundings, with plain defaults.
+
+`flows.prefect_ports` fills them from Prefect.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol, TypeVar
+from uuid import uuid4
+
+from cyclealign.chat_api.rate_limits import LocalRateLimiter, NoRateLimit, RateLimiter
+from cyclealign.config import JudgeSettings
+from cyclealign.errors import BadConfig
+from cyclealign.files import home
+from cyclealign.loop.backends import backend_of
+from cyclealign.records import Review, Round
+from cyclealign.store import Store
+
+T = TypeVar("T")
+
+# Collects human rankings until the deadline: (store, the reviews still waiting, deadline).
+ReviewForm = Callable[[Store, Callable[[], Sequence[Review]], datetime], None]
+
+
+class RunStep(Protocol):
+    """Run one step of a round and return its result."""
+
+    def __call__(self, name: str, round_number: int, step: Callable[[], T]) -> T: ...
+
+
+def nonce() -> str:
+    """Return a run id that is never used again."""
+    return str(uuid4())
+
+
+def key_from_environment(judge: JudgeSettings) -> str:
+    """Return the judge's API key.
+
+    Raises:
+        BadConfig: the environment variable is not set.
+    """
+    if not backend_of(judge).needs_key:
+        return "no-key"  # never send a real key to a judge that asks for none
+    if key := os.environ.get(judge.api_key_variable):
+        return key
+    raise BadConfig(
+        f"No key for the judge: set the environment variable {judge.api_key_variable}, or name a Prefect Secret block "
+        "in judge.api_key_block. For a local server without a key, set the variable to any text."
+    )
+
+
+def local_rate_limiter(judge: JudgeSettings) -> RateLimiter:
+    """Return the limiter of the settings' requests and tokens per minute, for this process alone."""
+    if judge.requests_per_minute is None and judge.tokens_per_minute is None:
+        return NoRateLimit()
+    return LocalRateLimiter(judge.requests_per_minute, judge.tokens_per_minute)
+
+
+def no_form() -> ReviewForm | None:
+    """Return None: human rankings come from `cyclealign review` only."""
+    return None
+
+
+def call_step(name: str, round_number: int, step: Callable[[], T]) -> T:
+    """Call the step."""
+    return step()
+
+
+def save_plot(store: Store, round_: Round) -> Path:
+    """Plot the experiment's rounds to ``reports/EXPERIMENT.svg`` in the home folder and return the path."""
+    from cyclealign.evaluation.round_report import plot_rounds  # imports Matplotlib, which takes a while
+
+    path = home() / "reports" / f"{round_.experiment}.svg"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(plot_rounds(store.experiments.rounds(round_.experiment), f"Experiment {round_.experiment}"))
+    return path
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What surrounds the loop. The defaults need nothing but the environment and the home folder.
+
+    Args:
+        run_id: identifies the run; a retried run must have the id that it had before.
+        api_key: the judge's API key; called outside an event loop, when the first call is about to be sent.
+        rate_limiter: requests and tokens per minute.
+        review_form: a form for human rankings, or None if nobody could see one now.
+        run_step: runs each step of a round.
+        publish: reports on the experiment after each round.
+    """
+
+    run_id: Callable[[], str] = nonce
+    api_key: Callable[[JudgeSettings], str] = key_from_environment
+    rate_limiter: Callable[[JudgeSettings], RateLimiter] = local_rate_limiter
+    review_form: Callable[[], ReviewForm | None] = no_form
+    run_step: RunStep = call_step
+    publish: Callable[[Store, Round], object] = save_plot
