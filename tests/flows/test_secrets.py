@@ -29,6 +29,12 @@ class Indiscreet(LocalJudge):
 
 
 @pytest.fixture
+def bench(flow_bench):
+    """All runs here are runs of the flow."""
+    return flow_bench
+
+
+@pytest.fixture
 def secret():
     return f"sk-{uuid4().hex}"
 

@@ -10,7 +10,6 @@ from cyclealign.loop import concurrency
 from cyclealign.loop.concurrency import BackgroundWorker, Stopped, WorkSignal, as_they_come
 from cyclealign.policy.transformers_policy import TransformersPolicy
 from cyclealign.store import Store
-from cyclealign.store.rankings import RankingStore
 
 LONG = 120
 
@@ -228,31 +227,3 @@ def test_a_policy_error_leaves_the_calls_under_way_stored(long_bench):
     assert set(verdicts) == set(candidates)
     assert len(candidates) == 2
     goes_on(bench, patches)
-
-
-def test_both_are_tasks_of_the_run_and_verdicts_come_while_answers_are_drawn(long_bench):
-    """Prevents a run page that hides one of the two, and an overlap in name only."""
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
-
-    bench, patches = long_bench
-    judged, original = threading.Event(), RankingStore.add
-    bench.set("", experiment="bench")
-
-    def add_rankings(rankings, *rows):
-        original(rankings, *rows)
-        judged.set()
-
-    patches.setattr(RankingStore, "add", add_rankings)
-    calls = in_second_batch(patches, lambda: judged.wait(LONG))
-    code, output = bench.run()
-    assert code == 0, output
-    assert judged.is_set()
-    assert len(calls) > 2
-    with get_client(sync_client=True) as client:
-        runs = client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=["align-bench"])), sort="START_TIME_DESC", limit=1
-        )
-        tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id={"any_": [runs[0].id]}))
-    spans = {each.name: (each.start_time, each.end_time) for each in tasks if each.state.is_completed()}
-    assert spans["judge-round-1"][0] < spans["generate-round-1"][1] <= spans["judge-round-1"][1]

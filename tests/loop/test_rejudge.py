@@ -236,7 +236,6 @@ def test_a_round_that_is_still_open_is_replayed_and_goes_on(bench):
 
 def test_no_policy_and_no_prefect_server_are_needed(finished, monkeypatch):
     """Prevents a question about stored answers from needing the GPU that made them."""
-    monkeypatch.delenv("PREFECT_API_URL")
     monkeypatch.setattr("cyclealign.policy.transformers_policy.TransformersPolicy.__init__", refuse)
     assert replayed(finished, "--demonstrations", "none")["lists"] == 4
 

@@ -1,116 +1,28 @@
-"""People in a round: a scripted person answers by the store, as `cyclealign review` does, or by the form."""
+"""Human review in a round: a scripted reviewer answers through the store, as `cyclealign review` does."""
 
 import json
-import threading
-from contextlib import contextmanager
 
-import httpx
 import pytest
-from prefect.settings import PREFECT_UI_ENABLED, temporary_settings
 
 from cyclealign.config import load_config
-from cyclealign.errors import StoreError
-from cyclealign.judge import human_review
 from cyclealign.loop.session import open_session
 from cyclealign.policy.transformers_policy import TransformersPolicy
 from cyclealign.store import Store
 from cyclealign.training import launcher
-from flows import pause_form
-from tests.support.launched import until
-from tests.support.local_judge import unsure
 from tests.support.paths import ROOT
+from tests.support.reviewer import against_the_judge, asked, detail, person, rank_all, rounds, with_doubtful_lists
 
 
 @pytest.fixture
 def doubtful(bench):
-    """A bench whose judge wavers on every list; at most two are put to people, and the round waits for them."""
-    bench.judge.script = unsure
-    bench.set("review", lists=2, wait_minutes=10)
-    bench.set("acceptance", min_win_rate=0.0)
-    return bench
-
-
-@contextmanager
-def person(act):
-    """Somebody who does ``act`` beside the run; what goes wrong there fails the test."""
-    problems = []
-
-    def run():
-        try:
-            act()
-        except BaseException as error:  # handed to the test, in whose thread it counts
-            problems.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    yield
-    thread.join()
-    assert problems == []
-
-
-def asked(count=2):
-    """The lists that are waiting, once there are so many."""
-
-    def come():
-        with Store.open() as store:
-            found = [each for each in store.reviews.find("bench") if each.status == "waiting"]
-        return found if len(found) == count else None
-
-    return until(f"{count} lists to be waiting", lambda: bool(rounds()) and come())
-
-
-def rounds():
-    with Store.open() as store:
-        return store.experiments.names() and store.experiments.rounds("bench")
-
-
-def detail():
-    with Store.open() as store:
-        return store.history.detail("bench", 1)
-
-
-def against_the_judge(each):
-    """The judge's order turned round, as candidate ids."""
-    with Store.open() as store:
-        return store.rankings.by_prompt(each.round_id, "judge")[each.prompt.id].order[::-1]
-
-
-def rank_all():
-    for each in asked():
-        with Store.open() as store:
-            assert store.reviews.answer(each.round_id, each.prompt.id, against_the_judge(each))
-
-
-def paused_run(prefect_server, *known):
-    """The run that waits at its form, once there is one whose form is another than the ``known`` ones."""
-
-    def come():
-        body = {"flow_runs": {"state": {"type": {"any_": ["PAUSED"]}}}}
-        for run in httpx.post(f"{prefect_server}/flow_runs/filter", json=body).json():
-            keys = run["state"]["state_details"]["run_input_keyset"]
-            if keys["description"] not in known and page_of(prefect_server, run["id"], keys) is not None:
-                return run["id"], keys
-        return None
-
-    return until("a run that is paused", come)
-
-
-def page_of(prefect_server, run_id, keys):
-    """What the form shows above its fields; it is stored a moment after the pause begins."""
-    reply = httpx.get(f"{prefect_server}/flow_runs/{run_id}/input/{keys['description']}")
-    return reply.json() if reply.status_code == 200 else None
-
-
-def resume(prefect_server, run_id, **typed):
-    reply = httpx.post(f"{prefect_server}/flow_runs/{run_id}/resume", json={"run_input": typed})
-    assert reply.json()["status"] == "ACCEPT"
+    return with_doubtful_lists(bench)
 
 
 def test_a_persons_order_is_what_the_round_learns(doubtful, monkeypatch):
     """Prevents people's work from being stored, shown, and never learnt; or the judge's label from being lost by it."""
     jobs, real = [], launcher.train
     monkeypatch.setattr(launcher, "train", lambda job, *rest: jobs.append(job) or real(job, *rest))
-    with temporary_settings({PREFECT_UI_ENABLED: False}), person(rank_all):
+    with person(rank_all):
         code, output = doubtful.run()
     assert code == 0, output
     assert "cyclealign review bench" in output
@@ -126,64 +38,10 @@ def test_a_persons_order_is_what_the_round_learns(doubtful, monkeypatch):
         assert (lesson.weight, lesson.pairs) == (1.0, None)
 
 
-def test_a_form_that_was_filled_in_wrongly_is_shown_again(doubtful, prefect_server):
-    """Prevents a slip in the form from being guessed at, or from costing the person the other answers."""
-    pages = []
-
-    def fill_in():
-        first, second = asked()
-        run_id, keys = paused_run(prefect_server)
-        pages.append(page_of(prefect_server, run_id, keys))
-        order = human_review.format_order(against_the_judge(first), human_review.letters_of(first))
-        resume(prefect_server, run_id, list_1=order, list_2="A A")
-        run_id, keys = paused_run(prefect_server, keys["description"])
-        pages.append(page_of(prefect_server, run_id, keys))
-        order = human_review.format_order(against_the_judge(second), human_review.letters_of(second))
-        resume(prefect_server, run_id, list_1=order)
-
-    with person(fill_in):
-        code, output = doubtful.run()
-    assert code == 0, output
-    assert [page.count("## List") for page in pages] == [2, 1]
-    assert "more than once: A" in pages[1]
-    ranked = [each for each in detail()["prompts"] if each["review"]]
-    assert [each["review"]["verdict"] for each in ranked] == [
-        each["rankings"]["judge"]["order"][::-1] for each in ranked
-    ]
-
-
-def test_orders_from_a_terminal_end_the_pause_of_the_form(doubtful):
-    """Prevents a run that waits for its form while everything has been answered elsewhere."""
-    with person(rank_all):
-        code, output = doubtful.run()
-    assert code == 0, output
-    assert [each["review"]["learnt"] for each in detail()["prompts"] if each["review"]] == [True, True]
-
-
-def test_a_database_that_is_away_for_a_moment_does_not_end_the_watch(doubtful, monkeypatch):
-    """Prevents a run that stays paused, hours after everything was answered, for one failed look at the database."""
-    real, failed = pause_form.over, []
-
-    def over(*rest):
-        if not failed:
-            failed.append(True)
-            raise StoreError("The database stopped answering.")
-        return real(*rest)
-
-    monkeypatch.setattr(pause_form, "over", over)
-    with person(rank_all):
-        code, output = doubtful.run()
-    assert code == 0, output
-    assert failed
-    assert [each["review"]["learnt"] for each in detail()["prompts"] if each["review"]] == [True, True]
-
-
-@pytest.mark.parametrize("seen", [True, False])
-def test_a_round_goes_on_when_nobody_comes(doubtful, seen):
-    """Prevents a run that fails, or stands for ever, because nobody was there."""
+def test_a_round_continues_when_nobody_answers(doubtful):
+    """Prevents a run that fails, or waits for ever, because there was no reviewer."""
     doubtful.set("review", wait_minutes=0.05)
-    with temporary_settings({PREFECT_UI_ENABLED: seen}):
-        code, output = doubtful.run()
+    code, output = doubtful.run()
     assert code == 0, output
     assert doubtful.rounds()[0]["verdict"] == "accepted"
     assert [each["review"]["status"] for each in detail()["prompts"] if each["review"]] == ["waiting", "waiting"]
@@ -192,7 +50,7 @@ def test_a_round_goes_on_when_nobody_comes(doubtful, seen):
 def test_a_resumed_round_asks_for_no_list_twice(doubtful):
     """Prevents people from ranking a list again because a run was cut off after they had done it."""
     doubtful.judge.status = lambda _: 401 if rounds() and detail()["adapter"] else 200  # the evaluation fails
-    with temporary_settings({PREFECT_UI_ENABLED: False}), person(rank_all):
+    with person(rank_all):
         code, output = doubtful.run()
     assert code == 1, output
     with Store.open() as store:
@@ -243,7 +101,7 @@ def test_the_policy_rests_while_people_are_waited_for(doubtful, monkeypatch):
     """Prevents a served model from holding a GPU for the hours that people take."""
     waiting = []
     monkeypatch.setattr(TransformersPolicy, "rest", lambda _: waiting.append(still_asked()))
-    with temporary_settings({PREFECT_UI_ENABLED: False}), person(rank_all):
+    with person(rank_all):
         code, output = doubtful.run()
     assert code == 0, output
     assert waiting[0] > 0  # the second rest is that of training

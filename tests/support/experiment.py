@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ WORDS = ["bake bread", "fix a tyre", "use the pump", "use the oven", "pump it", 
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory) -> Path:
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_model(tmp_path_factory.mktemp("tiny-model"))
 
 
@@ -44,7 +44,9 @@ def run_command(capture: Any, *arguments: str) -> tuple[int, str, str]:
 
 
 @pytest.fixture
-def command(tmp_path, prefect_server, monkeypatch, capsys):
+def command(
+    tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
     """The command line with a home of its own: ``command(*arguments)`` as `run_command`."""
     monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PREFECT_API_URL", prefect_server)
@@ -125,13 +127,21 @@ class FlowBench(Bench):
 
 
 @pytest.fixture
-def bench(tmp_path, tiny_model, monkeypatch, capsys):
+def bench(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Bench]:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     yield from prepared(Bench, tmp_path, tiny_model, monkeypatch, capsys)
 
 
 @pytest.fixture
-def flow_bench(tmp_path, tiny_model, prefect_server, monkeypatch, capsys):
+def flow_bench(
+    tmp_path: Path,
+    tiny_model: Path,
+    prefect_server: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Bench]:
     monkeypatch.setenv("PREFECT_API_URL", prefect_server)
     yield from prepared(FlowBench, tmp_path, tiny_model, monkeypatch, capsys)
 
