@@ -64,12 +64,12 @@ class Simulated:
     """The simulated judge without its server; counts calls and tokens."""
 
     def __init__(self, position_bias: float) -> None:
-        self.manner, self.calls, self.tokens = Behaviour(position_bias), 0, 0
+        self.behaviour, self.calls, self.tokens = Behaviour(position_bias), 0, 0
 
     async def __call__(self, call: JudgeCall) -> Reply:
         """Its verdict on the very messages that it would get over HTTP."""
         texts = [message["content"] for message in call.messages]
-        said = judge(texts, self.manner).text
+        said = judge(texts, self.behaviour).text
         self.calls += 1
         self.tokens += sum(map(count_tokens, [*texts, said]))
         return Reply(said, "simulated-judge", 0, 0, 0.0, 0.0)

@@ -1,1 +1,1 @@
-"""The embedded default: a small world, a tiny policy trained on it, and a simulated judge that knows neither."""
+"""The demo: a small world of prompts and answers, a tiny policy trained on it, and a simulated judge."""

@@ -1,4 +1,4 @@
-"""Simulated faults of the simulated judge, so that one can see what the loop does with a bad one."""
+"""Simulated faults of the simulated judge, to test how the loop handles a failing judge."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -11,10 +11,10 @@ GARBAGE = "All of these are fine answers, each in its own way."
 
 @dataclass(frozen=True)
 class Fault:
-    """Strikes every ``every``-th request.
+    """A fault on every ``every``-th request.
 
-    ``status``: reply with the HTTP status ``value``. ``slow``: wait ``value`` seconds first. ``garbage``: reply in
-    prose that ranks nothing. ``incomplete``: leave the last label out.
+    ``status``: reply with the HTTP status ``value``. ``slow``: wait ``value`` seconds first. ``garbage``: reply with
+    prose instead of a ranking. ``incomplete``: omit the last label.
     """
 
     kind: Kind
@@ -23,23 +23,23 @@ class Fault:
 
     @classmethod
     def parse(cls, text: str) -> "Fault":
-        """Read ``status:500:every:3``, ``slow:0.2``, ``garbage:every:2`` and the like.
+        """Parse a fault such as ``status:500:every:3``, ``slow:0.2`` or ``garbage:every:2``.
 
         Raises:
-            BadConfig: it is none of these.
+            BadConfig: the text is not a valid fault.
         """
         head, _, every = text.partition(":every:")
         kind, _, value = head.partition(":")
         try:
             fault = cls(_kind(kind), float(value or 0), int(every or 1))
         except ValueError as error:
-            raise BadConfig(_advice(text)) from error
+            raise BadConfig(_usage(text)) from error
         if fault.every < 1 or fault.value < 0 or (fault.kind == "status" and not 400 <= fault.value <= 599):
-            raise BadConfig(_advice(text))
+            raise BadConfig(_usage(text))
         return fault
 
-    def strikes(self, number: int) -> bool:
-        """Whether the request with this number, counted from 1, is hit."""
+    def affects(self, number: int) -> bool:
+        """Return whether this fault affects request ``number``, from 1."""
         return number % self.every == 0
 
 
@@ -50,8 +50,8 @@ def _kind(text: str) -> Kind:
     raise ValueError(text)
 
 
-def _advice(text: str) -> str:
+def _usage(text: str) -> str:
     return (
-        f"'{text}' is no simulated fault. Give status:CODE (400 to 599), slow:SECONDS, garbage or incomplete, with "
-        ":every:N at the end for every N-th request."
+        f"'{text}' is not a simulated fault. Use status:CODE (400 to 599), slow:SECONDS, garbage or incomplete, with "
+        "an optional :every:N for every N-th request."
     )

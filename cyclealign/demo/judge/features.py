@@ -1,4 +1,4 @@
-"""What the simulated judge notices in a question and an answer: general English cues, nothing of the demo world."""
+"""Features of a question and an answer for the simulated judge: general English cues, nothing of the demo world."""
 
 import re
 from collections.abc import Iterable
@@ -14,8 +14,8 @@ REFUSING = re.compile(
     r"\b(can(no|')t (help|assist|do|support|advise|answer|tell|provide|share)|won't|will not|refuse|unable to"
     r"|not able to|not (going|willing) to|must decline|i'd rather not|against my|not something i)\b"
 )
-# Words that go with ill will or danger in most of what people write, and weaker hints: a request about what belongs to
-# another person, or one that is to stay unseen. A hint alone is no proof, which is how the judge comes to err.
+# HARM: words that usually signal malice or danger. HINT: weaker cues, such as other people's belongings or secrecy;
+# they also occur in harmless requests, which makes the judge err.
 HARM = re.compile(
     r"\b(abus|assault|attack|blackmail|blame|bomb|brib|bully|bullies|burgl|cheat|counterfeit|deceiv|destroy|drug"
     r"|drunk|explosive|fak|false|fight|forge|fraud|frighten|gun|hack|harass|harm|hate|humiliat|hurt|illegal"
@@ -48,7 +48,7 @@ VAGUE = re.compile(
     r"|generally|in general|it varies|most of|kind of|sort of|some people|everyone|anything|and so on)\b"
 )
 BOASTING = re.compile(r"\b(perfect|amazing|brilliant|unbeatable|greatest|best)\b")
-MANNERS = (POLITE, RUDE, OFFER, VAGUE, BOASTING, REFUSING)
+TONE = (POLITE, RUDE, OFFER, VAGUE, BOASTING, REFUSING)
 ALTERNATIVE = re.compile(r"\b(instead|rather|alternatively?|you (could|might)|why not|how about|another idea)\b")
 STEALTH = re.compile(r"\b(nobody|no one|notic\w*|unseen|unnoticed|quiet(ly)?|secret\w*|caught|pretend|hide|hidden)\b")
 FUNCTION_WORDS = """
@@ -80,29 +80,29 @@ NAMES = (
 
 
 def features(question: str, answer: str) -> Vector:
-    """The vector, in the order of NAMES, that the judge sees; each entry is of the order of 1."""
-    asked, said = _words(question), _words(answer)
-    text = " ".join(said)
+    """Return the feature vector in the order of NAMES; entries are of the order of 1."""
+    asked, answered = _words(question), _words(answer)
+    text = " ".join(answered)
     harm = _harm(" ".join(asked))
     refusal = float(bool(REFUSING.search(text)))
     topical = _content(asked)
     new = _content(_words(" ".join(_plain_sentences(answer)))) - topical
     return np.array(
         [
-            2 * log(1 + len(said)) - 6.0,
-            3 * _share(topical, _content(said)),
+            2 * log(1 + len(answered)) - 6.0,
+            3 * _share(topical, _content(answered)),
             (1 - harm) * log(1 + len(new)),
             refusal,
             refusal * harm,
             (1 - refusal) * harm * min(1.0, len(new) / 8),
-            harm * _found(ALTERNATIVE, text),
-            _found(STEALTH, text),
-            _found(POLITE, text),
-            _found(RUDE, text),
-            _found(OFFER, text),
-            _found(VAGUE, text),
-            _found(BOASTING, text),
-            _repetition(said),
+            harm * _cue_strength(ALTERNATIVE, text),
+            _cue_strength(STEALTH, text),
+            _cue_strength(POLITE, text),
+            _cue_strength(RUDE, text),
+            _cue_strength(OFFER, text),
+            _cue_strength(VAGUE, text),
+            _cue_strength(BOASTING, text),
+            _repetition(answered),
             float(answer.rstrip().endswith((".", "!", "?"))),
             float(bool(re.search(r"\d|\b(two|three|four|five|six|seven|eight|nine|ten|half|dozen|hundred)\b", text))),
         ]
@@ -110,27 +110,27 @@ def features(question: str, answer: str) -> Vector:
 
 
 def _harm(question: str) -> float:
-    """How sure the judge is that a request means harm: 1 for a cue, 0.5 for a hint, 0.25 if a person is concerned."""
-    for cue, sureness in ((HARM, 1.0), (HINT, 0.5), (PERSON, 0.25)):
+    """Return the confidence that a request is harmful: 1 for a cue, 0.5 for a hint, 0.25 if it mentions a person."""
+    for cue, confidence in ((HARM, 1.0), (HINT, 0.5), (PERSON, 0.25)):
         if cue.search(question):
-            return sureness
+            return confidence
     return 0.0
 
 
 def _plain_sentences(answer: str) -> list[str]:
-    """The sentences that say something: those without a cue of mere manners."""
+    """Return the sentences with content: those without a cue of tone."""
     sentences = re.split(r"(?<=[.!?])\s+", answer.lower())
-    return [each for each in sentences if not any(cue.search(each) for cue in MANNERS)]
+    return [sentence for sentence in sentences if not any(cue.search(sentence) for cue in TONE)]
 
 
-def _found(cue: re.Pattern[str], text: str) -> float:
-    """0, 1 or 1.5: a second cue of a sort tells less than the first."""
-    found = len(cue.findall(text))
-    return float(found) if found < 2 else 1.5
+def _cue_strength(cue: re.Pattern[str], text: str) -> float:
+    """Return 0, 1 or 1.5: a second match adds less than the first."""
+    matches = len(cue.findall(text))
+    return float(matches) if matches < 2 else 1.5
 
 
 def _repetition(words: list[str]) -> float:
-    """Twice the share of neighbouring pairs that occurred before, at most 1."""
+    """Return twice the share of repeated word pairs, at most 1."""
     pairs = list(pairwise(words))
     return min(1.0, 2 * (1 - len(set(pairs)) / len(pairs))) if pairs else 0.0
 
@@ -140,7 +140,7 @@ def _share(wanted: set[str], given: set[str]) -> float:
 
 
 def _content(words: Iterable[str]) -> set[str]:
-    """Content words without common endings, so that ``cooking`` meets ``cooks``."""
+    """Return the content words without common endings, so that ``cooking`` matches ``cooks``."""
     return {re.sub(r"(ing|ed|es|s)$", "", word) if len(word) > 4 else word for word in words if word not in STOP}
 
 

@@ -1,8 +1,7 @@
-"""The simulated judge as a process.
+"""The simulated judge as a process: a server on loopback.
 
-Run ``python -m cyclealign.demo.judge.process``, or use `SimulatedJudge` in a ``with`` block.
-
-It listens on loopback only, tells its address once it does, and ends with the process that started it.
+Run ``python -m cyclealign.demo.judge.process``, or use `SimulatedJudge` in a ``with`` block. The process prints its
+address once it listens, and ends with the process that started it.
 """
 
 import argparse
@@ -25,24 +24,24 @@ from cyclealign.errors import BadConfig, JudgeUnavailable
 
 KEY_VARIABLE = "SIMULATED_JUDGE_KEY"
 HOST = "127.0.0.1"
-LOOK_SECONDS = 0.5  # how often the child looks whether its parent is still there
-PATIENCE_SECONDS = 5.0
+PARENT_POLL_SECONDS = 0.5
+TERMINATION_SECONDS = 5.0  # between SIGTERM and SIGKILL
 
 
 class SimulatedJudge:
     """A simulated judge in a child process, for the length of a ``with`` block.
 
     Args:
-        position_bias: how much better the first place looks than the last, in nats.
-        log: a file that gets one JSON line for each ranking given.
+        position_bias: bonus of the first position over the last, in nats.
+        log: file to which one JSON line per ranking is appended.
         faults: simulated faults, as on the command line (``status:500:every:3``).
-        key: the API key that it asks for; None lets everyone in.
-        port: 0 takes a free one.
-        json_schema: whether it takes a ``response_format`` ("take") or refuses it ("refuse").
-        noise: deviation of its whims, in nats.
+        key: required API key; None: no key is required.
+        port: 0: any free port.
+        json_schema: "take" or "refuse" a ``response_format``.
+        noise: standard deviation of the random term per answer, in nats.
 
     Raises (on entering):
-        JudgeUnavailable: the process ended before it listened, for example because the port is taken.
+        JudgeUnavailable: the process ended before it listened, for example because the port is in use.
     """
 
     def __init__(
@@ -68,34 +67,34 @@ class SimulatedJudge:
         if self._key is not None:
             environment[KEY_VARIABLE] = self._key
         command = [sys.executable, "-m", "cyclealign.demo.judge.process", *self._arguments]
-        with tempfile.TemporaryFile("w+", encoding="utf-8") as complaints:
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
             self._process = subprocess.Popen(
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, text=True
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True
             )
-            self.base_url = self._address(self._process, complaints)
+            self.base_url = self._address(self._process, errors)
         return self
 
-    def _address(self, process: subprocess.Popen[str], complaints: IO[str]) -> str:
+    def _address(self, process: subprocess.Popen[str], errors: IO[str]) -> str:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
-            self._end()
-            complaints.seek(0)
-            last = (complaints.read().strip().splitlines() or ["no message"])[-1]
+            self._stop()
+            errors.seek(0)
+            last = (errors.read().strip().splitlines() or ["no message"])[-1]
             raise JudgeUnavailable(f"The simulated judge did not start: {last}")
         return str(json.loads(line)["base_url"])
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end()
+        self._stop()
 
-    def _end(self) -> None:
+    def _stop(self) -> None:
         if self._process is None:
             return
         self._process.terminate()
         try:
-            self._process.wait(PATIENCE_SECONDS)
+            self._process.wait(TERMINATION_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -105,23 +104,23 @@ class SimulatedJudge:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until a signal comes or the parent ends; return the exit code."""
-    given = _parser().parse_args(arguments)
+    """Serve until a signal arrives or the parent ends; return the exit code."""
+    options = _parser().parse_args(arguments)
     try:
-        faults = tuple(Fault.parse(text) for text in given.fault)
-        listening = _listen(given.port)
+        faults = tuple(Fault.parse(text) for text in options.fault)
+        listening = _listen(options.port)
     except (BadConfig, OSError) as error:
         print(f"simulated judge: {error}", file=sys.stderr)
         return 2
-    if given.parent is not None:
-        threading.Thread(target=_end_with, args=(given.parent,), daemon=True).start()
-    manner = Behaviour(given.position_bias, given.noise)
-    _serve(listening, manner, faults, given.log, given.ready_file, given.json_schema)
+    if options.parent is not None:
+        threading.Thread(target=_exit_with, args=(options.parent,), daemon=True).start()
+    behaviour = Behaviour(options.position_bias, options.noise)
+    _serve(listening, behaviour, faults, options.log, options.ready_file, options.json_schema)
     return 0
 
 
 def _listen(port: int) -> socket.socket:
-    """A listening socket that names its protocol: asyncio then sends small replies at once, not 40 ms later."""
+    """Return a listening socket; with its protocol named, asyncio sends small replies at once, not 40 ms later."""
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind((HOST, port))
@@ -132,34 +131,35 @@ def _listen(port: int) -> socket.socket:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m cyclealign.demo.judge.process",
-        description="A simulated judge on loopback that speaks the OpenAI chat completions protocol.",
-        epilog=f"It asks for an API key only if the environment variable {KEY_VARIABLE} holds one.",
+        description="Simulated judge on loopback with the OpenAI chat completions protocol.",
+        epilog=f"An API key is required only if the environment variable {KEY_VARIABLE} is set.",
     )
-    parser.add_argument("--port", type=int, default=0, help="0 (the default) takes a free one")
-    parser.add_argument("--position-bias", type=float, default=0.0, help="first place over last place, in nats")
-    parser.add_argument("--noise", type=float, default=DEFAULT_NOISE, help="deviation of its whims, in nats")
-    parser.add_argument("--ready-file", type=Path, help="written with the address once it listens")
-    parser.add_argument("--log", type=Path, help="gets one JSON line for each ranking given")
-    parser.add_argument("--json-schema", choices=["take", "refuse"], default="take", help="replies held to a schema")
-    parser.add_argument("--fault", action="append", default=[], help="a simulated fault, e.g. status:500:every:3")
-    parser.add_argument("--parent", type=int, help="end when this process, the parent, has ended")
+    add = parser.add_argument
+    add("--port", type=int, default=0, help="default 0: any free port")
+    add("--position-bias", type=float, default=0.0, help="bonus of the first position over the last, in nats")
+    add("--noise", type=float, default=DEFAULT_NOISE, help="standard deviation of the random term, in nats")
+    add("--ready-file", type=Path, help="file to write the address to, once the judge listens")
+    add("--log", type=Path, help="file to append one JSON line per ranking to")
+    add("--json-schema", choices=["take", "refuse"], default="take", help="take or refuse a response_format")
+    add("--fault", action="append", default=[], help="simulated fault, such as status:500:every:3; repeatable")
+    add("--parent", type=int, help="exit when this process id, the parent, has ended")
     return parser
 
 
 def _serve(
     listening: socket.socket,
-    manner: Behaviour,
+    behaviour: Behaviour,
     faults: tuple[Fault, ...],
     log: Path | None,
     ready_file: Path | None,
     json_schema: SchemaSupport,
 ) -> None:
-    # Imported here so that those who only start the child process do not load a web server.
+    # Imported here: processes that only start the child need no web server.
     import uvicorn
 
     from cyclealign.demo.judge.server import Settings, make_app
 
-    app = make_app(Settings(manner, faults, os.environ.get(KEY_VARIABLE) or None, log, json_schema))
+    app = make_app(Settings(behaviour, faults, os.environ.get(KEY_VARIABLE) or None, log, json_schema))
     port = listening.getsockname()[1]
     ready = json.dumps({"base_url": f"http://{HOST}:{port}/v1", "port": port})
     print(ready, flush=True)
@@ -170,13 +170,13 @@ def _serve(
     uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listening])
 
 
-def _end_with(parent: int) -> None:
-    """End this process soon after its parent did, however that ended.
+def _exit_with(parent: int) -> None:
+    """Exit this process soon after its parent has ended.
 
-    A signal on the parent's death would come too early: Linux sends it when the *thread* that started the child ends.
+    Linux's parent-death signal would come too early: it is sent when the *thread* that started the child ends.
     """
     while os.getppid() == parent:
-        time.sleep(LOOK_SECONDS)
+        time.sleep(PARENT_POLL_SECONDS)
     os._exit(0)
 
 

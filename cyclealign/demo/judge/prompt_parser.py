@@ -1,4 +1,4 @@
-"""How the simulated judge reads a request: as text, block by block, the way the marks tell it."""
+"""Parse a request for the simulated judge: blocks of question, answers and ranking, by their delimiters."""
 
 import json
 import re
@@ -10,7 +10,7 @@ FIRST_QUESTION = re.compile(r"^\[\[question (\S+)\]\]$", re.MULTILINE)
 
 @dataclass
 class Block:
-    """A question with the answers under it, and the ranking that follows them (None in the one to be ranked)."""
+    """A question, its answers by label, and the ranking that follows; None in the block to rank."""
 
     question: str
     answers: dict[str, str] = field(default_factory=dict)
@@ -18,14 +18,14 @@ class Block:
 
     @property
     def ranked_answers(self) -> list[str]:
-        """The answers best first; empty unless the ranking names each of them once."""
+        """Return the answers best first; empty unless the ranking names each of them once."""
         if self.ranking is None or sorted(self.ranking) != sorted(self.answers):
             return []
         return [self.answers[label] for label in self.ranking]
 
 
 def read_blocks(message: str) -> list[Block]:
-    """Every question block of a message that carries the code of the first one; marks with another code are text."""
+    """Return the question blocks with the code of the first delimiter; delimiters with another code are text."""
     first = FIRST_QUESTION.search(message)
     if first is None:
         return []
@@ -47,7 +47,7 @@ def read_blocks(message: str) -> list[Block]:
 
 
 def _until(closing: str, lines: Iterator[str]) -> str:
-    """The lines up to the closing mark; whatever else they look like, they are text."""
+    """Return the lines up to the closing delimiter as text, whatever they contain."""
     text: list[str] = []
     for line in lines:
         if line == closing:
@@ -57,7 +57,7 @@ def _until(closing: str, lines: Iterator[str]) -> str:
 
 
 def _read_ranking(line: str, blocks: Sequence[Block]) -> None:
-    """Give the last block the ranking in ``line``, if it is one and the block waits for it."""
+    """Set the last block's ranking from ``line``, if the line is a ranking and the block has none yet."""
     if not line.startswith("{") or blocks[-1].ranking is not None:
         return
     try:

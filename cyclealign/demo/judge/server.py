@@ -22,12 +22,17 @@ MODEL = "simulated-judge"
 
 @dataclass(frozen=True)
 class Settings:
-    """How the server answers; ``key`` None lets everyone in, ``log`` gets one JSON line for each ranking given.
+    """Settings of the server.
 
-    ``json_schema``: whether a ``response_format`` is taken (its labels must be those of the request) or refused.
+    Args:
+        behaviour: position bias and noise of the verdicts.
+        faults: simulated faults.
+        key: required API key; None: no key is required.
+        log: file to which one JSON line per ranking is appended.
+        json_schema: "take" a ``response_format``, whose labels must be those of the request, or "refuse" it.
     """
 
-    manner: Behaviour = field(default_factory=Behaviour)
+    behaviour: Behaviour = field(default_factory=Behaviour)
     faults: tuple[Fault, ...] = ()
     key: str | None = None
     log: Path | None = None
@@ -35,7 +40,7 @@ class Settings:
 
 
 def make_app(settings: Settings) -> FastAPI:
-    """The ASGI application."""
+    """Return the ASGI application."""
     app = FastAPI(title="Simulated judge", docs_url=None, redoc_url=None, openapi_url=None)
     requests = itertools.count(1)
 
@@ -45,51 +50,51 @@ def make_app(settings: Settings) -> FastAPI:
 
     @app.get("/v1/models")
     async def models(request: Request) -> JSONResponse:
-        if not _let_in(request, settings.key):
-            return _refused()
+        if not _authorized(request, settings.key):
+            return _unauthorized()
         return JSONResponse({"object": "list", "data": [{"id": MODEL, "object": "model", "owned_by": "cyclealign"}]})
 
     @app.post("/v1/chat/completions")
     async def complete(request: Request) -> JSONResponse:
-        if not _let_in(request, settings.key):
-            return _refused()
+        if not _authorized(request, settings.key):
+            return _unauthorized()
         return await _complete(await request.body(), next(requests), settings)
 
     return app
 
 
 async def _complete(body: bytes, number: int, settings: Settings) -> JSONResponse:
-    struck = {fault.kind: fault for fault in settings.faults if fault.strikes(number)}
-    if "slow" in struck:
-        await asyncio.sleep(struck["slow"].value)
-    if "status" in struck:
-        return _error(int(struck["status"].value), "simulated_fault", "This is a simulated fault of the judge.")
+    faults = {fault.kind: fault for fault in settings.faults if fault.affects(number)}
+    if "slow" in faults:
+        await asyncio.sleep(faults["slow"].value)
+    if "status" in faults:
+        return _error(int(faults["status"].value), "simulated_fault", "This is a simulated fault of the judge.")
     try:
-        asked = json.loads(body)
-        texts = [_text(message) for message in asked["messages"]]
-        model = str(asked["model"])
+        request = json.loads(body)
+        texts = [_text(message) for message in request["messages"]]
+        model = str(request["model"])
     except (ValueError, KeyError, TypeError, AttributeError):
         return _error(400, "invalid_request_error", "Send JSON with 'model' and 'messages' of role and content.")
-    verdict = judge(texts, settings.manner)
-    if complaint := _complaint(asked.get("response_format"), verdict, settings.json_schema):
-        return _error(400, "invalid_request_error", complaint)
+    verdict = judge(texts, settings.behaviour)
+    if error := _schema_error(request.get("response_format"), verdict, settings.json_schema):
+        return _error(400, "invalid_request_error", error)
     if settings.log is not None and verdict.ranking:
-        _note(settings.log, asked, verdict)
-    return JSONResponse(_completion(_spoilt(verdict, frozenset(struck)), model, texts, number))
+        _log(settings.log, request, verdict)
+    return JSONResponse(_completion(_faulty_text(verdict, frozenset(faults)), model, texts, number))
 
 
-def _complaint(wanted: Any, verdict: Verdict, support: SchemaSupport) -> str:
-    """What is wrong with the ``response_format``, if anything is."""
-    if wanted is None:
+def _schema_error(response_format: Any, verdict: Verdict, support: SchemaSupport) -> str:
+    """Return the problem with the ``response_format``; empty if there is none."""
+    if response_format is None:
         return ""
     if support == "refuse":
         return "'response_format' of type 'json_schema' is not supported by this model."
     try:
-        labels = wanted["json_schema"]["schema"]["properties"]["ranking"]["items"]["enum"]
+        labels = response_format["json_schema"]["schema"]["properties"]["ranking"]["items"]["enum"]
     except (KeyError, TypeError):
-        return "'response_format' holds no schema of a ranking."
+        return "'response_format' has no schema for a ranking."
     same = sorted(map(str, labels)) == sorted(verdict.ranking)
-    return "" if same or not verdict.ranking else "The schema names other labels than the request."
+    return "" if same or not verdict.ranking else "The labels in the schema differ from those in the request."
 
 
 def _text(message: Mapping[str, Any]) -> str:
@@ -97,16 +102,16 @@ def _text(message: Mapping[str, Any]) -> str:
     return content if isinstance(content, str) else "\n".join(str(part["text"]) for part in content)
 
 
-def _spoilt(verdict: Verdict, struck: frozenset[str]) -> str:
-    if "garbage" in struck:
+def _faulty_text(verdict: Verdict, faults: frozenset[str]) -> str:
+    if "garbage" in faults:
         return GARBAGE
-    if "incomplete" in struck and verdict.ranking:
+    if "incomplete" in faults and verdict.ranking:
         return json.dumps({"ranking": list(verdict.ranking[:-1])})
     return verdict.text
 
 
-def _completion(text: str, model: str, asked: Sequence[str], number: int) -> dict[str, Any]:
-    prompt_tokens, completion_tokens = sum(map(count_tokens, asked)), count_tokens(text)
+def _completion(text: str, model: str, prompt: Sequence[str], number: int) -> dict[str, Any]:
+    prompt_tokens, completion_tokens = sum(map(count_tokens, prompt)), count_tokens(text)
     return {
         "id": f"chatcmpl-simulated-{number}",
         "object": "chat.completion",
@@ -121,24 +126,24 @@ def _completion(text: str, model: str, asked: Sequence[str], number: int) -> dic
     }
 
 
-def _note(log: Path, asked: object, verdict: Verdict) -> None:
-    """Append what was answered, by the hash of the request, whatever the order of its keys."""
-    request = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
-    line = {"request": request, "answers": len(verdict.ranking), "demonstrations": verdict.demonstrations}
+def _log(log: Path, request: object, verdict: Verdict) -> None:
+    """Append one line per ranking, with a hash of the request that does not depend on the order of its keys."""
+    request_hash = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+    line = {"request": request_hash, "answers": len(verdict.ranking), "demonstrations": verdict.demonstrations}
     with log.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
 
 
-def _let_in(request: Request, key: str | None) -> bool:
-    given = request.headers.get("authorization", "")
-    return key is None or hmac.compare_digest(given.encode(), f"Bearer {key}".encode())
+def _authorized(request: Request, key: str | None) -> bool:
+    header = request.headers.get("authorization", "")
+    return key is None or hmac.compare_digest(header.encode(), f"Bearer {key}".encode())
 
 
-def _refused() -> JSONResponse:
+def _unauthorized() -> JSONResponse:
     return _error(401, "invalid_api_key", "Wrong API key for the simulated judge.")
 
 
 def _error(status: int, kind: str, message: str) -> JSONResponse:
     body = {"error": {"message": message, "type": kind, "param": None, "code": kind}}
-    # Clients that retry need not wait long for a fault that is only played.
+    # A short wait, so that clients which honour the header retry simulated faults quickly.
     return JSONResponse(body, status, headers={"retry-after-ms": "20"} if kind == "simulated_fault" else None)

@@ -1,6 +1,6 @@
-"""The demo world: prompts, labelled lists and training text, all written for this project.
+"""The demo world: prompts, labelled lists and pretraining text, all written for this project.
 
-The judge never imports this module, and the policy only ever sees the text that it hands out.
+The simulated judge never imports this module; the policy only sees text from it.
 """
 
 import random
@@ -14,35 +14,35 @@ from cyclealign.records import LabelledList, Message, Prompt, seed_from
 
 WorldSplit = Literal["alignment", "labelled"]
 
-LABELLED_SHARE = 5  # one topic in five is kept for labelled lists
-CLEARLY_APART = 0.04  # smallest gold gap between neighbours of a labelled list
+LABELLED_TOPIC_MODULUS = 5  # one topic in five is reserved for labelled lists
+MIN_QUALITY_GAP = 0.04  # between neighbours of a labelled list
 quality = gold.quality
 
 
 @cache
 def all_prompts() -> list[str]:
-    """Every prompt of the world, in a fixed order that mixes the topics."""
+    """Return all prompts, in a fixed order that mixes the topics."""
     return sorted(topic_of_prompt(), key=lambda text: seed_from("order of prompts", text))
 
 
 @cache
 def prompts(split: WorldSplit) -> list[str]:
-    """The prompts to align on, or those of the labelled lists; the two share no topic."""
+    """Return the prompts of a split: those to align on or those of the labelled lists. They share no topic."""
     return [text for text in all_prompts() if _split_of(topic_of_prompt()[text]) == split]
 
 
 def _split_of(topic: Topic) -> WorldSplit:
-    return "alignment" if seed_from("split", topic.kind, topic.asked) % LABELLED_SHARE else "labelled"
+    return "alignment" if seed_from("split", topic.kind, topic.asked) % LABELLED_TOPIC_MODULUS else "labelled"
 
 
 def labelled_lists(count: int, answers: int, seed: int) -> list[LabelledList]:
-    """``count`` lists of ``answers`` answers each, in gold order, best first, no two of them nearly equal in quality.
+    """Return ``count`` lists of ``answers`` answers, in gold order, best first, with distinct qualities.
 
     Raises:
-        ValueError: there are fewer than ``count`` prompts to draw from, or more answers asked than can be told apart.
+        ValueError: there are fewer than ``count`` prompts, or ``answers`` is above 8.
     """
     if answers > 8:
-        raise ValueError("At most 8 answers can be told apart by the gold rubric.")
+        raise ValueError("The gold rubric distinguishes at most 8 answers.")
     chosen = random.Random(seed_from(seed, "labelled")).sample(prompts("labelled"), count)
     return [_labelled(text, answers, random.Random(seed_from(seed, text))) for text in chosen]
 
@@ -53,21 +53,21 @@ def _labelled(text: str, count: int, draw: random.Random) -> LabelledList:
     while True:
         drawn = {grammar.answer(topic, draw) for _ in range(count)}
         ranked = sorted(drawn, key=lambda answer: -gold.quality(text, answer))
-        worth = [gold.quality(text, answer) for answer in ranked]
-        if len(ranked) == count and all(better - worse >= CLEARLY_APART for better, worse in pairwise(worth)):
+        qualities = [gold.quality(text, answer) for answer in ranked]
+        if len(ranked) == count and all(better - worse >= MIN_QUALITY_GAP for better, worse in pairwise(qualities)):
             return LabelledList(prompt, tuple(ranked), "demo world, gold rubric")
 
 
 def pretraining_pairs(count: int, seed: int) -> list[tuple[str, str]]:
-    """``count`` (prompt, answer) pairs over all prompts and qualities: what makes the base model a mixed bag."""
+    """Return ``count`` (prompt, answer) pairs over all prompts and qualities, so that the base model's answers vary."""
     draw = random.Random(seed_from(seed, "pretraining"))
-    asked = all_prompts()
-    drawn = (asked[number % len(asked)] for number in range(count))
-    pairs = [(text, grammar.answer(topic_of_prompt()[text], draw)) for text in drawn]
+    texts = all_prompts()
+    cycled = (texts[number % len(texts)] for number in range(count))
+    pairs = [(text, grammar.answer(topic_of_prompt()[text], draw)) for text in cycled]
     draw.shuffle(pairs)
     return pairs
 
 
 def kinds() -> list[str]:
-    """The kinds of requests, helpful ones first."""
+    """Return the kinds of requests, harmless ones first."""
     return list(dict.fromkeys(topic.kind for topic in topics()))

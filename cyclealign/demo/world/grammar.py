@@ -1,11 +1,11 @@
-"""How answers of the demo world are put together: an opening, a body of some quality, a closing."""
+"""Generate answers of the demo world: an opening, a body of varying quality, a closing."""
 
 import random
 from collections.abc import Callable, Mapping
 
 from cyclealign.demo.world.topics import Topic, siblings, topics
 
-FEWEST_WORDS, MOST_WORDS = 10, 30
+MIN_WORDS, MAX_WORDS = 10, 30
 
 Weights = Mapping[str, float]
 
@@ -65,7 +65,7 @@ COMPLIANCE = (
 )
 SCOLDING = ("Only a bad person asks for this, and you should be ashamed.",)
 
-# Relative frequencies. They make the base model a mixed bag: mostly harmless, often unhelpful, now and then good.
+# Relative frequencies. They make the base model's answers vary: mostly harmless, often unhelpful, sometimes good.
 HARMLESS_BODIES: Weights = {"full": 36, "brief": 32, "mixed_up": 5, "off_topic": 5, "vague": 13, "timid": 9}
 HARMFUL_BODIES: Weights = {
     "kind": 30,
@@ -83,12 +83,12 @@ REFUSING = frozenset({"timid", "kind", "refusal", "curt", "scolding"})
 
 
 def answer(topic: Topic, draw: random.Random) -> str:
-    """One answer of a random quality, 10 to 32 words long."""
+    """Return one answer of random quality, 10 to 30 words long."""
     while True:
         body = _pick(HARMFUL_BODIES if topic.harmful else HARMLESS_BODIES, draw)
         parts = (_opening(body in REFUSING, draw), _body(body, topic, draw), _closing(draw))
         text = " ".join(part for part in parts if part)
-        if FEWEST_WORDS <= len(text.split()) <= MOST_WORDS:
+        if MIN_WORDS <= len(text.split()) <= MAX_WORDS:
             return text
 
 
@@ -108,10 +108,10 @@ def _closing(draw: random.Random) -> str:
 
 def _body(name: str, topic: Topic, draw: random.Random) -> str:
     if name == "mixed_up":
-        other = draw.choice([each for each in siblings(topic.kind) if each != topic])
+        other = draw.choice([sibling for sibling in siblings(topic.kind) if sibling != topic])
         return _advice(topic, other.advice, draw)
     if name == "off_topic":
-        other = draw.choice([each for each in topics() if each.kind != topic.kind and not each.harmful])
+        other = draw.choice([topic_ for topic_ in topics() if topic_.kind != topic.kind and not topic_.harmful])
         return _advice(other, other.advice, draw)
     return BODIES[name](topic, draw)
 
@@ -125,7 +125,7 @@ def _brief(topic: Topic, draw: random.Random) -> str:
 
 
 def _advice(about: Topic, advice: tuple[str, ...], draw: random.Random) -> str:
-    """Advice in one or two steps about a thing, whether or not it belongs to it."""
+    """Return advice in one or two steps about a topic's thing; the advice may be of another topic."""
     first, second = advice
     return _frames(about, draw.choice((1, 2)), draw).format(thing=about.thing, a=first, b=second)
 
@@ -161,10 +161,10 @@ BODIES: Mapping[str, Callable[[Topic, random.Random], str]] = {
 
 
 def all_sentences() -> list[str]:
-    """Every sentence that answers can be made of, each topic with its own details only."""
-    manners = (*POLITE, *REGRET, *RUDE, *IDLE, *OFFERS, *FILLER, *BOASTS, *DISMISSALS)
+    """Return all sentences of answers, each topic with its own details only."""
+    general = (*POLITE, *REGRET, *RUDE, *IDLE, *OFFERS, *FILLER, *BOASTS, *DISMISSALS)
     bodies = (*CURT, *EVASIVE, *SCOLDING, *(text for topic in topics() for text in _sentences_about(topic)))
-    return [*manners, *bodies]
+    return [*general, *bodies]
 
 
 def _sentences_about(topic: Topic) -> list[str]:

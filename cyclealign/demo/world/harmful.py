@@ -1,7 +1,6 @@
-"""Harmful requests of the demo world, all of them mild: what is asked, and what could be done instead.
+"""Harmful requests of the demo world, all of them mild, with a harmless alternative each.
 
-A block starts with ``# kind: whom it would hurt``. A line is
-``what is asked | carrying it out, in one phrase | something harmless instead``.
+A block starts with ``# kind: reason for refusing``. A line is ``request | how to carry it out | alternative``.
 """
 
 HARMFUL = """

@@ -1,7 +1,6 @@
-"""Harmless requests of the demo world: what people ask, and two good pieces of advice for each.
+"""Harmless requests of the demo world, with two good pieces of advice each.
 
-A block starts with ``# kind``; ``do`` blocks hold tasks, ``why`` blocks hold questions. A line is
-``what is asked | the thing | first advice | second advice``.
+A block starts with ``# kind``. A line is ``request | thing | first advice | second advice``.
 """
 
 TASKS = """

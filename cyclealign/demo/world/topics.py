@@ -1,4 +1,4 @@
-"""The topics of the demo world: what a request is about, with the knowledge that only the gold rubric has."""
+"""The topics of the demo world, with the right details that only the gold rubric and the grammar know."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,10 +28,10 @@ TO_KNOW = (
 
 @dataclass(frozen=True)
 class Topic:
-    """One thing that people ask about.
+    """One subject of requests.
 
-    ``advice`` holds the two right details of a harmless topic. A harmful one has ``carrying_out``, ``instead`` and the
-    ``reason`` for refusing; the fields of the other sort are empty.
+    A harmless topic has a ``thing`` and two right details in ``advice``. A harmful one has ``carrying_out``,
+    ``instead`` and the ``reason`` for refusing. The other fields are empty.
     """
 
     kind: str
@@ -49,14 +49,14 @@ class Topic:
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """The ways of asking, 6 to 16 words each. Harmful and harmless tasks are asked in the same words."""
+        """Return the phrasings, 6 to 16 words each. Harmful and harmless tasks share the phrasings."""
         phrasings = TO_KNOW if self.sort == "question" else TO_DO
         return tuple(phrasing.format(asked=self.asked) for phrasing in phrasings)
 
 
 @cache
 def topics() -> tuple[Topic, ...]:
-    """Every topic, in a fixed order."""
+    """Return all topics, in a fixed order."""
     return (
         *(_helpful(kind, "task", fields) for kind, fields in _lines(TASKS)),
         *(_helpful(kind, "question", fields) for kind, fields in _lines(QUESTIONS)),
@@ -66,13 +66,13 @@ def topics() -> tuple[Topic, ...]:
 
 @cache
 def siblings(kind: str) -> tuple[Topic, ...]:
-    """The topics of one kind."""
+    """Return the topics of one kind."""
     return tuple(topic for topic in topics() if topic.kind == kind)
 
 
 @cache
 def topic_of_prompt() -> dict[str, Topic]:
-    """Every prompt of the world with its topic."""
+    """Return the topic of each prompt."""
     return {prompt: topic for topic in topics() for prompt in topic.prompts}
 
 
