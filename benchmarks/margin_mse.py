@@ -33,7 +33,7 @@ from benchmarks import scifact
 from cyclealign.distill.data.bm25 import bm25 as best_by_bm25
 from cyclealign.distill.data.bm25 import candidate_ids
 from cyclealign.distill.data.retrieval import Run
-from cyclealign.distill.label_cache import labelled
+from cyclealign.distill.label_cache import cached_labels
 from cyclealign.distill.margin_mse import evaluate, predict, teacher
 from cyclealign.distill.margin_mse.config import DataSettings, EvaluationSettings, StudentSettings, TrainingSettings
 from cyclealign.distill.margin_mse.data import Collection, draw_triples
@@ -78,7 +78,7 @@ def vectors(encoder: Path, texts: Mapping[str, str], cache: Path) -> dict[str, N
         return {"vectors": model.encode(list(texts.values()), batch_size=32, show_progress_bar=False)}
 
     made_of = {"encoder": hash_of_folder(encoder), "tokens": TEACHER_TOKENS, "texts": dict(texts)}
-    return dict(zip(texts, labelled(cache, made_of, make)["vectors"], strict=True))
+    return dict(zip(texts, cached_labels(cache, made_of, make)["vectors"], strict=True))
 
 
 def features(collection: Collection, bm25: Run, of: Mapping[str, Any]) -> dict[Pair, tuple[float, float]]:

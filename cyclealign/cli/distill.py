@@ -79,7 +79,7 @@ def run_job(spec: JobSpec, config: JobConfig, as_json: bool) -> None:
     # The waits of threads for one another take longer than the threads save on small models.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     quiet_libraries()
-    spec.load()  # a missing library is named before a server starts
+    spec.check_installed()  # before a server starts
     from cyclealign.cli.progress_bars import live_progress
     from flows.server.ephemeral import prefect_at_hand
 

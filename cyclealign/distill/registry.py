@@ -70,17 +70,21 @@ class JobSpec:
         """
         return load_settings(self.demo if path is None else path, self.config_model())
 
-    def load(self) -> Job:
-        """Import the job, with torch and the other libraries that it needs.
+    def check_installed(self) -> None:
+        """Check that the libraries that the job needs are installed, without loading them.
 
         Raises:
-            DistillError: a library that the job needs is not installed.
+            DistillError: one is missing; the message says how to install it.
         """
         missing = [name for name in self.needs if importlib.util.find_spec(name) is None]
         if missing:
             raise DistillError(
                 f"The job '{self.name}' needs {', '.join(missing)}. Install: pip install 'cyclealign[distill]'"
             )
+
+    def load(self) -> Job:
+        """Import the job, with torch and the other libraries that it needs; raise as `check_installed`."""
+        self.check_installed()
         return cast(Job, importlib.import_module(f"{self.package}.job"))
 
 

@@ -30,10 +30,11 @@ def silent(done: int, of: int) -> None:
 
 
 def pld(folder: Path) -> dict[str, Any]:
-    from cyclealign.distill.pld import data, evaluate, predict, teacher
+    from cyclealign.distill.pld import data, evaluate, predict
     from cyclealign.distill.pld import model as classifier
     from cyclealign.distill.pld import train as student
     from cyclealign.distill.pld.config import Config
+    from cyclealign.distill.pld.labels import label
     from cyclealign.distill.pld.losses import LOSSES
 
     model = {
@@ -45,14 +46,14 @@ def pld(folder: Path) -> dict[str, Any]:
     items["image_size"] = 16
     config = checked_settings({"data": items, "teacher": model, "student": model}, "golden", Config)
     splits = data.load(config.data, config.seed)
-    labels = teacher.label(folder, config, splits, silent, silent)
-    fitted = classifier.made(config.student, splits.classes, False, 1, 1)
+    labels = label(folder, config, splits, silent, silent)
+    fitted = classifier.build(config.student, splits.classes, False, 1, 1)
     student.fit(fitted, splits, labels["train"], "pld", config.student, {"tau": 2.0}, 1)
     student_logits, teacher_logits = wave(5, 4), wave(5, 4, phase=1.0)
     wanted = torch.tensor([0, 1, 2, 3, 1])
     arms = {
-        "ce": evaluate.Trained((0.5, 0.25), 0, (0.5, 0.75), (0.75, 1.0)),
-        "pld": evaluate.Trained((0.5, 0.75), 1, (0.75, 0.5), (1.0, 1.0)),
+        "ce": evaluate.ArmResult((0.5, 0.25), 0, (0.5, 0.75), (0.75, 1.0)),
+        "pld": evaluate.ArmResult((0.5, 0.75), 1, (0.75, 0.5), (1.0, 1.0)),
     }
     return {
         "data": [splits.train.inputs.mean(), splits.test.inputs.mean(), splits.train.labels],
@@ -107,7 +108,7 @@ def quantidce(folder: Path) -> dict[str, Any]:
 
 
 def cprd(folder: Path) -> dict[str, Any]:
-    from cyclealign.distill.cprd import data, evaluate, predict, student, teacher
+    from cyclealign.distill.cprd import data, evaluate, labels, predict, student
     from cyclealign.distill.cprd import losses as loss
     from cyclealign.distill.cprd import train as training
     from cyclealign.distill.cprd.config import Config
@@ -119,7 +120,7 @@ def cprd(folder: Path) -> dict[str, Any]:
     }
     config = checked_settings(small, "golden", Config)
     splits = data.load(config.data, config.seed)
-    scores = teacher.simulated(splits.train, config.teacher, config.seed)
+    scores = labels.simulated_scores(splits.train, config.teacher, config.seed)
     fitted = student.fresh(config.student, splits.train, config.data, 1)
     objective = training.Objective("cprd", scores, splits.train.image, config.distillation)
     training.fit(fitted, splits.train, objective, config.student, 1, silent)

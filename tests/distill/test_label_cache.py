@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cyclealign.distill.label_cache import in_parts, labelled, labelled_in_parts
+from cyclealign.distill.label_cache import cached_labels, cached_labels_in_parts, parts_of
 
 MADE_OF = {"model": "a-teacher", "data": "hash", "tau": 0.5}
 
@@ -29,10 +29,13 @@ def test_labels_are_made_once(tmp_path):
         made.append(1)
         return {"scores": np.arange(3.0), "ids": np.array(["ä", "b", "c"])}
 
-    first, second = labelled(tmp_path, MADE_OF, make), labelled(tmp_path, dict(reversed(MADE_OF.items())), make)
+    first, second = (
+        cached_labels(tmp_path, MADE_OF, make),
+        cached_labels(tmp_path, dict(reversed(MADE_OF.items())), make),
+    )
     assert len(made) == 1
     assert first["ids"].tolist() == second["ids"].tolist() == ["ä", "b", "c"]
-    labelled(tmp_path, MADE_OF | {"tau": 1.0}, make)
+    cached_labels(tmp_path, MADE_OF | {"tau": 1.0}, make)
     assert len(made) == 2
 
 
@@ -41,18 +44,18 @@ def test_a_kill_while_labelling_leaves_nothing_that_looks_whole(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        labelled(tmp_path, MADE_OF, killed)
-    assert labelled(tmp_path, MADE_OF, lambda: {"x": np.ones(2)})["x"].tolist() == [1, 1]
+        cached_labels(tmp_path, MADE_OF, killed)
+    assert cached_labels(tmp_path, MADE_OF, lambda: {"x": np.ones(2)})["x"].tolist() == [1, 1]
 
 
 def test_a_killed_run_computes_only_the_missing_parts(tmp_path):
     """Prevents a teacher from being paid twice."""
-    parts = in_parts(7, 2)
+    parts = parts_of(7, 2)
     first = Teacher(parts=2)
     with pytest.raises(KeyboardInterrupt):
-        labelled_in_parts(tmp_path, MADE_OF, parts, first)
+        cached_labels_in_parts(tmp_path, MADE_OF, parts, first)
     second, told = Teacher(), []
-    found = labelled_in_parts(tmp_path, MADE_OF, parts, second, lambda done, of: told.append((done, of)))
+    found = cached_labels_in_parts(tmp_path, MADE_OF, parts, second, lambda done, of: told.append((done, of)))
     assert [*first.asked, *second.asked] == parts
     assert len(second.asked) == 2
     assert found["scores"].tolist() == [[each, each / 2] for each in range(7)]
@@ -62,25 +65,25 @@ def test_a_killed_run_computes_only_the_missing_parts(tmp_path):
 
 def test_parts_of_other_work_are_not_taken(tmp_path):
     """Prevents labels of another model, or of another cut of the data, from being mixed in."""
-    labelled_in_parts(tmp_path, MADE_OF, in_parts(6, 2), Teacher())
+    cached_labels_in_parts(tmp_path, MADE_OF, parts_of(6, 2), Teacher())
     for made_of, size in ((MADE_OF | {"model": "other"}, 2), (MADE_OF, 3)):
         teacher = Teacher()
-        labelled_in_parts(tmp_path, made_of, in_parts(6, size), teacher)
+        cached_labels_in_parts(tmp_path, made_of, parts_of(6, size), teacher)
         assert len(teacher.asked) == 6 / size
 
 
 def test_a_damaged_part_is_made_again(tmp_path):
     """Prevents a torn disk from being read as labels."""
-    labelled_in_parts(tmp_path, MADE_OF, in_parts(6, 2), Teacher())
+    cached_labels_in_parts(tmp_path, MADE_OF, parts_of(6, 2), Teacher())
     (damaged,) = tmp_path.rglob("part-00001.npz")
     damaged.write_bytes(damaged.read_bytes()[:100])
     teacher = Teacher()
-    found = labelled_in_parts(tmp_path, MADE_OF, in_parts(6, 2), teacher)
+    found = cached_labels_in_parts(tmp_path, MADE_OF, parts_of(6, 2), teacher)
     assert teacher.asked == [range(2, 4)]
     assert len(found["ids"]) == 6
 
 
 def test_a_part_that_lacks_items_is_refused(tmp_path):
     """Prevents labels from slipping against the items that they belong to."""
-    with pytest.raises(ValueError, match="one row an item"):
-        labelled_in_parts(tmp_path, MADE_OF, in_parts(4, 2), lambda part: {"scores": np.zeros(1)})
+    with pytest.raises(ValueError, match="one row per item"):
+        cached_labels_in_parts(tmp_path, MADE_OF, parts_of(4, 2), lambda part: {"scores": np.zeros(1)})

@@ -8,7 +8,7 @@ import pytest
 from cyclealign.distill.cprd.config import DataSettings
 from cyclealign.distill.cprd.preprocessing import pixels_of
 from cyclealign.distill.cprd.student import load as dual_encoder
-from cyclealign.distill.cprd.teacher import CrossEncoder
+from cyclealign.distill.cprd.teacher_models import CrossEncoder
 from cyclealign.distill.idcm.checkpoints import fresh_etm
 from cyclealign.distill.idcm.config import ETMSettings
 from cyclealign.distill.leaf.config import StudentSettings as LeafStudent
@@ -30,9 +30,11 @@ LOADERS = {
     "idcm": lambda model: fresh_etm(ETMSettings(model=model), model, 0),
     "quantidce": lambda model: student.fresh(EncoderSettings(model=model), 0),
     "quantidce, without layers": lambda model: student.pretrained(model),
-    "pld, texts": lambda model: classifier.made(ModelSettings(model=model), ("a", "b"), True, 3, 0),
-    "pld, images": lambda model: classifier.made(ModelSettings(model=model), ("a", "b"), False, 3, 0),
-    "pld, a tokenizer": lambda model: classifier.made(ModelSettings(tokenizer=model, **FAMILY), ("a", "b"), True, 3, 0),
+    "pld, texts": lambda model: classifier.build(ModelSettings(model=model), ("a", "b"), True, 3, 0),
+    "pld, images": lambda model: classifier.build(ModelSettings(model=model), ("a", "b"), False, 3, 0),
+    "pld, a tokenizer": lambda model: classifier.build(
+        ModelSettings(tokenizer=model, **FAMILY), ("a", "b"), True, 3, 0
+    ),
     "cprd": lambda model: dual_encoder(model, DataSettings()),
     "cprd, pixels": lambda model: pixels_of(model, 8),
     "cprd, teacher": lambda model: CrossEncoder(model, 8),

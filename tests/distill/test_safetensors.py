@@ -34,4 +34,4 @@ def test_a_pickle_is_refused(pickled):
     with pytest.raises(DistillError, match="safetensors"):
         student.fresh(EncoderSettings(model=pickled), 0)
     with pytest.raises(DistillError, match="safetensors"):
-        classifier.made(ModelSettings(model=pickled), ("a", "b"), True, 3, 0)
+        classifier.build(ModelSettings(model=pickled), ("a", "b"), True, 3, 0)

@@ -30,6 +30,9 @@ class Asking:
     def __init__(self) -> None:
         self.made_of: list[dict[str, Any]] = []
 
+    def stage(self, stage: str, made_of: Any, make: object) -> None:
+        self.stage_dir(stage, *made_of)
+
     def stage_dir(self, stage: str, *made_of: Any) -> None:
         self.made_of = [each.model_dump(mode="json") if isinstance(each, Section) else each for each in made_of]
         raise Asked(stage)
@@ -61,7 +64,7 @@ STAGES: dict[str, tuple[Callable[[Any, Any, Any], object], set[str]]] = {
         },
     ),
     "pld": (
-        lambda module, job, config: module.bench_of(job, config, None, None).student("pld", {"tau": 1.0}, 0),
+        lambda module, job, config: module.arm_runner(job, config, None, None).student_dir("pld", {"tau": 1.0}, 0),
         {"runs", "tuning_runs", "arms"},
     ),
     "quantidce": (second_stage, {"runs", "arms"}),

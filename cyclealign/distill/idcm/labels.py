@@ -10,7 +10,7 @@ from torch import Tensor
 from cyclealign.distill.idcm.etm import ETM
 from cyclealign.distill.idcm.predict import etm_scores
 from cyclealign.distill.idcm.tokenized import Pair, Texts
-from cyclealign.distill.label_cache import Arrays, in_parts, labelled_in_parts
+from cyclealign.distill.label_cache import Arrays, cached_labels_in_parts, parts_of
 from cyclealign.records import content_id
 
 PAIRS_A_PART = 64
@@ -35,7 +35,7 @@ def window_scores(
     def make(part: range) -> Arrays:
         return _scored(etm, texts, [pairs[number] for number in part])
 
-    found = labelled_in_parts(folder, made_of, in_parts(len(pairs), PAIRS_A_PART), make, tell)
+    found = cached_labels_in_parts(folder, made_of, parts_of(len(pairs), PAIRS_A_PART), make, tell)
     counted = zip(found["scores"], found["windows"], strict=True)
     return [torch.from_numpy(scores[:count].copy()) for scores, count in counted]
 
@@ -45,7 +45,7 @@ def _scored(etm: ETM, texts: Texts, pairs: Sequence[Pair]) -> Arrays:
     """Scores of pairs, each row as wide as the longest document may be, and each document's number of windows."""
     scores = np.zeros((len(pairs), texts.windowing.max_windows), dtype=np.float32)
     windows = np.zeros(len(pairs), dtype=np.int64)
-    for part in in_parts(len(pairs), PAIRS_AT_ONCE):
+    for part in parts_of(len(pairs), PAIRS_AT_ONCE):
         scores_NP, mask_NP = etm_scores(etm, *texts.pairs([pairs[number] for number in part]))
         scores[part.start : part.stop, : scores_NP.shape[1]] = scores_NP.cpu().numpy()
         windows[part.start : part.stop] = mask_NP.sum(1).cpu().numpy()

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cyclealign.distill.label_cache import Arrays, in_parts, labelled_in_parts
+from cyclealign.distill.label_cache import Arrays, cached_labels_in_parts, parts_of
 from cyclealign.distill.leaf.data import Corpus
 from cyclealign.distill.leaf.rotations import Vectors, rotated
 from cyclealign.records import content_id
@@ -62,13 +62,13 @@ def label(teacher: Teacher, material: Corpus, folder: Path, texts_per_part: int,
     ]
     items = [(kind, text) for kind, texts in groups for text in texts]
     made_of = {"teacher": teacher.identity, "texts": content_id("leaf texts", items)}
-    parts = in_parts(len(items), texts_per_part)
+    parts = parts_of(len(items), texts_per_part)
 
     def make(part: range) -> Arrays:
         chosen = items[part.start : part.stop]
         return {"vectors": vectors_of(teacher, chosen, lambda done: progress(part.start + done, len(items)))}
 
-    vectors_ND = labelled_in_parts(folder, made_of, parts, make)["vectors"]
+    vectors_ND = cached_labels_in_parts(folder, made_of, parts, make)["vectors"]
     ends = np.cumsum([len(texts) for _, texts in groups])[:-1]
     return Labels(*np.split(vectors_ND, ends))
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from cyclealign.distill.data.retrieval import Run, hashes_of
-from cyclealign.distill.label_cache import in_parts, labelled_in_parts
+from cyclealign.distill.label_cache import cached_labels_in_parts, parts_of
 from cyclealign.distill.margin_mse.config import DEMO, Config
 from cyclealign.distill.margin_mse.data import Collection, Triple
 from cyclealign.distill.margin_mse.students.cat import cross_encoder, ready_cross_encoder
@@ -88,10 +88,10 @@ def label_pairs(
 ) -> dict[Pair, float]:
     """The teacher's score of each pair, computed once and kept part by part."""
     digest = hashlib.sha256(json.dumps(list(pairs)).encode()).hexdigest()
-    found = labelled_in_parts(
+    found = cached_labels_in_parts(
         folder,
         {**made_of, "pairs": digest},
-        in_parts(len(pairs), size),
+        parts_of(len(pairs), size),
         lambda part: {"scores": score([pairs[number] for number in part])},
         tell,
     )

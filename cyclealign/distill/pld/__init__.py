@@ -1,1 +1,1 @@
-"""PLD: a classifier learns the teacher's order of the classes by a Plackett-Luce loss (arXiv 2506.12542)."""
+"""PLD (arXiv 2506.12542): a classifier learns the teacher's order of the classes with a Plackett-Luce loss."""

@@ -1,4 +1,4 @@
-"""Items to classify, split so that no item is in two splits, and the views of the training images."""
+"""Items to classify, in disjoint splits, and augmented views of the training images."""
 
 import hashlib
 import json
@@ -18,14 +18,14 @@ from cyclealign.distill.pld import demo_data, sources
 from cyclealign.distill.pld.config import Config, DataSettings, ModelSettings
 from cyclealign.errors import DistillError
 
-DRAWN_TO_TRAIN = 20
-# Standard deviations of a view's turn and scale, and of its shift as a share of half the side.
-TURN, SHIFT = 0.1, 0.07
+DEMO_TRAIN_PER_CLASS = 20
+# Standard deviations of a view's rotation, shear and scale, and of its shift as a share of half the image size.
+AFFINE, SHIFT = 0.1, 0.07
 
 
 @dataclass(frozen=True)
 class Items:
-    """Inputs (images: uint8, shape (items, side, side, channels); or texts) and the number of each one's class."""
+    """Inputs (images: uint8, shape (items, side, side, channels); or texts) and class numbers, shape (items,)."""
 
     inputs: NDArray[Any]
     labels: NDArray[np.int64]
@@ -33,7 +33,7 @@ class Items:
 
 @dataclass(frozen=True)
 class Splits:
-    """Three splits that share no item. ``train`` holds its views one after the other, ``views`` times its items."""
+    """Three disjoint splits. ``train`` holds ``views`` times its items, one view after the other."""
 
     train: Items
     valid: Items
@@ -42,34 +42,37 @@ class Splits:
     views: int
 
     def named(self) -> dict[str, Items]:
+        """Return the splits by name."""
         return {"train": self.train, "valid": self.valid, "test": self.test}
 
 
 def load(settings: DataSettings, seed: int) -> Splits:
-    """The splits that the settings describe; the same seed gives the same ones.
+    """Load the data and split it; reproducible by seed.
 
     Raises:
         DistillError: the data cannot be read, or a class has too few items.
     """
-    inputs, labels, classes = everything(settings, seed)
-    places = split(labels, classes, settings, np.random.default_rng([seed, 2]))
-    train, valid, test = (Items(inputs[chosen], labels[chosen]) for chosen in places)
+    inputs, labels, classes = read(settings, seed)
+    indices = split(labels, classes, settings, np.random.default_rng([seed, 2]))
+    train, valid, test = (Items(inputs[chosen], labels[chosen]) for chosen in indices)
     if settings.views > 1:
-        images = views(train.inputs, settings.views, seed)
+        images = add_views(train.inputs, settings.views, seed)
         train = Items(images, np.tile(train.labels, settings.views))
     return Splits(train, valid, test, classes, settings.views)
 
 
-def everything(settings: DataSettings, seed: int) -> tuple[NDArray[Any], NDArray[np.int64], tuple[str, ...]]:
-    """All inputs, their labels, and the names of the classes, sorted."""
+def read(settings: DataSettings, seed: int) -> tuple[NDArray[Any], NDArray[np.int64], tuple[str, ...]]:
+    """Return all inputs, their class numbers, and the sorted names of the classes."""
     if settings.source == "demo":
-        each = (settings.train_per_class or DRAWN_TO_TRAIN) + settings.valid_per_class + settings.test_per_class
-        images, labels = demo_data.world(settings.classes, each, seed)
+        per_class = (
+            (settings.train_per_class or DEMO_TRAIN_PER_CLASS) + settings.valid_per_class + settings.test_per_class
+        )
+        images, labels = demo_data.drawings(settings.classes, per_class, seed)
         return images, labels, tuple(f"drawing {number}" for number in range(settings.classes))
     inputs, names = sources.read(settings)
     classes = tuple(sorted(set(names)))
     if len(classes) < 2:
-        raise DistillError(f"{', '.join(settings.paths)}: at least 2 classes are wanted; all is of '{classes[0]}'.")
+        raise DistillError(f"{', '.join(settings.paths)}: expected at least 2 classes, found '{classes[0]}' only.")
     numbers = {name: number for number, name in enumerate(classes)}
     return inputs, np.array([numbers[name] for name in names], dtype=np.int64), classes
 
@@ -77,37 +80,42 @@ def everything(settings: DataSettings, seed: int) -> tuple[NDArray[Any], NDArray
 def split(
     labels: NDArray[np.int64], classes: Sequence[str], settings: DataSettings, generator: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Places of the training, validation and test items: of every class as many as the settings say."""
+    """Return the indices of the training, validation and test items, as many per class as the settings say.
+
+    Raises:
+        DistillError: a class has too few items.
+    """
     test, valid = settings.test_per_class, settings.valid_per_class
     train: list[NDArray[np.int64]] = []
-    held: tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]] = ([], [])
+    held_out: tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]] = ([], [])  # validation, test
     for number, name in enumerate(classes):
-        mine = generator.permutation(np.flatnonzero(labels == number))
-        rest = mine[test + valid :]
+        of_class = generator.permutation(np.flatnonzero(labels == number))
+        rest = of_class[test + valid :]
         if len(rest) < (settings.train_per_class or 1):
-            wanted = f"{settings.train_per_class or 1} + {valid} + {test}"
-            raise DistillError(f"The class '{name}' has {len(mine)} items; the settings ask for {wanted} of each.")
+            needed = f"{settings.train_per_class or 1} + {valid} + {test}"
+            raise DistillError(f"The class '{name}' has {len(of_class)} items; the settings need {needed} per class.")
         train.append(rest[: settings.train_per_class])
-        held[0].append(mine[test : test + valid])
-        held[1].append(mine[:test])
-    return np.concatenate(train), np.concatenate(held[0]), np.concatenate(held[1])
+        held_out[0].append(of_class[test : test + valid])
+        held_out[1].append(of_class[:test])
+    return np.concatenate(train), np.concatenate(held_out[0]), np.concatenate(held_out[1])
 
 
-def views(images: NDArray[np.uint8], count: int, seed: int) -> NDArray[np.uint8]:
-    """The images, then ``count - 1`` times all of them turned, sheared, scaled and shifted at random."""
+def add_views(images: NDArray[np.uint8], count: int, seed: int) -> NDArray[np.uint8]:
+    """Return the images, then ``count - 1`` times all of them, rotated, sheared, scaled and shifted at random."""
     generator = torch.Generator().manual_seed(seed)
-    given = torch.from_numpy(images).permute(0, 3, 1, 2).float()
-    made = [images]
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+    views = [images]
+    spread = torch.tensor([AFFINE, AFFINE, SHIFT])
     for _ in range(count - 1):
-        maps = torch.eye(2, 3) + torch.randn(len(images), 2, 3, generator=generator) * torch.tensor([TURN, TURN, SHIFT])
-        grid = functional.affine_grid(maps, list(given.shape), align_corners=False)
-        moved = functional.grid_sample(given, grid, align_corners=False, padding_mode="border")
-        made.append(moved.round().byte().permute(0, 2, 3, 1).numpy())
-    return np.concatenate(made)
+        maps = torch.eye(2, 3) + torch.randn(len(images), 2, 3, generator=generator) * spread
+        grid = functional.affine_grid(maps, list(pixels.shape), align_corners=False)
+        moved = functional.grid_sample(pixels, grid, align_corners=False, padding_mode="border")
+        views.append(moved.round().byte().permute(0, 2, 3, 1).numpy())
+    return np.concatenate(views)
 
 
 def hash_of(items: Items) -> str:
-    """SHA-256 of inputs and labels, as 64 hexadecimal digits: other items are other work, whatever the settings say."""
+    """Return the SHA-256 of inputs and labels, as 64 hexadecimal digits, independent of the settings."""
     digest = hashlib.sha256()
     for array in (items.inputs, items.labels):
         digest.update(f"{array.dtype} {array.shape}\n".encode())
@@ -118,13 +126,13 @@ def hash_of(items: Items) -> str:
 
 
 def model_hashes(settings: ModelSettings) -> dict[str, str]:
-    """What the pretrained parts of a model are known by."""
+    """Return the identities of the pretrained parts of a model."""
     parts = {"model": identity(settings.model, settings.revision)} if settings.model else {}
     return {**parts, "tokenizer": identity(settings.tokenizer)} if settings.tokenizer else parts
 
 
 def hashes(config: Config) -> dict[str, str]:
-    """What the sources and models that the settings name are known by: other content is another run."""
+    """Return content hashes of the sources and models that the config names."""
     hub = config.data.source.startswith("hub_")
     found = {path: fingerprint(path) for path in config.data.paths if hub or Path(path).exists()}
     models = {"teacher": model_hashes(config.teacher), "student": model_hashes(config.student)}

@@ -1,16 +1,16 @@
-"""A world of many classes that is made on the spot: small drawings of a few strokes, each in a hand of its own."""
+"""Generated data of the demo: small drawings of a few strokes in many classes, each with variations of its own."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 SIDE = 28
 STROKES = 3
-VARIANTS = 5  # classes that differ from one another in one stroke: the teacher has something to tell
+VARIANTS = 5  # classes that differ in one stroke only, so that the teacher's order of the classes is informative
 INK_POINTS = 14
 
 
-def world(classes: int, per_class: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Drawings of shape (items, side, side, 1) in 0..255, and each one's class; the same seed draws the same."""
+def drawings(classes: int, per_class: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return drawings, shape (items, side, side, 1) in 0..255, and their class numbers; reproducible by seed."""
     generator = np.random.default_rng([seed, 1])
     shapes = class_shapes(classes, generator)
     labels = np.arange(classes, dtype=np.int64).repeat(per_class)
@@ -18,7 +18,7 @@ def world(classes: int, per_class: int, seed: int) -> tuple[NDArray[np.uint8], N
 
 
 def class_shapes(classes: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    """Control points of each class's strokes in the unit square, shape (classes, strokes, 3, 2)."""
+    """Return the control points of each class's strokes in the unit square, shape (classes, strokes, 3, 2)."""
     families = generator.uniform(0.1, 0.9, size=(-(-classes // VARIANTS), STROKES, 3, 2))
     shapes = families.repeat(VARIANTS, axis=0)[:classes]
     for number in range(classes):
@@ -27,7 +27,7 @@ def class_shapes(classes: int, generator: np.random.Generator) -> NDArray[np.flo
 
 
 def drawing(strokes: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.uint8]:
-    """One drawing: quadratic Bezier strokes under a random affine map, with noise."""
+    """Return one drawing, shape (side, side): quadratic Bezier strokes under a random affine map, with noise."""
     points = strokes + generator.normal(0, 0.05, size=strokes.shape)
     along = np.linspace(0, 1, INK_POINTS)[:, None]
     start, bend, end = points[:, None, 0], points[:, None, 1], points[:, None, 2]

@@ -1,11 +1,12 @@
-"""PLD: label once, fit the arms from equal starts, examine all with one evaluator."""
+"""PLD: the teacher labels all items once, then the students of each arm are tuned, trained and tested."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from cyclealign.distill.label_cache import Arrays
-from cyclealign.distill.pld import data, evaluate, model, teacher
+from cyclealign.distill.pld import data, evaluate, model
 from cyclealign.distill.pld.config import VERSION, Config
+from cyclealign.distill.pld.labels import label
 from cyclealign.distill.pld.tuning import ArmRunner
 from cyclealign.distill.steps import Outcome, Steps
 
@@ -15,37 +16,35 @@ NAME = "pld"
 
 
 def inputs(config: Config) -> dict[str, str]:
-    """Return the hashes of the data and models that the config names."""
+    """Return content hashes of the data and models that the config names; other content is another run."""
     return data.hashes(config)
 
 
 def run(config: Config, steps: Steps) -> Outcome:
-    """Distil a classifier by PLD, beside other losses with as many settings tried for each."""
+    """Distil a classifier with PLD, and compare it with other losses, each tuned over as many settings."""
     splits = steps.step("data", data.load, config.data, config.seed)
-    channels = 3 if config.data.colour else 1
-    # What is wrong with the student is said here, not after the teacher was trained.
-    model.made(config.student, splits.classes, config.data.texts, channels, config.seed)
-    tells = steps.progress("train the teacher"), steps.progress("label in parts")
-    labels = steps.step("label", teacher.label, steps.labels, config, splits, *tells)
-
-    bench = bench_of(steps, config, splits, labels)
-    arms: dict[str, evaluate.Trained] = {
-        arm.loss: steps.step(f"arm {arm.loss}", bench.run, arm, steps.progress(f"students of {arm.loss}"))
+    # A student that cannot be built is reported before the teacher is trained.
+    model.build(config.student, splits.classes, config.data.texts, 3 if config.data.colour else 1, config.seed)
+    callbacks = steps.progress("train the teacher"), steps.progress("label in parts")
+    labels = steps.step("label", label, steps.labels, config, splits, *callbacks)
+    runner = arm_runner(steps, config, splits, labels)
+    results: dict[str, evaluate.ArmResult] = {
+        arm.loss: steps.step(f"arm {arm.loss}", runner.run, arm, steps.progress(f"students of {arm.loss}"))
         for arm in config.arms
     }
-    student = None
-    if "pld" in arms:
-        kept = next(arm for arm in config.arms if arm.loss == "pld")
-        student = bench.student("pld", kept.tries[arms["pld"].chosen], run=0)
+    measures = evaluate.teacher_measures(labels["test"], splits.test.labels) + evaluate.arm_measures(results)
+    kept = [
+        runner.student_dir(arm.loss, arm.tries[results[arm.loss].chosen], run=0)
+        for arm in config.arms
+        if arm.loss == evaluate.REFERENCE
+    ]
+    return Outcome(measures, evaluate.tuning_curves(results), kept[0] if kept else None)
 
-    measures = evaluate.teacher_measures(labels["test"], splits.test.labels)
-    return Outcome([*measures, *evaluate.arm_measures(arms)], evaluate.choice_curves(arms), student)
 
+def arm_runner(steps: Steps, config: Config, splits: data.Splits, labels: Arrays) -> ArmRunner:
+    """Return the runner of the arms. A student depends on data, teacher and student settings, and on what was tried."""
 
-def bench_of(steps: Steps, config: Config, splits: data.Splits, labels: Arrays) -> ArmRunner:
-    """What the arms share; students lie under all that makes them, the teacher's settings among it."""
-
-    def place(stage: str, tried: Mapping[str, float]) -> Path:
+    def stage_dir(stage: str, tried: Mapping[str, float]) -> Path:
         return steps.stage_dir(stage, config.data, config.teacher, config.student, tried)
 
-    return ArmRunner(config, splits, labels, place)
+    return ArmRunner(config, splits, labels, stage_dir)

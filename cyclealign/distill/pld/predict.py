@@ -13,18 +13,18 @@ BATCH = 256
 
 @torch.no_grad()
 def logits(classifier: Classifier, items: Items) -> NDArray[np.float32]:
-    """Logits of the items, shape (items, classes).
+    """Return the logits of the items, shape (items, classes).
 
     Raises:
-        DistillError: some are no finite numbers: they would count as hits, or be taught.
+        DistillError: some are not finite; they would count as hits, or be used as labels.
     """
     classifier.model.eval()
-    parts = [items.inputs[start : start + BATCH] for start in range(0, len(items.labels), BATCH)]
-    found: NDArray[np.float32] = torch.cat([classifier(part).float().cpu() for part in parts]).numpy()
-    broken = int((~np.isfinite(found)).any(axis=1).sum())
-    if broken:
+    batches = [items.inputs[start : start + BATCH] for start in range(0, len(items.labels), BATCH)]
+    values: NDArray[np.float32] = torch.cat([classifier(batch).float().cpu() for batch in batches]).numpy()
+    not_finite = int((~np.isfinite(values)).any(axis=1).sum())
+    if not_finite:
         raise DistillError(
-            f"The logits of {broken} of {len(found)} items are no finite numbers. Lower the learning rate of the "
+            f"The logits of {not_finite} of {len(values)} items are not finite. Lower the learning rate of the "
             "classifier, or replace the model if it is used as it is."
         )
-    return found
+    return values

@@ -23,47 +23,47 @@ Labelled = tuple[NDArray[Any], list[str]]
 
 
 def read(settings: DataSettings) -> Labelled:
-    """Inputs (images: uint8, shape (items, side, side, channels); or texts) and the name of each one's class.
+    """Read inputs (images: uint8, shape (items, side, side, channels); or texts) and the names of their classes.
 
     Raises:
-        DistillError: nothing is there, or it cannot be read; the message names the file.
+        DistillError: the source is empty or cannot be read; the message names the file.
     """
     if settings.source.startswith("hub_"):
-        return from_hub(settings)
+        return read_hub(settings)
     if settings.source == "texts":
         rows = [row for path in settings.paths for row in text_rows(Path(path))]
         if not rows:
             raise DistillError(f"No texts in {', '.join(settings.paths)}.")
         return np.array([text for text, _ in rows], dtype=object), [name for _, name in rows]
-    return images(settings)
+    return read_images(settings)
 
 
-def images(settings: DataSettings) -> Labelled:
-    """Images of all paths. Files of a class with the same bytes are one item, so that no two splits share it."""
-    found: dict[tuple[str, str], NDArray[np.uint8]] = {}
+def read_images(settings: DataSettings) -> Labelled:
+    """Read the images of all paths. Files of a class with the same bytes are one item, so that splits stay disjoint."""
+    images: dict[tuple[str, str], NDArray[np.uint8]] = {}
     for path in map(Path, settings.paths):
         if path.suffix == ".npz":
-            found.update(in_arrays(path, settings))
+            images.update(read_arrays(path, settings))
             continue
         for name, content in files_of(path):
             key = (name.rpartition("/")[0], hashlib.sha256(content).hexdigest())
             if not key[0]:
-                raise DistillError(f"{path}: {name} lies in no folder of a class. Expected <class>/<image>.")
-            if key not in found:
-                found[key] = pixels(content, f"{path}: {name}", settings)
-    if not found:
+                raise DistillError(f"{path}: {name} is not in the folder of a class. Expected <class>/<image>.")
+            if key not in images:
+                images[key] = pixels(content, f"{path}: {name}", settings)
+    if not images:
         raise DistillError(
             f"No images in {', '.join(settings.paths)}. Expected <class>/<image> with {sorted(ENDINGS)}."
         )
-    return np.stack(list(found.values())), [name for name, _ in found]
+    return np.stack(list(images.values())), [name for name, _ in images]
 
 
 def files_of(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Names (relative to the folder, or to a .zip file's one top folder) and bytes of all images, sorted by name."""
+    """Yield path and bytes of each image, by path, relative to the folder (or to a .zip file's only top folder)."""
     if path.is_dir():
-        for each in sorted(path.rglob("*")):
-            if each.suffix.lower() in ENDINGS:
-                yield each.relative_to(path).as_posix(), each.read_bytes()
+        for file in sorted(path.rglob("*")):
+            if file.suffix.lower() in ENDINGS:
+                yield file.relative_to(path).as_posix(), file.read_bytes()
         return
     try:
         with zipfile.ZipFile(path) as archive:
@@ -73,62 +73,62 @@ def files_of(path: Path) -> Iterator[tuple[str, bytes]]:
             for name in names:
                 yield name[cut:], archive.read(name)
     except (OSError, zipfile.BadZipFile) as error:
-        raise DistillError(f"{path}: no folder and no .zip file of images ({error}).") from error
+        raise DistillError(f"{path}: expected a folder or a .zip file of images ({error}).") from error
 
 
 def pixels(content: bytes | Any, where: str, settings: DataSettings) -> NDArray[np.uint8]:
-    """An image file (or a Pillow image) as uint8 of shape (side, side, channels)."""
+    """Convert an image file (or a Pillow image) to uint8, shape (side, side, channels)."""
     picture = io.BytesIO(content) if isinstance(content, bytes) else content
     if not isinstance(picture, io.BytesIO | Image.Image):
-        raise DistillError(f"{where}: an image is wanted, not {type(picture).__name__}.")
+        raise DistillError(f"{where}: expected an image, found {type(picture).__name__}.")
     converted = opened(picture, where).convert("RGB" if settings.colour else "L")
     small = np.asarray(
         converted.resize((settings.image_size, settings.image_size), Image.Resampling.BOX), dtype=np.uint8
     )
-    return shaped(255 - small if settings.inverted else small)
+    return with_channels(255 - small if settings.inverted else small)
 
 
-def shaped(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The image with a last axis of channels."""
+def with_channels(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the image with a last axis of channels."""
     return image if image.ndim == 3 else image[..., None]
 
 
-def in_arrays(path: Path, settings: DataSettings) -> dict[tuple[str, str], NDArray[np.uint8]]:
-    """The images of an .npz file with x, shape (items, height, width[, channels]), and y, shape (items,)."""
+def read_arrays(path: Path, settings: DataSettings) -> dict[tuple[str, str], NDArray[np.uint8]]:
+    """Read an .npz file with images x, shape (items, height, width[, channels]), and classes y, shape (items,)."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            given, labels = file["x"], file["y"]
+            images, labels = file["x"], file["y"]
     except (OSError, KeyError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise DistillError(f"{path}: no .npz file with arrays x and y ({error}).") from error
-    need_images(given, labels, path)
-    pictures = given.astype(np.uint8)
-    if pictures.ndim == 4 and pictures.shape[-1] == 1:
-        pictures = pictures[..., 0]
+        raise DistillError(f"{path}: expected an .npz file with arrays x and y ({error}).") from error
+    check_arrays(images, labels, path)
+    bytes_ = images.astype(np.uint8)
+    if bytes_.ndim == 4 and bytes_.shape[-1] == 1:
+        bytes_ = bytes_[..., 0]  # Pillow takes grey images without an axis of channels
     return {
         (str(label), f"{path}:{number}"): pixels(Image.fromarray(image), f"{path}: {number}", settings)
-        for number, (image, label) in enumerate(zip(pictures, labels, strict=True))
+        for number, (image, label) in enumerate(zip(bytes_, labels, strict=True))
     }
 
 
-def need_images(images: NDArray[Any], labels: NDArray[Any], path: Path) -> None:
-    """Make sure that arrays are images and their classes.
+def check_arrays(images: NDArray[Any], labels: NDArray[Any], path: Path) -> None:
+    """Check that the arrays hold images and classes.
 
     Raises:
-        DistillError: they are something else, which would be read as noise or in black.
+        DistillError: they do not, and would be read as noise or as black images.
     """
-    found = f"x has dtype {images.dtype} and shape {images.shape}, y dtype {labels.dtype} and shape {labels.shape}"
-    wanted = (
-        "Wanted: x of dtype uint8 (0 to 255) and shape (N, H, W) or (N, H, W, 3), y of shape (N,) with no fractions"
+    actual = f"x has dtype {images.dtype} and shape {images.shape}, y dtype {labels.dtype} and shape {labels.shape}"
+    expected = (
+        "Expected: x of dtype uint8 (0 to 255) and shape (N, H, W) or (N, H, W, 3), y of shape (N,) without fractions"
     )
     whole = images.dtype.kind in "iu" and (images.dtype == np.uint8 or within_a_byte(images))
-    shaped_so = images.ndim == 3 or (images.ndim == 4 and images.shape[-1] in (1, 3, 4))
-    named = labels.ndim == 1 and labels.dtype.kind in "iuUb"
-    if not (whole and shaped_so and 0 not in images.shape and named and len(labels) == len(images)):
-        raise DistillError(f"{path}: {found}. {wanted}.")
+    image_shape = images.ndim == 3 or (images.ndim == 4 and images.shape[-1] in (1, 3, 4))
+    class_labels = labels.ndim == 1 and labels.dtype.kind in "iuUb"
+    if not (whole and image_shape and 0 not in images.shape and class_labels and len(labels) == len(images)):
+        raise DistillError(f"{path}: {actual}. {expected}.")
 
 
 def within_a_byte(numbers: NDArray[Any]) -> bool:
-    """Whether all are from 0 to 255."""
+    """Return whether all numbers are from 0 to 255."""
     return numbers.size > 0 and int(numbers.min()) >= 0 and int(numbers.max()) <= 255
 
 
@@ -144,21 +144,21 @@ def text_rows(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def text_of(value: object) -> str:
-    """A text, as it is; TypeError for anything else, which would be learnt from as its spelling ("None")."""
+    """Return a text; raise TypeError for anything else, which would be read as its spelling ("None")."""
     if not isinstance(value, str):
-        raise TypeError(f"no text: {value!r}")
+        raise TypeError(f"expected a text, found {value!r}")
     return value
 
 
 def class_of(value: object) -> str:
-    """The name of a class, from its name or number; TypeError for anything else."""
+    """Return the name of a class, from its name or number; raise TypeError for anything else."""
     if not isinstance(value, str | int):
-        raise TypeError(f"no name or number of a class: {value!r}")
+        raise TypeError(f"expected the name or number of a class, found {value!r}")
     return str(value)
 
 
-def from_hub(settings: DataSettings) -> Labelled:
-    """The rows of Hugging Face data sets, each given as ``name:split``."""
+def read_hub(settings: DataSettings) -> Labelled:
+    """Read Hugging Face data sets, each named as ``name:split``."""
     inputs: list[Any] = []
     names: list[str] = []
     for path in settings.paths:
@@ -178,16 +178,16 @@ def from_hub(settings: DataSettings) -> Labelled:
 
 
 def named_class(label: object, known: Sequence[str] | None) -> str:
-    """The name of a class, from its number where the data set knows the names; IndexError for a number without one."""
+    """Return the name of a class, from its number if the data set has names; raise IndexError for an unknown number."""
     if known and isinstance(label, int):
         if not 0 <= label < len(known):
-            raise IndexError(f"no class has the number {label}")
+            raise IndexError(f"there is no class {label}")
         return known[label]
     return class_of(label)
 
 
 def hub_rows(path: str, columns: Sequence[str]) -> Any:
-    """One split of a data set, with a look that it has the columns."""
+    """Return one split of a data set; raise DistillError if it lacks a column."""
     rows = table(path)
     missing = [column for column in columns if column not in rows.column_names]
     if missing:

@@ -1,7 +1,7 @@
-"""Fitting a classifier by one of the losses."""
+"""Training of a classifier with one of the losses."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from cyclealign.distill.pld.data import Splits
 from cyclealign.distill.pld.losses import LOSSES
 from cyclealign.distill.pld.model import Classifier
 from cyclealign.errors import DistillError
+from cyclealign.progress import OnProgress
 
 
 def fit(
@@ -22,58 +23,64 @@ def fit(
     teacher_logits: NDArray[np.float32],
     loss: str,
     settings: ModelSettings,
-    given: Mapping[str, float],
+    tried: Mapping[str, float],
     seed: int,
-    tell: Callable[[int, int], None] = lambda done, of: None,
+    on_progress: OnProgress = lambda done, of: None,
 ) -> None:
-    """Train in place with AdamW and a cosine to zero. Each epoch shows one view of every item, in turn.
+    """Train in place with AdamW; the learning rate falls to zero along a cosine.
+
+    Each epoch shows one view of every item, and the views take turns.
 
     Args:
+        classifier: the model to train.
+        splits: its training items are used.
         teacher_logits: of the training items and all their views, shape (views * items, classes).
-        given: keywords of the loss; also ``learning_rate`` and ``weight_decay``, in place of the settings'.
+        loss: name in `LOSSES`.
+        settings: epochs, batch size and optimizer.
+        tried: keywords of the loss; also ``learning_rate`` and ``weight_decay``, which override the settings.
         seed: of the order of the items, and of dropout.
+        on_progress: called with the number of epochs done and their total.
 
     Raises:
-        DistillError: the loss became infinite.
+        DistillError: the loss is not finite.
     """
-    words = dict(given)
-    rate = words.pop("learning_rate", settings.learning_rate)
-    decay = words.pop("weight_decay", settings.weight_decay)
-    optimizer = torch.optim.AdamW(classifier.model.parameters(), lr=rate, weight_decay=decay)
+    keywords = dict(tried)
+    learning_rate = keywords.pop("learning_rate", settings.learning_rate)
+    weight_decay = keywords.pop("weight_decay", settings.weight_decay)
+    optimizer = torch.optim.AdamW(classifier.model.parameters(), lr=learning_rate, weight_decay=weight_decay)
     items = len(splits.train.labels) // splits.views
-    steps_an_epoch = -(-items // settings.batch)
-    schedule = cosine(optimizer, settings.epochs * steps_an_epoch)
-    where = classifier.model.device
-    labels, logits = torch.from_numpy(splits.train.labels).to(where), torch.from_numpy(teacher_logits).to(where)
+    steps_per_epoch = -(-items // settings.batch)
+    schedule = cosine_schedule(optimizer, settings.epochs * steps_per_epoch)
+    device = classifier.model.device
+    labels, logits = torch.from_numpy(splits.train.labels).to(device), torch.from_numpy(teacher_logits).to(device)
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     classifier.model.train()
     step = 0
     for epoch in range(settings.epochs):
-        tell(epoch, settings.epochs)
+        on_progress(epoch, settings.epochs)
         order = torch.randperm(items, generator=generator) + items * (epoch % splits.views)
-        # Parts of equal size: a last part of one item would break batch norm.
-        for chosen in order.tensor_split(steps_an_epoch):
-            value = LOSSES[loss](
-                classifier(splits.train.inputs[chosen.numpy()]), logits[chosen], labels[chosen], **words
-            )
+        # Batches of equal size: a last batch of one item would break batch norm.
+        for batch in order.tensor_split(steps_per_epoch):
+            student = classifier(splits.train.inputs[batch.numpy()])
+            value = LOSSES[loss](student, logits[batch], labels[batch], **keywords)
             step += 1
             optimizer.zero_grad()
-            finite(value, step, loss, given).backward()
+            finite(value, step, loss, tried).backward()
             optimizer.step()
             schedule.step()
-    tell(settings.epochs, settings.epochs)
+    on_progress(settings.epochs, settings.epochs)
     classifier.model.eval()
 
 
-def finite(value: Tensor, step: int, loss: str, given: Mapping[str, float]) -> Tensor:
-    """The loss, if it is a number; if not, the error says with which loss and keywords."""
+def finite(value: Tensor, step: int, loss: str, tried: Mapping[str, float]) -> Tensor:
+    """Return the loss, or raise DistillError with its name and keywords if it is not finite."""
     try:
         return checked(value, step)
     except DistillError as error:
-        raise DistillError(f"'{loss}' with {dict(given)}: {error}") from None
+        raise DistillError(f"'{loss}' with {dict(tried)}: {error}") from None
 
 
-def cosine(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
-    """The learning rate falls to zero along half a cosine."""
+def cosine_schedule(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
+    """Return a schedule in which the learning rate falls to zero along half a cosine."""
     return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 + 0.5 * math.cos(math.pi * step / steps))

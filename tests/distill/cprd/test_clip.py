@@ -6,8 +6,9 @@ import torch
 from PIL import Image
 from transformers import AutoImageProcessor, CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
-from cyclealign.distill.cprd import data, predict, student, teacher, train
+from cyclealign.distill.cprd import data, predict, student, train
 from cyclealign.distill.cprd.config import DataSettings, DistillationSettings, StudentSettings, TeacherSettings
+from cyclealign.distill.cprd.labels import simulated_scores
 from cyclealign.distill.models.word_tokenizer import word_tokenizer
 from cyclealign.errors import DistillError
 
@@ -44,7 +45,7 @@ def clip(tmp_path_factory, splits):
 def test_a_clip_is_taught_saved_and_loaded_with_its_own_normalisation(clip, splits, tmp_path):
     """Prevents a pretrained encoder from seeing colours that it was not trained on, here or after it was saved."""
     settings = StudentSettings(model=clip, epochs=1, batch=8)
-    scores = teacher.simulated(splits.train, TeacherSettings(), 0)
+    scores = simulated_scores(splits.train, TeacherSettings(), 0)
     objective = train.Objective("cprd", scores, splits.train.image, DistillationSettings(num_hard_negatives=4, queue=8))
     made = student.fresh(settings, splits.train, DATA, 0)
     before = predict.similarities(made, splits.test)

@@ -9,7 +9,9 @@ from transformers import CLIPImageProcessorPil, ViltConfig, ViltForImageAndTextR
 
 from cyclealign.distill.cprd import data
 from cyclealign.distill.cprd.config import Config
-from cyclealign.distill.label_cache import labelled
+from cyclealign.distill.cprd.job import inputs
+from cyclealign.distill.cprd.labels import label
+from cyclealign.distill.label_cache import cached_labels
 from cyclealign.distill.models.word_tokenizer import word_tokenizer
 from cyclealign.distill.steps import Steps
 
@@ -44,35 +46,29 @@ def vilt(folder, pairs, seed):
 
 def test_labels_of_another_image_or_cross_encoder_are_made_anew(steps, pairs, tmp_path):
     """Prevents students from being taught with what an older model said, or said of images that were replaced."""
-    from cyclealign.distill.cprd.job import inputs, label
-
     config = vilt(tmp_path / "vilt", pairs, seed=0)
-    first, before = label(steps, config, pairs)["scores"], inputs(config)
+    first, before = label(steps.labels, config, pairs), inputs(config)
     assert first.shape == (6, 6)
-    assert (label(steps, config, pairs)["scores"] == first).all()
+    assert (label(steps.labels, config, pairs) == first).all()
     assert len(list(steps.labels.iterdir())) == 1
     other = replace(pairs, images=np.ascontiguousarray(pairs.images[::-1]))
-    assert np.allclose(label(steps, config, other)["scores"], first[::-1], atol=1e-7)
+    assert np.allclose(label(steps.labels, config, other), first[::-1], atol=1e-7)
     assert not np.array_equal(first, first[::-1])
     config = vilt(tmp_path / "vilt", pairs, seed=1)
-    assert not np.array_equal(label(steps, config, pairs)["scores"], first)
+    assert not np.array_equal(label(steps.labels, config, pairs), first)
     assert inputs(config) != before
 
 
 def test_simulated_labels_follow_the_scenes(steps, pairs):
     """Prevents scores of scenes that the drawing code no longer draws from being taken for those of today's."""
-    from cyclealign.distill.cprd.job import label
-
     config = Config(data=SMALL)
     turned = replace(pairs, about=pairs.about[::-1])
-    assert not np.allclose(label(steps, config, pairs)["scores"], label(steps, config, turned)["scores"])
+    assert not np.allclose(label(steps.labels, config, pairs), label(steps.labels, config, turned))
     assert len(list(steps.labels.iterdir())) == 2
 
 
 def test_simulated_labels_of_0_1_0_are_taken(steps, pairs):
     """Prevents labels that are kept from being made anew because a source file was moved or edited."""
-    from cyclealign.distill.cprd.job import label
-
     made_of = {
         "pairs": pairs.content(),
         "teacher": {"model": "simulated", "steepness": 12.0, "noise": 0.08},
@@ -80,19 +76,17 @@ def test_simulated_labels_of_0_1_0_are_taken(steps, pairs):
         "code": "c2301316458c9640ba28059c8a0f89803668fdaaed337b8def2bd5259e37f5ab",
     }
     kept = np.full((6, 6), 0.5, dtype=np.float32)
-    labelled(steps.labels, made_of, lambda: {"scores": kept})
-    assert (label(steps, Config(data=SMALL), pairs)["scores"] == kept).all()
+    cached_labels(steps.labels, made_of, lambda: {"scores": kept})
+    assert (label(steps.labels, Config(data=SMALL), pairs) == kept).all()
 
 
 def test_a_score_file_is_read_by_the_flow_and_a_changed_one_makes_another_run(steps, pairs, tmp_path):
     """Prevents a finished run from standing for scores that were corrected since."""
-    from cyclealign.distill.cprd.job import inputs, label
-
     path = tmp_path / "scores.npz"
     config = Config(data=SMALL, teacher={"model": str(path)})
     known = []
     for value in (0.2, 0.7):
         np.savez(path, scores=np.full((6, 6), value), images=np.array(pairs.files), texts=np.array(pairs.texts))
         known.append(inputs(config))
-        assert np.allclose(label(steps, config, pairs)["scores"], value)
+        assert np.allclose(label(steps.labels, config, pairs), value)
     assert known[0] != known[1]

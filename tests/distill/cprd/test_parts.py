@@ -9,9 +9,11 @@ import torch
 from PIL import Image
 from transformers import CLIPImageProcessorPil, ViltConfig, ViltForImageAndTextRetrieval
 
-from cyclealign.distill.cprd import data, evaluate, predict, student, teacher
+from cyclealign.distill.cprd import data, evaluate, predict, student
 from cyclealign.distill.cprd import train as training
 from cyclealign.distill.cprd.config import DataSettings, DistillationSettings, StudentSettings, TeacherSettings
+from cyclealign.distill.cprd.labels import simulated_scores
+from cyclealign.distill.cprd.teacher_models import CrossEncoder
 from cyclealign.distill.models.word_tokenizer import word_tokenizer
 from cyclealign.errors import DistillError
 
@@ -31,7 +33,7 @@ def silent(done, of):
 
 def fitted(arm, splits, seed=0):
     made = student.fresh(TINY, splits.train, SMALL, seed)
-    scores = teacher.simulated(splits.train, TeacherSettings(), 0)
+    scores = simulated_scores(splits.train, TeacherSettings(), 0)
     objective = training.Objective(arm, scores, splits.train.image, K)
     return training.fit(made, splits.train, objective, TINY, seed, silent)
 
@@ -51,7 +53,7 @@ def test_the_truth_is_graded_and_highest_for_the_own_text(splits):
 
 def test_the_simulated_teacher_piles_up_at_both_ends(splits):
     """Prevents a teacher so mild that KL and ranking would be told the same."""
-    scores = teacher.simulated(splits.train, TeacherSettings(), 0)
+    scores = simulated_scores(splits.train, TeacherSettings(), 0)
     assert ((scores < 0.1) | (scores > 0.9)).mean() > 0.6
     assert scores.diagonal().min() > 0.9
 
@@ -89,16 +91,16 @@ def test_a_real_cross_encoder_scores_all_pairs(splits, tmp_path):
     ViltForImageAndTextRetrieval(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(DistillError, match=r"preprocessor_config\.json"):
-        teacher.CrossEncoder(str(tmp_path), 16)
+        CrossEncoder(str(tmp_path), 16)
     CLIPImageProcessorPil(image_mean=[0.1, 0.2, 0.3]).save_pretrained(tmp_path)
-    scores = teacher.CrossEncoder(str(tmp_path), 16).rows(splits.test, range(2, 5))["scores"]
+    scores = CrossEncoder(str(tmp_path), 16).score_rows(splits.test, range(2, 5))
     assert scores.shape == (3, 8)
     assert ((scores > 0) & (scores < 1)).all()
     CLIPImageProcessorPil(image_mean=[0.9, 0.9, 0.9]).save_pretrained(tmp_path)
-    other = teacher.CrossEncoder(str(tmp_path), 16).rows(splits.test, range(2, 5))["scores"]
+    other = CrossEncoder(str(tmp_path), 16).score_rows(splits.test, range(2, 5))
     assert not np.array_equal(other, scores)
     with pytest.raises(DistillError, match="patches of 8"):
-        teacher.CrossEncoder(str(tmp_path), 20)
+        CrossEncoder(str(tmp_path), 20)
 
 
 def test_a_folder_is_read_and_a_wrong_line_named(tmp_path):
@@ -153,7 +155,7 @@ def test_what_the_test_pairs_leave_undefined_is_left_out():
 
 def test_a_loss_that_is_no_number_ends_the_training(splits):
     """Prevents a student of NaN from being kept and examined."""
-    scores = teacher.simulated(splits.train, TeacherSettings(), 0)
+    scores = simulated_scores(splits.train, TeacherSettings(), 0)
     made = student.fresh(TINY, splits.train, SMALL, 0)
     with torch.no_grad():
         made.model.text_projection.weight.fill_(torch.nan)

@@ -8,8 +8,9 @@ import torch
 from datasets import Dataset, Features, Image, List, Value
 from PIL import Image as Pictures
 
-from cyclealign.distill.cprd import data, student, teacher, train
+from cyclealign.distill.cprd import data, student, train
 from cyclealign.distill.cprd.config import DataSettings, DistillationSettings, StudentSettings, TeacherSettings
+from cyclealign.distill.cprd.labels import simulated_scores
 from cyclealign.distill.data.datasets import fingerprint
 from cyclealign.errors import DistillError
 
@@ -58,7 +59,7 @@ def test_captions_of_one_image_are_never_its_negatives(folder, arm):
     """Prevents an arm from pushing an image's other captions away from it."""
     pairs = data.load(settings(folder), 0).train
     chosen = [np.flatnonzero(pairs.image == 0), np.flatnonzero(pairs.image < 2)]
-    scores = teacher.simulated(pairs, TeacherSettings(), 0)
+    scores = simulated_scores(pairs, TeacherSettings(), 0)
     objective = train.Objective(arm, scores, pairs.image, DistillationSettings(num_hard_negatives=4, queue=8))
     generator = torch.Generator().manual_seed(0)
     for numbers, some in zip(chosen, (False, True), strict=True):  # alone in the first step; then not
@@ -72,7 +73,7 @@ def test_captions_of_one_image_are_never_its_negatives(folder, arm):
 def test_a_student_is_taught_with_several_captions_of_an_image(folder):
     """Prevents scores (images x texts) from being read as if each text had an image of its own."""
     splits, tiny = data.load(settings(folder), 0), StudentSettings(layers=1, size=16, epochs=1, batch=8)
-    scores = teacher.simulated(splits.train, TeacherSettings(), 0)
+    scores = simulated_scores(splits.train, TeacherSettings(), 0)
     assert scores.shape == (6, 30)
     made = student.fresh(tiny, splits.train, settings(folder), 0)
     objective = train.Objective("cprd", scores, splits.train.image, DistillationSettings(num_hard_negatives=4, queue=8))

@@ -101,7 +101,7 @@ def test_arrays_and_inverted_ink(tmp_path):
 def test_arrays_that_are_no_images_are_refused(tmp_path, x, y):
     """Prevents pictures that are all black, or turned, from being learnt from."""
     np.savez(tmp_path / "some.npz", x=x, y=y)
-    with pytest.raises(DistillError, match=r"some\.npz: x has dtype .* Wanted: x of dtype uint8"):
+    with pytest.raises(DistillError, match=r"some\.npz: x has dtype .* Expected: x of dtype uint8"):
         data.load(settings(tmp_path / "some.npz"), 0)
 
 
@@ -119,21 +119,21 @@ def test_one_class_or_none_is_refused(tmp_path):
     (tmp_path / "flat").mkdir()
     for number in range(6):
         (tmp_path / "flat" / f"{number}.png").write_bytes(picture(number))
-    with pytest.raises(DistillError, match=r"0\.png lies in no folder of a class"):
+    with pytest.raises(DistillError, match=r"0\.png is not in the folder of a class"):
         data.load(settings(tmp_path / "flat"), 0)
     np.savez(tmp_path / "one.npz", x=np.zeros((8, 9, 9), dtype=np.uint8), y=np.full(8, 7))
-    with pytest.raises(DistillError, match=r"one\.npz: at least 2 classes are wanted; all is of '7'"):
+    with pytest.raises(DistillError, match=r"one\.npz: expected at least 2 classes, found '7' only"):
         data.load(settings(tmp_path / "one.npz"), 0)
 
 
 def test_views_keep_the_first_and_move_the_others(folder):
-    images, _ = demo_data.world(3, 2, seed=0)
-    moved = data.views(images, 3, seed=0)
+    images, _ = demo_data.drawings(3, 2, seed=0)
+    moved = data.add_views(images, 3, seed=0)
     assert moved.shape == (18, 28, 28, 1)
     assert np.array_equal(moved[:6], images)
     assert not np.array_equal(moved[6:12], images)
     assert not np.array_equal(moved[6:12], moved[12:])
-    assert np.array_equal(moved, data.views(images, 3, seed=0))
+    assert np.array_equal(moved, data.add_views(images, 3, seed=0))
     alike = np.corrcoef(moved[6].ravel().astype(float), images[0].ravel().astype(float))[0, 1]
     other = np.corrcoef(moved[6].ravel().astype(float), images[2].ravel().astype(float))[0, 1]
     assert alike > other
@@ -188,19 +188,19 @@ def test_a_data_set_names_its_classes_and_refuses_rows_without_one(tmp_path):
     assert data.load(hub(tmp_path / "good.parquet"), 0).classes == ("no", "yes")
     rows = Dataset.from_dict({"text": ["a"] * 6, "label": [*labels[:5], -1]}, features=features)
     rows.to_parquet(tmp_path / "bad.parquet")
-    with pytest.raises(DistillError, match=r"bad\.parquet, row 6: no class has the number -1"):
+    with pytest.raises(DistillError, match=r"bad\.parquet, row 6: there is no class -1"):
         data.load(hub(tmp_path / "bad.parquet"), 0)
     with pytest.raises(DistillError, match="no column answer"):
         data.load(hub(tmp_path / "good.parquet", label_column="answer"), 0)
-    with pytest.raises(DistillError, match="row 1: an image is wanted, not str"):
+    with pytest.raises(DistillError, match="row 1: expected an image, found str"):
         data.load(settings(tmp_path / "good.parquet", source="hub_images", input_column="text"), 0)
 
 
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"test_per_class": 4}, r"class 'a' has 4 items; the settings ask for 1 \+ 1 \+ 4"),
-        ({"train_per_class": 3}, "3 +"),
+        ({"test_per_class": 4}, r"class 'a' has 4 items; the settings need 1 \+ 1 \+ 4"),
+        ({"train_per_class": 3}, r"class 'a' has 4 items; the settings need 3 \+ 1 \+ 1 per class"),
     ],
 )
 def test_too_few_items_are_told_by_class(folder, more, message):
@@ -218,9 +218,9 @@ def test_what_cannot_be_read_is_named(tmp_path):
         data.load(settings(tmp_path / "images"), 0)
     with pytest.raises(DistillError, match=r"bad\.jsonl, line 1: expected"):
         data.load(settings(tmp_path / "bad.jsonl", source="texts"), 0)
-    with pytest.raises(DistillError, match=r"bad\.npz: no \.npz file with arrays x and y"):
+    with pytest.raises(DistillError, match=r"bad\.npz: expected an \.npz file with arrays x and y"):
         data.load(settings(tmp_path / "bad.npz"), 0)
-    with pytest.raises(DistillError, match=r"absent: no folder and no \.zip"):
+    with pytest.raises(DistillError, match=r"absent: expected a folder or a \.zip file"):
         data.load(settings(tmp_path / "absent"), 0)
 
 

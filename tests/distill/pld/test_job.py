@@ -19,5 +19,5 @@ def test_a_student_that_cannot_be_made_is_told_before_the_teacher_learns(command
     config.write_text(TINY)
     code, output, _ = command("distill", "run", "pld", str(config))
     assert code == 1
-    assert "'/nowhere/at/all' cannot be made" in " ".join(output.split())
+    assert "'/nowhere/at/all' cannot be built" in " ".join(output.split())
     assert not (tmp_path / "home" / "distill" / "pld" / "labels").exists()

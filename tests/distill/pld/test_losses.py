@@ -17,9 +17,9 @@ from cyclealign.distill.pld.losses import (
     dist,
     kd,
     listmle,
+    pearson_distance,
     pld,
     teacher_order,
-    unlike,
 )
 from cyclealign.training.losses import plackett_luce
 
@@ -103,8 +103,8 @@ def test_dkd_parts_make_up_the_whole_divergence(student):
 def test_dist_asks_for_the_relation_and_not_for_the_scale():
     """Pearson: a matrix that is a scaled and shifted other is alike."""
     a = torch.rand(3, 5, dtype=torch.float64)
-    assert unlike(a, 3 * a + 2).item() == pytest.approx(0, abs=1e-6)
-    assert unlike(a, -a).item() == pytest.approx(2, abs=1e-6)
+    assert pearson_distance(a, 3 * a + 2).item() == pytest.approx(0, abs=1e-6)
+    assert pearson_distance(a, -a).item() == pytest.approx(2, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", LOSSES)

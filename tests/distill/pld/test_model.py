@@ -11,7 +11,7 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 from cyclealign.distill.pld import data, model, predict, train
 from cyclealign.distill.pld.config import Config, ModelSettings
 from cyclealign.distill.pld.data import Items, Splits
-from cyclealign.distill.pld.teacher import in_our_order, label
+from cyclealign.distill.pld.labels import LazyTeacher, label, reorder_classes
 from cyclealign.errors import DistillError
 from tests.support.tiny import make_model
 
@@ -41,7 +41,7 @@ def splits(images=IMAGES) -> Splits:
 def test_every_family_trains_saves_and_loads(family, tmp_path):
     """Prevents a student that loads as another than was examined."""
     settings = ModelSettings(family=family, sizes=FAMILIES[family], epochs=1, batch=3)
-    made = model.made(settings, CLASSES, texts=False, channels=1, seed=0)
+    made = model.build(settings, CLASSES, texts=False, channels=1, seed=0)
     logits = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2]]
     before = predict.logits(made, splits().test)
     train.fit(made, splits(), logits, "pld", settings, {"tau": 2.0}, seed=0)
@@ -55,7 +55,7 @@ def test_every_family_trains_saves_and_loads(family, tmp_path):
 def test_the_same_seed_gives_the_same_start():
     """Prevents arms that are compared from starting apart."""
     settings = ModelSettings(sizes=FAMILIES["resnet"])
-    first, second, other = (model.made(settings, CLASSES, False, 1, seed) for seed in (0, 0, 1))
+    first, second, other = (model.build(settings, CLASSES, False, 1, seed) for seed in (0, 0, 1))
     assert np.array_equal(predict.logits(first, splits().test), predict.logits(second, splits().test))
     assert not np.array_equal(predict.logits(first, splits().test), predict.logits(other, splits().test))
 
@@ -76,9 +76,9 @@ def test_a_model_that_was_trained_on_gets_the_inputs_it_was_trained_on(folder, t
     """Prevents a saved model from being fed other inputs than those that it learnt, unseen."""
     fresh = ModelSettings(family="vit", sizes=FAMILIES["vit"], epochs=1)
     own = ModelSettings(model=str(folder), epochs=1)
-    first = model.made(own if kind == "a processor" else fresh, CLASSES, False, 3, 0)
+    first = model.build(own if kind == "a processor" else fresh, CLASSES, False, 3, 0)
     first.save(tmp_path / "first")
-    second = model.made(ModelSettings(model=str(tmp_path / "first"), epochs=1), CLASSES, False, 3, 0)
+    second = model.build(ModelSettings(model=str(tmp_path / "first"), epochs=1), CLASSES, False, 3, 0)
     second.save(tmp_path / "second")
     wide = IMAGES.repeat(3, axis=-1)
     wanted = first.prepare(wide)["pixel_values"]
@@ -92,13 +92,13 @@ def test_a_folder_that_does_not_say_how_images_are_prepared_is_refused(folder):
     with pytest.raises(DistillError, match="has no preprocessor_config"):
         model.load(folder, texts=False)
     (folder / model.PREPARATION).write_text('{"inputs": "ink"}')
-    assert model.load(folder, texts=False).prepare is model.pixel_values
+    assert model.load(folder, texts=False).prepare is model.ink_values
 
 
 def test_a_model_of_timm_has_its_processor_without_a_file_of_it(tmp_path):
     """Prevents the models of timm, which save no image processor, from getting our own inputs when loaded."""
     (tmp_path / "config.json").write_text('{"architecture": "resnet18", "pretrained_cfg": {"input_size": [3, 32, 32]}}')
-    assert model.preparation(tmp_path) == model.BY_OWN
+    assert model.preparation_of(tmp_path) == model.BY_OWN
 
 
 def test_labels_are_kept_by_the_items_and_not_by_what_names_them(folder, tmp_path):
@@ -137,26 +137,20 @@ def test_a_local_teacher_labels_in_our_order_of_the_classes(folder, tmp_path):
     assert np.array_equal(found["test"], own[:, [1, 2, 0]])
 
 
-def test_labels_that_are_there_need_no_teacher(folder, tmp_path):
+def test_labels_that_are_there_need_no_teacher(folder, tmp_path, monkeypatch):
     """Prevents a large teacher from being loaded for nothing when a run goes on."""
-    from cyclealign.distill.pld import teacher
-
     config = Config(teacher=ModelSettings(model=str(folder), epochs=0))
     nothing = lambda done, of: None  # noqa: E731
     first = label(tmp_path / "labels", config, splits(), nothing, nothing)
-    lazily = teacher.Lazily.get
-    teacher.Lazily.get = lambda self: pytest.fail("the teacher was made")
-    try:
-        assert np.array_equal(label(tmp_path / "labels", config, splits(), nothing, nothing)["train"], first["train"])
-    finally:
-        teacher.Lazily.get = lazily
+    monkeypatch.setattr(LazyTeacher, "get", lambda self: pytest.fail("the teacher was loaded"))
+    assert np.array_equal(label(tmp_path / "labels", config, splits(), nothing, nothing)["train"], first["train"])
 
 
 @pytest.mark.parametrize("names", [("cat", "dog", "fox"), ("a", "b", "c", "d")])
 def test_a_teacher_of_other_classes_is_refused(names):
     other = SimpleNamespace(model=SimpleNamespace(config=SimpleNamespace(id2label=dict(enumerate(names)))))
-    with pytest.raises(DistillError, match="knows other classes"):
-        in_our_order(np.zeros((2, len(names)), dtype=np.float32), other, CLASSES)
+    with pytest.raises(DistillError, match="has other classes"):
+        reorder_classes(np.zeros((2, len(names)), dtype=np.float32), other, CLASSES)
 
 
 def test_texts_distil_as_images_do(tmp_path):
@@ -165,7 +159,7 @@ def test_texts_distil_as_images_do(tmp_path):
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     settings = ModelSettings(family="bert", sizes=sizes, tokenizer=tokenizer, epochs=1, batch=3)
     texts = np.array(["bake bread", "fix a tyre", "use the pump"] * 2, dtype=object)
-    made = model.made(settings, CLASSES, texts=True, channels=1, seed=0)
+    made = model.build(settings, CLASSES, texts=True, channels=1, seed=0)
     train.fit(made, splits(texts), np.zeros((6, 3), dtype=np.float32), "pld", settings, {}, seed=0)
     made.save(tmp_path / "student")
     found = predict.logits(model.load(tmp_path / "student", texts=True), splits(texts).test)
@@ -176,8 +170,8 @@ def test_texts_distil_as_images_do(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "texts", "message"),
     [
-        ({"model": "/nowhere/at/all"}, False, "'/nowhere/at/all' cannot be made"),
-        ({"family": "no-such-family"}, False, "'no-such-family' cannot be made"),
+        ({"model": "/nowhere/at/all"}, False, "'/nowhere/at/all' cannot be built"),
+        ({"family": "no-such-family"}, False, "'no-such-family' cannot be built"),
         ({"family": "bert"}, True, "needs `tokenizer`"),
         ({"family": "timm_wrapper", "sizes": {"architecture": "resnet18"}}, False, "timm"),
     ],
@@ -189,12 +183,12 @@ def test_what_cannot_be_made_is_named(settings, texts, message):
         if find_spec("timm"):
             pytest.skip("timm is installed")
     with pytest.raises(DistillError, match=message):
-        model.made(ModelSettings(**settings), CLASSES, texts, 1, 0)
+        model.build(ModelSettings(**settings), CLASSES, texts, 1, 0)
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_setting_to_change():
     settings = ModelSettings(sizes=FAMILIES["resnet"], epochs=1, batch=3)
-    made = model.made(settings, CLASSES, False, 1, 0)
+    made = model.build(settings, CLASSES, False, 1, 0)
     logits = np.full((6, 3), np.nan, dtype=np.float32)
     with pytest.raises(DistillError, match=r"'kd' with .* Lower the learning rate"):
         train.fit(made, splits(), logits, "kd", settings, {}, seed=0)
@@ -203,7 +197,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_setting_to_change():
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
 def test_logits_that_are_no_numbers_are_refused(wrong):
     """Prevents a student whose last step broke it from being right about everything."""
-    made = model.made(ModelSettings(sizes=FAMILIES["resnet"]), CLASSES, False, 1, 0)
+    made = model.build(ModelSettings(sizes=FAMILIES["resnet"]), CLASSES, False, 1, 0)
     torch.nn.init.constant_(made.model.classifier[-1].bias, wrong)
-    with pytest.raises(DistillError, match=r"logits of 6 of 6 items are no finite numbers\. Lower the learning rate"):
+    with pytest.raises(DistillError, match=r"logits of 6 of 6 items are not finite\. Lower the learning rate"):
         predict.logits(made, splits().test)

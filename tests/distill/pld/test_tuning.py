@@ -23,7 +23,7 @@ def test_ties_are_no_hits():
 
 def test_differences_are_taken_within_runs():
     """Prevents the spread between runs, which all arms share, from hiding a difference."""
-    (above,) = evaluate.above_measures({"pld": (0.5, 0.7, 0.9), "ce": (0.4, 0.6, 0.8)})
+    (above,) = evaluate.difference_measures({"pld": (0.5, 0.7, 0.9), "ce": (0.4, 0.6, 0.8)})
     assert (above.arm, above.items) == ("ce", 3)
     assert (above.value, above.low, above.high) == pytest.approx((0.1, 0.1, 0.1))
 
@@ -49,9 +49,9 @@ def test_an_arm_is_tuned_on_validation_items_and_tested_with_the_best(tmp_path):
 
     labels = {"train": np.zeros((24, 4), dtype=np.float32)}
     told = []
-    bench = Watched(config, splits, labels, lambda stage, tried: tmp_path / f"{stage} {TRIES.index(tried)}")
-    found = bench.run(config.arms[0], lambda done, of: told.append((done, of)))
-    assert (found.tried, found.chosen) == ((0.25, 0.5), 1)
+    runner = Watched(config, splits, labels, lambda stage, tried: tmp_path / f"{stage} {TRIES.index(tried)}")
+    found = runner.run(config.arms[0], lambda done, of: told.append((done, of)))
+    assert (found.validation, found.chosen) == ((0.25, 0.5), 1)
     assert {(number, run) for number, run, test in asked if test} == {(1, 0), (1, 1)}
     assert {run for _, run, test in asked if not test}.isdisjoint({0, 1})
     assert told[-1] == (4, 4)
@@ -65,7 +65,7 @@ def test_an_arm_is_tuned_on_validation_items_and_tested_with_the_best(tmp_path):
         ({"arms": [{"loss": "ce"}, {"loss": "ce"}]}, "one arm only"),
         ({"arms": [{"loss": "ce", "tries": [{"tau": 1}]}]}, "unknown tau"),
         ({"teacher": {"epochs": 0}}, "needs a teacher that is trained"),
-        ({"data": {"source": "images"}}, "data.paths belongs to every source but"),
+        ({"data": {"source": "images"}}, "data.paths is required for every source except"),
         ({"data": {"source": "texts", "paths": ["x"], "views": 2}}, "must be 1 for texts"),
     ],
 )
