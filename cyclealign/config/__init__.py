@@ -11,11 +11,13 @@ from cyclealign.config.judge import (
     ReviewSettings,
 )
 from cyclealign.config.loading import checked, checked_settings, load_config, load_settings
+from cyclealign.config.mid_round import CHANGEABLE_MID_ROUND, changeable_settings, with_current
 from cyclealign.config.policy import EngineSettings, PolicySettings, PromptSettings, TrainingSettings
 from cyclealign.config.section import Section
 
 __all__ = [
     "ADDED_LATER",
+    "CHANGEABLE_MID_ROUND",
     "AcceptanceSettings",
     "BudgetSettings",
     "DemonstrationSettings",
@@ -30,10 +32,12 @@ __all__ = [
     "ReviewSettings",
     "Section",
     "TrainingSettings",
+    "changeable_settings",
     "checked",
     "checked_settings",
     "load_config",
     "load_settings",
     "note_former",
     "settings_identity",
+    "with_current",
 ]

@@ -12,6 +12,7 @@ from cyclealign.config.judge import (
     JudgeSettings,
     ReviewSettings,
 )
+from cyclealign.config.mid_round import CHANGEABLE_MID_ROUND
 from cyclealign.config.policy import EngineSettings, PolicySettings, PromptSettings, TrainingSettings
 from cyclealign.config.section import Section
 
@@ -56,10 +57,10 @@ class ExperimentConfig(Section):
     templates: str = Field("prompts", title="Template folder")
     prompts: Annotated[PromptSettings, Field(title="Prompts")] = PromptSettings()
     policy: Annotated[PolicySettings, Field(title="Policy (white-box)")] = PolicySettings()
-    engine: Annotated[EngineSettings, Field(title="Engine (vLLM)")] = EngineSettings()
+    engine: Annotated[EngineSettings, Field(title="Engine (vLLM)"), CHANGEABLE_MID_ROUND] = EngineSettings()
     judge: Annotated[JudgeSettings, Field(title="Judge (black-box)")] = JudgeSettings()
     health: Annotated[HealthSettings, Field(title="Judge health")] = HealthSettings()
-    budget: Annotated[BudgetSettings, Field(title="Budget")] = BudgetSettings()
+    budget: Annotated[BudgetSettings, Field(title="Budget"), CHANGEABLE_MID_ROUND] = BudgetSettings()
     demonstrations: Annotated[DemonstrationSettings, Field(title="Demonstrations")] = DemonstrationSettings()
     training: Annotated[TrainingSettings, Field(title="Training")] = TrainingSettings()
     evaluation: Annotated[EvaluationSettings, Field(title="Evaluation")] = EvaluationSettings()

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cyclealign.config.former_names import Formerly
+from cyclealign.config.mid_round import CHANGEABLE_MID_ROUND
 from cyclealign.config.section import Section
 
 
@@ -17,19 +18,19 @@ class JudgeSettings(Section):
         description="`simulated`: the small local judge of the demo. `openai`: any OpenAI-compatible address.",
     )
     model: str = Field("simulated-judge", title="Model name")
-    base_url: str | None = Field(
+    base_url: Annotated[str | None, CHANGEABLE_MID_ROUND] = Field(
         None,
         title="Address",
         description="For example https://api.openai.com/v1",
         pattern=r"^https?://[^@?\s]+$",  # neither user:password@ nor ?key=...: settings are stored
     )
-    api_key_variable: str = Field(
+    api_key_variable: Annotated[str, CHANGEABLE_MID_ROUND] = Field(
         "OPENAI_API_KEY",
         title="API key variable",
         description="The *name* of the environment variable that holds the API key. Never the key.",
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
     )
-    api_key_block: str | None = Field(
+    api_key_block: Annotated[str | None, CHANGEABLE_MID_ROUND] = Field(
         None, title="API key block", description="Alternatively, the *name* of a Prefect Secret block."
     )
     method: Annotated[Literal["listwise", "adaptive", "pairwise", "tournament"], Formerly("way")] = Field(
@@ -67,48 +68,52 @@ class JudgeSettings(Section):
     )
     temperature: float = Field(0.0, ge=0, le=2, title="Temperature")
     max_tokens: int = Field(256, ge=16, title="Max reply tokens")
-    concurrency: int = Field(
+    concurrency: Annotated[int, CHANGEABLE_MID_ROUND] = Field(
         8,
         ge=1,
         le=1024,
         title="Max concurrent calls",
         description="Lowered automatically while the judge returns 429.",
     )
-    requests_per_minute: float | None = Field(
+    requests_per_minute: Annotated[float | None, CHANGEABLE_MID_ROUND] = Field(
         None, gt=0, title="Max requests per minute", description="Shared by all runs on one Prefect server."
     )
-    tokens_per_minute: float | None = Field(
+    tokens_per_minute: Annotated[float | None, CHANGEABLE_MID_ROUND] = Field(
         None,
         gt=0,
         title="Max tokens per minute",
         description="Prompt and reply tokens together, shared by all runs on one Prefect server.",
     )
-    timeout_seconds: float = Field(60.0, gt=0, title="Timeout", description="In seconds, for one call.")
-    retries: int = Field(5, ge=0, le=10, title="Retries per call", description="After faults; 429s do not count.")
-    backoff_seconds: float = Field(
+    timeout_seconds: Annotated[float, CHANGEABLE_MID_ROUND] = Field(
+        60.0, gt=0, title="Timeout", description="In seconds, for one call."
+    )
+    retries: Annotated[int, CHANGEABLE_MID_ROUND] = Field(
+        5, ge=0, le=10, title="Retries per call", description="After faults; 429s do not count."
+    )
+    backoff_seconds: Annotated[float, CHANGEABLE_MID_ROUND] = Field(
         0.5,
         gt=0,
         title="Initial backoff",
         description="In seconds. Doubled with each retry, up to 60 s, with random jitter.",
     )
-    max_busy_seconds: Annotated[float, Formerly("patience_seconds")] = Field(
+    max_busy_seconds: Annotated[float, Formerly("patience_seconds"), CHANGEABLE_MID_ROUND] = Field(
         600.0,
         gt=0,
         title="Max wait when busy",
         description="In seconds. Longest total wait on 429s before the run stops.",
     )
-    delivery: Literal["direct", "batch"] = Field(
+    delivery: Annotated[Literal["direct", "batch"], CHANGEABLE_MID_ROUND] = Field(
         "direct",
         title="Delivery",
         description="`batch`: the provider's batch API, which is cheaper and replies within a day.",
     )
-    batch_window_seconds: Annotated[float, Formerly("batch_gather_seconds")] = Field(
+    batch_window_seconds: Annotated[float, Formerly("batch_gather_seconds"), CHANGEABLE_MID_ROUND] = Field(
         5.0, gt=0, title="Batch window", description="In seconds. Submit a batch after this long without a new call."
     )
-    batch_poll_seconds: float = Field(
+    batch_poll_seconds: Annotated[float, CHANGEABLE_MID_ROUND] = Field(
         30.0, gt=0, title="Batch polling interval", description="In seconds, between status checks."
     )
-    share_replies: bool = Field(
+    share_replies: Annotated[bool, CHANGEABLE_MID_ROUND] = Field(
         False,
         title="Share replies",
         description="Reuse replies to identical requests across experiments.",
@@ -116,19 +121,19 @@ class JudgeSettings(Section):
     position_bias: float = Field(
         0.3, ge=0, title="Position bias", description="Simulated judge only: preference for answers shown first."
     )
-    prices: str = Field(
+    prices: Annotated[str, CHANGEABLE_MID_ROUND] = Field(
         "prices.toml", title="Price table", description="A file; used for prices that are not set below."
     )
-    usd_per_million_prompt_tokens: float | None = Field(
+    usd_per_million_prompt_tokens: Annotated[float | None, CHANGEABLE_MID_ROUND] = Field(
         None, ge=0, title="Price per million prompt tokens", description="In USD. Empty: from the price table."
     )
-    usd_per_million_cached_tokens: float | None = Field(
+    usd_per_million_cached_tokens: Annotated[float | None, CHANGEABLE_MID_ROUND] = Field(
         None,
         ge=0,
         title="Price per million cached prompt tokens",
         description="In USD, for prompt tokens read from the provider's cache. Empty: same as other prompt tokens.",
     )
-    usd_per_million_completion_tokens: float | None = Field(
+    usd_per_million_completion_tokens: Annotated[float | None, CHANGEABLE_MID_ROUND] = Field(
         None, ge=0, title="Price per million reply tokens", description="In USD. Empty: from the price table."
     )
     min_judged: Annotated[float, Formerly("least_judged")] = Field(
@@ -240,7 +245,7 @@ class ReviewSettings(Section):
         description="The most uncertain lists, at most this many; `cyclealign review` collects human rankings. "
         "0: none.",
     )
-    wait_minutes: float = Field(
+    wait_minutes: Annotated[float, CHANGEABLE_MID_ROUND] = Field(
         0.0,
         ge=0,
         le=10_080,
