@@ -30,11 +30,13 @@ def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
 def without_logprobs(policy: VllmPolicy, asked: list[Prompt], count: int, seed: int) -> Any:
     """The requests of `VllmPolicy.answer`, less the log-probs."""
     requests = [
-        vllm_requests.sampling(policy.prompt_ids(each), count, seed_from(seed, each.id) >> 1, {2}, policy._settings)
-        for each in asked
+        vllm_requests.sampling_request(
+            policy.prompt_ids(prompt), count, seed_from(seed, prompt.id) >> 1, {2}, policy._settings
+        )
+        for prompt in asked
     ]
     bare = [{**request, "stop_token_ids": sorted(policy._end_tokens), "logprobs": None} for request in requests]
-    return vllm_requests.sample(policy.serving.up(), policy.serving.base_name, bare)
+    return vllm_requests.sample(policy.server.ready_client(), policy.server.base_name, bare)
 
 
 def measure(policy: VllmPolicy, asked: list[Prompt], count: int, repetitions: int) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from cyclealign.config import EngineSettings, ExperimentConfig, load_config
 from cyclealign.errors import CycleAlignError, EngineFailed
 from cyclealign.files import EXAMPLES
 from cyclealign.loop.backends import backend_of
-from cyclealign.policy.vllm_client import EngineClient, EngineGone
-from cyclealign.policy.vllm_command import WANTS_OUR_OWN
-from cyclealign.policy.vllm_server import interpreter_of
+from cyclealign.policy.vllm_client import ServerUnavailable, VllmClient
+from cyclealign.policy.vllm_command import interpreter_path
+from cyclealign.policy.vllm_lifecycle import NEEDS_MANAGED_SERVER
 from cyclealign.store import Store
 
 IMPORT_SECONDS = 180.0
@@ -104,11 +104,11 @@ def engine(config: ExperimentConfig) -> Iterator[Finding]:
     needed = config.policy.kind == "vllm"
     if config.engine.base_url and needed:
         whole = config.training.method == "full"
-        refused = Finding("vLLM", WANTS_OUR_OWN, missing=True)
+        refused = Finding("vLLM", NEEDS_MANAGED_SERVER, missing=True)
         yield refused if whole else remote(config.engine, config.engine.base_url)
         return
     try:
-        python = interpreter_of(config.engine)
+        python = interpreter_path(config.engine)
     except EngineFailed as error:
         yield Finding("vLLM", str(error) if needed else "absent, and not needed: `make vllm` installs it", needed)
         return
@@ -118,10 +118,10 @@ def engine(config: ExperimentConfig) -> Iterator[Finding]:
 def remote(settings: EngineSettings, url: str) -> Finding:
     """Check that a vLLM server answers at the address and accepts the key."""
     key = os.environ.get(settings.api_key_variable, "")
-    with EngineClient(url.rstrip("/").removesuffix("/v1"), key, 20.0) as client:
+    with VllmClient(url.rstrip("/").removesuffix("/v1"), key, 20.0) as client:
         try:
             names = ", ".join(each["id"] for each in client.models())
-        except (EngineGone, CycleAlignError) as error:
+        except (ServerUnavailable, CycleAlignError) as error:
             advice = f"Start it, or set engine.base_url and {settings.api_key_variable}."
             return Finding("vLLM", f"{url}: {error} {advice}", missing=True)
     return Finding("vLLM", f"{url} serves {names}")

@@ -1,11 +1,15 @@
 """Settings of the white-box model: its prompts, its answers, the engine that serves it, and how it is trained."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
 from cyclealign.config.former_names import Formerly
 from cyclealign.config.section import Section
+
+# The objectives of `cyclealign.training.losses.OBJECTIVES`, by trainer; repeated here, since that module loads torch.
+ListwiseObjective = Literal["rrhf", "pro"]
+PairwiseObjective = Literal["dpo"]
 
 
 class PromptSettings(Section):
@@ -123,7 +127,7 @@ class TrainingSettings(Section):
         description="`lora`: an adapter on top of the model's weights. `full`: all weights, saved at the model's full "
         "size each round. The same for all rounds of an experiment.",
     )
-    objective: Literal["rrhf", "pro", "dpo"] = Field("rrhf", title="Objective")
+    objective: Literal[ListwiseObjective, PairwiseObjective] = Field("rrhf", title="Objective")
     target: Literal["judge", "agreement"] = Field("judge", title="Target ranking")
     weight: Literal["uniform", "agreement", "steadiness"] | None = Field(
         None,
@@ -158,11 +162,17 @@ class TrainingSettings(Section):
 
     @model_validator(mode="after")
     def _weights_need_a_listwise_loss(self) -> Self:
-        if self.objective == "dpo" and self.weighing != "uniform":
-            raise ValueError("training.weight must be 'uniform' with DPO: TRL's trainer weighs all pairs alike.")
+        if self.pairwise and self.weighing != "uniform":
+            name = self.objective.upper()
+            raise ValueError(f"training.weight must be 'uniform' with {name}: its trainer weights all pairs equally.")
         return self
 
     @property
     def weighing(self) -> Literal["uniform", "agreement", "steadiness"]:
         """The weight of a prompt, chosen or by default."""
-        return self.weight or ("uniform" if self.objective == "dpo" else "steadiness")
+        return self.weight or ("uniform" if self.pairwise else "steadiness")
+
+    @property
+    def pairwise(self) -> bool:
+        """Whether the objective trains on preference pairs, not on ranked lists."""
+        return self.objective in get_args(PairwiseObjective)

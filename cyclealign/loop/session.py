@@ -37,7 +37,7 @@ class RoundSession:
     store: Store
     stack: ExitStack
     ports: Ports = field(default_factory=Ports)
-    _seen: dict[str, weights.State] = field(default_factory=dict)
+    _seen: dict[str, weights.FileStates] = field(default_factory=dict)
 
     @cached_property
     def run(self) -> str:
@@ -141,7 +141,7 @@ class RoundSession:
     def _refuse_other_weights(self, adapter: Adapter) -> None:
         """Files of unchanged size and time are not read again: whole weights are many GB, and used for each batch."""
         folder = Path(adapter.path)
-        state = weights.state(folder)
+        state = weights.file_states(folder)
         if self._seen.get(adapter.content_hash) == state:
             return
         if weights.content_hash(folder) != adapter.content_hash:

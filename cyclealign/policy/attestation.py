@@ -1,8 +1,10 @@
-"""Are the weights that answer those that were trained? A probe tells: fixed token ids, and their log-probs when
-training ended, which the engine must give again after every swap and wake.
+"""Attestation: check by a probe that the engine serves exactly the weights that were trained.
 
-Engines that swap adapters fail silently: stale weights after a sleep, prefix-cache blocks of an adapter of the same
-name, an adapter that is not applied after a wake. Each of them shows in the log-probs.
+A probe is a few rows of token ids with their log-probs at the end of training. The engine must reproduce them after
+every swap of adapters and every wake-up.
+
+Engines that swap adapters fail silently: stale weights after a sleep, prefix-cache blocks of another adapter under the
+same name, an adapter that is not applied after a wake-up. Each of these shows in the log-probs.
 """
 
 import json
@@ -15,18 +17,22 @@ from statistics import fmean
 from cyclealign.errors import WrongWeights
 
 PROBE_FILE = "probe.json"
-ROWS = 4
-LONGEST = 256
+MAX_ROWS = 4
+MAX_ROW_TOKENS = 256
+MAX_DEVIATION = 0.5  # of the projection from 1; beyond it, the other weights are nearer
+MAX_STANDARD_ERROR = 0.25  # of the projection: the maximum deviation is at least two standard errors
 Rows = tuple[tuple[int, ...], ...]
 Logprobs = tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Token ids, a tuple a row, and log P of every token but each row's first, in nats, row after row.
+    """Rows of token ids, and log P of every token but each row's first, in nats, row after row.
 
-    ``own`` are those of the adapter, ``parent`` those of the one it was trained from (where there is none: of the base
-    model), ``base`` those of the base model.
+    Attributes:
+        own: log-probs under the trained weights.
+        parent: under the weights that training started from; the base model if there is no parent.
+        base: under the base model.
     """
 
     rows: Rows
@@ -35,12 +41,12 @@ class Probe:
     base: Logprobs
 
     def save(self, folder: Path) -> None:
-        """Write it beside the adapter."""
+        """Write the probe into the folder of the trained weights."""
         (folder / PROBE_FILE).write_text(json.dumps(asdict(self)), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> "Probe | None":
-        """The probe beside an adapter; None where it was trained by a version that left none."""
+        """Read the probe of trained weights; None if they were trained by a version that stored none."""
         path = folder / PROBE_FILE
         if not path.is_file():
             return None
@@ -50,70 +56,77 @@ class Probe:
 
 @dataclass(frozen=True)
 class Attestation:
-    """How the engine's log-probs of a probe stand to the expected ones.
+    """Comparison of the engine's log-probs of a probe with the expected ones.
 
-    ``mean_difference`` and ``largest_difference`` are absolute, in nats per token. ``share`` is how much of the way
-    from the other weights to the expected ones the engine's log-probs have gone: 1 where they are the expected ones, 0
-    where they are the others. ``doubt`` is the standard error of that share.
+    Attributes:
+        mean_difference: mean absolute difference, in nats per token.
+        max_difference: largest absolute difference, in nats.
+        projection: position of the engine's log-probs between the other weights (0) and the expected ones (1).
+        standard_error: standard error of the projection.
     """
 
     mean_difference: float
-    largest_difference: float
-    share: float
-    doubt: float
+    max_difference: float
+    projection: float
+    standard_error: float
 
 
 def compare(measured: Sequence[float], expected: Sequence[float], other: Sequence[float]) -> Attestation:
-    """Measure the engine's log-probs (T) against the expected ones (T), as opposed to those of other weights (T).
+    """Compare the engine's log-probs with the expected ones, relative to those of other weights; each of shape (T,).
 
-    With r = measured - expected and d = expected - other, the share is 1 + <r, d> / <d, d>; were r noise of the same
-    size that knows nothing of d, its standard error would be rms(r) / |d|.
+    With r = measured - expected and d = expected - other, the projection is 1 + <r, d> / <d, d>. If r is noise that is
+    independent of d, its standard error is rms(r) / |d|.
     """
-    residual = [got - want for got, want in zip(measured, expected, strict=True)]
-    moved = [want - was for want, was in zip(expected, other, strict=True)]
-    squared = sum(step * step for step in moved)
-    rms = sqrt(fmean(each * each for each in residual))
-    along = sum(each * step for each, step in zip(residual, moved, strict=True))
+    residuals = [value - target for value, target in zip(measured, expected, strict=True)]
+    directions = [target - start for target, start in zip(expected, other, strict=True)]
+    squared_norm = sum(step * step for step in directions)
+    rms = sqrt(fmean(residual * residual for residual in residuals))
+    dot = sum(residual * step for residual, step in zip(residuals, directions, strict=True))
     return Attestation(
-        mean_difference=fmean(map(abs, residual)),
-        largest_difference=max(map(abs, residual)),
-        share=1 + along / squared if squared else float("nan"),
-        doubt=rms / sqrt(squared) if squared else float("inf"),
+        mean_difference=fmean(map(abs, residuals)),
+        max_difference=max(map(abs, residuals)),
+        projection=1 + dot / squared_norm if squared_norm else float("nan"),
+        standard_error=rms / sqrt(squared_norm) if squared_norm else float("inf"),
     )
 
 
 def attest(
     measured: Sequence[float], expected: Sequence[float], other: Sequence[float], tolerance: float, name: str
 ) -> Attestation:
-    """Compare, and refuse weights that are not the expected ones.
+    """Compare log-probs, and refuse weights that are not the expected ones.
+
+    Args:
+        other: log-probs of the weights that might be served by mistake.
+        tolerance: maximum mean difference, in nats per token.
+        name: of the expected weights, for the message.
 
     Raises:
-        WrongWeights: the log-probs are not those of training, or are nearer to the other weights', or the two are so
-            near to each other that nobody can tell.
+        WrongWeights: the log-probs differ from training's, are nearer to the other weights' than to the expected
+            ones, or cannot distinguish the two.
     """
-    found = compare(measured, expected, other)
-    if not found.mean_difference <= tolerance:  # "not <=" refuses NaN too
+    attestation = compare(measured, expected, other)
+    if not attestation.mean_difference <= tolerance:  # "not <=" refuses NaN too
         raise WrongWeights(
-            f"vLLM does not answer with {name}: its log-probs of the probe differ from those of training by "
-            f"{found.mean_difference:.4f} nats per token in the mean (allowed: {tolerance:g}, engine.tolerance) and by "
-            f"{found.largest_difference:.4f} at most. Nothing was drawn from it. Run again to load it anew; if that "
-            "does not help, look at the engine's log, and whether engine.dtype is the precision of training."
+            f"vLLM does not serve {name}: its log-probs of the probe differ from training's by a mean of "
+            f"{attestation.mean_difference:.4f} nats per token (allowed: {tolerance:g}, engine.tolerance) and a "
+            f"maximum of {attestation.max_difference:.4f}. Nothing was sampled from it. Run again to reload the "
+            "weights; if that does not help, check the engine's log, and that engine.dtype is training's precision."
         )
-    if not found.doubt <= 0.25:
+    if not attestation.standard_error <= MAX_STANDARD_ERROR:
         raise WrongWeights(
-            f"It cannot be told whether vLLM answers with {name} or with the weights from before: on the probe the two "
-            f"differ too little for the engine's precision (uncertainty {found.doubt:.2f} of their distance). Training "
+            f"The probe cannot distinguish {name} from the previous weights: their log-probs differ too little for "
+            f"the engine's precision (standard error {attestation.standard_error:.2f} of their distance). Training "
             'has hardly changed the policy: raise training.learning_rate, or use policy.kind = "transformers".'
         )
-    if abs(found.share - 1) > 0.5:
+    if abs(attestation.projection - 1) > MAX_DEVIATION:
         raise WrongWeights(
-            f"vLLM answers with stale weights instead of {name}: its log-probs of the probe have gone "
-            f"{found.share:.0%} of the way from the weights before to those of training. Nothing was drawn from it. "
-            "Run again to load it anew."
+            f"vLLM serves stale weights instead of {name}: its log-probs of the probe are "
+            f"{attestation.projection:.0%} of the way from the previous weights to the trained ones. Nothing was "
+            "sampled from it. Run again to reload the weights."
         )
-    return found
+    return attestation
 
 
-def cut_rows(rows: Sequence[Sequence[int]], context: int) -> Rows:
-    """The first rows, cut to the length of a probe; one token of the context stays free, since vLLM generates one."""
-    return tuple(tuple(row[: min(LONGEST, context - 1)]) for row in rows[:ROWS])
+def truncate_rows(rows: Sequence[Sequence[int]], context: int) -> Rows:
+    """Return the first rows, truncated to a probe's length and, as vLLM generates one token, to ``context`` - 1."""
+    return tuple(tuple(row[: min(MAX_ROW_TOKENS, context - 1)]) for row in rows[:MAX_ROWS])

@@ -1,4 +1,4 @@
-"""The probe of a new adapter (see `probing`): its rows, and their log-probs when training ended."""
+"""Compute the probe of trained weights: its rows, and their log-probs (see `cyclealign.policy.attestation`)."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -7,46 +7,49 @@ from typing import Any
 
 from peft import PeftModel
 
-from cyclealign.policy.attestation import LONGEST, Logprobs, Probe, Rows, cut_rows
+from cyclealign.policy.attestation import MAX_ROW_TOKENS, Logprobs, Probe, Rows, truncate_rows
 from cyclealign.policy.transformers_policy import load_model, token_logprobs
-from cyclealign.policy.weights import are_whole
+from cyclealign.policy.weights import is_full_model
 
 
-def probe_rows(texts: Sequence[Sequence[int]], model: Any) -> Rows:
-    """The rows of a probe out of the training data, where the weights move most."""
-    return cut_rows(texts, getattr(model.config.get_text_config(), "max_position_embeddings", LONGEST))
+def select_probe_rows(texts: Sequence[Sequence[int]], model: Any) -> Rows:
+    """Return the rows of a probe, taken from the training data: there the log-probs change most."""
+    return truncate_rows(texts, getattr(model.config.get_text_config(), "max_position_embeddings", MAX_ROW_TOKENS))
 
 
-def measured(model: Any, rows: Rows, adapted: bool = True) -> Logprobs:
-    """The rows' log-probs under a model as it is now, with its adapter or without."""
+def probe_logprobs(model: Any, rows: Rows, with_adapter: bool = True) -> Logprobs:
+    """Return the log-probs of the rows under a loaded model in evaluation mode, with or without its adapter."""
     training = model.training
     model.eval()
-    with nullcontext() if adapted else model.disable_adapter():
-        found = tuple(each for row in rows for each in token_logprobs(model, row))
+    with nullcontext() if with_adapter else model.disable_adapter():
+        logprobs = tuple(logprob for row in rows for logprob in token_logprobs(model, row))
     model.train(training)
-    return found
+    return logprobs
 
 
-def from_folders(
+def probe_from_folders(
     model: str,
     revision: str | None,
     trust_remote_code: bool,
     folder: Path,
     parent: str | None,
     rows: Rows,
-    where: str = "cpu",
+    device: str = "cpu",
 ) -> Probe:
-    """A probe from what is on disk: an adapter and its parent's, or whole weights and their parent's."""
-    base = load_model(model, revision, where, trust_remote_code)
-    plain = measured(base, rows)
-    if are_whole(folder):
+    """Return the probe of saved weights: an adapter or a full model in ``folder``, and its parent of the same kind."""
+    base = load_model(model, revision, device, trust_remote_code)
+    base_logprobs = probe_logprobs(base, rows)
+    parent_logprobs = base_logprobs
+    if is_full_model(folder):
         del base  # one model at a time
-        before = measured(load_model(parent, None, where, trust_remote_code), rows) if parent else plain
-        return Probe(rows, measured(load_model(str(folder), None, where, trust_remote_code), rows), before, plain)
-    adapted = PeftModel.from_pretrained(base, str(folder), adapter_name="own")
-    own, before = measured(adapted, rows), plain
+        if parent is not None:
+            parent_logprobs = probe_logprobs(load_model(parent, None, device, trust_remote_code), rows)
+        trained = load_model(str(folder), None, device, trust_remote_code)
+        return Probe(rows, probe_logprobs(trained, rows), parent_logprobs, base_logprobs)
+    with_adapters = PeftModel.from_pretrained(base, str(folder), adapter_name="own")
+    own_logprobs = probe_logprobs(with_adapters, rows)
     if parent is not None:
-        adapted.load_adapter(parent, adapter_name="parent")
-        adapted.set_adapter("parent")
-        before = measured(adapted, rows)
-    return Probe(rows, own, before, plain)
+        with_adapters.load_adapter(parent, adapter_name="parent")
+        with_adapters.set_adapter("parent")
+        parent_logprobs = probe_logprobs(with_adapters, rows)
+    return Probe(rows, own_logprobs, parent_logprobs, base_logprobs)

@@ -1,4 +1,4 @@
-"""The portable policy: transformers and PEFT in this process. For a CPU, small models, and as a check on vLLM."""
+"""The portable policy: transformers and PEFT in this process. For CPUs, small models, and as a reference for vLLM."""
 
 import gc
 from collections.abc import Iterator, Sequence
@@ -27,38 +27,41 @@ from cyclealign.policy import Answer
 from cyclealign.policy.chat_template import prompt_ids
 from cyclealign.policy.device import device
 from cyclealign.policy.model_safety import refuse_unsafe
-from cyclealign.policy.weights import are_whole
+from cyclealign.policy.weights import is_full_model
 from cyclealign.records import Adapter, Prompt
 
-# Loading is a matter of a moment or is told by a line of ours; bars of its own would tear the terminal's.
+# Their progress bars would overwrite those of the command line.
 transformers_logging.disable_progress_bar()
 
 
 def load_tokenizer(model: str, revision: str | None = None, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """Load a tokenizer from a folder or the hub, padding on the left as generation needs.
+    """Load a tokenizer from a folder or the hub, with left padding, as generation requires.
 
-    ``trust_remote_code``: code that comes with the model may run.
+    Args:
+        trust_remote_code: Python code that comes with the model may run.
 
     Raises:
-        PolicyError: there is none, naming what to do.
+        PolicyError: it is missing or cannot be loaded.
     """
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             model, revision=revision, trust_remote_code=trust_remote_code
         )
     except (OSError, ValueError) as error:
-        raise PolicyError(_not_loaded("tokenizer", model, error)) from error
+        raise PolicyError(_load_failure("tokenizer", model, error)) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"
     return tokenizer
 
 
-def load_model(model: str, revision: str | None, where: str, trust_remote_code: bool = False) -> PreTrainedModel:
-    """Load a causal language model from safetensors only; in float32 unless this machine has an accelerator.
+def load_model(
+    model: str, revision: str | None, target_device: str, trust_remote_code: bool = False
+) -> PreTrainedModel:
+    """Load a causal language model from safetensors, in evaluation mode; in float32 on a machine without accelerator.
 
     Raises:
-        PolicyError: the folder or id is missing, holds no safetensors, or wants code of its own to run.
+        PolicyError: the folder or id is missing, has no safetensors, or requires remote code without permission.
     """
     refuse_unsafe(model, revision, trust_remote_code)
     try:
@@ -70,14 +73,14 @@ def load_model(model: str, revision: str | None, where: str, trust_remote_code: 
             dtype=torch.float32 if device(allow_mps=True) == "cpu" else "auto",
         )
     except (OSError, ValueError) as error:
-        raise PolicyError(_not_loaded("model", model, error)) from error
-    return loaded.to(where).eval()  # type: ignore[arg-type]
+        raise PolicyError(_load_failure("model", model, error)) from error
+    return loaded.to(target_device).eval()  # type: ignore[arg-type]
 
 
 def adaptable_layers(model: str, revision: str | None, trust_remote_code: bool = False) -> tuple[str, ...]:
-    """The names of the layers that an adapter for "all-linear" changes: every linear one but the output head.
+    """Return the names of the layers that PEFT's "all-linear" adapts: every linear layer except the output head.
 
-    Read off the model's structure; no weights are loaded.
+    No weights are loaded.
     """
     config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
     with torch.device("meta"):
@@ -88,18 +91,18 @@ def adaptable_layers(model: str, revision: str | None, trust_remote_code: bool =
     return tuple(sorted({name.rpartition(".")[2] for name in layers}))
 
 
-def _not_loaded(what: str, model: str, error: Exception) -> str:
+def _load_failure(part: str, model: str, error: Exception) -> str:
     first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if not Path(model).is_dir():
         return (
-            f"No {what} '{model}': it is not a folder here, and no such model could be fetched. Give policy.model a "
-            f"folder with config.json, tokenizer and *.safetensors, or a Hugging Face id. ({first_line})"
+            f"No {part} '{model}': there is no such folder, and no such model could be downloaded. Set policy.model to "
+            f"a folder with config.json, tokenizer and *.safetensors, or to a Hugging Face id. ({first_line})"
         )
-    return f"The {what} in {model} cannot be loaded: {first_line}"
+    return f"The {part} in {model} cannot be loaded: {first_line}"
 
 
 class TransformersPolicy:
-    """Generates with `transformers`; adapters are swapped in place by PEFT, whole weights by loading them."""
+    """Generates with `transformers`; PEFT swaps adapters in place, full weights replace the loaded model."""
 
     def __init__(self, settings: PolicySettings, model: str) -> None:
         self._settings, self._name = settings, model
@@ -108,7 +111,7 @@ class TransformersPolicy:
         self._adapter: Adapter | None = None
 
     def _load_weights(self, folder: str | None) -> None:
-        """Load the whole weights of a folder, or the base model's (None), after those from before are dropped."""
+        """Load the full weights of a folder, or the base model (None); the loaded ones are dropped first."""
         self._drop()
         model, revision = (folder, None) if folder else (self._name, self._settings.revision)
         self._base = load_model(model, revision, device(allow_mps=True), self._settings.remote_code_trusted)
@@ -118,7 +121,7 @@ class TransformersPolicy:
     def _drop(self) -> None:
         for held in {"_model", "_base", "_weights"} & vars(self).keys():
             delattr(self, held)
-        gc.collect()  # PEFT's wrapper and the model point at each other
+        gc.collect()  # PEFT's wrapper and the model form a reference cycle
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
@@ -134,15 +137,15 @@ class TransformersPolicy:
         return prompt_ids(self._tokenizer, prompt.messages)
 
     def use(self, adapter: Adapter | None) -> None:
-        whole = adapter.path if adapter is not None and are_whole(Path(adapter.path)) else None
-        if whole != getattr(self, "_weights", ""):
-            self._load_weights(whole)
-        if adapter is not None and whole is None:
-            self._load(adapter)
+        full_model = adapter.path if adapter is not None and is_full_model(Path(adapter.path)) else None
+        if full_model != getattr(self, "_weights", ""):  # absent after a load that failed
+            self._load_weights(full_model)
+        if adapter is not None and full_model is None:
+            self._load_adapter(adapter)
         self._adapter = adapter
 
-    def _load(self, adapter: Adapter) -> None:
-        """Make ``adapter`` the active one; others that were loaded are dropped, so a name is never a stale one."""
+    def _load_adapter(self, adapter: Adapter) -> None:
+        """Activate ``adapter`` and delete all others, so that no name can refer to stale weights."""
         try:
             if not isinstance(self._model, PeftModel):
                 self._model = PeftModel.from_pretrained(self._base, adapter.path, adapter_name=adapter.id)
@@ -165,14 +168,14 @@ class TransformersPolicy:
         encoded = self._padded([self.prompt_ids(prompt) for prompt in prompts])
         with self._active() as model, torch.random.fork_rng():
             torch.manual_seed(seed)
-            made = model.generate(**encoded, generation_config=self._generation(count))
-        answers_BT = made.sequences[:, encoded["input_ids"].shape[1] :].cpu()
-        logprobs_BT = _sampled_logprobs(made.logits, answers_BT)
+            output = model.generate(**encoded, generation_config=self._generation_config(count))
+        answers_BT = output.sequences[:, encoded["input_ids"].shape[1] :].cpu()
+        logprobs_BT = _sampled_logprobs(output.logits, answers_BT)
         answers = [self._answer(ids_T, logprobs_T) for ids_T, logprobs_T in zip(answers_BT, logprobs_BT, strict=True)]
         return [answers[start : start + count] for start in range(0, len(answers), count)]
 
-    def _generation(self, count: int) -> GenerationConfig:
-        """Plain sampling: a model folder's own generation settings would change the distribution unseen."""
+    def _generation_config(self, count: int) -> GenerationConfig:
+        """Return the config of plain sampling; the model folder's own would silently change the distribution."""
         return GenerationConfig(
             do_sample=True,
             temperature=self._settings.temperature,
@@ -193,12 +196,12 @@ class TransformersPolicy:
 
     def _answer(self, ids_T: Tensor, logprobs_T: Tensor) -> Answer:
         ids = ids_T.tolist()
-        ends = [place for place, token in enumerate(ids) if token in self._end_tokens()]
+        ends = [position for position, token in enumerate(ids) if token in self._end_tokens()]
         length = ends[0] + 1 if ends else len(ids)
         text = self._tokenizer.decode(ids[:length], skip_special_tokens=True)
         logprob_sum = float(logprobs_T[:length].double().sum())
-        maker = self._adapter.content_hash if self._adapter else None
-        return Answer(str(text).strip(), tuple(ids[:length]), logprob_sum, "stop" if ends else "length", maker)
+        adapter_hash = self._adapter.content_hash if self._adapter else None
+        return Answer(str(text).strip(), tuple(ids[:length]), logprob_sum, "stop" if ends else "length", adapter_hash)
 
     def logprob_sums(self, prompt: Prompt, answers: Sequence[Sequence[int]]) -> list[float]:
         start = self.prompt_ids(prompt)
@@ -215,7 +218,7 @@ class TransformersPolicy:
             return [token_logprobs(model, row) for row in rows]
 
     def release_memory(self) -> None:
-        """Nothing: the model lies in this process, which trains too where it is small enough for that."""
+        """Keep the model: it is small, or it would not be in this process."""
 
     def _padded(self, rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:
         padded = self._tokenizer.pad({"input_ids": [list(row) for row in rows]}, return_tensors="pt")
@@ -226,18 +229,18 @@ class TransformersPolicy:
 
 
 def token_logprobs(model: Any, row: Sequence[int]) -> list[float]:
-    """Log P of every token of the row but the first, in nats, under a loaded model (with or without an adapter)."""
+    """Return log P of every token of the row (T tokens) but the first, in nats, under a loaded model."""
     ids_T = torch.tensor(list(row), device=model.device)
     with torch.inference_mode():
         logits_TV = model(input_ids=ids_T[None], attention_mask=torch.ones_like(ids_T)[None]).logits[0, :-1].float()
-    found: list[float] = logits_TV.log_softmax(-1).gather(-1, ids_T[1:, None])[:, 0].tolist()
-    return found
+    logprobs: list[float] = logits_TV.log_softmax(-1).gather(-1, ids_T[1:, None])[:, 0].tolist()
+    return logprobs
 
 
 def _sampled_logprobs(logits: Sequence[Tensor], answers_BT: Tensor) -> Tensor:
-    """Log-probs (B, T) of the sampled tokens from the raw logits, one (B, V) tensor a step."""
+    """Return the log-probs (B, T) of the sampled tokens from the raw logits, one (B, V) tensor per step."""
     columns = [
-        step_BV.float().log_softmax(-1).cpu().gather(-1, answers_BT[:, place, None])
-        for place, step_BV in enumerate(logits)
+        step_BV.float().log_softmax(-1).cpu().gather(-1, answers_BT[:, position, None])
+        for position, step_BV in enumerate(logits)
     ]
     return torch.cat(columns, dim=1)

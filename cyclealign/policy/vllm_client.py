@@ -1,4 +1,4 @@
-"""HTTP to a vLLM server: its OpenAI-compatible paths, and the development paths of a server of our own."""
+"""HTTP client of a vLLM server: its OpenAI-compatible paths, and the development paths of a managed server."""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -8,16 +8,16 @@ import httpx
 from cyclealign.errors import EngineRefused
 
 
-class EngineGone(Exception):
-    """The server does not answer, or broke off. Whoever holds the engine decides what becomes of it."""
+class ServerUnavailable(Exception):
+    """The server does not answer, or its engine has died. `ServerLifecycle` decides whether to restart it."""
 
 
-class EngineClient:
-    """Requests to one server. May be used from several threads at once.
+class VllmClient:
+    """Requests to one server; thread-safe.
 
     Args:
         url: without ``/v1``.
-        timeout_seconds: for one request; a batch of long answers is one request a prompt.
+        timeout_seconds: of one request. A request holds all samples of one prompt.
     """
 
     def __init__(self, url: str, key: str, timeout_seconds: float) -> None:
@@ -27,7 +27,7 @@ class EngineClient:
             headers={"Authorization": f"Bearer {key}"},
             timeout=httpx.Timeout(timeout_seconds, connect=10.0),
             limits=httpx.Limits(max_connections=None),
-            trust_env="//127.0.0.1:" not in url,  # no proxy between us and a server of our own
+            trust_env="//127.0.0.1:" not in url,  # a managed server is never behind a proxy
         )
 
     def __enter__(self) -> Self:
@@ -41,79 +41,79 @@ class EngineClient:
         self._http.close()
 
     def healthy(self) -> bool:
-        """Whether the server answers and its engine lives."""
+        """Return whether the server answers and its engine is alive."""
         try:
             return self._http.get("/health", timeout=10.0).status_code == 200
         except httpx.HTTPError:
             return False
 
     def models(self) -> list[dict[str, Any]]:
-        """What it serves: the base model and the adapters that are loaded."""
-        found: list[dict[str, Any]] = self._ask("GET", "/v1/models")["data"]
-        return found
+        """Return the cards of the base model and of the loaded adapters."""
+        cards: list[dict[str, Any]] = self._request("GET", "/v1/models")["data"]
+        return cards
 
     def version(self) -> str:
-        """vLLM's version."""
-        return str(self._ask("GET", "/version").get("version", "unknown"))
+        """Return vLLM's version."""
+        return str(self._request("GET", "/version").get("version", "unknown"))
 
     def complete(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """One request for completions."""
-        return self._ask("POST", "/v1/completions", body)
+        """Send a completion request and return the reply."""
+        return self._request("POST", "/v1/completions", body)
 
     def load_adapter(self, name: str, folder: str) -> None:
-        """Load an adapter under a name that was never used before on this server."""
-        self._ask("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": folder})
+        """Load an adapter; ``name`` must be new to this server."""
+        self._request("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": folder})
 
     def unload_adapter(self, name: str) -> None:
-        """Forget an adapter; requests that are under way finish with it."""
-        self._ask("POST", "/v1/unload_lora_adapter", {"lora_name": name})
+        """Unload an adapter; requests in flight still finish with it."""
+        self._request("POST", "/v1/unload_lora_adapter", {"lora_name": name})
 
     def reset_prefix_cache(self) -> bool:
-        """Drop cached prompts; False while requests hold some of them. (Development path.)"""
-        return bool(self._ask("POST", "/reset_prefix_cache").get("success", True))
+        """Drop cached prompts; return False if requests still hold some of them. (Development path.)"""
+        return bool(self._request("POST", "/reset_prefix_cache").get("success", True))
 
     def sleep(self, level: int) -> None:
-        """Give the accelerator's memory up. (Development path.)"""
-        self._ask("POST", f"/sleep?level={level}&mode=wait")
+        """Release the accelerator's memory. (Development path.)"""
+        self._request("POST", f"/sleep?level={level}&mode=wait")
 
     def wake(self, level: int) -> None:
-        """Come back from a sleep of that level. (Development path.)"""
+        """Wake up from a sleep of that level. (Development path.)"""
         if level == 1:
-            self._ask("POST", "/wake_up")
+            self._request("POST", "/wake_up")
             return
-        # Level 2 has dropped the weights: memory for them first, then the weights from disk, then the cache.
-        self._ask("POST", "/wake_up?tags=weights")
-        self._ask("POST", "/collective_rpc", {"method": "reload_weights"})
-        self._ask("POST", "/wake_up?tags=kv_cache")
+        # Level 2 dropped the weights: allocate their memory, reload them from disk, then allocate the cache.
+        self._request("POST", "/wake_up?tags=weights")
+        self._request("POST", "/collective_rpc", {"method": "reload_weights"})
+        self._request("POST", "/wake_up?tags=kv_cache")
 
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The JSON reply, or {} where there is none.
+    def _request(self, method: str, path: str, payload: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the JSON reply, or {} if the reply is not a JSON object.
 
         Raises:
-            EngineGone: no reply, or one that says that the engine is dead.
-            EngineRefused: the request is refused, with the server's own words.
+            ServerUnavailable: there is no reply, or the engine has died.
+            EngineRefused: the server rejects the request; contains the server's message.
         """
         try:
-            reply = self._http.request(method, path, json=body)
+            reply = self._http.request(method, path, json=payload)
         except httpx.TransportError as error:
-            raise EngineGone(f"{type(error).__name__}: {error}".rstrip(": ")) from error
+            raise ServerUnavailable(f"{type(error).__name__}: {error}".rstrip(": ")) from error
         if reply.status_code >= 400:
-            words = _message(reply)
+            message = _error_message(reply)
             if reply.status_code >= 500 and not self.healthy():
-                raise EngineGone(words)
-            raise EngineRefused(f"vLLM at {self.url} refuses {path.partition('?')[0]} ({reply.status_code}): {words}")
+                raise ServerUnavailable(message)
+            raise EngineRefused(f"vLLM at {self.url} rejects {path.partition('?')[0]} ({reply.status_code}): {message}")
         try:
-            found = reply.json()
-        except ValueError:  # some paths answer with a sentence
+            body = reply.json()
+        except ValueError:  # some paths reply with plain text
             return {}
-        return found if isinstance(found, dict) else {}
+        return body if isinstance(body, dict) else {}
 
 
-def _message(reply: httpx.Response) -> str:
-    """What the server says about an error, in a line of reasonable length."""
+def _error_message(reply: httpx.Response) -> str:
+    """Return the message of an error reply as one line of at most 600 characters."""
     try:
-        found = reply.json()
-        error = found.get("error", found)
+        body = reply.json()
+        error = body.get("error", body)
         text = error["message"] if isinstance(error, dict) else error
     except (ValueError, KeyError, AttributeError):
         text = reply.text

@@ -1,150 +1,129 @@
-"""The life of the engine behind a policy: started or connected to when first asked, put to sleep, started again.
+"""The command line of a managed vLLM server: interpreter, flags, and the flags that users may not set."""
 
-A server of ours is also started again where it is to serve other weights.
-"""
-
-import logging
-import os
-from collections.abc import Callable
-from typing import Any
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
 
 from cyclealign.config import EngineSettings
-from cyclealign.errors import EngineFailed
-from cyclealign.policy.vllm_client import EngineClient, EngineGone
-from cyclealign.policy.vllm_server import ManagedEngine, Served, log_file, rest_of
+from cyclealign.errors import BadConfig, EngineFailed
 
-logger = logging.getLogger(__name__)
-SLEEP_LEVEL = {"level_1": 1, "level_2": 2}
-WANTS_OUR_OWN = (
-    "training.method = 'full' wants a vLLM server of our own, which is started again on each round's weights, and "
-    "engine.base_url names another's. Leave it out, or train with 'lora'."
+HOST = "127.0.0.1"
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # accepted by --max-lora-rank
+# Two, so that requests under way finish with the previous adapter while new ones use the next.
+MAX_LOADED_ADAPTERS = 2
+# vLLM 0.32 on a CPU crashes at a chunked prefill of a request with a seed: it cannot restore the generator's state.
+CPU_FLAGS = ("--enforce-eager", "--no-enable-chunked-prefill")
+# The run's safety and the truth of its log-probs depend on these; engine.flags may not change them.
+RESERVED_FLAGS = (
+    "model",
+    "host",
+    "port",
+    "uds",
+    "api-key",
+    "served-model-name",
+    "trust-remote-code",
+    "no-trust-remote-code",
+    "load-format",
+    "middleware",
+    "config",
+    "logprobs-mode",
+    "generation-config",
+    "max-lora-rank",
+    "lora-target-modules",
 )
 
 
-class Serving:
-    """One server at a time: ours, or the one at ``engine.base_url``.
+@dataclass(frozen=True)
+class ServedModel:
+    """The model of a server, and the adapters that it must be able to load.
 
-    ``life`` counts its starts and wakes: what was on it in an earlier life is not to be relied on. The caller holds a
-    lock.
-
-    Args:
-        served: what a server of ours is to serve, asked each time it is wanted: another one takes the place of one
-            that serves something else.
-        say: told what takes long or went wrong, for the person who waits.
+    Attributes:
+        model: an absolute folder, or a Hugging Face id.
+        lora_rank: maximum rank of the adapters. None: no adapters.
+        lora_modules: layers that adapters may change, without the output head: with the head among them, vLLM's
+            prompt log-probs fail on a CPU, and elsewhere would be taken at wrong positions.
     """
 
-    def __init__(self, settings: EngineSettings, served: Callable[[], Served], say: Callable[[str], None]) -> None:
-        self.settings, self._served, self._say = settings, served, say
-        self._client: EngineClient | None = None
-        self._engine: ManagedEngine | None = None
-        self._serves: Served | None = None
-        self._asleep = 0
-        self.base_name = ""
-        self.version = ""
-        self.life = 0
+    model: str
+    revision: str | None
+    lora_rank: int | None
+    lora_modules: tuple[str, ...]
+    trust_remote_code: bool = False
 
-    @property
-    def ours(self) -> bool:
-        """Whether the server is one that we start, and whose development paths may be used."""
-        return self.settings.base_url is None
 
-    @property
-    def process_group(self) -> int | None:
-        """The process group of our server; None while there is none."""
-        return self._engine.pid if self._engine else None
+def on_gpu() -> bool:
+    """Return whether this machine has an NVIDIA GPU, by the driver's tool: vLLM may be the only CUDA library here."""
+    return shutil.which("nvidia-smi") is not None
 
-    def up(self) -> EngineClient:
-        """A client of the server, started or connected to if need be, and awake.
 
-        Raises:
-            EngineFailed: it does not start, or does not answer.
-        """
-        if self._engine is not None and self._serves != self._served():
-            self.stop()
-        if self._client is None:
-            self._client = self._connected() if self.settings.base_url else self._started()
-            self.version = self._client.version()
-            self.life += 1
-        if self._asleep:
-            level, self._asleep = self._asleep, 0
-            self._client.wake(level)
-            self.life += 1
-        return self._client
+def precision(settings: EngineSettings) -> str:
+    """Return the engine's dtype; on a CPU, "auto" is float32, the precision of training there."""
+    return "float32" if settings.dtype == "auto" and not on_gpu() else settings.dtype
 
-    def _started(self) -> EngineClient:
-        self._say("Starting vLLM (from half a minute to some minutes).")
-        self._serves = self._served()
-        self._engine = ManagedEngine(self.settings, self._serves)
-        try:
-            self._engine.wait_until_up()
-        except BaseException:
-            self.stop()
-            raise
-        self.base_name = self._engine.name
-        return self._engine.client
 
-    def _connected(self) -> EngineClient:
-        url = self.settings.base_url or ""
-        key = os.environ.get(self.settings.api_key_variable, "")
-        client = EngineClient(url.rstrip("/").removesuffix("/v1"), key, self.settings.timeout_seconds)
-        try:
-            names = [each["id"] for each in client.models()]
-        except EngineGone as error:
-            client.close()
-            raise EngineFailed(f"No vLLM server answers at {url} (engine.base_url): {error}") from error
-        self.base_name = self.settings.served_model or names[0]
-        if self.base_name not in names:
-            client.close()
-            wanted = f"'{self.base_name}' (engine.served_model)"
-            raise EngineFailed(f"The server at {url} does not serve {wanted}; it has {', '.join(names)}.")
-        return client
+def training_mode(settings: EngineSettings) -> str:
+    """Return the engine's state during training, with "auto" resolved; a CPU has no sleep mode that frees memory."""
+    if settings.rest == "auto":
+        return "level_1" if on_gpu() else "stop"
+    return settings.rest
 
-    def card(self) -> dict[str, Any]:
-        """What the server says of the base model."""
-        return next(each for each in self.up().models() if each["id"] == self.base_name)
 
-    def rest(self) -> None:
-        """Give the accelerator's memory up: by sleep, or by ending our server; a remote one is left alone."""
-        manner = rest_of(self.settings)
-        if self._engine is None or self._asleep or manner == "stay":
-            return
-        if manner == "stop":
-            self.stop()
-            return
-        try:
-            self._engine.client.sleep(SLEEP_LEVEL[manner])
-            self._asleep = SLEEP_LEVEL[manner]
-        except EngineGone:
-            self.stop()  # nothing is lost by it: what follows starts it anew
+def server_command(settings: EngineSettings, served: ServedModel, name: str, port: int) -> list[str]:
+    """Return the command of a server that listens on the loopback address and serves the model under ``name``.
 
-    def lost(self, error: EngineGone, client: EngineClient | None, tries_left: int) -> None:
-        """The server has ended or does not answer: clear away what is left of it, for the next try.
+    Raises:
+        BadConfig: engine.flags contains a reserved flag.
+        EngineFailed: the interpreter is missing.
+    """
+    options = ["--dtype", precision(settings), "--disable-uvicorn-access-log"]
+    options += ["--enable-sleep-mode"] if on_gpu() and training_mode(settings).startswith("level") else []
+    options += [] if on_gpu() else list(CPU_FLAGS)
+    options += ["--max-model-len", str(settings.context)] if settings.context else []
+    options += ["--gpu-memory-utilization", str(settings.gpu_memory)] if settings.gpu_memory else []
+    options += ["--revision", served.revision, "--tokenizer-revision", served.revision] if served.revision else []
+    # Last, since the last occurrence of a flag wins.
+    fixed = ["--model", served.model, "--served-model-name", name, "--host", HOST, "--port", str(port)]
+    fixed += ["--load-format", "safetensors", "--logprobs-mode", "raw_logprobs", *_lora_flags(served)]
+    fixed += ["--generation-config", "vllm", "--middleware", "require_key.RequireKey"]
+    fixed += ["--trust-remote-code" if served.trust_remote_code else "--no-trust-remote-code"]
+    module = ["-m", "vllm.entrypoints.openai.api_server"]
+    return [interpreter_path(settings), *module, *options, *checked_flags(settings), *fixed]
 
-        Raises:
-            EngineFailed: it is not ours to start, or has ended too often.
-        """
-        if client is not None and client is not self._client and tries_left:
-            return  # another thread has found it out already
-        words = self._engine.last_words() if self._engine else str(error)
-        self.stop()
-        if not self.ours:
-            raise EngineFailed(
-                f"The vLLM server at {self.settings.base_url} does not answer ({error}). Answers that came are kept: "
-                "run again when it is back."
-            ) from error
-        if not tries_left:
-            raise EngineFailed(
-                f"vLLM ended {self.settings.restarts + 1} times in a row (engine.restarts): {words}\nIts log is in "
-                f"{log_file().parent}. Answers that came are kept: run again to go on."
-            ) from error
-        self._say(
-            f"vLLM has ended in mid-round or hangs ({error}). Starting it again; nothing that was answered is lost."
+
+def _lora_flags(served: ServedModel) -> list[str]:
+    """Return the flags that enable adapters; none for full weights."""
+    if served.lora_rank is None:
+        return []
+    rank = next((rank for rank in LORA_RANKS if rank >= served.lora_rank), LORA_RANKS[-1])
+    limits = ["--max-loras", str(MAX_LOADED_ADAPTERS), "--max-cpu-loras", str(MAX_LOADED_ADAPTERS)]
+    return ["--enable-lora", *limits, "--max-lora-rank", str(rank), "--lora-target-modules", *served.lora_modules]
+
+
+def checked_flags(settings: EngineSettings) -> list[str]:
+    """Return the user's extra flags.
+
+    Raises:
+        BadConfig: a flag is reserved, or abbreviates a reserved one: argparse completes prefixes.
+    """
+    for flag in settings.flags:
+        option = flag.partition("=")[0].lstrip("-").replace("_", "-")
+        if flag.startswith("-") and any(
+            reserved == option or (option and reserved.startswith(option)) for reserved in RESERVED_FLAGS
+        ):
+            raise BadConfig(f"engine.flags: '{flag}' is set by the run itself. Remove it; see docs/configuration.md.")
+    return list(settings.flags)
+
+
+def interpreter_path(settings: EngineSettings) -> str:
+    """Return the absolute path of vLLM's interpreter; symlinks stay, since they lead out of a virtual environment.
+
+    Raises:
+        EngineFailed: the file does not exist.
+    """
+    path = Path(settings.python).absolute()
+    if not path.is_file():
+        raise EngineFailed(
+            f"There is no {path} to run vLLM. Run `make vllm`, set engine.python to the interpreter of an environment "
+            'with vLLM, or use policy.kind = "transformers".'
         )
-
-    def stop(self) -> None:
-        """End our server, or close the connections to another's."""
-        if self._engine is not None:
-            self._engine.stop()
-        elif self._client is not None:
-            self._client.close()
-        self._engine, self._client, self._asleep = None, None, 0
+    return str(path)

@@ -1,7 +1,7 @@
-"""The policy behind vLLM's OpenAI-compatible server: one of our own, or one that is there.
+"""The policy behind vLLM's OpenAI-compatible server: a managed one, or an existing one.
 
-No code here imports vLLM: it lives in an environment of its own, and is spoken to over HTTP. Prompts go out as token
-ids, made by the one chat template that training uses; token ids and raw log-probs of the samples come back.
+No code here imports vLLM, which runs in an environment of its own and is reached over HTTP. Prompts are sent as token
+ids, from the same chat template as in training; samples come back as token ids with log-probs before temperature.
 """
 
 import logging
@@ -19,13 +19,13 @@ from transformers import AutoConfig, GenerationConfig
 from cyclealign.config import EngineSettings, PolicySettings
 from cyclealign.errors import BadConfig, PolicyError, WrongWeights
 from cyclealign.policy import Answer, chat_template, vllm_requests
-from cyclealign.policy.attestation import Attestation, Logprobs, Probe, attest
+from cyclealign.policy.attestation import Attestation, Probe, attest
 from cyclealign.policy.model_safety import refuse_unsafe
 from cyclealign.policy.transformers_policy import adaptable_layers, load_tokenizer
-from cyclealign.policy.vllm_client import EngineClient, EngineGone
-from cyclealign.policy.vllm_command import WANTS_OUR_OWN, Serving
-from cyclealign.policy.vllm_server import LOADED_AT_ONCE, Served, precision
-from cyclealign.policy.weights import are_whole
+from cyclealign.policy.vllm_client import ServerUnavailable, VllmClient
+from cyclealign.policy.vllm_command import MAX_LOADED_ADAPTERS, ServedModel, precision
+from cyclealign.policy.vllm_lifecycle import NEEDS_MANAGED_SERVER, ServerLifecycle
+from cyclealign.policy.weights import is_full_model
 from cyclealign.records import Adapter, Prompt, seed_from
 
 logger = logging.getLogger(__name__)
@@ -33,27 +33,31 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Mounted:
-    """What answers: the name that requests give, and the adapter behind it (None: the base model).
+class ActiveModel:
+    """The attested weights that answer requests.
 
-    ``life`` is the server's in which it was loaded and attested.
+    Attributes:
+        name: model name in requests.
+        adapter: the adapter or full weights of that name. None: the base model.
+        incarnation: of the server in which it was loaded and attested.
     """
 
     name: str
     adapter: Adapter | None
     attestation: Attestation | None
-    life: int
+    incarnation: int
 
 
 class VllmPolicy:
-    """Generates and scores through vLLM; see `cyclealign.policy.Policy`. May be used from several threads at once.
+    """Samples and scores through vLLM; see `cyclealign.policy.Policy`. Thread-safe.
 
     Args:
-        lora_rank: the largest rank of the adapters to come; None: what comes are whole weights.
-        say: told what takes long or went wrong, for the person who waits.
+        lora_rank: maximum rank of the adapters to serve. None: rounds train full weights.
+        notify: called with messages for the user: slow steps and failures.
 
     Raises:
-        BadConfig: whole weights are to come, and the server is not ours to start again on them.
+        BadConfig: rounds train full weights, and the server is not managed.
+        PolicyError: the model is unsafe or cannot be loaded.
     """
 
     def __init__(
@@ -62,28 +66,29 @@ class VllmPolicy:
         engine: EngineSettings,
         model: str,
         lora_rank: int | None,
-        say: Callable[[str], None] = logger.info,
+        notify: Callable[[str], None] = logger.info,
     ) -> None:
         if lora_rank is None and engine.base_url is not None:
-            raise BadConfig(WANTS_OUR_OWN)
+            raise BadConfig(NEEDS_MANAGED_SERVER)
         refuse_unsafe(model, settings.revision, settings.remote_code_trusted)
         self._settings, self._engine_settings, self._model = settings, engine, model
         self._tokenizer = load_tokenizer(model, settings.revision, settings.remote_code_trusted)
         self._lora_rank = lora_rank
-        self.serving = Serving(engine, self._served, say)
+        self.server = ServerLifecycle(engine, self._served, notify)
         self._lock = threading.RLock()
         self._wanted: Adapter | None = None
-        self._mounted: Mounted | None = None
-        self._loaded: list[tuple[int, str]] = []
-        self._loads = 0
-        self._probe: Probe | None = None  # of the last adapter: it tells the base model from it, too
+        self._active: ActiveModel | None = None
+        self._loaded: list[tuple[int, str]] = []  # (incarnation, name) of our adapters on the server, oldest first
+        self._num_loads = 0
+        # Of the last adapter; it also distinguishes the base model from that adapter.
+        self._probe: Probe | None = None
 
-    def _served(self) -> Served:
-        """The base model, on which adapters are loaded; or the whole weights that are wanted, in its place."""
+    def _served(self) -> ServedModel:
+        """Return the model to serve: the base model (adapters are loaded on it), or the wanted full weights."""
         revision, trust_remote_code = self._settings.revision, self._settings.remote_code_trusted
-        if _is_whole(self._wanted):
-            return Served(_absolute(self._wanted.path), None, None, (), trust_remote_code)
-        return Served(_absolute(self._model), revision, self._lora_rank, self._lora_modules, trust_remote_code)
+        if _is_full_model(self._wanted):
+            return ServedModel(_absolute(self._wanted.path), None, None, (), trust_remote_code)
+        return ServedModel(_absolute(self._model), revision, self._lora_rank, self._lora_modules, trust_remote_code)
 
     @cached_property
     def _lora_modules(self) -> tuple[str, ...]:
@@ -93,10 +98,10 @@ class VllmPolicy:
 
     @property
     def context_tokens(self) -> int:
-        """One less than the model's: scoring a text generates one token, which is thrown away."""
-        if not self.serving.ours:
+        """The model's context minus one: scoring a text generates one token, which is discarded."""
+        if not self.server.managed:
             with self._lock:
-                return int(self.serving.card()["max_model_len"]) - 1
+                return int(self.server.model_card()["max_model_len"]) - 1
         revision, trust_remote_code = self._settings.revision, self._settings.remote_code_trusted
         config = AutoConfig.from_pretrained(self._model, revision=revision, trust_remote_code=trust_remote_code)
         longest = int(config.get_text_config().max_position_embeddings)
@@ -104,9 +109,9 @@ class VllmPolicy:
 
     @property
     def provenance(self) -> dict[str, object]:
-        attestation = self._mounted.attestation if self._mounted else None
+        attestation = self._active.attestation if self._active else None
         return {
-            "engine": f"vllm {self.serving.version}",
+            "engine": f"vllm {self.server.version}",
             "attested_within": attestation.mean_difference if attestation else None,
         }
 
@@ -116,33 +121,35 @@ class VllmPolicy:
     def use(self, adapter: Adapter | None) -> None:
         with self._lock:
             self._wanted = adapter
-        self._asking(lambda client, mounted: None)
+        self._request(lambda client, active: None)
 
     def answer(self, prompts: Sequence[Prompt], count: int, seed: int) -> list[list[Answer]]:
-        settings, ends = self._settings, self._end_tokens
+        settings, end_tokens = self._settings, self._end_tokens
         requests = [
-            # Halved, since vLLM adds the number of the sample.
-            vllm_requests.sampling(self.prompt_ids(prompt), count, seed_from(seed, prompt.id) >> 1, ends, settings)
+            # Halved, to stay within 64 bits: vLLM adds the number of the sample to the seed.
+            vllm_requests.sampling_request(
+                self.prompt_ids(prompt), count, seed_from(seed, prompt.id) >> 1, end_tokens, settings
+            )
             for prompt in prompts
         ]
 
-        def ask(client: EngineClient, mounted: Mounted) -> list[list[Answer]]:
-            rows = vllm_requests.sample(client, mounted.name, requests)
-            return [[self._answer(choice, mounted.adapter) for choice in row] for row in rows]
+        def sample(client: VllmClient, active: ActiveModel) -> list[list[Answer]]:
+            rows = vllm_requests.sample(client, active.name, requests)
+            return [[self._answer(choice, active.adapter) for choice in row] for row in rows]
 
-        return self._asking(ask)
+        return self._request(sample)
 
     @cached_property
     def _end_tokens(self) -> set[int]:
-        found = end_tokens(self._model, self._settings.revision, self._settings.remote_code_trusted)
-        return found | {self._tokenizer.eos_token_id}
+        from_config = end_tokens(self._model, self._settings.revision, self._settings.remote_code_trusted)
+        return from_config | {self._tokenizer.eos_token_id}
 
     def _answer(self, choice: Mapping[str, Any], adapter: Adapter | None) -> Answer:
         ids, logprobs = choice["token_ids"], choice["logprobs"]["token_logprobs"]
         assert len(ids) == len(logprobs)
         text = self._tokenizer.decode(ids, skip_special_tokens=True)
-        finish: Literal["stop", "length"] = "length" if choice["finish_reason"] == "length" else "stop"
-        return Answer(str(text).strip(), tuple(ids), float(sum(logprobs)), finish, _hash(adapter))
+        finish_reason: Literal["stop", "length"] = "length" if choice["finish_reason"] == "length" else "stop"
+        return Answer(str(text).strip(), tuple(ids), float(sum(logprobs)), finish_reason, _hash(adapter))
 
     def logprob_sums(self, prompt: Prompt, answers: Sequence[Sequence[int]]) -> list[float]:
         start = self.prompt_ids(prompt)
@@ -150,74 +157,75 @@ class VllmPolicy:
         return [float(sum(row[len(row) - len(ids) :])) for row, ids in zip(rows, answers, strict=True)]
 
     def token_logprobs(self, rows: Sequence[Sequence[int]]) -> list[list[float]]:
-        return self._asking(lambda client, mounted: vllm_requests.score(client, mounted.name, rows))
+        return self._request(lambda client, active: vllm_requests.score(client, active.name, rows))
 
     def release_memory(self) -> None:
-        """Whole weights are about to be replaced: to sleep would only keep them."""
+        """Put the server to sleep, or stop it: full weights are about to be replaced, and sleep would keep them."""
         with self._lock:
             if self._lora_rank is None and self._engine_settings.rest != "stay":
-                self.serving.stop()
+                self.server.stop()
             else:
-                self.serving.rest()
+                self.server.release_memory()
 
     def close(self) -> None:
         with self._lock:
-            if not self.serving.ours:
-                self._tidy()
-            self.serving.stop()
+            if not self.server.managed:
+                self._unload_adapters()
+            self.server.stop()
 
-    def _tidy(self) -> None:
-        """Take our adapters off another's server; one that is gone needs no tidying."""
-        with suppress(EngineGone, PolicyError):
-            for life, name in self._loaded:
-                if life == self.serving.life:
-                    self.serving.up().unload_adapter(name)
+    def _unload_adapters(self) -> None:
+        """Unload our adapters from an existing server; nothing to do if it is gone."""
+        with suppress(ServerUnavailable, PolicyError):
+            for incarnation, name in self._loaded:
+                if incarnation == self.server.incarnation:
+                    self.server.ready_client().unload_adapter(name)
 
-    def _asking(self, ask: Callable[[EngineClient, Mounted], Result]) -> Result:
-        """Ask a server that is up, awake and attested; where it ends meanwhile, start it again and ask once more.
+    def _request(self, send: Callable[[VllmClient, ActiveModel], Result]) -> Result:
+        """Call ``send`` with a ready server and the attested weights; if the server exits, restart it and retry.
 
-        Requests go out of the lock: while they are under way another thread may put the next adapter on.
+        ``send`` runs outside the lock, so that another thread can switch adapters while requests are in flight.
         """
         for tries_left in reversed(range(self._engine_settings.restarts + 1)):
             client = None
             try:
                 with self._lock:
-                    client = self.serving.up()
-                    mounted = self._mount(client)
-                return ask(client, mounted)
-            except EngineGone as error:
+                    client = self.server.ready_client()
+                    active = self._activate(client)
+                return send(client, active)
+            except ServerUnavailable as error:
                 with self._lock:
-                    self.serving.lost(error, client, tries_left)
-        raise AssertionError("the last loss raises")
+                    self.server.clean_up_failure(error, client, tries_left)
+        raise AssertionError("clean_up_failure raises after the last try")
 
-    def _mount(self, client: EngineClient) -> Mounted:
-        """What answers with the wanted adapter, loaded and attested in the server's present life."""
-        life, wanted, mounted = self.serving.life, self._wanted, self._mounted
-        if mounted is not None and mounted.life == life and _hash(mounted.adapter) == _hash(wanted):
-            return mounted
-        self._mounted = None
-        name = self._load(client, wanted) if wanted and not _is_whole(wanted) else self.serving.base_name
-        self._mounted = Mounted(name, wanted, self._attested(client, name, wanted), life)
-        return self._mounted
+    def _activate(self, client: VllmClient) -> ActiveModel:
+        """Load and attest the wanted weights, unless they are active in the server's current incarnation."""
+        incarnation, wanted, active = self.server.incarnation, self._wanted, self._active
+        if active is not None and active.incarnation == incarnation and _hash(active.adapter) == _hash(wanted):
+            return active
+        self._active = None
+        name = self._load(client, wanted) if wanted and not _is_full_model(wanted) else self.server.base_name
+        self._active = ActiveModel(name, wanted, self._attest(client, name, wanted), incarnation)
+        return self._active
 
-    def _load(self, client: EngineClient, adapter: Adapter) -> str:
-        """Load an adapter under a name that was never used, so that nothing cached under a name can be stale."""
-        self._loads += 1
-        name = f"{self.serving.base_name}-{os.getpid()}-{self._loads}-{adapter.content_hash[:16]}"
+    def _load(self, client: VllmClient, adapter: Adapter) -> str:
+        """Load an adapter under a new name, so that no cache can hold stale entries of that name; return the name."""
+        self._num_loads += 1
+        name = f"{self.server.base_name}-{os.getpid()}-{self._num_loads}-{adapter.content_hash[:16]}"
         client.load_adapter(name, _absolute(adapter.path))
-        self._loaded = [(life, each) for life, each in self._loaded if life == self.serving.life]
-        self._loaded.append((self.serving.life, name))
-        while len(self._loaded) > LOADED_AT_ONCE:  # the one before stays, for requests that are under way
+        current = self.server.incarnation
+        self._loaded = [(incarnation, loaded) for incarnation, loaded in self._loaded if incarnation == current]
+        self._loaded.append((current, name))
+        while len(self._loaded) > MAX_LOADED_ADAPTERS:  # the previous one stays, for requests in flight
             client.unload_adapter(self._loaded.pop(0)[1])
-        if self.serving.ours:
+        if self.server.managed:
             client.reset_prefix_cache()
         return name
 
-    def _attested(self, client: EngineClient, name: str, adapter: Adapter | None) -> Attestation | None:
-        """Compare the server's log-probs of the probe with training's; None for a base model never yet adapted.
+    def _attest(self, client: VllmClient, name: str, adapter: Adapter | None) -> Attestation | None:
+        """Compare the server's log-probs of the probe with training's; None for the base model before any adapter.
 
         Raises:
-            WrongWeights: other weights answer, or the adapter has no probe.
+            WrongWeights: other weights are served, or the adapter has no probe.
         """
         if adapter is not None:
             self._probe = probe_of(adapter)
@@ -226,17 +234,11 @@ class VllmPolicy:
         expected, other, title = self._probe.base, self._probe.own, "the base model"
         if adapter is not None:
             expected, other, title = self._probe.own, self._probe.parent, f"adapter {adapter.id[:12]}"
-        return self._compared(client, name, expected, other, title)
-
-    def _compared(
-        self, client: EngineClient, name: str, expected: Logprobs, other: Logprobs, title: str
-    ) -> Attestation:
-        assert self._probe is not None
-        measured = [each for row in vllm_requests.score(client, name, self._probe.rows) for each in row]
-        found = attest(measured, expected, other, self._tolerance, title)
-        message = "vLLM answers with %s: within %.1e nats per token of training's log-probs (largest %.1e)."
-        logger.info(message, title, found.mean_difference, found.largest_difference)
-        return found
+        measured = [logprob for row in vllm_requests.score(client, name, self._probe.rows) for logprob in row]
+        attestation = attest(measured, expected, other, self._tolerance, title)
+        message = "vLLM serves %s: its log-probs are within %.1e nats per token of training's (maximum %.1e)."
+        logger.info(message, title, attestation.mean_difference, attestation.max_difference)
+        return attestation
 
     @property
     def _tolerance(self) -> float:
@@ -246,33 +248,33 @@ class VllmPolicy:
 
 
 def probe_of(adapter: Adapter) -> Probe:
-    """The probe that training left beside the adapter.
+    """Return the probe that training stored with the adapter.
 
     Raises:
-        WrongWeights: there is none.
+        WrongWeights: the adapter has no probe.
     """
     probe = Probe.load(Path(adapter.path))
     if probe is None:
         raise WrongWeights(
-            f"{adapter.path} has no probe.json, by which one can tell whether vLLM answers with this adapter: it was "
-            'trained by an earlier version. Go on with policy.kind = "transformers", or start a new experiment.'
+            f"{adapter.path} has no probe.json to check that vLLM serves this adapter: it was trained by an earlier "
+            'version. Continue with policy.kind = "transformers", or start a new experiment.'
         )
     return probe
 
 
 def end_tokens(model: str, revision: str | None, trust_remote_code: bool = False) -> set[int]:
-    """The tokens at which the model ends an answer, by its generation config or else its config."""
+    """Return the model's end tokens, from its generation config or else its config."""
     try:
         config: Any = GenerationConfig.from_pretrained(model, revision=revision)
     except OSError:
         config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
-    found = config.eos_token_id
-    return {token for token in (found if isinstance(found, list) else [found]) if isinstance(token, int)}
+    tokens = config.eos_token_id
+    return {token for token in (tokens if isinstance(tokens, list) else [tokens]) if isinstance(token, int)}
 
 
-def _is_whole(adapter: Adapter | None) -> TypeGuard[Adapter]:
-    """Whether an adapter stands for whole weights."""
-    return adapter is not None and are_whole(Path(adapter.path))
+def _is_full_model(adapter: Adapter | None) -> TypeGuard[Adapter]:
+    """Return whether the folder of an `Adapter` holds full weights."""
+    return adapter is not None and is_full_model(Path(adapter.path))
 
 
 def _hash(adapter: Adapter | None) -> str | None:
@@ -280,5 +282,5 @@ def _hash(adapter: Adapter | None) -> str | None:
 
 
 def _absolute(model: str) -> str:
-    """A folder from anywhere; a hub id as it is."""
+    """Return the absolute path of a folder, or a hub id unchanged: the server runs in another folder."""
     return str(Path(model).absolute()) if Path(model).is_dir() else model

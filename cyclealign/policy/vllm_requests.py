@@ -1,4 +1,4 @@
-"""What is asked of a vLLM server, and what comes back: samples with their log-probs, and log-probs of given texts."""
+"""Requests to a vLLM server: sample answers with their log-probs, and score given token ids."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -6,18 +6,18 @@ from typing import Any
 
 from cyclealign.config import PolicySettings
 from cyclealign.errors import EngineRefused
-from cyclealign.policy.vllm_client import EngineClient
+from cyclealign.policy.vllm_client import VllmClient
 
-REQUESTS_AT_ONCE = 64
-ROWS_A_REQUEST = 32
+MAX_CONCURRENT_REQUESTS = 64
+ROWS_PER_REQUEST = 32
 
 
-def sampling(
-    prompt_ids: Sequence[int], count: int, seed: int, ends: set[int], settings: PolicySettings
+def sampling_request(
+    prompt_ids: Sequence[int], count: int, seed: int, end_tokens: set[int], settings: PolicySettings
 ) -> dict[str, Any]:
-    """The request for ``count`` samples of one prompt.
+    """Return the request for ``count`` samples of one prompt.
 
-    A prompt is a request of its own, with its own seed: in one request for all prompts, all would draw alike.
+    Each prompt is a request with its own seed: prompts of one request would share the seed, and so their random draws.
     """
     return {
         "prompt": list(prompt_ids),
@@ -26,45 +26,46 @@ def sampling(
         "temperature": settings.temperature,
         "top_p": settings.top_p,
         "seed": seed,
-        "stop_token_ids": sorted(ends),
-        "logprobs": 0,  # of the sampled tokens only; raw, since the server is started with raw_logprobs
+        "stop_token_ids": sorted(end_tokens),
+        "logprobs": 0,  # of the sampled tokens alone; before temperature, since the server runs with raw_logprobs
         "return_token_ids": True,
     }
 
 
-def sample(client: EngineClient, name: str, requests: Sequence[Mapping[str, Any]]) -> list[list[dict[str, Any]]]:
-    """The choices of each request, in the order of their index, from the model or adapter of that name."""
+def sample(client: VllmClient, name: str, requests: Sequence[Mapping[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Return the choices of each request, by index, sampled from the model or adapter of that name."""
     return _choices(client, [{**request, "model": name} for request in requests])
 
 
-def score(client: EngineClient, name: str, rows: Sequence[Sequence[int]]) -> list[list[float]]:
-    """Log P of every token but the first, for each row of token ids; many rows a request."""
-    parts = [[list(row) for row in rows[at : at + ROWS_A_REQUEST]] for at in range(0, len(rows), ROWS_A_REQUEST)]
-    bodies = [{"model": name, "prompt": part, "max_tokens": 1, "prompt_logprobs": 0} for part in parts]
-    replies = _choices(client, bodies)
+def score(client: VllmClient, name: str, rows: Sequence[Sequence[int]]) -> list[list[float]]:
+    """Return log P of every token but the first in nats, for each row of token ids."""
+    starts = range(0, len(rows), ROWS_PER_REQUEST)
+    batches = [[list(row) for row in rows[start : start + ROWS_PER_REQUEST]] for start in starts]
+    requests = [{"model": name, "prompt": batch, "max_tokens": 1, "prompt_logprobs": 0} for batch in batches]
+    replies = _choices(client, requests)
     return [
         _prompt_logprobs(row, choice)
-        for part, choices in zip(parts, replies, strict=True)
-        for row, choice in zip(part, choices, strict=True)
+        for batch, choices in zip(batches, replies, strict=True)
+        for row, choice in zip(batch, choices, strict=True)
     ]
 
 
 def _prompt_logprobs(row: Sequence[int], choice: Mapping[str, Any]) -> list[float]:
-    places = choice["prompt_logprobs"][1:]  # the first token has none
-    return [float(place[str(token)]["logprob"]) for token, place in zip(row[1:], places, strict=True)]
+    positions = choice["prompt_logprobs"][1:]  # the first token has none
+    return [float(position[str(token)]["logprob"]) for token, position in zip(row[1:], positions, strict=True)]
 
 
-def _choices(client: EngineClient, bodies: Sequence[Mapping[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Send requests at once, so that the engine batches them; their choices in the order of requests.
+def _choices(client: VllmClient, requests: Sequence[Mapping[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Send requests concurrently, so that the engine batches them, and return the choices of each.
 
     Raises:
-        EngineRefused: the engine answered as another model or adapter than it was asked for.
+        EngineRefused: a reply comes from another model or adapter than requested.
     """
-    if not bodies:
+    if not requests:
         return []
-    with ThreadPoolExecutor(max_workers=min(REQUESTS_AT_ONCE, len(bodies))) as pool:
-        replies = list(pool.map(client.complete, bodies))
-    for body, reply in zip(bodies, replies, strict=True):
-        if reply["model"] != body["model"]:
-            raise EngineRefused(f"vLLM answered as {reply['model']}, and was asked for {body['model']}.")
+    with ThreadPoolExecutor(max_workers=min(MAX_CONCURRENT_REQUESTS, len(requests))) as pool:
+        replies = list(pool.map(client.complete, requests))
+    for request, reply in zip(requests, replies, strict=True):
+        if reply["model"] != request["model"]:
+            raise EngineRefused(f"vLLM replied with model {reply['model']} to a request for {request['model']}.")
     return [sorted(reply["choices"], key=lambda choice: int(choice["index"])) for reply in replies]

@@ -1,8 +1,8 @@
-"""Run a command that ends with its parent: ``python -m cyclealign.policy.vllm_supervisor COMMAND ...``.
+"""Run a command that ends with its parent process: ``python vllm_supervisor.py COMMAND ...``. Standard library only.
 
 The parent holds the other end of standard input, which the kernel closes however the parent ends, SIGKILL included.
-Then, and when the command itself ends, the whole process group goes: vLLM's engine process would outlive its server.
-The kernel's own signal at a parent's death would not do: it comes when the *thread* that started the child ends.
+Then, and when the command exits, the whole process group is killed: vLLM's engine process would outlive its server.
+Linux's parent-death signal is no substitute: it is sent when the *thread* that started the child ends.
 """
 
 import os
@@ -17,36 +17,36 @@ GRACE_SECONDS = 15.0
 
 
 def end_when_closed(descriptor: int) -> None:
-    """Wait until the other end of the pipe is closed, then end this process as SIGTERM would."""
+    """Wait until the other end of the pipe is closed, then send SIGTERM to this process."""
     while os.read(descriptor, 1024):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def supervise(command: list[str]) -> None:
-    """Run the command; at its end, or at SIGTERM, end every process of this group. Needs a group of its own."""
+    """Run the command; when it exits, or on SIGTERM, kill every process of this group. Requires a group of its own."""
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
 
     def stop(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         child.terminate()
-        threading.Thread(target=lose_patience, daemon=True).start()
+        threading.Thread(target=kill_after_grace_period, daemon=True).start()
 
     signal.signal(signal.SIGTERM, stop)
     threading.Thread(target=end_when_closed, args=(0,), daemon=True).start()
     status = child.wait()
-    print(f"[supervisor] The command ended with status {status}.", flush=True)
-    end_group()
+    print(f"[supervisor] The command exited with status {status}.", flush=True)
+    kill_group()
 
 
-def lose_patience() -> None:
-    """End the group by force if it has not ended by itself."""
+def kill_after_grace_period() -> None:
+    """Kill the group if it has not exited by then."""
     time.sleep(GRACE_SECONDS)
-    end_group()
+    kill_group()
 
 
-def end_group() -> None:
-    """Kill every process of this group, this one included."""
+def kill_group() -> None:
+    """Kill every process of this group, including this one."""
     os.killpg(0, signal.SIGKILL)
 
 

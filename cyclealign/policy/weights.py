@@ -1,6 +1,6 @@
-"""What a round's training leaves in its folder: a LoRA adapter, or all weights of a model; its files say which.
+"""The folder of trained weights: a LoRA adapter, or all weights of a model; its files say which.
 
-Both are a `records.Adapter` in the history: a folder, the hash of its weights, and what it was trained from.
+Both are a `records.Adapter`: a folder, the hash of its weights, and its parent.
 """
 
 from pathlib import Path
@@ -11,34 +11,38 @@ from cyclealign.files import hash_of_file, hash_of_files
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
 MODEL_CONFIG = "config.json"
-# Of whole weights: large ones are cut into several files, and an index says which tensor is in which.
+# Of full weights: large ones are sharded into several files, with an index of the tensors in each.
 MODEL_PARTS = (MODEL_CONFIG, "*.safetensors", "*.safetensors.index.json")
 
-# Name, size in bytes and time of change in ns, of each file.
-State: TypeAlias = tuple[tuple[str, int, int], ...]
+# (name, size in bytes, modification time in ns) of each file.
+FileStates: TypeAlias = tuple[tuple[str, int, int], ...]
 
 
-def are_whole(folder: Path) -> bool:
-    """Whether the folder holds all weights of a model, which are loaded in place of the base model's."""
+def is_full_model(folder: Path) -> bool:
+    """Return whether the folder holds all weights of a model, to be loaded in place of the base model."""
     return (folder / MODEL_CONFIG).is_file() and not (folder / ADAPTER_CONFIG).is_file()
 
 
 def files(folder: Path) -> list[Path]:
-    """The files that make the weights; [] where they are not all there."""
-    if not are_whole(folder):
-        return [each for each in (folder / ADAPTER_WEIGHTS,) if each.is_file()]
-    found = sorted({path for pattern in MODEL_PARTS for path in folder.glob(pattern)})
-    return found if any(path.suffix == ".safetensors" for path in found) else []
+    """Return the files that determine the weights; [] if weights are missing."""
+    if not is_full_model(folder):
+        adapter = folder / ADAPTER_WEIGHTS
+        return [adapter] if adapter.is_file() else []
+    parts = sorted({path for pattern in MODEL_PARTS for path in folder.glob(pattern)})
+    return parts if any(path.suffix == ".safetensors" for path in parts) else []
 
 
 def content_hash(folder: Path) -> str | None:
-    """SHA-256 of an adapter's weights, or over the names and bytes of all files of whole weights; None without any."""
-    found = files(folder)
-    if not found:
+    """Return the SHA-256 of an adapter's weights, or of names and bytes of all files of a full model; None if absent.
+
+    The hash of an adapter is stored in histories: it never changes.
+    """
+    parts = files(folder)
+    if not parts:
         return None
-    return hash_of_files(folder, found) if are_whole(folder) else hash_of_file(found[0])
+    return hash_of_files(folder, parts) if is_full_model(folder) else hash_of_file(parts[0])
 
 
-def state(folder: Path) -> State:
-    """What the files look like from outside: as long as it stays the same, they need not be hashed again."""
+def file_states(folder: Path) -> FileStates:
+    """Return size and time of each file of the weights: as long as they stay the same, no file is hashed again."""
     return tuple((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files(folder))

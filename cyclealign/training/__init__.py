@@ -1,1 +1,1 @@
-"""Fine-tune the policy on ranked lists."""
+"""Fine-tune the policy on ranked lists: losses, trainers, jobs and their processes."""

@@ -10,56 +10,75 @@ from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from cyclealign.training.job import RankedAnswers
 
-IGNORED = -100
+IGNORED_LABEL = -100  # of tokens without a loss, by the convention of transformers
 
 
-def collate(lists: Sequence[dict[str, Any]], pad_id: int) -> dict[str, Tensor]:
-    """Flatten ranked lists to one padded batch: rows are answers, best first, list after list."""
-    rows = [(each["prompt_ids"], answer) for each in lists for answer in each["answers"]]
-    inputs = [torch.tensor([*prompt, *answer]) for prompt, answer in rows]
-    labels = [torch.tensor([IGNORED] * len(prompt) + list(answer)) for prompt, answer in rows]
+def list_rows(lists: Sequence[RankedAnswers]) -> list[dict[str, Any]]:
+    """Return the dataset rows of a listwise trainer, one per ranked list."""
+    return [
+        {
+            "prompt_ids": list(ranked.prompt_ids),
+            "answers": [list(ids) for ids in ranked.answers],
+            "weight": ranked.weight,
+            "pairs": pair_weights(ranked),
+        }
+        for ranked in lists
+    ]
+
+
+def collate_lists(rows: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, Tensor]:
+    """Flatten ranked lists into one padded batch of A answers, best first within each list.
+
+    Returns:
+        ``input_ids``, ``labels`` and ``attention_mask`` (A, T); ``sizes`` (B,), the answers of each list; ``weights``
+        (B,); ``pairs``, the pair weights of all lists, flattened (sum of sizes^2,).
+    """
+    sequences = [(row["prompt_ids"], answer) for row in rows for answer in row["answers"]]
+    inputs = [torch.tensor([*prompt, *answer]) for prompt, answer in sequences]
+    labels = [torch.tensor([IGNORED_LABEL] * len(prompt) + list(answer)) for prompt, answer in sequences]
     return {
         "input_ids": pad_sequence(inputs, batch_first=True, padding_value=pad_id),
-        "labels": pad_sequence(labels, batch_first=True, padding_value=IGNORED),
-        "attention_mask": pad_sequence([torch.ones_like(row) for row in inputs], batch_first=True),
-        "sizes": torch.tensor([len(each["answers"]) for each in lists]),
-        "weights": torch.tensor([each["weight"] for each in lists], dtype=torch.float32),
-        "pairs": torch.tensor([weight for each in lists for row in each["pairs"] for weight in row]),
+        "labels": pad_sequence(labels, batch_first=True, padding_value=IGNORED_LABEL),
+        "attention_mask": pad_sequence([torch.ones_like(ids) for ids in inputs], batch_first=True),
+        "sizes": torch.tensor([len(row["answers"]) for row in rows]),
+        "weights": torch.tensor([row["weight"] for row in rows], dtype=torch.float32),
+        "pairs": torch.tensor([weight for row in rows for better in row["pairs"] for weight in better]),
     }
 
 
 def pair_weights(ranked: RankedAnswers) -> list[list[float]]:
-    """Weight of each pair, [better, worse]: 2 s - 1 for a share s of the verdicts; 1 for all, 0 for half of them."""
+    """Return the weight of each pair, indexed [better, worse]: 2 s - 1 for a share s of the verdicts."""
     weights = [[0.0] * len(ranked.answers) for _ in ranked.answers]
     for better, worse, share in ranked.soft_pairs():
         weights[better][worse] = 2 * share - 1
     return weights
 
 
-def pairs(lists: Sequence[RankedAnswers]) -> list[dict[str, Any]]:
-    """Every decided (better, worse) pair of every list as token ids, and the share of the verdicts against it."""
+def pair_rows(lists: Sequence[RankedAnswers]) -> list[dict[str, Any]]:
+    """Return the dataset rows of a pairwise trainer: one per decided pair, with the label smoothing 1 - s."""
     return [
         {
-            "prompt_ids": list(each.prompt_ids),
-            "chosen_ids": list(each.answers[better]),
-            "rejected_ids": list(each.answers[worse]),
+            "prompt_ids": list(ranked.prompt_ids),
+            "chosen_ids": list(ranked.answers[better]),
+            "rejected_ids": list(ranked.answers[worse]),
             "weight": 1.0,
-            "doubt": 1 - share,
+            "smoothing": 1 - share,
         }
-        for each in lists
-        for better, worse, share in each.soft_pairs()
+        for ranked in lists
+        for better, worse, share in ranked.soft_pairs()
     ]
 
 
-def filling_up(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row like this one that counts for nothing."""
-    empty = {**row, "weight": 0.0}
+def padding_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of a list row or pair row that contributes nothing to the loss: weight 0, two equal answers."""
+    padding = {**row, "weight": 0.0}
     if "chosen_ids" in row:
-        empty["rejected_ids"] = row["chosen_ids"]
-    return empty
+        padding["rejected_ids"] = row["chosen_ids"]
+    return padding
 
 
-def collate_pairs(rows: Sequence[dict[str, Any]], collator: DataCollatorForPreference) -> dict[str, Tensor]:
-    """TRL's batch of pairs, their weights and the doubts about them."""
-    weights = torch.tensor([each["weight"] for each in rows])
-    return {**collator(list(rows)), "weights": weights, "doubts": torch.tensor([each["doubt"] for each in rows])}
+def collate_pairs(rows: Sequence[Mapping[str, Any]], collator: DataCollatorForPreference) -> dict[str, Tensor]:
+    """Return TRL's batch of B pairs, with their ``weights`` (B,) and ``smoothing`` (B,)."""
+    weights_B = torch.tensor([row["weight"] for row in rows])
+    smoothing_B = torch.tensor([row["smoothing"] for row in rows])
+    return {**collator(list(rows)), "weights": weights_B, "smoothing": smoothing_B}

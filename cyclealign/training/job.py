@@ -9,59 +9,66 @@ from pathlib import Path
 from cyclealign.config import TrainingSettings
 from cyclealign.records import Preference
 
+# Position of the better answer, position of the worse one, share of the verdicts that agree (above 0.5).
+SoftPair = tuple[int, int, float]
+
 
 @dataclass(frozen=True)
 class RankedAnswers:
-    """What training learns from one prompt: token ids of the prompt and of its answers, best first, and a weight.
+    """The training signal of one prompt: token ids of the prompt and of its answers, best first, and a weight.
 
-    ``pairs`` are (number of the better answer, number of the worse, share of the verdicts that say so, above 0.5);
-    None: every pair, as the order has it.
+    ``pairs``: the decided pairs. None: all pairs, in list order, each with the share 1.
     """
 
     prompt_ids: tuple[int, ...]
     answers: tuple[tuple[int, ...], ...]
     weight: float
-    pairs: tuple[tuple[int, int, float], ...] | None = None
+    pairs: tuple[SoftPair, ...] | None = None
 
     @property
-    def teaches(self) -> bool:
-        """Whether it has a weight and a decided pair."""
+    def has_signal(self) -> bool:
+        """Whether the list contributes to the loss: its weight is positive and at least one pair is decided."""
         return self.weight > 0 and bool(self.soft_pairs())
 
-    def soft_pairs(self) -> tuple[tuple[int, int, float], ...]:
-        """The pairs to learn from, each with its share."""
+    def soft_pairs(self) -> tuple[SoftPair, ...]:
+        """Return the pairs to learn, each with its share of the verdicts."""
         if self.pairs is not None:
             return self.pairs
         return tuple((better, worse, 1.0) for better, worse in combinations(range(len(self.answers)), 2))
 
 
 def decided_pairs(
-    order: Sequence[str], preferences: Sequence[Preference], least_share: float, follow_order: bool = False
-) -> tuple[tuple[int, int, float], ...] | None:
-    """The preferences that count, by place in ``order``: near-even ones, below ``least_share``, are dropped.
+    order: Sequence[str], preferences: Sequence[Preference], min_share: float, follow_order: bool = False
+) -> tuple[SoftPair, ...] | None:
+    """Return the preferences with a share of at least ``min_share`` and above 0.5, by position in ``order``.
 
-    None where there are no preferences at all: a ranking from before they were kept.
+    Return None without any preferences: the ranking was stored before preferences were kept.
 
     Args:
-        follow_order: the direction of a pair is that of ``order``, and only its share is the judge's: for a target
-            that is not the judge's own order.
+        follow_order: take the direction of each pair from ``order``, and only its share from the judge; for a target
+            other than the judge's ranking.
     """
     if not preferences:
         return None
-    place = {item: number for number, item in enumerate(order)}
-    found = []
-    for each in preferences:
-        if each.share >= least_share and each.share > 0.5:
-            pair = (place[each.better], place[each.worse])
-            found.append((*(sorted(pair) if follow_order else pair), each.share))
-    return tuple((better, worse, share) for better, worse, share in found)
+    position = {item: number for number, item in enumerate(order)}
+    pairs: list[SoftPair] = []
+    for preference in preferences:
+        if preference.share >= min_share and preference.share > 0.5:
+            better, worse = position[preference.better], position[preference.worse]
+            if follow_order:
+                better, worse = min(better, worse), max(better, worse)
+            pairs.append((better, worse, preference.share))
+    return tuple(pairs)
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """Everything that training reads. ``parent`` is the folder of the adapter, or of the whole weights, to go on from.
+    """All inputs of a training run.
 
-    None: from the base model.
+    Attributes:
+        model: folder or Hugging Face id of the base model.
+        parent: folder of the adapter or full weights to continue from. None: the base model.
+        trust_remote_code: Python code that comes with the model may run.
     """
 
     model: str
@@ -70,19 +77,26 @@ class TrainingJob:
     settings: TrainingSettings
     lists: tuple[RankedAnswers, ...]
     seed: int
-    trust_remote_code: bool = False  # the model's own code may run
+    trust_remote_code: bool = False
 
     @property
-    def whole(self) -> bool:
-        """Whether all weights are trained, and no adapter."""
+    def full_weights(self) -> bool:
+        """Whether all weights are trained instead of an adapter."""
         return self.settings.method == "full"
 
+    @property
+    def lists_with_signal(self) -> list[RankedAnswers]:
+        """The lists that contribute to the loss."""
+        return [ranked for ranked in self.lists if ranked.has_signal]
+
     def save(self, path: Path) -> None:
+        """Write the job as JSON."""
         values = {**asdict(self), "settings": self.settings.model_dump()}
         path.write_text(json.dumps(values), encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> "TrainingJob":
+        """Read a job that `save` wrote."""
         values = json.loads(path.read_text(encoding="utf-8"))
         lists = tuple(
             RankedAnswers(

@@ -1,4 +1,4 @@
-"""What training changes, and leaves in a folder: a LoRA adapter on the base model, or all weights of the parent."""
+"""Load the trainable weights and save them: a LoRA adapter on the base model, or the full weights of the parent."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -19,14 +19,15 @@ Model: TypeAlias = PreTrainedModel | PeftModel
 Save: TypeAlias = Callable[[Trainer, Path], None]
 
 
-def trainable(job: TrainingJob) -> tuple[Model, Save]:
-    """What the job trains, and how it is saved afterwards."""
-    return whole(job) if job.whole else (adapted(job), save_adapter)
+def load_trainable(job: TrainingJob) -> tuple[Model, Save]:
+    """Return the model that the job trains, and the function that saves its trained weights."""
+    return full_model(job) if job.full_weights else (lora_model(job), save_adapter)
 
 
-def adapted(job: TrainingJob) -> PeftModel:
-    """The base model with the parent's adapter, trainable, or with a new one."""
-    base = load_model(job.model, job.revision, where="cpu", trust_remote_code=job.trust_remote_code)
+def lora_model(job: TrainingJob) -> PeftModel:
+    """Load the base model with the parent's adapter, trainable, or with a new one."""
+    # On the CPU: the trainer moves it to its process's own device.
+    base = load_model(job.model, job.revision, "cpu", job.trust_remote_code)
     base.config.use_cache = False
     if job.parent:
         return PeftModel.from_pretrained(base, job.parent, is_trainable=True)
@@ -41,88 +42,93 @@ def adapted(job: TrainingJob) -> PeftModel:
     return model
 
 
-def parents_model(job: TrainingJob) -> PreTrainedModel:
-    """All weights that the round began with: those of the parent, or of the base model."""
+def parent_model(job: TrainingJob) -> PreTrainedModel:
+    """Load the full weights at the start of the round: the parent's, or the base model's."""
     if job.parent:
-        return load_model(job.parent, None, where="cpu", trust_remote_code=job.trust_remote_code)
-    return load_model(job.model, job.revision, where="cpu", trust_remote_code=job.trust_remote_code)
+        return load_model(job.parent, None, "cpu", job.trust_remote_code)
+    return load_model(job.model, job.revision, "cpu", job.trust_remote_code)
 
 
-def whole(job: TrainingJob) -> tuple[PreTrainedModel, Save]:
-    """The parent's model, all of it trainable, and how it is saved.
+def full_model(job: TrainingJob) -> tuple[PreTrainedModel, Save]:
+    """Load the parent's model with all weights trainable, and return it with its save function.
 
-    In float32 whatever it is stored in: bfloat16 has 8 bits, and a step of fine-tuning is smaller than it can add.
+    The weights are trained in float32 whatever their stored precision: bfloat16 has 8 significant bits, and would
+    round most steps of fine-tuning away.
     """
-    model = parents_model(job)
-    form = StoredForm.of(model, job)
+    model = parent_model(job)
+    stored = StorageFormat.of(model, job)
     model.config.use_cache = False
     for weight in model.parameters():
         weight.data = weight.data.float()
-    return model, form.save
+    return model, stored.save
 
 
 @dataclass(frozen=True)
-class StoredForm:
-    """How whole weights are stored: as the parent's were loaded, with its settings, whatever a trainer made of them.
+class StorageFormat:
+    """Precision and configs of full weights as they were loaded, to store the trained ones alike.
 
-    They are loaded as they are stored, but on a machine without an accelerator in float32.
+    Weights are loaded in their stored precision, or in float32 on a machine without an accelerator.
     """
 
     job: TrainingJob
     config: PretrainedConfig
-    generation: GenerationConfig | None
+    generation_config: GenerationConfig | None
     dtypes: Mapping[str, torch.dtype]
 
     @classmethod
-    def of(cls, model: PreTrainedModel, job: TrainingJob) -> "StoredForm":
-        """The form of a model that was just loaded."""
+    def of(cls, model: PreTrainedModel, job: TrainingJob) -> "StorageFormat":
+        """Return the format of a freshly loaded model; copied, since trainers change the configs in place."""
         dtypes = {name: weight.dtype for name, weight in model.named_parameters()}
         return cls(job, deepcopy(model.config), deepcopy(model.generation_config), dtypes)
 
     def save(self, trainer: Trainer, folder: Path) -> None:
-        """Save the model as safetensors, in several files where it is large, with its settings and tokenizer."""
-        collected = state_to_save(trainer)
-        if not is_first():
+        """Save the model as safetensors (sharded if large), with its configs and tokenizer."""
+        state = gathered_state(trainer)
+        if not is_main_process():
             return
-        model: PreTrainedModel = unwrapped(trainer)
-        if collected is None:
+        model: PreTrainedModel = unwrap(trainer)
+        if state is None:
             for name, weight in model.named_parameters():
                 weight.data = weight.data.to(self.dtypes[name])
         else:
-            collected = {name: weight.to(self.dtypes.get(name)) for name, weight in collected.items()}
-        model.generation_config = self.generation
-        model.save_pretrained(str(folder), state_dict=collected)
+            state = {name: weight.to(self.dtypes.get(name)) for name, weight in state.items()}
+        model.generation_config = self.generation_config
+        model.save_pretrained(str(folder), state_dict=state)
         self.config.save_pretrained(str(folder))
         load_tokenizer(self.job.model, self.job.revision, self.job.trust_remote_code).save_pretrained(str(folder))
 
 
 def save_adapter(trainer: Trainer, folder: Path) -> None:
-    """Save the trained adapter once, as safetensors."""
-    collected = state_to_save(trainer)
-    if is_first():
-        unwrapped(trainer).save_pretrained(
-            str(folder), selected_adapters=["default"], safe_serialization=True, state_dict=collected
+    """Save the trained adapter as safetensors; only the main process writes."""
+    state = gathered_state(trainer)
+    if is_main_process():
+        # "default" alone: TRL adds a copy of the adapter as DPO's reference.
+        unwrap(trainer).save_pretrained(
+            str(folder), selected_adapters=["default"], safe_serialization=True, state_dict=state
         )
 
 
-def state_to_save(trainer: Trainer) -> dict[str, Tensor] | None:
-    """The weights where they are spread over processes: all of these help to collect them. None elsewhere."""
-    found: dict[str, Tensor] | None = None
-    if is_spread(trainer):
-        found = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-    return found
+def gathered_state(trainer: Trainer) -> dict[str, Tensor] | None:
+    """Return the weights gathered from all processes if they are sharded, otherwise None.
+
+    Gathering is a collective operation: every process must call this.
+    """
+    state: dict[str, Tensor] | None = None
+    if is_sharded(trainer):
+        state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    return state
 
 
-def is_spread(trainer: Trainer) -> bool:
-    """Whether each process holds a part of the weights only."""
+def is_sharded(trainer: Trainer) -> bool:
+    """Return whether each process holds only a part of the weights (FSDP, DeepSpeed)."""
     return bool(trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled)
 
 
-def unwrapped(trainer: Trainer) -> Any:
-    """The model itself."""
+def unwrap(trainer: Trainer) -> Any:
+    """Return the model without the wrappers of distributed training."""
     return trainer.accelerator.unwrap_model(trainer.model)
 
 
-def is_first() -> bool:
-    """Whether this process is the one that speaks and saves."""
+def is_main_process() -> bool:
+    """Return whether this is the process that reports progress and writes files."""
     return int(os.environ.get("RANK", "0")) == 0

@@ -1,7 +1,7 @@
-"""Which rows a training step takes, and how several processes share it: the same step, however many there are.
+"""Batches of a training step, divided among processes: every number of processes takes the same steps.
 
-The usual way multiplies the batch by the number of processes and fills up the last one by rows that were seen before:
-another machine would be another experiment.
+Accelerate's own sharding multiplies the batch by the number of processes and pads the last one with rows that were
+seen before, so that the result would depend on the number of GPUs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,37 +12,43 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 
-class SharedSteps(Sampler[list[int]]):
-    """The batches of one process, as row numbers; those of all processes together make up the steps.
+class StepBatchSampler(Sampler[list[int]]):
+    """One process's batches, as row numbers; together, the batches of all processes make up the steps.
 
-    Rows are shuffled anew for each epoch. A step takes ``size`` of them, the last of an epoch what is left; the number
-    ``rows`` stands for a row that counts for nothing and fills up, so that all batches of a step have one length.
+    Rows are reshuffled each epoch. A step takes ``step_size`` rows, the last of an epoch the remaining ones. The number
+    ``num_rows`` stands for a padding row of weight 0, which gives all batches of a step one length.
     """
 
-    def __init__(self, rows: int, size: int, seed: int, process: int, processes: int) -> None:
-        self._rows, self._size, self._seed = rows, size, seed
-        self._process, self._processes = process, processes
+    def __init__(self, num_rows: int, step_size: int, seed: int, process: int, num_processes: int) -> None:
+        self._num_rows, self._step_size, self._seed = num_rows, step_size, seed
+        self._process, self._num_processes = process, num_processes
         self._epoch = 0
 
     def __len__(self) -> int:
-        return ceil(self._rows / self._size)
+        return ceil(self._num_rows / self._step_size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        draw = torch.Generator().manual_seed(self._seed + self._epoch)
-        order = torch.randperm(self._rows, generator=draw).tolist()
+        generator = torch.Generator().manual_seed(self._seed + self._epoch)
+        order = torch.randperm(self._num_rows, generator=generator).tolist()
         self._epoch += 1
-        for start in range(0, self._rows, self._size):
-            step = order[start : start + self._size]
-            yield share(step, self._process, self._processes, padding=self._rows)
+        for start in range(0, self._num_rows, self._step_size):
+            step = order[start : start + self._step_size]
+            yield process_rows(step, self._process, self._num_processes, padding=self._num_rows)
 
 
-def share(step: Sequence[int], process: int, processes: int, padding: int) -> list[int]:
-    """What one of the processes takes of a step: every so-manieth row, filled up to the length of the longest share."""
-    mine = list(step[process::processes])
-    return mine + [padding] * (ceil(len(step) / processes) - len(mine))
+def process_rows(step: Sequence[int], process: int, num_processes: int, padding: int) -> list[int]:
+    """Return one process's rows of a step: every n-th row, n = number of processes, padded to the longest share."""
+    rows = list(step[process::num_processes])
+    return rows + [padding] * (ceil(len(step) / num_processes) - len(rows))
 
 
-def part_of_mean(sum_of_mine: Tensor, count_of_all: Tensor | float, processes: int) -> Tensor:
-    """This process's loss, such that the *average* over processes, which is what they make of their gradients, is the
-    mean over the whole step: processes * sum_of_mine / count_of_all."""
-    return sum_of_mine * processes / count_of_all
+def scale_to_step_mean(loss_sum: Tensor, step_count: Tensor | float, num_processes: int) -> Tensor:
+    """Return num_processes * loss_sum / step_count.
+
+    Data parallelism averages gradients over processes; with this scale the average is the mean over the whole step.
+
+    Args:
+        loss_sum: sum of the losses of this process's rows, a scalar.
+        step_count: number of rows of the step over all processes, without padding.
+    """
+    return loss_sum * num_processes / step_count

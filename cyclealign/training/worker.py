@@ -1,6 +1,6 @@
-"""The training process: load, fit, probe and save.
+"""The training process: load, fit, save, and record a probe of the trained weights.
 
-``python -m cyclealign.training.worker FOLDER`` reads FOLDER/job.json and writes the adapter, or full weights, there.
+``python -m cyclealign.training.worker FOLDER`` reads FOLDER/job.json and writes the adapter or full weights there.
 """
 
 import gc
@@ -14,76 +14,78 @@ from transformers import PrinterCallback, set_seed
 
 from cyclealign.policy.attestation import Logprobs, Probe, Rows
 from cyclealign.policy.device import device
-from cyclealign.policy.probe_logprobs import from_folders, measured, probe_rows
+from cyclealign.policy.probe_logprobs import probe_from_folders, probe_logprobs, select_probe_rows
 from cyclealign.processes import end_with_input, end_with_parent
 from cyclealign.progress import OnProgress
 from cyclealign.training.job import TrainingJob
-from cyclealign.training.model import Model, is_first, is_spread, trainable, unwrapped
-from cyclealign.training.trainers import ReportSteps, dpo_trainer, ranking_trainer
+from cyclealign.training.model import Model, is_main_process, is_sharded, load_trainable, unwrap
+from cyclealign.training.trainers import ReportSteps, make_trainer
 
 
 def fit(job: TrainingJob, folder: Path, on_progress: OnProgress) -> float:
-    """Train, save what was trained (safetensors) into ``folder`` with its probe, and return the mean loss."""
-    done = trained(job, folder, on_progress)
-    if is_first():
-        (done.probe or probe_of_folders(job, folder, done)).save(folder)
-    return done.loss
+    """Train, save the weights (safetensors) and their probe into ``folder``, and return the mean training loss."""
+    fitted = train_and_save(job, folder, on_progress)
+    if is_main_process():
+        (fitted.probe or probe_saved_weights(job, folder, fitted)).save(folder)
+    return fitted.loss
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What is left of a training; ``probe`` where the model in memory could tell it. ``spread``: over processes."""
+class Fitted:
+    """The outcome of training. ``probe``: None if it must be computed from the saved weights."""
 
     loss: float
-    rows: Rows
+    probe_rows: Rows
     probe: Probe | None
-    spread: bool
+    sharded: bool
 
 
-def trained(job: TrainingJob, folder: Path, on_progress: OnProgress) -> Trained:
-    """Train and save; model, optimizer and reference go out of reach on return, so that their memory can be had."""
-    set_seed(job.seed % 2**32)  # before LoRA draws its first weights
-    model, save = trainable(job)
-    make = dpo_trainer if job.settings.objective == "dpo" else ranking_trainer
-    trainer = make(job, folder, model)
-    trainer.remove_callback(PrinterCallback)
+def train_and_save(job: TrainingJob, folder: Path, on_progress: OnProgress) -> Fitted:
+    """Train and save; model, optimizer and reference go out of scope on return, so that their memory can be freed."""
+    set_seed(job.seed % 2**32)  # before the LoRA weights are initialised
+    model, save = load_trainable(job)
+    trainer = make_trainer(job, folder, model)
+    trainer.remove_callback(PrinterCallback)  # prints to standard output, which carries the progress reports
     trainer.add_callback(ReportSteps(on_progress))
-    rows = probe_rows([(*each.prompt_ids, *each.answers[0]) for each in job.lists], model)
-    here = not (is_spread(trainer) or job.whole)
-    parent = measured(unwrapped(trainer), rows) if here else ()
+    rows = select_probe_rows([(*ranked.prompt_ids, *ranked.answers[0]) for ranked in job.lists], model)
+    in_memory = not (is_sharded(trainer) or job.full_weights)
+    parent = probe_logprobs(unwrap(trainer), rows) if in_memory else ()
     result = trainer.train()
     save(trainer, folder)
-    probe = probe_of_adapter(unwrapped(trainer), rows, parent) if here and is_first() else None
-    return Trained(float(result.training_loss), rows, probe, is_spread(trainer))
+    probe = probe_adapter(unwrap(trainer), rows, parent) if in_memory and is_main_process() else None
+    return Fitted(float(result.training_loss), rows, probe, is_sharded(trainer))
 
 
-def probe_of_adapter(model: Model, rows: Rows, parent: Logprobs) -> Probe:
-    """What tells the new adapter from its parent's, by the model in memory."""
-    return Probe(rows, measured(model, rows), parent, base=measured(model, rows, adapted=False))
+def probe_adapter(model: Model, rows: Rows, parent: Logprobs) -> Probe:
+    """Return the probe of the trained adapter, computed with the model in memory."""
+    return Probe(rows, probe_logprobs(model, rows), parent, base=probe_logprobs(model, rows, with_adapter=False))
 
 
-def probe_of_folders(job: TrainingJob, folder: Path, done: Trained) -> Probe:
-    """The same by the folders that will be loaded, one after another.
+def probe_saved_weights(job: TrainingJob, folder: Path, fitted: Fitted) -> Probe:
+    """Return the probe of the saved weights, loaded one model after another.
 
-    Where no process has the whole model, and for whole weights, of which only one set was in memory.
+    For sharded models, which no process holds completely, and for full weights, whose parent is not in memory.
     """
-    gc.collect()  # trainers hold themselves by their callbacks
+    gc.collect()  # trainers and their callbacks form reference cycles
     torch.cuda.empty_cache()
-    where = "cpu" if done.spread else device(allow_mps=True)
-    return from_folders(job.model, job.revision, job.trust_remote_code, folder, job.parent, done.rows, where)
+    # The other processes of a sharded model still hold their GPUs' memory.
+    probe_device = "cpu" if fitted.sharded else device(allow_mps=True)
+    return probe_from_folders(
+        job.model, job.revision, job.trust_remote_code, folder, job.parent, fitted.probe_rows, probe_device
+    )
 
 
 def main(folder: Path) -> None:
-    """The process under ``accelerate launch``: steps and the loss go to standard output, one JSON object a line."""
+    """Run the process under ``accelerate launch``: print steps and loss to standard output, one JSON object a line."""
     end_with_parent()
     end_with_input()
-    loss = fit(TrainingJob.load(folder / "job.json"), folder, lambda step, of: _say({"step": step, "of": of}))
-    _say({"loss": loss})
+    loss = fit(TrainingJob.load(folder / "job.json"), folder, lambda step, of: _report({"step": step, "of": of}))
+    _report({"loss": loss})
 
 
-def _say(report: dict[str, object]) -> None:
-    if is_first():
-        print(json.dumps(report), flush=True)
+def _report(values: dict[str, object]) -> None:
+    if is_main_process():
+        print(json.dumps(values), flush=True)
 
 
 if __name__ == "__main__":

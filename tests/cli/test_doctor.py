@@ -49,7 +49,7 @@ def test_a_server_that_cannot_be_put_on_whole_weights_is_named(home):
     engine = {"base_url": "http://127.0.0.1:9/v1"}
     finding = found(policy={"kind": "vllm"}, engine=engine, training={"method": "full"})["vLLM"]
     assert finding.missing
-    assert "a vLLM server of our own" in finding.message
+    assert "a managed vLLM server" in finding.message
 
 
 def test_what_is_there_is_fine_and_no_key_is_shown(home):

@@ -63,6 +63,6 @@ def test_a_server_that_is_not_ours_cannot_be_put_on_whole_weights(whole):
     whole.set("engine", base_url="http://127.0.0.1:9/v1")
     code, output = whole.run()
     assert code == 1
-    assert "training.method = 'full' wants a vLLM server of our own" in output
+    assert "training.method = 'full' needs a managed vLLM server" in output
     assert not whole.judge.answered
     assert whole.rounds() == []

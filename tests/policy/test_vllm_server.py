@@ -13,15 +13,16 @@ import pytest
 
 from cyclealign.config import EngineSettings, PolicySettings
 from cyclealign.errors import BadConfig, EngineFailed, PolicyError
-from cyclealign.policy import vllm_server, vllm_supervisor
+from cyclealign.policy import vllm_lifecycle, vllm_supervisor
 from cyclealign.policy.inside_vllm.require_key import RequireKey
 from cyclealign.policy.model_safety import refuse_unsafe
+from cyclealign.policy.vllm_command import ServedModel, checked_flags
 from cyclealign.policy.vllm_policy import VllmPolicy
-from cyclealign.policy.vllm_server import ManagedEngine, Served, checked_flags, reason_in
+from cyclealign.policy.vllm_server import ManagedServer, root_error_in
 from tests.support.launched import alive, until
 from tests.support.tiny import make_model
 
-SERVED = Served("/nowhere/model", None, 16, ("q_proj",))
+SERVED = ServedModel("/nowhere/model", None, 16, ("q_proj",))
 SLEEPER = "import time; time.sleep(600)"
 # Stands for vLLM's server, which starts an engine process of its own.
 SERVER = f"import subprocess, sys, time; print(subprocess.Popen([sys.executable, '-c', {SLEEPER!r}]).pid, flush=True); "
@@ -88,21 +89,21 @@ def test_a_port_that_is_taken_is_named(tmp_path, monkeypatch):
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(EngineFailed, match=rf"Port {port} on 127\.0\.0\.1 is taken.*engine\.port"):
-            ManagedEngine(EngineSettings(port=port, python=sys.executable), SERVED)
+            ManagedServer(EngineSettings(port=port, python=sys.executable), SERVED)
 
 
 def test_an_absent_interpreter_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path))
     with pytest.raises(EngineFailed, match="make vllm"):
-        ManagedEngine(EngineSettings(python=str(tmp_path / "python")), SERVED)
+        ManagedServer(EngineSettings(python=str(tmp_path / "python")), SERVED)
 
 
 def test_an_interpreter_without_vllm_ends_in_its_own_words(tmp_path, monkeypatch):
     """Prevents a traceback of ours, or an endless wait, where the engine's process ends at once."""
     monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path))
-    one = ManagedEngine(EngineSettings(python=sys.executable), SERVED)
+    one = ManagedServer(EngineSettings(python=sys.executable), SERVED)
     with pytest.raises(EngineFailed, match="No module named 'vllm'"):
-        one.wait_until_up()
+        one.wait_until_ready()
     one.stop()
     assert not psutil.pid_exists(one.pid)
 
@@ -112,16 +113,16 @@ LOG = """(APIServer pid=1) INFO 11-21 06:00:10 [api_utils.py:286] non-default ar
 (EngineCore pid=2) ERROR 11-21 06:00:40 [core.py:15]   File "x.py", line 1, in f
 (EngineCore pid=2) ERROR 11-21 06:00:40 [core.py:15] ValueError: To serve at least one request, 3 GiB are needed.
 (APIServer pid=1) RuntimeError: Engine core initialization failed. See root cause above.
-[supervisor] The command ended with status 1.
+[supervisor] The command exited with status 1.
 """
 
 
 def test_the_reason_is_the_root_error_in_vllms_words():
     """Prevents "see root cause above" from being all that a person is told."""
-    assert reason_in(LOG) == "ValueError: To serve at least one request, 3 GiB are needed."
-    assert reason_in("one\ntwo\n[supervisor] The command ended with status 1.\n") == "one\ntwo"
-    assert reason_in("") == "it said nothing"
-    assert reason_in("x.ValidationError: 1 error\n  Value error, no sleep here.\nmore") == (
+    assert root_error_in(LOG) == "ValueError: To serve at least one request, 3 GiB are needed."
+    assert root_error_in("one\ntwo\n[supervisor] The command exited with status 1.\n") == "one\ntwo"
+    assert root_error_in("") == "no output"
+    assert root_error_in("x.ValidationError: 1 error\n  Value error, no sleep here.\nmore") == (
         "x.ValidationError: 1 error Value error, no sleep here."
     )
 
@@ -171,7 +172,7 @@ def test_a_folder_without_safetensors_is_refused_before_vllm_starts(tmp_path):
 def test_a_missing_chat_template_is_named_before_vllm_starts(tmp_path, monkeypatch):
     from cyclealign.records import Prompt
 
-    monkeypatch.setattr(vllm_server, "ManagedEngine", None)
+    monkeypatch.setattr(vllm_lifecycle, "ManagedServer", None)
     make_model(tmp_path, template=None)
     policy = VllmPolicy(PolicySettings(kind="vllm", model=str(tmp_path)), EngineSettings(), str(tmp_path), 16)
     with pytest.raises(PolicyError, match="has no chat template"):
@@ -182,7 +183,7 @@ def test_the_engine_gets_its_own_key_and_nobody_elses(monkeypatch):
     """Prevents the judge's key from lying in the environment of a server that may print it when it crashes."""
     monkeypatch.setenv("OPENAI_API_KEY", "the judge's")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    inherited = ManagedEngine(EngineSettings(python=sys.executable), SERVED)._environment()
+    inherited = ManagedServer(EngineSettings(python=sys.executable), SERVED)._environment()
     assert "the judge's" not in inherited.values()
     assert inherited["CUDA_VISIBLE_DEVICES"] == "1"
     assert len(inherited["VLLM_API_KEY"]) >= 16

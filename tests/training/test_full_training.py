@@ -1,4 +1,4 @@
-"""All weights trained instead of an adapter, with the real TRL trainers on a tiny model."""
+"""Full fine-tuning instead of an adapter, with the real TRL trainers on a tiny model."""
 
 import gc
 import json
@@ -17,13 +17,13 @@ from cyclealign.policy import weights
 from cyclealign.policy.attestation import Probe
 from cyclealign.policy.transformers_policy import TransformersPolicy, load_tokenizer
 from cyclealign.records import Adapter, Prompt
-from cyclealign.training import model as trainable
-from cyclealign.training.collate import collate
+from cyclealign.training import model as training_model
+from cyclealign.training.collate import collate_lists
 from cyclealign.training.job import RankedAnswers, TrainingJob
 from cyclealign.training.launcher import train
-from cyclealign.training.losses import pro, rrhf
-from cyclealign.training.model import whole
-from cyclealign.training.trainers import dpo_trainer, ranking_trainer
+from cyclealign.training.losses import OBJECTIVES
+from cyclealign.training.model import full_model
+from cyclealign.training.trainers import make_trainer
 from cyclealign.training.worker import fit
 from tests.support.tiny import make_model
 
@@ -87,18 +87,19 @@ def test_each_objective_moves_all_weights_in_the_direction_it_is_given(base, pol
     assert not [name for name in old if torch.equal(old[name], new[name])]
 
 
-@pytest.mark.parametrize(("objective", "loss"), [("rrhf", rrhf), ("pro", pro)])
-def test_the_loss_is_the_formula_on_a_plain_forward_of_the_model(base, job, prompt_ids, tmp_path, objective, loss):
+@pytest.mark.parametrize("objective", ["rrhf", "pro"])
+def test_the_loss_is_the_formula_on_a_plain_forward_of_the_model(base, job, prompt_ids, tmp_path, objective):
     """Prevents a trainer that scores other tokens than the policy, or through an adapter that is still around it."""
     work = job(objective=objective)
-    model, _ = whole(work)
-    trainer = ranking_trainer(work, tmp_path, model)
+    model, _ = full_model(work)
+    trainer = make_trainer(work, tmp_path, model)
     row = {"prompt_ids": list(prompt_ids), "answers": list(map(list, ANSWERS)), "weight": 1.0}
     pairs = [[0.0, 1.0, 0.5], [0.0, 0.0, 0.0], [0.0, 0.25, 0.0]]
-    found = trainer.compute_loss(trainer.model, collate([{**row, "pairs": pairs}], pad_id=0))
+    loss = trainer.compute_loss(trainer.model, collate_lists([{**row, "pairs": pairs}], pad_id=0))
     plain = TransformersPolicy(PolicySettings(), str(base))
     sums, lengths = torch.tensor(plain.logprob_sums(PROMPT, ANSWERS)), torch.tensor([4.0, 3.0, 6.0])
-    assert found.item() == pytest.approx(loss(sums, lengths, None, torch.tensor(pairs)).item(), rel=1e-4)
+    expected = OBJECTIVES[objective].list_loss(sums, lengths, torch.tensor(pairs))
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
 
 
 def test_a_round_goes_on_from_its_parents_weights_and_dpo_is_held_to_them(policy, job, tmp_path):
@@ -108,7 +109,7 @@ def test_a_round_goes_on_from_its_parents_weights_and_dpo_is_held_to_them(policy
     assert mean_logprobs(policy, second) == pytest.approx(mean_logprobs(policy, first), abs=1e-4)
     assert mean_logprobs(policy, second) != pytest.approx(mean_logprobs(policy), abs=1e-2)
     work = job(first, objective="dpo")
-    trainer = dpo_trainer(work, tmp_path, whole(work)[0])
+    trainer = make_trainer(work, tmp_path, full_model(work)[0])
     batch = next(iter(trainer.get_train_dataloader()))
     assert trainer.compute_loss(trainer.model, batch).item() == pytest.approx(math.log(2), abs=1e-5)
 
@@ -142,17 +143,17 @@ def test_bfloat16_weights_are_trained_in_float32_and_stored_as_they_were(base, j
     def as_on_a_gpu(work):
         return AutoModelForCausalLM.from_pretrained(work.model, dtype=torch.bfloat16)
 
-    monkeypatch.setattr(trainable, "parents_model", as_on_a_gpu)
-    model, save = whole(job())
+    monkeypatch.setattr(training_model, "parent_model", as_on_a_gpu)
+    model, save = full_model(job())
     assert {weight.dtype for weight in model.parameters()} == {torch.float32}
-    save(ranking_trainer(job(), tmp_path, model), tmp_path)
+    save(make_trainer(job(), tmp_path, model), tmp_path)
     stored = load_file(tmp_path / ONE_FILE)
     assert {weight.dtype for weight in stored.values()} == {torch.bfloat16}
     assert json.loads((tmp_path / "config.json").read_text())["dtype"] == "bfloat16"
 
 
 def test_the_policy_holds_one_set_of_weights_at_a_time(base, job, tmp_path):
-    """Prevents two models in memory, and answers of the whole weights after the base model is put back."""
+    """Prevents two models in memory, and answers of the full weights after a switch back to the base model."""
     made = trained(job(epochs=2), tmp_path / "made")
     one = TransformersPolicy(PolicySettings(), str(base))
     plain, former = mean_logprobs(one), weakref.ref(one._base)
@@ -186,7 +187,7 @@ def test_the_hash_is_over_every_part_of_large_weights(base, tmp_path):
 def test_an_adapter_keeps_the_hash_that_histories_have(job, tmp_path):
     """Prevents every adapter of earlier versions from being taken for another one."""
     fit(job(method="lora", epochs=1), tmp_path, lambda step, of: None)
-    assert not weights.are_whole(tmp_path)
+    assert not weights.is_full_model(tmp_path)
     assert [path.name for path in weights.files(tmp_path)] == [weights.ADAPTER_WEIGHTS]
     (tmp_path / weights.ADAPTER_WEIGHTS).unlink()
     assert weights.content_hash(tmp_path) is None

@@ -1,4 +1,4 @@
-"""The one Plackett-Luce primitive under PRO, PLD and CPRD: exact cases, gradient, convexity, truncation."""
+"""The Plackett-Luce likelihood that PRO, PLD and CPRD share: exact cases, gradient, convexity, truncation."""
 
 import math
 
@@ -24,18 +24,19 @@ def double(values):
 
 @given(lists)
 def test_terms_agree_with_the_formula_written_out(given_list):
+    """Prevents terms at the wrong positions."""
     scores, _ = given_list
-    expected = [math.log(sum(math.exp(each) for each in scores[k:])) - scores[k] for k in range(len(scores))]
+    expected = [math.log(sum(math.exp(score) for score in scores[k:])) - scores[k] for k in range(len(scores))]
     assert plackett_luce_terms(double(scores)).tolist() == pytest.approx(expected, abs=1e-9)
 
 
 @given(lists)
 def test_gradient_is_the_papers(given_list):
-    """dL/ds_i = sum_{k <= i} w_k exp(s_i) / sum_{l >= k} exp(s_l) - w_i (PLD): prevents a slip that still descends."""
+    """Prevents an error that still descends: dL/ds_i = sum_{k <= i} w_k exp(s_i) / sum_{l >= k} exp(s_l) - w_i."""
     scores, weights = given_list
     row = double(scores).requires_grad_()
     (gradient,) = torch.autograd.grad(plackett_luce(row, double(weights)), row)
-    powers = [math.exp(each) for each in scores]
+    powers = [math.exp(score) for score in scores]
     expected = [
         sum(weights[k] * powers[i] / sum(powers[k:]) for k in range(i + 1)) - weights[i] for i in range(len(scores))
     ]
@@ -44,7 +45,7 @@ def test_gradient_is_the_papers(given_list):
 
 @given(lists, st.lists(numbers, min_size=6, max_size=6))
 def test_convex_along_every_line(given_list, direction):
-    """Second differences are not negative: a minimum that is found is the minimum."""
+    """Prevents local minima: second differences are never negative."""
     scores, weights = given_list
     along = double(direction[: len(scores)])
     before, here, after = (plackett_luce(double(scores) + step * along, double(weights)) for step in (-0.1, 0, 0.1))
@@ -53,6 +54,7 @@ def test_convex_along_every_line(given_list, direction):
 
 @given(lists, st.floats(-50, 50))
 def test_invariant_to_an_offset(given_list, offset):
+    """Prevents a loss that depends on the scale's origin."""
     scores, weights = given_list
     moved = plackett_luce(double(scores) + offset, double(weights))
     assert moved.item() == pytest.approx(plackett_luce(double(scores), double(weights)).item(), abs=1e-8)
@@ -61,7 +63,7 @@ def test_invariant_to_an_offset(given_list, offset):
 def test_cprd_golden_value():
     """Sum over valid terms, temperature 0.07, valid above 0.1: 13.404740680 over 4 terms.
 
-    What is not valid asks nothing for itself and yet is to be beaten; cutting it off instead gives another value.
+    Prevents invalid items from being masked: they have no term, but stay in the denominators.
     """
     sims = double([[0.3, 0.5, 0.1, 0.2], [0.4, 0.1, 0.35, 0.2]]) / 0.07
     teacher = double([[0.9, 0.2, 0.6, 0.01], [0.02, 0.8, 0.01, 0.03]])
@@ -73,6 +75,7 @@ def test_cprd_golden_value():
 
 
 def test_batches_of_any_shape_and_padding():
+    """Prevents padding from changing the likelihood of a batch."""
     rows = torch.randn(2, 3, 5, dtype=torch.float64)
     mask = tensor([True, True, True, False, False]).expand(2, 3, 5)
     found = plackett_luce(rows, mask_BN=mask)

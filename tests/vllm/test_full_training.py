@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from cyclealign.errors import WrongWeights
-from cyclealign.policy import vllm_command
+from cyclealign.policy import vllm_lifecycle
 from cyclealign.policy.vllm_policy import VllmPolicy
-from cyclealign.policy.vllm_server import ManagedEngine
+from cyclealign.policy.vllm_server import ManagedServer
 from cyclealign.records import Adapter
 
 pytestmark = pytest.mark.vllm
@@ -25,21 +25,21 @@ def test_a_round_starts_the_engine_on_its_new_weights_and_other_weights_are_caug
     base, made = Path(settings.model), bench.home / "home" / "adapters" / "bench" / "round-1"
     close, starts, caught = VllmPolicy.close, [], []
 
-    class Noted(ManagedEngine):
+    class Noted(ManagedServer):
         def __init__(self, given, served):
             starts.append((Path(served.model), served.lora_rank))
             super().__init__(given, served)
 
     def on_other_weights(policy):
         """At the end of the round the server has the base model on, and is left on it in place of the new weights."""
-        policy.serving._served = lambda: policy.serving._serves
+        policy.server._wanted = lambda: policy.server._served
         for _ in range(2):  # it stays refused, and nothing is drawn
-            with pytest.raises(WrongWeights, match=r"does not answer with|stale weights"):
+            with pytest.raises(WrongWeights, match=r"does not serve|stale weights"):
                 policy.use(Adapter("round-1", str(made), "f" * 64, None))
-            caught.append(policy.serving.life)
+            caught.append(policy.server.incarnation)
         close(policy)
 
-    monkeypatch.setattr(vllm_command, "ManagedEngine", Noted)
+    monkeypatch.setattr(vllm_lifecycle, "ManagedServer", Noted)
     monkeypatch.setattr(VllmPolicy, "close", on_other_weights)
     bench.set("policy", kind="vllm", model=settings.model, max_new_tokens=16, top_up=0)
     bench.set("engine", python=engine.python)

@@ -22,7 +22,7 @@ PER_TOKEN = 1e-3  # float32, nats
 
 def family(policy: VllmPolicy) -> list[psutil.Process]:
     """The supervisor and all that it started."""
-    head = psutil.Process(policy.serving.process_group)
+    head = psutil.Process(policy.server.process_group)
     return [head, *head.children(recursive=True)]
 
 
@@ -63,9 +63,9 @@ def test_many_long_prompts_at_once(policy):
     ]
     assert sum(len(policy.prompt_ids(prompt)) for prompt in long) > 2_048
     policy.use(None)
-    life = policy.serving.life
+    incarnation = policy.server.incarnation
     assert [len(row) for row in policy.answer(long, 4, seed=8)] == [4] * 24
-    assert policy.serving.life == life
+    assert policy.server.incarnation == incarnation
 
 
 def test_each_adapter_scores_as_its_twin_does_token_by_token(policy, twin, adapters):
@@ -117,11 +117,13 @@ def test_adapters_are_swapped_under_load(policy, twin, adapters):
 def test_an_engine_that_serves_the_parent_is_caught(policy, adapters, monkeypatch):
     """Prevents the silent failure of engines: the swap is said to have worked, and the old weights go on answering."""
     policy.use(adapters[0])
-    load = type(policy.serving.up()).load_adapter
+    load = type(policy.server.ready_client()).load_adapter
     stale = adapters[0].path
-    monkeypatch.setattr(type(policy.serving.up()), "load_adapter", lambda self, name, folder: load(self, name, stale))
+    monkeypatch.setattr(
+        type(policy.server.ready_client()), "load_adapter", lambda self, name, folder: load(self, name, stale)
+    )
     for _ in range(2):  # it stays refused, and nothing is drawn
-        with pytest.raises(WrongWeights, match=r"does not answer with|stale weights"):
+        with pytest.raises(WrongWeights, match=r"does not serve|stale weights"):
             policy.use(adapters[1])
     with pytest.raises(WrongWeights):
         policy.answer(PROMPTS[:1], 1, seed=0)
@@ -148,19 +150,17 @@ def test_it_sleeps_wakes_and_is_attested_anew(policy, adapters, monkeypatch):
     for level in ("level_1", "level_2"):
         policy.use(adapters[1])
         before = policy.token_logprobs([[5, 6, 7, 8, 9, 10]])
-        monkeypatch.setattr(policy.serving, "settings", policy.serving.settings.model_copy(update={"rest": level}))
-        life = policy.serving.life
+        monkeypatch.setattr(policy.server, "settings", policy.server.settings.model_copy(update={"rest": level}))
+        incarnation = policy.server.incarnation
         policy.release_memory()
-        assert httpx.get(f"{policy.serving.up.__self__._client.url}/is_sleeping", headers=key_of(policy)).json()[
-            "is_sleeping"
-        ]
+        assert httpx.get(f"{policy.server._client.url}/is_sleeping", headers=key_of(policy)).json()["is_sleeping"]
         assert largest_difference(policy.token_logprobs([[5, 6, 7, 8, 9, 10]]), before) < PER_TOKEN
-        assert policy.serving.life == life + 1
-        assert policy._mounted.life == life + 1
+        assert policy.server.incarnation == incarnation + 1
+        assert policy._active.incarnation == incarnation + 1
 
 
 def key_of(policy: VllmPolicy) -> dict[str, str]:
-    return {"Authorization": policy.serving._client._http.headers["Authorization"]}
+    return {"Authorization": policy.server._client._http.headers["Authorization"]}
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def key_of(policy: VllmPolicy) -> dict[str, str]:
 def test_nothing_answers_without_the_key(policy, method, path):
     """Prevents any program of this machine, or a page in its browser, from driving the engine."""
     policy.use(None)
-    url = f"http://127.0.0.1:{policy.serving._engine.port}{path}"
+    url = f"http://127.0.0.1:{policy.server._server.port}{path}"
     assert httpx.request(method, url).status_code == 401
     assert httpx.request(method, url, headers={"Authorization": "Bearer no"}).status_code == 401
 
@@ -182,7 +182,7 @@ def test_the_key_is_in_no_argument_and_the_server_listens_on_loopback_only(polic
     processes = family(policy)
     assert len(processes) >= 3
     assert not any(key in argument for each in processes for argument in each.cmdline())
-    assert key not in policy.serving._engine.log.read_text()
+    assert key not in policy.server._server.log.read_text()
     listening = [
         each.laddr.ip
         for process in processes
@@ -197,7 +197,7 @@ def test_a_server_that_is_there_serves_as_well(policy, settings, twin, adapters,
     """Prevents a remote way that gives other candidates, or none: the same code, another address and key."""
     policy.use(None)
     monkeypatch.setenv("OUR_KEY", key_of(policy)["Authorization"].removeprefix("Bearer "))
-    address = f"http://127.0.0.1:{policy.serving._engine.port}/v1"
+    address = f"http://127.0.0.1:{policy.server._server.port}/v1"
     remote = VllmPolicy(
         settings, EngineSettings(base_url=address, api_key_variable="OUR_KEY"), settings.model, 16, lambda text: None
     )
@@ -212,7 +212,7 @@ def test_a_server_that_is_there_serves_as_well(policy, settings, twin, adapters,
         remote.release_memory()  # leaves another's server alone
     finally:
         remote.close()
-    assert policy.serving.up().healthy()
+    assert policy.server.ready_client().healthy()
 
 
 def test_a_server_that_is_not_there_is_named(settings):
@@ -231,7 +231,7 @@ def test_an_engine_that_is_killed_in_mid_round_is_started_again(policy, twin, ad
     after = policy.answer(PROMPTS[:2], 2, seed=4)
     assert [[answer.token_ids for answer in row] for row in after] == [[a.token_ids for a in row] for row in before]
     assert {answer.adapter_hash for row in after for answer in row} == {adapters[0].content_hash}
-    assert any("ended in mid-round" in text for text in said)
+    assert any("exited or stopped answering during the round" in text for text in said)
     gone = [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
     assert not gone
 

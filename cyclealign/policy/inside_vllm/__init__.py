@@ -1,1 +1,1 @@
-"""Code that runs in the interpreter of vLLM, which finds this folder by PYTHONPATH: standard library only."""
+"""Code that runs in vLLM's interpreter, found by PYTHONPATH. Standard library only."""
