@@ -17,6 +17,7 @@ from cyclealign.distill.run import open_run
 from cyclealign.distill.steps import Steps
 from cyclealign.records import content_id
 from cyclealign.store import Store
+from tests.distill.conftest import Distil
 from tests.distill.test_run import TINY
 
 
@@ -124,7 +125,7 @@ def test_places_differ_by_what_makes_a_stage_and_by_nothing_else():
     assert len({first("pld 0", {"rate": 0.1}), *others}) == 4
 
 
-def test_another_run_trains_only_what_the_others_have_not(command, tmp_path, monkeypatch):
+def test_another_run_trains_only_what_the_others_have_not(distil: Distil, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prevents hours of training for one more arm, and old students where all is to be done again."""
     fitted: list[str] = []
     fit = train.fit
@@ -135,18 +136,16 @@ def test_another_run_trains_only_what_the_others_have_not(command, tmp_path, mon
 
     monkeypatch.setattr(train, "fit", watched)
 
-    def trained(config: str, *more: str) -> list[str]:
-        """The losses of the students that a run of the config trains."""
-        (tmp_path / "config.toml").write_text(config)
+    def trained(config: str, **changes: Any) -> list[str]:
+        """Return the losses of the students that a run of the config trains."""
         before = len(fitted)
-        code, _, errors = command("distill", "run", "pld", str(tmp_path / "config.toml"), *more)
-        assert code == 0, errors
+        distil("pld", config, **changes)
         return fitted[before:]
 
     teacher = ["ce"]  # once: its labels are kept
     assert trained(TINY) == [*teacher, "ce", "ce", "pld", "pld"]
     assert trained(f'{TINY}[[arms]]\nloss = "kd"\n'.replace("runs = 2", "runs = 3")) == ["ce", "pld", "kd", "kd", "kd"]
-    assert trained(TINY, "--force") == ["ce", "ce", "pld", "pld"]
+    assert trained(TINY, force=True) == ["ce", "ce", "pld", "pld"]
     assert trained(TINY.replace("runs = 2", "runs = 1")) == []
     assert trained(TINY.replace("batch = 8\n[[", "batch = 9\n[[", 1)) == ["ce", "ce", "pld", "pld"]
     with Store.open() as store:

@@ -1,0 +1,1 @@
+"""A job of a few lines, with everything that a job has."""
