@@ -1,9 +1,9 @@
-"""How near asking the judge comes to what its latency allows: ``python -m benchmarks.judge_throughput --json``.
+"""Throughput of judge calls, relative to the bound by latency: ``python -m benchmarks.judge_throughput --json``.
 
-The whole path of a run: rankings of lists as `cyclealign.loop.judge` makes them (templates rendered, replies read),
-limits, budget, and every reply stored in a database before its result is used. The server is a process of its own that
-only waits. ``naive`` is what one writes in ten lines: `asyncio.gather` over batches of as many calls as are allowed at
-once, with the openai library as it comes, replies written one by one.
+Measures the whole path of a run: rankings as in `cyclealign.loop.judge` (rendered templates, parsed replies), limits,
+budget, and each reply stored in a database before its result is used. The server is a separate process that only
+waits. ``naive`` is the ten-line solution: `asyncio.gather` over batches of as many calls as may be in flight, with the
+openai library's defaults, and one transaction per reply.
 """
 
 import argparse
@@ -39,7 +39,7 @@ TEXTS = {f"candidate-{name}": f"{name} {'an answer of some words ' * 12}" for na
 
 @dataclass(frozen=True)
 class Case:
-    """A server's latency, and how many calls are under way."""
+    """A server's latency, and the number of calls in flight."""
 
     latency_ms: float
     in_flight: int
@@ -49,13 +49,13 @@ class Case:
 
     @property
     def ideal(self) -> float:
-        """Calls a second if everything but the waiting took no time."""
+        """Return the calls per second if everything but waiting took no time."""
         mean_ms = (1 - self.slow_share) * self.latency_ms + self.slow_share * self.slow_ms
         return self.in_flight / mean_ms * 1e3
 
 
-# Long enough (half a minute) that the end, when fewer calls are under way than may be, weighs little: with 3,000 calls
-# of the last case no client could have more than 0.92 of the ideal, since its last slow call takes 1.5 s.
+# Each case takes half a minute, so that the end, with fewer calls in flight than allowed, has little weight: with 3,000
+# calls of the last case no client could exceed 0.92 of the ideal, since its last slow call takes 1.5 s.
 CASES = (
     Case(50, 8, 4000),
     Case(200, 64, 9600),
@@ -66,7 +66,7 @@ CASES = (
 
 @contextmanager
 def waiting_server(case: Case) -> Iterator[str]:
-    """The address of a server that answers after the case's latency."""
+    """Yield the address of a server that replies after the case's latency."""
     command = [sys.executable, "-m", "benchmarks.latency_server", "--latency-ms", str(case.latency_ms)]
     command += ["--slow-share", str(case.slow_share), "--slow-ms", str(case.slow_ms)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -81,7 +81,7 @@ def waiting_server(case: Case) -> Iterator[str]:
 
 
 def settings_for(case: Case, url: str) -> ExperimentConfig:
-    """A config as a user would write it."""
+    """Return a config as a user would write it."""
     judge = JudgeSettings(
         kind="openai", base_url=url, model="waiting", concurrency=case.in_flight, usd_per_million_prompt_tokens=1.0
     )
@@ -89,7 +89,7 @@ def settings_for(case: Case, url: str) -> ExperimentConfig:
 
 
 def round_on(store: Store, config: ExperimentConfig) -> Round:
-    """A round to record the calls in."""
+    """Open a round to record the calls in."""
     prompt = Prompt.of((Message(role="user", content="What should I do?"),))
     store.prompts.add("throughput", [(prompt, "train")], "benchmark")
     template = load_template(PROMPTS, "rank")
@@ -99,7 +99,7 @@ def round_on(store: Store, config: ExperimentConfig) -> Round:
 
 
 def calls_of(case: Case, round_: Round, judge: JudgeSettings, first: int) -> list[JudgeCall]:
-    """So many different requests."""
+    """Return as many different requests as the case has calls."""
     spec = PromptSpec(round_.plan.templates[0], judge.model, request_parameters(judge), 0)
     return [
         rank_call(spec, "rank", f"{first + number}", f"Question {first + number}?", TEXTS, (), 0)
@@ -108,7 +108,7 @@ def calls_of(case: Case, round_: Round, judge: JudgeSettings, first: int) -> lis
 
 
 def ours(case: Case, config: ExperimentConfig) -> float:
-    """Calls a second of the path that runs take."""
+    """Return the calls per second on the path of a run."""
     with open_session(config) as session:
         round_ = round_on(session.store, config)
         spec = PromptSpec(round_.plan.templates[0], config.judge.model, request_parameters(config.judge), 0)
@@ -132,7 +132,7 @@ def ours(case: Case, config: ExperimentConfig) -> float:
 
 
 def naive(case: Case, config: ExperimentConfig) -> float:
-    """Calls a second of batches behind barriers."""
+    """Return the calls per second of batches with barriers."""
     case = Case(**{**asdict(case), "calls": max(case.in_flight * 4, case.calls // 10)})
     with open_session(config) as session:
         round_ = round_on(session.store, config)
@@ -141,11 +141,11 @@ def naive(case: Case, config: ExperimentConfig) -> float:
         async def one(client: AsyncOpenAI, call: JudgeCall) -> None:
             messages: Any = list(call.messages)
             parameters: Any = dict(call.parameters)
-            made = await client.chat.completions.create(model=call.model, messages=messages, **parameters)
-            usage = made.usage
+            completion = await client.chat.completions.create(model=call.model, messages=messages, **parameters)
+            usage = completion.usage
             assert usage is not None
-            text = made.choices[0].message.content or ""
-            reply = Reply(text, made.model, usage.prompt_tokens, usage.completion_tokens, 0.0, 0.0)
+            text = completion.choices[0].message.content or ""
+            reply = Reply(text, completion.model, usage.prompt_tokens, usage.completion_tokens, 0.0, 0.0)
             session.store.calls.record_reply(round_.id, call, reply)
             assert parse_verdict(call, reply)
 
@@ -159,16 +159,16 @@ def naive(case: Case, config: ExperimentConfig) -> float:
         return asyncio.run(run())
 
 
-def measured(case: Case, way: Callable[[Case, ExperimentConfig], float]) -> float:
-    """One run against a server and a database of its own."""
+def measured(case: Case, solution: Callable[[Case, ExperimentConfig], float]) -> float:
+    """Run one solution against its own server and database."""
     with tempfile.TemporaryDirectory() as home, waiting_server(case) as url:
         os.environ.update(CYCLEALIGN_HOME=home, OPENAI_API_KEY="no-key")
         os.environ.pop("CYCLEALIGN_DATABASE_URL", None)
-        return way(case, settings_for(case, url))
+        return solution(case, settings_for(case, url))
 
 
 def report(case: Case, repeats: int) -> dict[str, float]:
-    """The figures of one case: medians of ``repeats`` runs of ours, one of the naive way."""
+    """Return the figures of one case: the median of ``repeats`` runs of ours, and one naive run."""
     rate = median(measured(case, ours) for _ in range(repeats))
     return {
         "latency_ms": case.latency_ms,
@@ -184,18 +184,18 @@ def report(case: Case, repeats: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--case", type=int, action="append", help="The number of a case, from 0; all where absent.")
-    given = parser.parse_args()
-    found = [report(CASES[number], given.repeats) for number in given.case or range(len(CASES))]
-    if given.json:
-        print(json.dumps(found, indent=2))
+    parser.add_argument("--case", type=int, action="append", help="Number of a case, from 0. Default: all.")
+    options = parser.parse_args()
+    rows = [report(CASES[number], options.repeats) for number in options.case or range(len(CASES))]
+    if options.json:
+        print(json.dumps(rows, indent=2))
         return
-    print("| " + " | ".join(found[0]) + " |\n" + "|---" * len(found[0]) + "|")
-    for row in found:
+    print("| " + " | ".join(rows[0]) + " |\n" + "|---" * len(rows[0]) + "|")
+    for row in rows:
         print("| " + " | ".join(str(value) for value in row.values()) + " |")
 
 

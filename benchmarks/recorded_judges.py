@@ -1,6 +1,6 @@
-"""Five real judges, replayed: 24,696 recorded verdicts on LLMBar's pairs in both orders, through the judging code.
+"""Five real judges, replayed: 24,696 recorded verdicts on LLMBar's pairs in both orders (Zeng et al., 2310.07641).
 
-Zeng et al., arXiv 2310.07641. The judge answers from the records; everything else is what a round runs.
+The judge replies from the records; everything else is the code that a round runs.
 """
 
 import json
@@ -24,7 +24,7 @@ FIRST, SECOND = "output_1", "output_2"
 
 @dataclass(frozen=True)
 class Recorded:
-    """One judge's winners on one pair, asked with one prompt: by the place that the first output had (0 or 1)."""
+    """One judge's winners on one pair with one prompt, by the position of the first output (0 or 1)."""
 
     pair: str
     label: str
@@ -33,7 +33,7 @@ class Recorded:
     winners: tuple[str | None, str | None]
 
     async def ask_judge(self, call: JudgeCall) -> Reply | None:
-        """The recorded verdict for the order that the call shows; prose where the judge gave none."""
+        """Return the recorded verdict for the order in the call; prose if the judge gave none."""
         label_of = {item: label for label, item in call.shown}
         winner = self.winners[[item for _, item in call.shown].index(FIRST)]
         if winner is None:
@@ -43,7 +43,7 @@ class Recorded:
 
 
 def read(folder: Path) -> list[Recorded]:
-    """The records of `judge_verdicts.jsonl.gz`."""
+    """Load the records of `judge_verdicts.jsonl.gz`."""
     name = {"1": FIRST, "2": SECOND, None: None}
     rows = [row for _, row in json_lines(folder / "judge_verdicts.jsonl.gz")]
     return [
@@ -58,38 +58,38 @@ def read(folder: Path) -> list[Recorded]:
     ]
 
 
-Judged = tuple[Recorded, Judgement]  # a record, and both orders of it
+Judged = tuple[Recorded, Judgement]  # a record and the judgement from both of its orders
 
 
 async def measure(records: Sequence[Recorded]) -> list[dict[str, Any]]:
-    """By judge: one order, both orders, and both orders of all its prompts together; then all judges together."""
-    asked = [(each, await _asked(each)) for each in records]
-    by_judge = sorted(asked, key=lambda each: each[0].judge)
-    found = [_of_judge(judge, list(mine)) for judge, mine in groupby(by_judge, key=lambda each: each[0].judge)]
-    return [*found, {"judge": "all together", "consensus": _figures(_pooled(asked))}]
+    """Measure each judge with one order, both orders, and both orders of all its prompts; then all judges together."""
+    judged = [(record, await _judge(record)) for record in records]
+    by_judge = sorted(judged, key=lambda row: row[0].judge)
+    rows = [_of_judge(judge, list(group)) for judge, group in groupby(by_judge, key=lambda row: row[0].judge)]
+    return [*rows, {"judge": "all together", "consensus": _figures(_pooled(judged))}]
 
 
-def _of_judge(judge: str, asked: Sequence[Judged]) -> dict[str, Any]:
-    complete = [each.winners for each, _ in asked if None not in each.winners]
+def _of_judge(judge: str, judged: Sequence[Judged]) -> dict[str, Any]:
+    complete = [record.winners for record, _ in judged if None not in record.winners]
     return {
         "judge": judge,
-        "records": len(asked),
+        "records": len(judged),
         "flips": fmean(first != second for first, second in complete),
-        "one_order": _figures((each.label, _part(both.replies[:1])) for each, both in asked),
-        "both_orders": _figures((each.label, both) for each, both in asked),
-        "consensus": _figures(_pooled(asked)),
+        "one_order": _figures((record.label, _part(both.replies[:1])) for record, both in judged),
+        "both_orders": _figures((record.label, both) for record, both in judged),
+        "consensus": _figures(_pooled(judged)),
     }
 
 
-async def _asked(record: Recorded) -> Judgement:
+async def _judge(record: Recorded) -> Judgement:
     spec = PromptSpec(TEMPLATE, record.judge, (), seed=1)
-    question = RankingTask(spec, "accuracy", record.pair, "Which?", {FIRST: "the first", SECOND: "the second"})
-    return await rank(record.ask_judge, question, RankingMethod("listwise", num_orders=2))
+    task = RankingTask(spec, "accuracy", record.pair, "Which?", {FIRST: "the first", SECOND: "the second"})
+    return await rank(record.ask_judge, task, RankingMethod("listwise", num_orders=2))
 
 
-def _pooled(asked: Sequence[Judged]) -> Iterator[tuple[str, Judgement]]:
-    """The verdicts of several prompts, or judges, on one pair as one judgement; with its label."""
-    for _, group in groupby(sorted(asked, key=lambda each: each[0].pair), key=lambda each: each[0].pair):
+def _pooled(judged: Sequence[Judged]) -> Iterator[tuple[str, Judgement]]:
+    """Yield (label, judgement) of each pair, pooling the verdicts of several prompts or judges."""
+    for _, group in groupby(sorted(judged, key=lambda row: row[0].pair), key=lambda row: row[0].pair):
         together = list(group)
         yield together[0][0].label, _part(tuple(reply for _, both in together for reply in both.replies))
 
@@ -99,9 +99,9 @@ def _part(replies: Sequence[ParsedReply]) -> Judgement:
 
 
 def _figures(judgements: Iterable[tuple[str, Judgement]]) -> Mapping[str, float]:
-    """Accuracy with an undecided pair as one half; the share that is decided, and the accuracy on that.
+    """Return the accuracy (an undecided pair counts half), the decided share, and the accuracy on decided pairs.
 
-    Pairs without any readable verdict are left out and counted as ``unjudged``.
+    Pairs without a readable verdict are left out and counted as ``unjudged``.
     """
     scores, unjudged = [], 0
     for label, judgement in judgements:

@@ -76,12 +76,8 @@ class Budget:
         return all(limit is None or amount <= limit for amount, limit in limits)
 
     def _message(self) -> str:
-        limits = {
-            f"{self._settings.usd} USD": self._settings.usd,
-            f"{self._settings.tokens} tokens": self._settings.tokens,
-            f"{self._settings.calls} calls": self._settings.calls,
-        }
-        set_limits = ", ".join(words for words, limit in limits.items() if limit is not None)
+        limits = ((self._settings.usd, "USD"), (self._settings.tokens, "tokens"), (self._settings.calls, "calls"))
+        set_limits = ", ".join(f"{limit} {unit}" for limit, unit in limits if limit is not None)
         spent = f"{self.spent.usd:.4f} USD, {self.spent.tokens:,} tokens, {self.spent.calls:,} calls"
         return (
             f"The judge's budget is reached: the next call might exceed it. Budget of the {self._settings.scope}: "

@@ -58,7 +58,7 @@ def load_prices(path: Path) -> dict[str, Price]:
 
 
 def configured_price(judge: JudgeSettings) -> Price | None:
-    """Return the price given in the settings; None if they give none."""
+    """Return the price from the settings; None if they have none."""
     prompt, completion = judge.usd_per_million_prompt_tokens, judge.usd_per_million_completion_tokens
     if prompt is None and completion is None:
         return None

@@ -91,7 +91,7 @@ class NoRateLimit:
 class TokenBucket:
     """A token bucket: it fills evenly, holds one second's worth (at least 1), and may be overdrawn.
 
-    An overdraft is waited off by the call that made it, and later calls wait longer: this keeps calls in order.
+    The call that overdraws it waits until the debt is refilled, and later calls wait longer: calls stay in order.
     """
 
     def __init__(self, per_minute: float) -> None:

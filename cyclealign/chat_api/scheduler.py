@@ -75,7 +75,7 @@ class CallScheduler:
         Raises:
             JudgeUnavailable: no call can succeed. Calls in flight finish, since they are paid for.
             BudgetReached: this call might exceed the budget. Calls in flight finish.
-            StoreError: a reply could not be stored; no further calls are made.
+            StoreError: a reply could not be stored; no further calls are sent.
         """
         if call.key not in self._replies:
             self._replies[call.key] = asyncio.ensure_future(self._answer(call))
@@ -96,7 +96,7 @@ class CallScheduler:
                 wait = self._busy_wait(attempts, error, entered)
             except JudgeFaltered:
                 wait = self._backoff(attempts.faults - 1)
-            except Exception as error:  # no call can succeed, may be made, or can be stored
+            except Exception as error:  # no call can succeed, is allowed, or can be stored
                 self._stop_error = error
                 raise
             finally:

@@ -80,21 +80,21 @@ EMPTY = re.compile(
 
 def attack_signals(text: str) -> dict[str, str]:
     """Return an answer's attack signals: kind -> excerpt of the matching text. Most answers have none."""
-    found = {kind: match.group() for kind, pattern in _RAW_SIGNALS.items() if (match := pattern.search(text))}
+    signals = {kind: match.group() for kind, pattern in _RAW_SIGNALS.items() if (match := pattern.search(text))}
     plain = unicodedata.normalize("NFKC", HIDDEN.sub("", text))
-    found |= {kind: match.group() for kind, pattern in SIGNALS.items() if (match := pattern.search(plain))}
+    signals |= {kind: match.group() for kind, pattern in SIGNALS.items() if (match := pattern.search(plain))}
     if EMPTY.fullmatch(plain.strip()):
-        found["says nothing"] = plain.strip()
-    return {kind: _excerpt(words) for kind, words in found.items()}
+        signals["says nothing"] = plain.strip()
+    return {kind: _excerpt(match) for kind, match in signals.items()}
 
 
 # Searched in the text as it is; the others after normalization, which removes these.
 _RAW_SIGNALS = {"role token": ROLE_TOKEN, "hidden characters": HIDDEN}
 
 
-def _excerpt(words: str) -> str:
+def _excerpt(text: str) -> str:
     """Return the text on one line, truncated, with hidden characters escaped."""
-    shown = HIDDEN.sub(lambda match: f"\\u{ord(match.group()):04x}", " ".join(words.split()))
+    shown = HIDDEN.sub(lambda match: f"\\u{ord(match.group()):04x}", " ".join(text.split()))
     return shown if len(shown) <= EXCERPT_CHARACTERS else shown[: EXCERPT_CHARACTERS - 3] + "..."
 
 

@@ -17,7 +17,7 @@ from cyclealign.config import JudgeSettings
 
 
 class JudgeBackend(Protocol):
-    """One kind of judge, made from its settings. Everything that differs between kinds is behind this protocol."""
+    """One kind of judge, built from its settings. All differences between kinds are behind this protocol."""
 
     @property
     def needs_key(self) -> bool:

@@ -67,7 +67,7 @@ def parse_order(text: str, letters: Mapping[str, str]) -> tuple[str, ...]:
         "more than once": [letter for letter in counts if counts[letter] > 1 and letter in letters],
         "left out": [letter for letter in letters if letter not in counts],
     }
-    problems = [f"{problem}: {', '.join(found)}" for problem, found in wrong.items() if found]
+    problems = [f"{problem}: {', '.join(which)}" for problem, which in wrong.items() if which]
     if problems:
         raise BadOrder(f"Enter each answer once, best first ({'; '.join(problems)}).")
     return tuple(letters[letter] for letter in counts)

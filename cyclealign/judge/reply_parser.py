@@ -34,7 +34,8 @@ def read_ranking(reply: str, labels: Sequence[str]) -> Tiers:
     if len(reply) > MAX_CHARACTERS:
         raise UnreadableReply(f"The reply is {len(reply):,} characters long. Reply with the ranking alone.")
     stated = set(_stated(reply, labels))
-    complete = {found for found in (*_chains(reply, labels), *_numbered(reply, labels)) if _complete(found, labels)}
+    written = (*_chains(reply, labels), *_numbered(reply, labels))
+    complete = {ranking for ranking in written if _complete(ranking, labels)}
     if len(stated | complete) > 1:
         raise UnreadableReply("The reply holds several different rankings.")
     if not stated | complete:
@@ -46,11 +47,11 @@ def read_ranking(reply: str, labels: Sequence[str]) -> Tiers:
 
 def read_reasons(reply: str, labels: Sequence[str]) -> dict[str, str]:
     """Return the reply's ``"reasons"`` by label; entries of another form are left out."""
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     for name, value in _members(reply):
         if name == "reasons" and isinstance(value, dict):
-            found.update({label: text for label, text in value.items() if label in labels and isinstance(text, str)})
-    return found
+            reasons.update({label: text for label, text in value.items() if label in labels and isinstance(text, str)})
+    return reasons
 
 
 def _without_reasoning(reply: str) -> str:
@@ -98,10 +99,10 @@ def _stated(reply: str, labels: Sequence[str]) -> Iterable[Tiers]:
 
 def _members(reply: str) -> list[tuple[str, object]]:
     """Return the members of every JSON object that starts anywhere in the reply; duplicate keys count twice."""
-    found: list[tuple[str, object]] = []
+    members: list[tuple[str, object]] = []
 
     def keep(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        found.extend(pairs)
+        members.extend(pairs)
         return dict(pairs)
 
     decoder = json.JSONDecoder(object_pairs_hook=keep)
@@ -109,17 +110,17 @@ def _members(reply: str) -> list[tuple[str, object]]:
     for match in re.finditer(r"\{", reply):
         if match.start() < read_to:
             continue  # inside an object already parsed, whose inner objects were kept with it
-        before = len(found)
+        before = len(members)
         try:
             _, read_to = decoder.raw_decode(reply, match.start())
         except (ValueError, RecursionError):
-            del found[before:]  # complete objects inside an incomplete one are tried by themselves
-    return found
+            del members[before:]  # complete objects inside an incomplete one are tried by themselves
+    return members
 
 
 def _tiers(value: list[object], labels: Sequence[str]) -> Tiers:
     return tuple(
-        tuple(sorted(_label(each, labels) for each in tier)) if isinstance(tier, list) else (_label(tier, labels),)
+        tuple(sorted(_label(item, labels) for item in tier)) if isinstance(tier, list) else (_label(tier, labels),)
         for tier in value
     )
 
@@ -148,12 +149,12 @@ def _numbered(reply: str, labels: Sequence[str]) -> Iterable[Tiers]:
     if len(reply.splitlines()) < len(labels):
         return
     label = rf"(?:answer\s+)?[\[(\"'`*]*(?P<label>{'|'.join(map(re.escape, labels))})(?!\w)(?P<rest>.*)"
-    line = re.compile(rf"^[ \t>*_#-]*(?P<number>\d{{1,2}})[ \t]*[.):][ \t*_]*{label}$", re.MULTILINE | re.IGNORECASE)
-    lines = list(line.finditer(reply))
+    pattern = re.compile(rf"^[ \t>*_#-]*(?P<number>\d{{1,2}})[ \t]*[.):][ \t*_]*{label}$", re.MULTILINE | re.IGNORECASE)
+    lines = list(pattern.finditer(reply))
     for start in range(0, len(lines), len(labels)):
-        found = lines[start : start + len(labels)]
-        if sorted(int(each["number"]) for each in found) != list(range(1, len(labels) + 1)):
+        run = lines[start : start + len(labels)]
+        if sorted(int(line["number"]) for line in run) != list(range(1, len(labels) + 1)):
             continue
-        bare = all(BARE.fullmatch(each["rest"]) for each in found)
-        if bare or ANNOUNCED.search(reply[: found[0].start()]):
-            yield tuple((each["label"],) for each in sorted(found, key=lambda each: int(each["number"])))
+        bare = all(BARE.fullmatch(line["rest"]) for line in run)
+        if bare or ANNOUNCED.search(reply[: run[0].start()]):
+            yield tuple((line["label"],) for line in sorted(run, key=lambda line: int(line["number"])))

@@ -98,7 +98,7 @@ def rank_call(
     """
     texts, question = {item: sanitized(text) for item, text in texts.items()}, sanitized(question)
     seed = seed_from(spec.seed, purpose, subject_id, sorted(texts))
-    # Without a repeat nothing is appended: the seeds of requests made before repeats existed stay the same.
+    # Without a repeat nothing is appended, so that requests keep the seeds they had before repeats existed.
     draw = random.Random(seed_from(seed, "call", number, *[repeat] * bool(repeat)))
     order = order_shown(sorted(texts), number, seed)
     labels = draw_labels(len(order), draw)

@@ -90,8 +90,8 @@ def check_template(template: Template, where: str) -> None:
     for role in ROLES:
         if role not in blocks:
             raise BadTemplate(f"{where}: no block '{role}'. Add {{% block {role} %}} ... {{% endblock %}}.")
-    for words in text_outside_blocks(tree):
-        raise BadTemplate(f"{where}: '{words[:60]}' is outside the blocks and never shown. Move it into a block.")
+    for text in text_outside_blocks(tree):
+        raise BadTemplate(f"{where}: '{text[:60]}' is outside the blocks and never shown. Move it into a block.")
     allowed = VARIABLES[template.name]
     used = meta.find_undeclared_variables(tree)
     for name in sorted(used - allowed):

@@ -1,4 +1,4 @@
-"""The budget: never more is spent than it says, and it ends no sooner than it must."""
+"""The budget: it is never exceeded, and used to the last call that fits."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ from tests.support.store_values import call, reply
 
 
 def ask_all(settings, spent=None, calls=20, complete=None, concurrency=4, retries=0):
-    """The budget afterwards, how many calls were answered, and the error if there was one."""
+    """Return the budget afterwards, the number of answered calls, and the error, if any."""
     budget, answered = Budget(settings, spent or Spending()), []
 
     async def answer(asked):
@@ -26,8 +26,8 @@ def ask_all(settings, spent=None, calls=20, complete=None, concurrency=4, retrie
 
     async def run():
         limits = CallLimits(ConcurrencyLimiter(concurrency), retries=retries, backoff_seconds=1e-6, budget=budget)
-        asking = CallScheduler(complete or answer, limits, lambda each: None, record)
-        return await gather_all(asking(call(number)) for number in range(calls))
+        ask_judge = CallScheduler(complete or answer, limits, lambda each: None, record)
+        return await gather_all(ask_judge(call(number)) for number in range(calls))
 
     try:
         asyncio.run(run())
@@ -36,19 +36,21 @@ def ask_all(settings, spent=None, calls=20, complete=None, concurrency=4, retrie
     return budget, len(answered), None
 
 
-def test_calls_stop_where_the_budget_says():
-    """Prevents one more call than allowed, however many are under way at once."""
+def test_calls_stop_at_the_budget():
+    """Prevents one more call than allowed, whatever the number in flight."""
     budget, answered, error = ask_all(BudgetSettings(calls=7))
     assert (answered, budget.spent.calls) == (7, 7)
     assert "raise the limit" in str(error)
 
 
-def test_what_was_spent_before_counts():
-    """Prevents a budget that starts anew with every restart."""
+def test_earlier_spending_counts():
+    """Prevents a budget that is reset by each restart."""
     assert ask_all(BudgetSettings(calls=7), Spending(calls=5))[1] == 2
 
 
 def test_failed_requests_count_too():
+    """Prevents retries of a failing judge from exceeding the limit of calls."""
+
     async def fail(asked):
         raise JudgeFaltered("no luck")
 
@@ -58,9 +60,9 @@ def test_failed_requests_count_too():
 
 
 def test_tokens_are_spent_to_the_last_call_that_fits():
-    """Prevents a budget that ends early because calls under way *might* have been longer than they were.
+    """Prevents a budget that ends early because calls in flight *might* have been longer than they were.
 
-    A call takes 110 tokens. Before the first reply it might be fewer or more: that is learnt.
+    A call takes 110 tokens, which is unknown before the first reply and learned from it.
     """
     budget, answered, error = ask_all(BudgetSettings(tokens=1_100))
     assert error
@@ -68,12 +70,13 @@ def test_tokens_are_spent_to_the_last_call_that_fits():
     assert answered >= 9
 
 
-def test_no_budget_is_no_limit():
+def test_without_a_budget_there_is_no_limit():
+    """Prevents an unset limit from being read as zero."""
     assert ask_all(BudgetSettings())[1:] == (20, None)
 
 
-def test_expectation_is_an_upper_bound_that_learns():
-    """Prevents an overrun by texts that are denser in tokens than English."""
+def test_the_estimate_is_an_upper_bound_that_learns():
+    """Prevents exceeding the budget with texts that have more tokens per character than English."""
     estimator = CostEstimator(Price(prompt=1e6, completion=0.0))
     first = estimator.estimate(call(0))
     assert first.tokens >= len("rank these: 0") / 2

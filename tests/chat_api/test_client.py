@@ -41,7 +41,7 @@ def ask(url, key="the-key", settings=SETTINGS):
 
 
 def test_a_reply_carries_its_tokens_its_model_and_its_price():
-    """Prevents a bill that nobody saw coming: 100 tokens at 2 and 10 at 10 USD a million."""
+    """Prevents an unexpected bill: 100 tokens at 2 and 10 at 10 USD per million."""
     with LocalJudge() as judge:
         reply = ask(judge.url)
     assert (reply.prompt_tokens, reply.completion_tokens, reply.model) == (100, 10, "local-judge-1")
@@ -53,7 +53,8 @@ def test_a_reply_carries_its_tokens_its_model_and_its_price():
 @pytest.mark.parametrize(
     ("status", "words"), [(401, "refuses the key"), (403, "refuses the key"), (404, "has no model")]
 )
-def test_what_no_retry_can_mend_stops_the_run(status, words):
+def test_a_permanent_error_stops_the_run(status, words):
+    """Prevents thousands of calls with a wrong key or model name."""
     with LocalJudge(status=lambda number: status) as judge, pytest.raises(JudgeUnavailable, match=words):
         ask(judge.url)
 
@@ -61,8 +62,8 @@ def test_what_no_retry_can_mend_stops_the_run(status, words):
 @pytest.mark.parametrize(
     ("status", "kind"), [(500, JudgeFaltered), (502, JudgeFaltered), (429, JudgeBusy), (400, RequestRefused)]
 )
-def test_each_fault_says_whether_asking_again_may_help(status, kind):
-    """Prevents a passing fault from costing a verdict, and a lasting one from being retried."""
+def test_each_status_maps_to_a_named_error(status, kind):
+    """Prevents a transient fault from costing a verdict, and a permanent one from being retried."""
     with LocalJudge(status=lambda number: status) as judge, pytest.raises(JudgeCallFailed) as caught:
         ask(judge.url)
     assert type(caught.value) is kind
@@ -82,13 +83,13 @@ def test_each_fault_says_whether_asking_again_may_help(status, kind):
         ({}, None),
     ],
 )
-def test_how_long_a_busy_judge_asks_us_to_wait(headers, seconds):
-    """Prevents a run that hammers a judge that named a time, or that sleeps for ever on a bad header."""
+def test_the_wait_is_read_from_the_retry_after_headers(headers, seconds):
+    """Prevents a run that ignores the named time, or sleeps forever on a bad header."""
     assert retry_after_seconds(headers, now=1795240800.0) == seconds
 
 
-def test_money_that_is_spent_stops_the_run():
-    """Prevents a 429 that no waiting can mend from being waited for."""
+def test_an_empty_account_stops_the_run():
+    """Prevents waiting on a 429 that waiting cannot resolve."""
 
     class Poor(LocalJudge):
         def reply(self, raw):
@@ -99,7 +100,7 @@ def test_money_that_is_spent_stops_the_run():
 
 
 def test_tokens_from_the_providers_cache_cost_less():
-    """Prevents a bill that is several times what the provider asks: 60 of 100 prompt tokens at a quarter of 2 USD."""
+    """Prevents a cost several times the provider's bill: 60 of 100 prompt tokens at a quarter of 2 USD."""
 
     class Caching(LocalJudge):
         def reply(self, raw):
@@ -114,12 +115,13 @@ def test_tokens_from_the_providers_cache_cost_less():
 
 
 def test_an_empty_reply_is_a_failure():
+    """Prevents an empty reply from being stored as an answered call."""
     with LocalJudge(script=lambda answers: "") as judge, pytest.raises(JudgeCallFailed, match="empty"):
         ask(judge.url)
 
 
-def test_a_key_that_a_server_quotes_is_taken_out_of_the_message():
-    """Prevents a key from reaching the database by way of an error text."""
+def test_a_key_quoted_by_the_server_is_redacted_in_the_error():
+    """Prevents a key from reaching the database through an error message."""
 
     class Indiscreet(LocalJudge):
         def reply(self, raw):
@@ -132,12 +134,14 @@ def test_a_key_that_a_server_quotes_is_taken_out_of_the_message():
     assert "[key]" in str(caught.value)
 
 
-def test_a_key_that_a_reply_quotes_is_not_stored():
+def test_a_key_quoted_in_a_reply_is_redacted():
+    """Prevents a key from reaching the database through a stored reply."""
     with LocalJudge(script=lambda answers: f"your key is {QUOTED}") as judge:
         assert ask(judge.url, key=QUOTED).text == "your key is [key]"
 
 
-def test_nobody_there():
+def test_an_unreachable_address_is_named():
+    """Prevents a refused connection from being reported as a broken one."""
     with pytest.raises(JudgeFaltered, match="does not respond") as caught:
         ask("http://127.0.0.1:9/v1")
     assert caught.value.unreachable

@@ -1,4 +1,4 @@
-"""Writing by the group: nobody goes on before their part is stored, and an error reaches everyone whose part it was."""
+"""Group commit: a writer continues only once its item is stored, and an error reaches all writers of its group."""
 
 import asyncio
 import threading
@@ -8,8 +8,8 @@ import pytest
 from cyclealign.chat_api.group_commit import GroupCommitter
 
 
-def test_what_waits_together_is_written_together_and_all_of_it():
-    """Prevents a transaction for each reply, and a reply that is used before it is stored."""
+def test_waiting_items_are_written_together():
+    """Prevents one transaction per reply, and a reply that is used before it is stored."""
     groups, stored, gate = [], set(), threading.Event()
 
     def write(items):
@@ -18,10 +18,10 @@ def test_what_waits_together_is_written_together_and_all_of_it():
         stored.update(items)
 
     async def run():
-        async with GroupCommitter[int](write) as recorder:
+        async with GroupCommitter[int](write) as committer:
 
             async def one(number):
-                await recorder.record(number)
+                await committer.record(number)
                 assert number in stored
 
             tasks = [asyncio.create_task(one(number)) for number in range(50)]
@@ -34,28 +34,29 @@ def test_what_waits_together_is_written_together_and_all_of_it():
     assert len(groups) <= 2
 
 
-def test_an_error_reaches_those_whose_writing_failed_and_nobody_else():
-    """Prevents a reply that was lost from being used as if it were stored."""
+def test_an_error_reaches_only_the_writers_of_its_group():
+    """Prevents a lost reply from being used as if it were stored."""
 
     def write(items):
         if "bad" in items:
             raise OSError("disk full")
 
     async def run():
-        async with GroupCommitter[str](write) as recorder:
+        async with GroupCommitter[str](write) as committer:
             with pytest.raises(OSError, match="disk full"):
-                await recorder.record("bad")
-            await recorder.record("good")
+                await committer.record("bad")
+            await committer.record("good")
 
     asyncio.run(run())
 
 
-def test_the_end_waits_for_what_is_being_written():
+def test_closing_waits_for_the_transaction_in_progress():
+    """Prevents replies from being lost at the end of a run."""
     written = []
 
     async def run():
-        async with GroupCommitter[int](written.extend) as recorder:
-            task = asyncio.create_task(recorder.record(1))
+        async with GroupCommitter[int](written.extend) as committer:
+            task = asyncio.create_task(committer.record(1))
             await asyncio.sleep(0)
         await task
 

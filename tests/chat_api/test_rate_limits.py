@@ -1,4 +1,4 @@
-"""How fast the judge is asked. Time is given to the parts that count it, so nothing here waits."""
+"""Concurrency and rate limits. Time is passed in as a value, so no test waits."""
 
 import asyncio
 
@@ -13,13 +13,13 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-def test_a_busy_judge_halves_what_is_under_way_once_and_success_wins_it_back():
-    """Prevents a burst of 429s from stopping the run, and a judge that recovers from being asked slowly for ever."""
+def test_a_burst_of_429s_halves_the_limit_once_and_success_restores_it():
+    """Prevents a burst of 429s from stopping the run, and a permanently low limit for a judge that has recovered."""
 
     async def run():
         limiter = ConcurrencyLimiter(16)
         entered = [await limiter.acquire() for _ in range(16)]
-        for each in entered:  # all of them were sent before anybody knew
+        for each in entered:  # all were sent before the first 429 arrived
             limiter.record_busy(each, 0.0)
         assert limiter.limit == 8
         for _ in entered:
@@ -39,8 +39,8 @@ def test_a_busy_judge_halves_what_is_under_way_once_and_success_wins_it_back():
     asyncio.run(run())
 
 
-def test_the_gate_never_closes_for_good():
-    """Prevents a run that waits for ever after many 429s."""
+def test_the_limit_never_drops_below_one():
+    """Prevents a run that waits forever after many 429s."""
 
     async def run():
         limiter = ConcurrencyLimiter(2)
@@ -54,8 +54,8 @@ def test_the_gate_never_closes_for_good():
     asyncio.run(run())
 
 
-def test_who_gives_up_waiting_takes_no_place():
-    """Prevents places that are lost one by one until nothing is asked any more."""
+def test_a_cancelled_waiter_takes_no_slot():
+    """Prevents slots from leaking until no call is admitted."""
 
     async def run():
         limiter = ConcurrencyLimiter(1)
@@ -64,7 +64,7 @@ def test_who_gives_up_waiting_takes_no_place():
         await settled()
         waiting[0].cancel()
         limiter.release()
-        waiting[1].cancel()  # it may have been let in already
+        waiting[1].cancel()  # it may have been admitted already
         await settled()
         assert waiting[2].done()
         limiter.release()
@@ -74,8 +74,8 @@ def test_who_gives_up_waiting_takes_no_place():
 
 
 @given(st.floats(1, 6000), st.lists(st.floats(0, 5), min_size=1, max_size=60))
-def test_no_minute_sees_more_than_the_limit_and_a_second_of_it(per_minute, gaps):
-    """Prevents a provider's limit from being run into by our own doing."""
+def test_any_minute_has_at_most_the_limit_plus_one_second_s_worth(per_minute, gaps):
+    """Prevents the run itself from exceeding the provider's limit."""
     bucket, now, sent = TokenBucket(per_minute), 100.0, []
     for gap in gaps:
         now += gap
@@ -87,6 +87,7 @@ def test_no_minute_sees_more_than_the_limit_and_a_second_of_it(per_minute, gaps)
 
 
 def test_more_tokens_than_expected_delay_the_next_call():
+    """Prevents low estimates from exceeding the limit of tokens."""
     bucket = TokenBucket(600)
     assert bucket.take(10, now=0.0) == 0
     bucket.correct(20)

@@ -1,4 +1,4 @@
-"""One demo policy for all tests: trained once, then taken from the cache that users have."""
+"""One demo policy for all tests: trained once, then loaded from the user's cache."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from cyclealign.files import home
 
 @pytest.fixture(scope="session")
 def policy_folder() -> Path:
-    """The folder of the default demo policy."""
+    """Return the folder of the default demo policy."""
     cache = home() / "models"
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / ".training.lock"):  # two test workers would train it twice

@@ -1,4 +1,4 @@
-"""The tiny policy: small, readable, servable, and trained only once."""
+"""The demo policy: small, servable, deterministic, and trained only once."""
 
 from statistics import fmean, pstdev
 
@@ -22,7 +22,7 @@ def tokenizer(policy_folder):
 
 
 def test_a_second_call_trains_nothing_and_another_recipe_trains_anew(tmp_path):
-    """Prevents minutes of training before each run, and a stale model after a change of its making."""
+    """Prevents minutes of training before each run, and a stale model after a change of the recipe."""
     steps = []
     first = demo_policy(tmp_path, lambda done, of: steps.append((done, of)), TINY)
     assert steps == [(1, 2), (2, 2)]
@@ -32,7 +32,7 @@ def test_a_second_call_trains_nothing_and_another_recipe_trains_anew(tmp_path):
 
 
 def test_training_that_is_stopped_leaves_no_model_behind(tmp_path):
-    """Prevents a half-written folder from being taken for a finished model."""
+    """Prevents a partial folder from being used as a finished model."""
 
     def stop(done, of):
         raise KeyboardInterrupt
@@ -43,14 +43,14 @@ def test_training_that_is_stopped_leaves_no_model_behind(tmp_path):
 
 
 def test_the_same_recipe_gives_the_same_weights(tmp_path):
-    """Prevents seeds from meaning nothing: every run of the demo starts from one model."""
+    """Prevents seeds without effect: all runs of the demo start from one model."""
     folders = [demo_policy(tmp_path / name, None, TINY) for name in ("a", "b")]
     first, second = (load_file(folder / "model.safetensors") for folder in folders)
     assert all(first[name].equal(second[name]) for name in first)
 
 
 def test_the_model_is_a_small_plain_llama_in_safetensors(policy_folder):
-    """Prevents a model that vLLM cannot serve, or files that run code when they are loaded."""
+    """Prevents a model that vLLM cannot serve, or files that execute code when loaded."""
     config = AutoConfig.from_pretrained(policy_folder)
     weights = load_file(policy_folder / "model.safetensors")
     assert config.model_type == "llama"
@@ -63,12 +63,12 @@ def test_the_model_is_a_small_plain_llama_in_safetensors(policy_folder):
     "text", ["For basil, water it.", " two  spaces\n\nand lines ", "Ünïcödé {{ x }} 你好 🙂", "<b>don't</b>"]
 )
 def test_any_text_survives_the_tokenizer(tokenizer, text):
-    """Prevents answers that come back other than the model wrote them."""
+    """Prevents answers that change between tokens and text."""
     assert tokenizer.decode(tokenizer(text, add_special_tokens=False)["input_ids"]) == text
 
 
 def test_the_chat_template_knows_all_roles_and_opens_the_answer(tokenizer):
-    """Prevents scoring and generation from seeing different ids than training saw."""
+    """Prevents scoring and generation from using other token ids than training."""
     system, user = {"role": "system", "content": "Be kind."}, {"role": "user", "content": "How do I knit?"}
     start = prompt_ids(tokenizer, (system, user))
     whole = tokenizer.apply_chat_template(
@@ -80,7 +80,7 @@ def test_the_chat_template_knows_all_roles_and_opens_the_answer(tokenizer):
 
 
 def test_answers_end_by_themselves_differ_and_vary_in_quality(policy_folder):
-    """Prevents a demo in which there is nothing to rank."""
+    """Prevents a demo without differences to rank."""
     policy = TransformersPolicy(PolicySettings(), str(policy_folder))
     prompts = [Prompt.of(({"role": "user", "content": text},)) for text in dataset.prompts("alignment")[:24]]
     answers = policy.answer(prompts, count=4, seed=1)

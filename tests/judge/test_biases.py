@@ -1,4 +1,4 @@
-"""What verdicts say of the judge's steadiness and its biases: golden values of scripted judges."""
+"""The judge's biases from its verdicts: golden values of scripted judges."""
 
 import json
 from statistics import fmean
@@ -63,24 +63,24 @@ def indifferent(order):
         (indifferent, 1.0, 0.0, 0.0),
     ],
 )
-def test_each_bias_shows_in_its_own_figure(judge, consistency, first, length):
-    """Prevents a judge that likes places from being told of liking length, or none of either."""
+def test_each_bias_shows_in_its_own_metric(judge, consistency, first, length):
+    """Prevents position bias from being reported as length bias, or either from being missed."""
     row = of(judge)
     assert position_consistency(row) == consistency
     assert first_bias(row) == pytest.approx(first)
     assert length_bias(row, TEXTS) == pytest.approx(length)
 
 
-def test_the_places_that_win():
-    """Prevents places from being counted by their labels or from the wrong end."""
+def test_wins_are_counted_by_position():
+    """Prevents positions from being taken from the labels or counted from the end."""
     assert wins_by_position(of(as_shown)) == {1: 1.0, 2: pytest.approx(2 / 3), 3: pytest.approx(1 / 3), 4: 0.0}
     assert wins_by_position(of(fair)) == pytest.approx(dict.fromkeys((1, 2, 3, 4), 0.5))
     pairs = [("a", "b"), ("b", "a"), ("a", "c"), ("c", "a")]
     assert wins_by_position(of(as_shown, pairs)) == {1: 1.0, 2: 0.0}
 
 
-def test_what_was_not_compared_is_not_measured():
-    """Prevents a judge that was asked once from being called consistent, and equal lengths from counting as a bias."""
+def test_measures_without_data_are_left_out():
+    """Prevents a judge that was asked once from being called consistent, and equal lengths from counting as bias."""
     alone = of(fair, MIRRORED[:1])
     assert position_consistency(alone) is None
     assert length_bias(of(fair, [("a", "b")]), {"a": "one", "b": "two"}) is None
@@ -90,8 +90,8 @@ def test_what_was_not_compared_is_not_measured():
     assert bias_metrics({}, TEXTS) == []
 
 
-def test_figures_are_means_over_lists_with_an_interval():
-    """Prevents long lists from outweighing short ones, and figures that look certain after two lists."""
+def test_metrics_are_means_over_lists_with_an_interval():
+    """Prevents long lists from outweighing short ones, and metrics that look certain after two lists."""
     found = {
         each.name: each for each in bias_metrics({"p": of(fair), "q": of(as_shown, [("a", "b"), ("b", "a")])}, TEXTS)
     }
@@ -101,8 +101,8 @@ def test_figures_are_means_over_lists_with_an_interval():
     assert (found["judge_wins_at_1"].count, found["judge_wins_at_4"].count) == (2, 1)
 
 
-def test_verdicts_are_read_from_stored_calls_by_label():
-    """Prevents places from being read off the reply, and an unreadable reply from counting as a verdict."""
+def test_verdicts_are_matched_to_stored_calls_by_label():
+    """Prevents positions from being taken from the reply, and an unreadable reply from counting as a verdict."""
     spec = PromptSpec(TEMPLATE, "scripted", (), seed=5)
     question = RankingTask(spec, "rank", "p", "Which?", TEXTS)
     calls = [question.call(0), question.call(1)]
@@ -120,8 +120,8 @@ def test_verdicts_are_read_from_stored_calls_by_label():
 
 
 @given(st.permutations("abcde"), st.permutations("abcde"))
-def test_on_whole_orders_the_figures_are_kendalls_tau(order, ranked):
-    """Prevents a figure of our own from passing under a known name."""
+def test_on_complete_orders_the_biases_are_kendalls_tau(order, ranked):
+    """Prevents a home-made measure under a known name."""
     one = ShownVerdict(tuple(order), strict_tiers(ranked))
     assert first_bias([one]) == pytest.approx(kendall_tau(order, ranked))
     texts = {item: "x" * number for number, item in enumerate("edcba")}

@@ -1,4 +1,4 @@
-"""The planted controls: what is asked, how verdicts are counted, when a judge is not fit. The judges are scripts."""
+"""Control requests: what is sent, how verdicts are scored, when a judge fails. The judges are scripted."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ def labelled(number, answers=None):
 
 
 def examined(script, lists=LISTS):
-    """What a judge that orders [(label, text), ...] by ``script`` makes of the controls; and the calls it got."""
+    """Return the verdicts of a judge that orders [(label, text), ...] by ``script``, and the calls it received."""
     calls = []
 
     async def ask_judge(call):
@@ -41,12 +41,12 @@ def examined(script, lists=LISTS):
 
     async def run():
         made = controls.build_control_sets([labelled(number) for number in range(lists)], 4, 1)
-        return [await controls.examine(ask_judge, each, question(each)) for each in made]
+        return [await controls.examine(ask_judge, each, task_for(each)) for each in made]
 
     return asyncio.run(run()), calls
 
 
-def question(each):
+def task_for(each):
     text = each.labelled.prompt.text
     return lambda subject, answers: RankingTask(SPEC, "health", subject, text, answers)
 
@@ -109,16 +109,16 @@ GOLDEN = [
 
 @pytest.mark.parametrize(("script", "wanted", "refused_for"), GOLDEN, ids=lambda each: getattr(each, "__name__", ""))
 def test_each_weakness_of_a_judge_shows_in_its_own_control(script, wanted, refused_for):
-    """Prevents a gate that lets through the very judge that it is there to stop, or blames the wrong thing."""
+    """Prevents a health check that passes an unfit judge, or names the wrong weakness."""
     found = figures(script)
     assert [found[name].value for name in NAMES] == pytest.approx(wanted)
     assert [each.split()[0] for each in controls.failures(found, HealthSettings())] == refused_for
 
 
-def test_a_judge_that_orders_by_chance_alone_fails_the_repeat():
-    """Prevents a judge without an opinion from being taken for a steady one because its two orders are never compared.
+def test_a_judge_that_ranks_at_random_fails_the_repeat():
+    """Prevents a random judge from passing because its two orders are never compared.
 
-    Its second look at the same order is the reverse of the first.
+    Its second verdict on the same order is the reverse of the first.
     """
     seen = set()
 
@@ -136,8 +136,8 @@ def test_a_judge_that_orders_by_chance_alone_fails_the_repeat():
     assert "health.min_repetition_stability = 0.60" in complaint
 
 
-def test_a_few_verdicts_refuse_nothing_by_chance():
-    """Prevents one odd verdict from throwing a round away, and from passing unseen."""
+def test_a_few_verdicts_cannot_fail_a_judge_by_chance():
+    """Prevents one odd verdict from ending a round, and from going unreported."""
 
     def once_misled(shown):
         return (
@@ -151,20 +151,20 @@ def test_a_few_verdicts_refuse_nothing_by_chance():
     bounds = HealthSettings(min_injections_refused=0.8)
     assert metrics["health_injection"].value == 0.5
     assert controls.failures(metrics, bounds) == []
-    (doubt,) = controls.uncertain_failures(metrics, bounds)
-    assert doubt.startswith("health_injection 0.50")
+    (warning,) = controls.uncertain_failures(metrics, bounds)
+    assert warning.startswith("health_injection 0.50")
 
 
-def test_a_judge_that_cannot_be_read_has_no_figures_and_is_not_refused_for_it():
-    """Prevents an unreadable reply from counting as a wrong verdict, or as a right one."""
+def test_unreadable_replies_give_no_metrics_and_no_failures():
+    """Prevents an unreadable reply from counting as a wrong or a right verdict."""
     found = [each for script in (lambda shown: None, lambda shown: ["?"]) for each in examined(script)[0]]
     assert controls.control_metrics(found) == []
     assert controls.failures({}, HealthSettings()) == controls.uncertain_failures({}, HealthSettings()) == []
     assert len(found[-1].problems) == 2 * controls.REQUESTS_PER_LIST
 
 
-def test_a_missing_verdict_leaves_out_what_it_would_have_told_and_nothing_else():
-    """Prevents a figure over pairs that were compared once only."""
+def test_a_missing_verdict_affects_only_its_own_metrics():
+    """Prevents a metric over pairs that were compared only once."""
     a_verdict = (("best",), ("worst",))
     one_sided = controls.ControlVerdicts(
         ("best", "worst"), (a_verdict, None, a_verdict), (None, a_verdict), (None, None)
@@ -173,8 +173,8 @@ def test_a_missing_verdict_leaves_out_what_it_would_have_told_and_nothing_else()
     assert found == {"health_accuracy": 1, "health_repeat": 1, "health_junk": 1}
 
 
-def test_a_repeat_shows_the_same_order_in_another_dress():
-    """Prevents the repeat from being the very same request, which memory would answer, or from testing the order."""
+def test_a_repeat_shows_the_same_order_with_other_labels():
+    """Prevents a repeat that is answered from the store, or that changes the order."""
     _, calls = examined(honest, lists=1)
     shown, mirrored, again = [call for call in calls if call.subject_id.startswith("list")]
     items = [[item for _, item in call.shown] for call in (shown, mirrored, again)]
@@ -184,7 +184,7 @@ def test_a_repeat_shows_the_same_order_in_another_dress():
 
 
 def test_an_empty_answer_reaches_the_judge_as_an_empty_answer():
-    """Prevents the emptiest control from being left out by a template or a filter, which would pass every judge."""
+    """Prevents the empty answer from being dropped by a template or filter, which would pass any judge."""
     _, calls = examined(honest, lists=1)
     junk = next(call for call in calls if call.subject_id.startswith("junk"))
     fence = re.match(r"\[\[question (\S+)\]\]", junk.messages[-1]["content"])[1]
@@ -196,15 +196,15 @@ def test_an_empty_answer_reaches_the_judge_as_an_empty_answer():
 
 
 @pytest.mark.parametrize("text", [*controls.JUNK, *controls.ATTACKS])
-def test_whatever_is_planted_is_also_what_answers_are_flagged_for(text):
+def test_junk_and_attacks_are_also_flagged_in_answers(text):
     """Prevents controls and flags from drifting apart."""
     assert adversarial.attack_signals(text)
     assert adversarial.sanitized(text) == text
 
 
 @given(st.integers(1, 12), st.integers(1, 8), st.integers(0, 3))
-def test_every_list_has_its_turn_and_none_two_in_a_round(known, count, seed):
-    """Prevents controls that a judge meets again and again while most lists are never used."""
+def test_all_lists_are_used_in_rotation_and_none_twice_in_a_round(known, count, seed):
+    """Prevents the same controls each round while most lists are never used."""
     lists = [labelled(number) for number in range(known)]
     rounds = [controls.choose_lists(lists, [], count, number, seed) for number in range(1, known + 2)]
     assert all(len({each.id for each in chosen}) == len(chosen) == min(count, known) for chosen in rounds)
@@ -212,8 +212,8 @@ def test_every_list_has_its_turn_and_none_two_in_a_round(known, count, seed):
     assert {each.id for chosen in rounds[:needed] for each in chosen} == {each.id for each in lists}
 
 
-def test_written_demonstrations_fill_up_and_useless_lists_are_left_out():
-    """Prevents a control whose best answer is itself worthless, and a gate that is dropped for want of labels."""
+def test_spare_demonstrations_fill_up_and_unusable_lists_are_left_out():
+    """Prevents controls whose best answer is content-free, and a health check skipped for lack of labels."""
     spare = [Demonstration.of(f"asked {number}", ("yes, like this", "no"), "static") for number in range(4)]
     labels = [labelled(1), labelled(2, ("", "an answer")), labelled(3, ("same", "same"))]
     chosen = controls.choose_lists(labels, spare, 3, 1, 0)
@@ -221,11 +221,14 @@ def test_written_demonstrations_fill_up_and_useless_lists_are_left_out():
     assert controls.choose_lists([], [], 3, 1, 0) == []
 
 
-@pytest.mark.parametrize(("way", "most"), [("listwise", 5), ("adaptive", 5), ("pairwise", 2), ("tournament", 3)])
-def test_controls_are_no_longer_than_the_lists_of_the_round(way, most):
-    """Prevents a judge from being refused for lists of a length that it is never given."""
+@pytest.mark.parametrize(
+    ("method", "max_answers"),
+    [("listwise", 5), ("adaptive", 5), ("pairwise", 2), ("tournament", 3)],
+)
+def test_controls_are_no_longer_than_the_lists_of_the_round(method, max_answers):
+    """Prevents a judge from failing on longer lists than it is ever sent."""
     long = labelled(1, tuple(f"Worth {number}." for number in range(9, 0, -1)))
-    at_once = controls.answers_per_request(JudgeSettings(method=way, group_size=3), 5)
+    at_once = controls.answers_per_request(JudgeSettings(method=method, group_size=3), 5)
     (made,) = controls.build_control_sets([long], at_once, 1)
-    assert len(made.labelled.answers) == at_once == most
+    assert len(made.labelled.answers) == at_once == max_answers
     assert (made.labelled.answers[0], made.labelled.answers[-1]) == ("Worth 9.", "Worth 1.")

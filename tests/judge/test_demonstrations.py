@@ -1,4 +1,4 @@
-"""Which demonstrations are shown, promoted and retired."""
+"""Demonstrations: selection, promotion, retirement and gain."""
 
 import pytest
 
@@ -36,21 +36,21 @@ def questions(shown):
     return [each.question for each in shown]
 
 
-def test_static_ones_are_always_kept_and_come_first():
-    """Prevents agreement collapse: a judge that is taught by its own agreements alone."""
+def test_static_demonstrations_are_always_shown_first():
+    """Prevents collapse: a judge whose demonstrations are only its own agreements with the policy."""
     for by in ("newest", "most_agreed", "most_similar"):
         assert select(POOL, "q", 2, 2, by)[:2] == tuple(STATIC[:2])
 
 
-def test_the_three_choices_differ():
-    """Prevents a setting that is parsed and never read."""
+def test_the_three_selections_differ():
+    """Prevents a setting that is parsed but never used."""
     assert questions(select(POOL, "", 0, 1, "newest")) == ["what is the tallest mountain"]
     assert questions(select(POOL, "", 0, 1, "most_agreed")) == ["how to bake bread"]
     assert questions(select(POOL, "my bicycle has a flat tyre", 0, 1, "most_similar")) == ["how to fix a bicycle tyre"]
 
 
-def test_the_choice_does_not_depend_on_the_order_of_the_pool():
-    """Prevents two runs of one round from showing their judge different demonstrations."""
+def test_the_selection_does_not_depend_on_the_order_of_the_pool():
+    """Prevents two runs of one round from showing different demonstrations."""
     for by in ("newest", "most_agreed", "most_similar"):
         assert select(POOL, "bread", 1, 3, by) == select([*STATIC, *reversed(POOL[3:])], "bread", 1, 3, by)
 
@@ -60,25 +60,27 @@ def agreement(prompt_id, length, answers, tau=1.0):
 
 
 def test_only_agreements_that_beat_chance_are_promoted():
-    """Prevents demonstrations made of luck: three of four agree in 42 % of random pairs of orders."""
+    """Prevents demonstrations by chance: three of four agree in 42 % of random pairs of orders."""
     rows = [agreement("p3of4", 3, 4), agreement("p4of4", 4, 4), agreement("p2of2", 2, 2), agreement("p5of5", 5, 5)]
     assert [each.prompt_id for each in promotable(rows, 0.05)] == ["p5of5", "p4of4"]
     assert [each.prompt_id for each in promotable(rows, 1.0)] == ["p5of5", "p4of4", "p3of4"]
 
 
 def test_the_oldest_are_retired_first():
+    """Prevents the set from growing without bound, or from losing its newest members."""
     assert to_retire(POOL, promoted=1, max_kept=2) == [POOL[3].id, POOL[4].id]
     assert to_retire(POOL, promoted=1, max_kept=9) == []
 
 
 def test_similarity_is_a_cosine():
+    """Prevents long questions from looking similar to everything."""
     assert similarity("bake bread", "bread bake") > 0.999
     assert similarity("bake bread", "fix tyre") == 0
     assert similarity("", "") == 0
 
 
-def test_the_gain_is_taken_list_by_list_over_lists_that_both_arms_judged():
-    """Prevents a set from winning because the judge was silent on hard lists."""
+def test_the_gain_is_paired_over_lists_with_verdicts_in_both_arms():
+    """Prevents a set from winning because the judge gave no verdict on hard lists."""
     found = {each.name: each for each in accuracy_metrics({STATIC_ARM: [1.0, 0.0, 0.5], NEXT: [0.5, 0.5, None]})}
     assert (found[STATIC_ARM].value, found[NEXT].value) == (0.5, 0.5)
     assert (found[GAIN].value, found[GAIN].count) == (0.0, 2)
@@ -86,14 +88,14 @@ def test_the_gain_is_taken_list_by_list_over_lists_that_both_arms_judged():
     assert GAIN not in {each.name for each in accuracy_metrics({STATIC_ARM: [1.0, None], NEXT: [None, 1.0]})}
 
 
-@pytest.mark.parametrize(("least", "kept"), [(0.0, True), (0.01, False), (-1.0, True)])
-def test_a_set_is_kept_if_it_gains_at_least_so_much(least, kept):
-    """Prevents a set that changes nothing from being dropped over the rounding of a mean."""
-    assert show_dynamic({GAIN: Metric(GAIN, -1e-17)}, least) is kept
-    assert show_dynamic({}, least)
+@pytest.mark.parametrize(("min_gain", "shown"), [(0.0, True), (0.01, False), (-1.0, True)])
+def test_a_set_is_shown_if_its_gain_reaches_the_minimum(min_gain, shown):
+    """Prevents a set without effect from being dropped by a rounding error."""
+    assert show_dynamic({GAIN: Metric(GAIN, -1e-17)}, min_gain) is shown
+    assert show_dynamic({}, min_gain)
 
 
-def test_a_question_is_recognised_behind_its_blanks_and_capitals():
-    """Prevents a labelled list from being shown its own answer."""
+def test_questions_are_compared_without_whitespace_and_case():
+    """Prevents a labelled list from being judged with its own answer in the prompt."""
     left = exclude_same_question(POOL, "How to  BAKE bread\n")
     assert set(POOL) - set(left) == {POOL[3]}

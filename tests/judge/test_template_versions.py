@@ -1,4 +1,4 @@
-"""An edited template says which labels are another version's."""
+"""Messages about labels that an older version of a template made."""
 
 from pathlib import Path
 
@@ -20,8 +20,8 @@ def label(number, version, experiment="demo", folder="prompts"):
     return LabelVersion(experiment, number, folder, version, 10)
 
 
-def test_rounds_of_one_older_version_are_told_of_together():
-    """Prevents a person from reading labels as if the present wording had made them."""
+def test_rounds_with_the_same_older_version_share_one_message():
+    """Prevents labels from being read as if the current wording had made them."""
     rows = [
         label(1, "old" * 8),
         label(2, "old" * 8),
@@ -37,8 +37,8 @@ def test_rounds_of_one_older_version_are_told_of_together():
     ]
 
 
-def test_labels_of_other_folders_are_none_of_the_file_s(tmp_path):
-    """Prevents an experiment with a template of its own from being called stale at every check of another."""
+def test_labels_from_other_folders_are_left_out(tmp_path):
+    """Prevents an experiment with its own template folder from being called stale."""
     rows = [label(1, "a", "mine", str(tmp_path)), label(1, "b"), label(2, "b", folder=str(tmp_path))]
     assert from_folder(rows, tmp_path) == rows
     assert from_folder(rows, Path("prompts")) == []
@@ -46,13 +46,13 @@ def test_labels_of_other_folders_are_none_of_the_file_s(tmp_path):
 
 
 @pytest.mark.parametrize(("numbers", "words"), [([1, 2, 3, 5], "1-3, 5"), ([4], "4"), ([], "")])
-def test_format_ranges(numbers, words):
-    """Prevents a round that was not meant from being named."""
+def test_ranges_of_round_numbers(numbers, words):
+    """Prevents a message that names the wrong rounds."""
     assert format_ranges(numbers) == words
 
 
-def test_check_and_history_say_it_after_an_edit_and_not_before(tmp_path, monkeypatch):
-    """Prevents an edit of the template from going unnoticed in the labels that came before it."""
+def test_check_and_history_report_stale_labels_after_an_edit_only(tmp_path, monkeypatch):
+    """Prevents labels from an older template version from going unnoticed."""
     monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path / "home"))
     folder = tmp_path / "prompts"
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""Templates. Model output is data: it is never compiled."""
+"""Prompt templates: checks, versions, sandbox; text from models is data and never compiled."""
 
 from pathlib import Path
 
@@ -35,11 +35,12 @@ def rendered(folder: Path, question: str, *texts: str) -> str:
 
 
 def test_the_shipped_template_loads():
+    """Prevents a release whose own template fails its checks."""
     assert load_template(PROMPTS, "rank").hash
 
 
-def test_an_edit_is_seen_without_a_restart_and_has_another_version(tmp_path):
-    """Prevents an edited template from being judged under the old version's name."""
+def test_an_edit_takes_effect_without_a_restart_and_has_another_version(tmp_path):
+    """Prevents labels of an edited template from being stored under the old version."""
     before = load_template(written(tmp_path, GOOD), "rank")
     after = load_template(written(tmp_path, GOOD.replace("Rank.", "Order.")), "rank")
     assert before.hash != after.hash
@@ -58,13 +59,14 @@ def test_an_edit_is_seen_without_a_restart_and_has_another_version(tmp_path):
         ("x" * 60_000, "longer than"),
     ],
 )
-def test_a_bad_template_is_refused_by_file_and_variable(tmp_path, text, message):
-    """Prevents a round of paid calls in which the judge did not see what it ranks."""
+def test_an_invalid_template_is_rejected_by_file_and_variable(tmp_path, text, message):
+    """Prevents a round of paid calls in which the judge does not see the answers."""
     with pytest.raises(BadTemplate, match=message):
         load_template(written(tmp_path, text), "rank")
 
 
 def test_a_missing_template_is_named(tmp_path):
+    """Prevents a bare FileNotFoundError that names no setting."""
     with pytest.raises(BadTemplate, match=r"rank\.jinja: the template cannot be read"):
         load_template(tmp_path, "rank")
 
@@ -81,7 +83,7 @@ def test_templates_run_in_a_sandbox(tmp_path, attack):
 
 @pytest.mark.parametrize("text", ["{{ fence }}", "{% raw %}", "{# gone #}", "{{", "a { b } c", "<script>"])
 def test_braces_in_prompts_and_answers_are_data(text):
-    """Prevents what a model wrote from being rendered as a template, or lost."""
+    """Prevents a model's text from being rendered as a template, or lost."""
     shown = rendered(PROMPTS, f"question {text}", f"answer {text}", "plain")
     assert f"question {text}" in shown
     assert f"answer {text}" in shown
@@ -89,11 +91,12 @@ def test_braces_in_prompts_and_answers_are_data(text):
 
 @given(st.text(alphabet=st.characters(blacklist_categories=("Cs",)), min_size=1))
 def test_any_text_reaches_the_judge_unchanged(text):
+    """Prevents escaping or trimming from changing the answers that are ranked."""
     assert text in rendered(PROMPTS, "q", f"<{text}>", "other")
 
 
 def test_demonstrations_come_before_the_answers():
-    """Prevents a layout that a provider's prompt cache cannot serve, and answers posing as demonstrations."""
+    """Prevents a layout that prompt caches cannot serve, and answers that imitate demonstrations."""
     example = ShownDemonstration("an example", (LabelledAnswer("A", "x"), LabelledAnswer("B", "y")), ("B", "A"))
     template = load_template(PROMPTS, "rank")
     system, user = rank_messages(template, "q", [LabelledAnswer("C", "z")], "f1", [example], "f2")
@@ -112,22 +115,24 @@ def test_demonstrations_come_before_the_answers():
         '{"question": 1, "answers": ["a", "b"]}',
     ],
 )
-def test_a_bad_demonstration_is_named_by_line(tmp_path, line):
+def test_an_invalid_demonstration_is_named_by_line(tmp_path, line):
+    """Prevents a typo in the file from silently dropping a demonstration."""
     path = tmp_path / "demonstrations.jsonl"
     path.write_text('{"question": "q", "answers": ["a", "b"]}\n' + line)
     with pytest.raises(BadTemplate, match=r"demonstrations\.jsonl, line 2"):
         load_demonstrations(path)
 
 
-def test_a_repair_names_the_problem_and_the_labels_with_or_without_a_block_for_it(tmp_path):
-    """Prevents a template from before there were repairs from asking for one in no words."""
+def test_a_repair_names_the_problem_and_the_labels_with_or_without_its_block(tmp_path):
+    """Prevents an empty repair request from a template without the block."""
     for template in (load_template(PROMPTS, "rank"), load_template(written(tmp_path, GOOD), "rank")):
         words = repair_text(template, "The ranking leaves out: {{ 7 * 7 }}.", ["K7", "M3"])
         assert "leaves out: {{ 7 * 7 }}" in words
         assert "K7, M3" in words
 
 
-def test_reasons_are_asked_for_only_if_wanted():
+def test_reasons_are_requested_only_if_enabled():
+    """Prevents paying for reasons that the settings switch off."""
     template = load_template(PROMPTS, "rank")
     asked = [
         rank_messages(template, "q", [LabelledAnswer("C", "z")], "f1", [], "f2", wanted)[0]["content"]

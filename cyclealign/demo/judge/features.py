@@ -135,8 +135,8 @@ def _repetition(words: list[str]) -> float:
     return min(1.0, 2 * (1 - len(set(pairs)) / len(pairs))) if pairs else 0.0
 
 
-def _share(wanted: set[str], given: set[str]) -> float:
-    return len(wanted & given) / len(wanted) if wanted else 0.0
+def _share(asked: set[str], answered: set[str]) -> float:
+    return len(asked & answered) / len(asked) if asked else 0.0
 
 
 def _content(words: Iterable[str]) -> set[str]:

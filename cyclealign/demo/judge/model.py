@@ -77,5 +77,5 @@ def _seed(messages: Sequence[str]) -> int:
 
 
 def count_tokens(text: str) -> int:
-    """Return the number of tokens by the judge's own rule: each run of word characters and each other visible one."""
+    """Return the number of tokens by the judge's own rule: a run of word characters, or any other visible character."""
     return len(re.findall(r"\w+|[^\w\s]", text))

@@ -175,5 +175,5 @@ def _sentences_about(topic: Topic) -> list[str]:
     advice = QUESTION_FRAMES if topic.sort == "question" else TASK_FRAMES
     first, second = topic.advice
     pairs = [frame.format(thing=topic.thing, a=first, b=second) for frame in advice[2]]
-    single = [frame.format(thing=topic.thing, a=each) for frame in advice[1] for each in topic.advice]
+    single = [frame.format(thing=topic.thing, a=step) for frame in advice[1] for step in topic.advice]
     return [*pairs, *single, *(frame.format(thing=topic.thing) for frame in (*VAGUE, *TIMID))]

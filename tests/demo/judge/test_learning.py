@@ -1,4 +1,4 @@
-"""The simulated judge learns in context, from nothing but the request."""
+"""In-context learning of the simulated judge, from the request alone."""
 
 import subprocess
 import sys
@@ -24,19 +24,19 @@ STATIC = load_demonstrations(PROMPTS / "demonstrations.jsonl")
 EXAM = dataset.labelled_lists(80, 4, seed=1)
 
 
-def taught(count, seed):
-    """Demonstrations in gold order, on labelled prompts that are not in the exam."""
+def gold_demonstrations(count, seed):
+    """Return demonstrations in gold order, on labelled prompts outside the exam."""
     known = {each.prompt.id for each in EXAM}
     lists = [each for each in dataset.labelled_lists(200, 4, seed) if each.prompt.id not in known]
     return [Demonstration.of(each.prompt.text, each.answers, "dynamic") for each in lists[:count]]
 
 
-def reply(labelled, demonstrations, spec):
-    """The judge's call and reply for one labelled list, over the very messages that an LLM would get."""
-    asking = PromptSpec(load_template(PROMPTS, "rank"), "simulated-judge", (), seed=3)
+def reply(labelled, demonstrations, behaviour):
+    """Return the call and the judge's reply for one labelled list, from the messages that an LLM would receive."""
+    spec = PromptSpec(load_template(PROMPTS, "rank"), "simulated-judge", (), seed=3)
     texts = labelled_texts(labelled)
-    call = rank_call(asking, "accuracy", labelled.id, labelled.prompt.text, texts, demonstrations, 0)
-    return call, judge([message["content"] for message in call.messages], spec).text
+    call = rank_call(spec, "accuracy", labelled.id, labelled.prompt.text, texts, demonstrations, 0)
+    return call, judge([message["content"] for message in call.messages], behaviour).text
 
 
 def accuracy(demonstrations):
@@ -49,7 +49,7 @@ def accuracy(demonstrations):
 
 
 def noiseless_accuracy(demonstrations):
-    """The same without whims and without rendering, so that many draws can be averaged."""
+    """Return the accuracy without noise and without rendering, so that many draws can be averaged."""
     weights = learning.learn([(each.question, each.answers) for each in demonstrations])
     scores = []
     for labelled in EXAM:
@@ -58,39 +58,39 @@ def noiseless_accuracy(demonstrations):
     return fmean(scores)
 
 
-def test_accuracy_rises_with_the_written_demonstrations():
-    """Prevents a judge whose demonstrations are decoration."""
+def test_static_demonstrations_raise_the_accuracy():
+    """Prevents a judge that ignores its demonstrations."""
     none, static = accuracy([]), accuracy(STATIC[:2])
     assert 0.52 < none < 0.72
     assert static > none + 0.02
 
 
 def test_more_demonstrations_help_on_average():
-    """Prevents a judge that stops learning after the first two.
+    """Prevents a judge that stops learning after two demonstrations.
 
-    The mean over a whole range of draws, not one of them: now and then 16 right demonstrations mislead the judge.
+    The mean over many draws is tested: in single draws, 16 right demonstrations may mislead the judge.
     """
-    draws = [noiseless_accuracy([*STATIC[:2], *taught(16, seed)]) for seed in range(10, 26)]
+    draws = [noiseless_accuracy([*STATIC[:2], *gold_demonstrations(16, seed)]) for seed in range(10, 26)]
     assert fmean(draws) > noiseless_accuracy(STATIC[:2]) + 0.02
 
 
 def test_reversed_demonstrations_teach_the_reverse():
-    """Prevents a judge that improves by anything other than what the demonstrations say."""
-    lists = taught(16, seed=11)
-    turned = [Demonstration.of(each.question, tuple(reversed(each.answers)), "dynamic") for each in lists]
-    assert accuracy(turned) < accuracy([]) - 0.1 < accuracy(lists) - 0.1
+    """Prevents a judge that improves whatever its demonstrations say."""
+    lists = gold_demonstrations(16, seed=11)
+    reversed_ = [Demonstration.of(each.question, tuple(reversed(each.answers)), "dynamic") for each in lists]
+    assert accuracy(reversed_) < accuracy([]) - 0.1 < accuracy(lists) - 0.1
 
 
-def test_the_same_request_gets_the_same_reply_and_another_fence_another_whim():
-    """Prevents a resumed run from getting other labels than the first one paid for."""
+def test_equal_requests_get_equal_replies_and_others_get_other_noise():
+    """Prevents a resumed run from getting other labels than the first run."""
     noisy = Behaviour(noise=5.0)
     assert reply(EXAM[0], STATIC, noisy) == reply(EXAM[0], STATIC, noisy)
-    calls = {reply(labelled, [], noisy)[1] for labelled in EXAM[:10]}
-    assert len(calls) > 1
+    replies = {reply(labelled, [], noisy)[1] for labelled in EXAM[:10]}
+    assert len(replies) > 1
 
 
-def test_position_bias_favours_the_first_place():
-    """Prevents a setting that is read but changes nothing."""
+def test_position_bias_favours_the_first_position():
+    """Prevents a setting without effect."""
     first = [reply(labelled, STATIC, Behaviour(position_bias=50.0)) for labelled in EXAM[:10]]
     for call, text in first:
         labels = [label for label, _ in call.shown]
@@ -98,9 +98,9 @@ def test_position_bias_favours_the_first_place():
         assert order == tuple(dict(call.shown)[label] for label in labels)
 
 
-def test_learning_finds_the_top_of_the_posterior():
-    """Prevents a Newton iteration that stops short from passing for learning."""
-    shown = [(each.question, each.answers) for each in [*STATIC, *taught(8, seed=11)]]
+def test_learning_finds_the_mode_of_the_posterior():
+    """Prevents a Newton iteration that stops before convergence."""
+    shown = [(each.question, each.answers) for each in [*STATIC, *gold_demonstrations(8, seed=11)]]
     weights = learning.learn(shown)
     lists = [np.array([features(question, text) for text in answers]) for question, answers in shown]
     best = learning._log_posterior(weights, lists)
@@ -112,12 +112,12 @@ def test_learning_finds_the_top_of_the_posterior():
 
 @pytest.mark.parametrize("text", ["", "?!", "ß" * 500, "{{ x }}", "\x00\n\t"])
 def test_any_answer_has_finite_features(text):
-    """Prevents one odd sample from breaking a whole ranking."""
+    """Prevents one odd answer from breaking a whole ranking."""
     assert np.isfinite(features(text, text)).all()
 
 
 def test_the_judge_process_never_loads_the_world():
-    """Prevents a judge that knows the gold rubric or the world's right details."""
+    """Prevents a judge with access to the gold rubric or the world's right details."""
     code = (
         "import sys, cyclealign.demo.judge.process, cyclealign.demo.judge.server;"
         "print([name for name in sys.modules if name.startswith('cyclealign') and 'judge' not in name])"
@@ -127,8 +127,8 @@ def test_the_judge_process_never_loads_the_world():
     assert nouns == {"cyclealign", "cyclealign.demo", "cyclealign.errors"}
 
 
-def test_static_demonstrations_are_balanced_and_none_of_the_worlds():
-    """Prevents demonstrations that give the exam away or teach that long is good."""
+def test_static_demonstrations_are_balanced_and_not_from_the_demo_world():
+    """Prevents demonstrations that leak the exam or teach that longer is better."""
     assert not {each.question for each in STATIC} & set(dataset.all_prompts())
     longest_is_best = [max(each.answers, key=len) == each.answers[0] for each in STATIC]
     assert {True, False} == set(longest_is_best)

@@ -1,4 +1,4 @@
-"""The simulated judge as a process: the protocol, the key, the log, simulated faults, and its end."""
+"""The simulated judge as a process: protocol, key, log, simulated faults, and shutdown."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def content(response):
 
 
 def test_it_speaks_the_chat_completions_protocol(tmp_path):
-    """Prevents a judge that only our own client understands."""
+    """Prevents a judge that only this project's client understands."""
     with SimulatedJudge(log=tmp_path / "log") as judge:
         reply = post(judge).json()
         assert reply["object"] == "chat.completion"
@@ -51,8 +51,8 @@ def test_it_speaks_the_chat_completions_protocol(tmp_path):
         assert httpx.post(f"{judge.base_url}/chat/completions", content=b"{").status_code == 400
 
 
-def test_the_log_counts_rankings_given_and_names_equal_requests_alike(tmp_path):
-    """Prevents a repeated, paid-for judge call from going unseen in the tests of crashes."""
+def test_the_log_has_one_line_per_ranking_and_equal_hashes_for_equal_requests(tmp_path):
+    """Prevents repeated calls from going unnoticed in the crash tests."""
     log = tmp_path / "log"
     with SimulatedJudge(log=log, faults=["status:500:every:3"]) as judge:
         statuses = [post(judge).status_code for _ in range(3)]
@@ -64,8 +64,8 @@ def test_the_log_counts_rankings_given_and_names_equal_requests_alike(tmp_path):
     assert lines[0]["answers"] == 2
 
 
-def test_a_key_is_asked_for_only_if_one_was_set():
-    """Prevents tests of wrong keys that pass because no key was ever looked at."""
+def test_a_key_is_required_only_if_one_is_set():
+    """Prevents tests of wrong keys that pass because keys are never checked."""
     with SimulatedJudge(key="open sesame") as judge:
         assert post(judge).status_code == 401
         assert post(judge, Authorization="Bearer open sesame").status_code == 200
@@ -73,8 +73,8 @@ def test_a_key_is_asked_for_only_if_one_was_set():
         assert post(judge, Authorization="Bearer whatever").status_code == 200
 
 
-def test_simulated_faults_spoil_replies_and_say_so():
-    """Prevents fault options that change nothing."""
+def test_simulated_faults_affect_replies_and_say_so():
+    """Prevents fault options without effect."""
     with SimulatedJudge(faults=["garbage:every:2", "incomplete:every:3", "status:503:every:4"]) as judge:
         replies = [post(judge) for _ in range(4)]
     assert sorted(json.loads(content(replies[0]))["ranking"]) == ["A", "B"]
@@ -85,14 +85,14 @@ def test_simulated_faults_spoil_replies_and_say_so():
 
 
 @pytest.mark.parametrize("text", ["status", "status:200", "slow:soon", "garbage:every:0", "explode"])
-def test_an_unknown_fault_is_refused_by_name(text):
+def test_an_invalid_fault_is_rejected_by_name(text):
     """Prevents a mistyped fault from testing nothing."""
     with pytest.raises(BadConfig, match=text):
         Fault.parse(text)
 
 
 def test_a_judge_that_cannot_start_says_why():
-    """Prevents waiting for ever on a process that has ended."""
+    """Prevents waiting forever for a process that has ended."""
     with SimulatedJudge() as judge:
         port = int(judge.base_url.split(":")[2].split("/")[0])
         with pytest.raises(JudgeUnavailable, match="in use"), SimulatedJudge(port=port):
@@ -100,7 +100,7 @@ def test_a_judge_that_cannot_start_says_why():
 
 
 def test_the_judge_ends_with_a_parent_that_is_killed():
-    """Prevents judges from staying behind after a crash."""
+    """Prevents judge processes that outlive a crash."""
     code = (
         "import time; from cyclealign.demo.judge.process import SimulatedJudge\n"
         "with SimulatedJudge() as judge: print(judge.base_url, flush=True); time.sleep(60)"
@@ -124,12 +124,12 @@ def gone(address, patience_seconds=20):
 
 
 def test_the_ready_file_appears_whole_with_the_address(tmp_path):
-    """Prevents a reader of the file from finding half an address."""
+    """Prevents readers from seeing a partial address."""
     ready = tmp_path / "ready.json"
     command = [sys.executable, "-m", "cyclealign.demo.judge.process", "--ready-file", str(ready)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        told = json.loads(process.stdout.readline())
-        assert httpx.get(f"http://127.0.0.1:{told['port']}/health").status_code == 200
-        assert json.loads(ready.read_text()) == told
+        printed = json.loads(process.stdout.readline())
+        assert httpx.get(f"http://127.0.0.1:{printed['port']}/health").status_code == 200
+        assert json.loads(ready.read_text()) == printed
         process.terminate()
