@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.configs import add_changes, as_toml, changed, changes_in
-from cyclealign.distill.report import markdown_table, measure_table
-from cyclealign.records.distillation import Measure
+from cyclealign.distill.report import measure_table
+from cyclealign.evaluation.report import markdown_table
+from cyclealign.records.distillation import arm_metric
 
 ROOT = Path(__file__).parents[1]
 SCIFACT = ROOT.parent / "shared" / "data" / "scifact"
@@ -154,7 +155,7 @@ def main() -> None:
     if given.json:
         print(json.dumps(found, indent=2))
         return
-    print(markdown_table(measure_table([Measure(**each) for each in found["measures"]])))
+    print(markdown_table(measure_table([arm_metric(each) for each in found["measures"]])))
     print(json.dumps({"verdicts": found["verdicts"], "steps": found["steps"]}, indent=2))
 
 

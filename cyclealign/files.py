@@ -26,6 +26,13 @@ def home() -> Path:
     return Path(os.environ.get(HOME_VARIABLE, "").strip() or ".cyclealign").absolute()
 
 
+def report_file(name: str) -> Path:
+    """Return the path of a report of that file name; its folder, ``reports`` of the home, is made."""
+    folder = home() / "reports"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / name
+
+
 def hash_of_file(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     with path.open("rb") as file:

@@ -1,9 +1,8 @@
 """The report of a round: a table artifact and a plot for the Prefect UI, and the plot as a file."""
 
-import base64
-
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from cyclealign.evaluation.report import embedded
 from cyclealign.evaluation.round_report import round_table
 from cyclealign.loop.ports import save_plot
 from cyclealign.records import Round
@@ -15,6 +14,5 @@ def publish(store: Store, round_: Round) -> None:
     rounds = store.experiments.rounds(round_.experiment)
     description = f"Experiment {round_.experiment}, round {round_.number}"
     create_table_artifact(key="round-history", table=round_table(rounds), description=description)
-    picture = base64.b64encode(save_plot(store, round_).read_bytes()).decode()
-    markdown = f"# {description}\n\n![rounds](data:image/svg+xml;base64,{picture})\n"
+    markdown = f"# {description}\n\n{embedded(save_plot(store, round_).read_bytes(), 'rounds')}"
     create_markdown_artifact(key="round-report", markdown=markdown, description=description)

@@ -1,6 +1,5 @@
 """The distillation jobs as Prefect flows, one for each job of the registry. Loads no torch before a flow runs."""
 
-import base64
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -11,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from cyclealign.distill.registry import JOBS, JobSpec
 from cyclealign.distill.run import Report, run_job
 from cyclealign.distill.settings import JobConfig
+from cyclealign.evaluation.report import embedded
 
 R = TypeVar("R")
 
@@ -55,8 +55,7 @@ def run_as_task(name: str, call: Callable[[], R]) -> R:
 def publish(report: Report) -> None:
     """Leave the report with the flow run. Fixed keys make the runs of a job versions of one artifact."""
     create_table_artifact(key=f"{report.job}-measures", table=list(report.rows), description=report.title)
-    picture = base64.b64encode(report.svg).decode()
-    page = f"{report.page}![measures](data:image/svg+xml;base64,{picture})\n"
+    page = report.page + embedded(report.svg, "measures")
     create_markdown_artifact(key=f"{report.job}-report", markdown=page, description=report.title)
 
 

@@ -20,7 +20,8 @@ from cyclealign.distill.registry import JOBS, JobSpec, job_named
 from cyclealign.distill.report import cell, measure_table
 from cyclealign.distill.settings import JobConfig
 from cyclealign.errors import BadConfig
-from cyclealign.records.distillation import Measure
+from cyclealign.records import Metric
+from cyclealign.records.distillation import arm_metric
 from cyclealign.store import Store
 
 MAX_COLUMNS = 5
@@ -123,7 +124,7 @@ def print_run(run: dict[str, Any]) -> None:
     """Print one run of a job: its measures by arm, its student and its report."""
     state = f"finished {run['finished_at'][:16]}" if run["finished_at"] else "unfinished: rerun the command to resume"
     print_plain(f"{run['job']}, run {run['id']}, seed {run['seed']}, {run['seconds']:.0f} s: {state}")
-    measures = [Measure(**row) for row in run["measures"]]
+    measures = [arm_metric(row) for row in run["measures"]]
     if measures:
         console.print(measures_as_table(measures))
     if run["student_path"]:
@@ -132,7 +133,7 @@ def print_run(run: dict[str, Any]) -> None:
         print_plain(f"report: {run['report_path']}")
 
 
-def measures_as_table(measures: Sequence[Measure]) -> Table:
+def measures_as_table(measures: Sequence[Metric]) -> Table:
     """Return a table with a row per arm and a column per measure; with many measures, a row per measure."""
     rows = measure_table(measures)
     if len(rows[0]) <= MAX_COLUMNS:

@@ -7,21 +7,11 @@ import typer
 
 from cyclealign.cli.console import console, side_by_side
 from cyclealign.cli.lazy import new_app
+from cyclealign.evaluation.metric_table import ROUND_METRICS
+from cyclealign.evaluation.report import ABSENT, two_decimals
 from cyclealign.store import Store
 from cyclealign.text import plain_text
 
-# Figure -> what it is called, in the order in which people compare judges.
-FIGURES = {
-    "judge_accuracy": "accuracy on labels",
-    "health_accuracy": "... of the controls",
-    "judge_steadiness": "steadiness",
-    "judge_position_consistency": "position consistency",
-    "health_repeat": "repetition stability",
-    "judge_first_bias": "bias to the first (tau)",
-    "judge_length_bias": "length (tau)",
-    "health_junk": "junk refused",
-    "health_injection": "injections refused",
-}
 app = new_app()
 
 
@@ -45,7 +35,9 @@ def judges(
 def judge_row(judge: dict[str, Any]) -> dict[str, str]:
     """A judge's readable cells; the first is the head of its column."""
     figures = {
-        label: f"{judge['figures'][name]:.2f}" if name in judge["figures"] else "n/a" for name, label in FIGURES.items()
+        metric.label: two_decimals(judge["figures"][metric.name]) if metric.name in judge["figures"] else ABSENT
+        for metric in ROUND_METRICS
+        if metric.compare
     }
     return {
         "judge": plain_text(judge["model"]),

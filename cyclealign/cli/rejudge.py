@@ -13,7 +13,7 @@ from cyclealign.cli.console import console, print_plain
 from cyclealign.cli.lazy import new_app
 from cyclealign.cli.progress_bars import live_progress
 from cyclealign.errors import BadConfig
-from cyclealign.evaluation.round_report import interval
+from cyclealign.evaluation.report import interval
 from cyclealign.judge import comparison
 from cyclealign.judge.comparison import DemonstrationSet, Overrides
 from cyclealign.records import Spending

@@ -12,10 +12,11 @@ from typing import TypeVar
 from cyclealign.config import settings_identity
 from cyclealign.distill.legacy import sources_of
 from cyclealign.distill.registry import JobSpec
-from cyclealign.distill.report import markdown_table, measure_table, plot_measures
+from cyclealign.distill.report import measure_table, plot_measures
 from cyclealign.distill.settings import JobConfig, version_key
 from cyclealign.distill.steps import Outcome, StepRunner, Steps, call_step
-from cyclealign.files import hash_of_folder, home
+from cyclealign.evaluation.report import markdown_table
+from cyclealign.files import hash_of_folder, report_file
 from cyclealign.progress import announce
 from cyclealign.records import content_id
 from cyclealign.records.distillation import DistillationRun
@@ -158,8 +159,7 @@ def write_report(job: str, run_id: int, outcome: Outcome) -> tuple[Report, Path]
     rows = measure_table(outcome.measures)
     page = f"# {title}\n\n{markdown_table(rows)}\n\n"
     report = Report(job, title, rows, page, plot_measures(outcome.measures, outcome.curves, title))
-    path = home() / "reports" / f"{job}-{run_id}.md"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = report_file(f"{job}-{run_id}.md")
     path.with_suffix(".svg").write_bytes(report.svg)
     path.write_text(f"{page}![measures]({path.with_suffix('.svg').name})\n", encoding="utf-8")
     return report, path

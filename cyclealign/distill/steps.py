@@ -11,8 +11,8 @@ from typing import ParamSpec, Protocol, TypeVar
 from cyclealign.config import Section, settings_identity
 from cyclealign.files import appearing_folder, home
 from cyclealign.progress import OnProgress, tell
-from cyclealign.records import content_id
-from cyclealign.records.distillation import Curve, Measure
+from cyclealign.records import Metric, content_id
+from cyclealign.records.distillation import Curve
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,7 +41,7 @@ class Outcome:
         student: the complete folder of the student to keep.
     """
 
-    measures: Sequence[Measure]
+    measures: Sequence[Metric]
     curves: Sequence[Curve] = ()
     student: Path | None = None
 

@@ -39,12 +39,12 @@ def drift(new: Sequence[Candidate], base_logprob_sums: Sequence[float]) -> Metri
     """
     pairs = zip(new, base_logprob_sums, strict=True)
     values = [(each.logprob_sum - base) / max(len(each.token_ids), 1) for each, base in pairs]
-    return with_interval("kl_from_base", values, "nats/token")
+    return with_interval("kl_from_base", values)
 
 
 def length(answers: Sequence[Candidate]) -> Metric:
     """Mean length of answers in tokens: the first sign of a policy that games its judge."""
-    return with_interval("answer_tokens", [float(len(each.token_ids)) for each in answers], "tokens")
+    return with_interval("answer_tokens", [float(len(answer.token_ids)) for answer in answers])
 
 
 def gold(name: str, answers: Sequence[tuple[str, str]], quality: Callable[[str, str], float]) -> Metric:

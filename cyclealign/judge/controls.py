@@ -9,7 +9,7 @@ from itertools import combinations
 
 from cyclealign.chat_api.scheduler import AskJudge, gather_all
 from cyclealign.config import HealthSettings, JudgeSettings
-from cyclealign.evaluation.intervals import share
+from cyclealign.evaluation.intervals import share_with_interval
 from cyclealign.evaluation.metrics import duel_score, labelled_ids, labelled_texts
 from cyclealign.judge import adversarial
 from cyclealign.judge.requests import RankingTask
@@ -195,7 +195,7 @@ def control_metrics(examined: Sequence[ControlVerdicts]) -> list[Metric]:
         control.metric: [outcome for verdicts in examined for outcome in verdicts.outcomes[control.metric]]
         for control in CONTROLS
     }
-    return [share(metric, values) for metric, values in outcomes.items() if values]
+    return [share_with_interval(metric, values) for metric, values in outcomes.items() if values]
 
 
 def failures(metrics: Mapping[str, Metric], thresholds: HealthSettings) -> list[str]:

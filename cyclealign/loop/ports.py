@@ -14,7 +14,8 @@ from uuid import uuid4
 from cyclealign.chat_api.rate_limits import LocalRateLimiter, NoRateLimit, RateLimiter
 from cyclealign.config import JudgeSettings
 from cyclealign.errors import BadConfig
-from cyclealign.files import home
+from cyclealign.evaluation.round_report import plot_rounds
+from cyclealign.files import report_file
 from cyclealign.loop.backends import backend_of
 from cyclealign.records import Review, Round
 from cyclealign.store import Store
@@ -71,10 +72,7 @@ def call_step(name: str, round_number: int, step: Callable[[], T]) -> T:
 
 def save_plot(store: Store, round_: Round) -> Path:
     """Plot the experiment's rounds to ``reports/EXPERIMENT.svg`` in the home folder and return the path."""
-    from cyclealign.evaluation.round_report import plot_rounds  # imports Matplotlib, which takes a while
-
-    path = home() / "reports" / f"{round_.experiment}.svg"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = report_file(f"{round_.experiment}.svg")
     path.write_bytes(plot_rounds(store.experiments.rounds(round_.experiment), f"Experiment {round_.experiment}"))
     return path
 

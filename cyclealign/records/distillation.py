@@ -1,35 +1,15 @@
-"""What a distillation job finds: measures of its arms, curves, and the run that they belong to."""
+"""Results of a distillation job: metrics of its arms as JSON values, curves, and the run that they belong to."""
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-
-@dataclass(frozen=True)
-class Measure:
-    """A number about one arm (teacher, student of some loss ...); ``low`` and ``high`` are its 95 % bounds.
-
-    ``items`` is the count that it rests on: test items, queries or seeds, as ``name`` suggests.
-
-    Raises:
-        ValueError: a part is not a finite number: leave out what was not measured.
-    """
-
-    arm: str
-    name: str
-    value: float
-    low: float | None = None
-    high: float | None = None
-    items: int | None = None
-
-    def __post_init__(self) -> None:
-        for part in (self.value, self.low, self.high):
-            if part is not None and not math.isfinite(part):
-                raise ValueError(f"the measure '{self.name}' of '{self.arm}' is not a finite number: {part}")
+from cyclealign.records.metrics import Metric
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A line of a plot: ``y`` over ``x`` for one arm. Curves of one ``name`` share a panel."""
+    """A line of a plot, ``y`` over ``x``, shape (points,), for one arm. Curves of one ``name`` share a panel."""
 
     arm: str
     name: str
@@ -40,9 +20,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class DistillationRun:
-    """A run as the store holds it; the hashes say what made it, so that the same work is found again.
+    """A run as the store holds it; runs with the same hashes do the same work.
 
-    ``repeat`` counts the runs of the same hashes before it: more than 0 where it was asked to train again.
+    ``config_hash`` covers the settings and the files that they name, ``code_hash`` the job's version. ``repeat`` is the
+    number of earlier runs with the same hashes: above 0 if the run was forced to train again.
     """
 
     id: int
@@ -53,3 +34,20 @@ class DistillationRun:
     student_path: str | None = None
     report_path: str | None = None
     repeat: int = 0
+
+
+def arm_values(metric: Metric) -> dict[str, Any]:
+    """Return an arm's metric as JSON values: arm, name, value, low, high, items."""
+    return {
+        "arm": metric.arm,
+        "name": metric.name,
+        "value": metric.value,
+        "low": metric.low,
+        "high": metric.high,
+        "items": metric.count,
+    }
+
+
+def arm_metric(values: Mapping[str, Any]) -> Metric:
+    """Return the metric behind `arm_values`."""
+    return Metric(values["name"], values["value"], values["low"], values["high"], values["items"], arm=values["arm"])

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from cyclealign.records.calls import Spending
-from cyclealign.records.rounds import Metric
+from cyclealign.records.metrics import Metric
 from cyclealign.records.texts import Prompt
 
 

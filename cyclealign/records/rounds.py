@@ -22,18 +22,6 @@ class Adapter:
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A number with its 95 % interval where one can be had, the count it rests on and its unit."""
-
-    name: str
-    value: float
-    low: float | None = None
-    high: float | None = None
-    count: int | None = None
-    unit: str = ""
-
-
-@dataclass(frozen=True)
 class RoundPlan:
     """Everything that a round reads, fixed when it is opened: nothing it reads changes while it runs.
 

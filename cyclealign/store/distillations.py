@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 
 from cyclealign import tables
 from cyclealign.errors import NoSuchJob
-from cyclealign.records.distillation import DistillationRun, Measure
+from cyclealign.records import Metric
+from cyclealign.records.distillation import DistillationRun, arm_values
 from cyclealign.store.database import Database
 from cyclealign.store.history import plain
 from cyclealign.store.statements import insert, insert_all, now
@@ -90,35 +91,35 @@ class DistillationStore:
                 update(table).where(table.id == run_id).values(student_path=path, student_hash=content_hash)
             )
 
-    def finish(self, run_id: int, measures: Sequence[Measure], report_path: str | None = None) -> None:
-        """Record the run's measures and that it is finished: both, or neither. The first finish stays.
+    def finish(self, run_id: int, metrics: Sequence[Metric], report_path: str | None = None) -> None:
+        """Record the run's metrics and that it is finished: both, or neither. A run that is finished stays as it is.
 
-        What it measured before it was opened again is replaced.
+        The metrics of a run that was reopened are replaced.
 
         Args:
-            report_path: where the report for people lies.
+            report_path: path of the report.
 
         Raises:
-            ValueError: two measures share arm and name.
+            ValueError: two metrics share arm and name.
         """
-        if len({(each.arm, each.name) for each in measures}) < len(measures):
-            raise ValueError("two measures of a run share arm and name")
+        if len({(metric.arm, metric.name) for metric in metrics}) < len(metrics):
+            raise ValueError("two metrics of a run share arm and name")
         table, measure = tables.DistillationRun, tables.DistillationMeasure
         finishing = (
             update(table)
             .where(table.id == run_id, table.finished_at.is_(None))
             .values(finished_at=now(), report_path=report_path)
         )
-        rows = [{"run_id": run_id, "position": number, **vars(each)} for number, each in enumerate(measures)]
+        rows = [{"run_id": run_id, "position": number, **arm_values(metric)} for number, metric in enumerate(metrics)]
         with self._database.writing() as session:
             if session.scalars(finishing.returning(table.id)).first() is not None:
                 session.execute(delete(measure).where(measure.run_id == run_id))
                 insert_all(session, measure, rows)
 
-    def measures(self, run_id: int) -> list[Measure]:
-        """Return the run's measures, in the job's own order."""
+    def metrics(self, run_id: int) -> list[Metric]:
+        """Return the run's metrics, in the job's own order."""
         with self._database.reading() as session:
-            return _measures(session, run_id)
+            return _metrics(session, run_id)
 
     def runs(self, job: str | None = None) -> list[Values]:
         """Return runs as JSON values, the oldest first, each with its ``measures``, ``steps`` and total ``seconds``.
@@ -142,10 +143,10 @@ class DistillationStore:
             return [plain(row._asdict()) for row in found]
 
 
-def _measures(session: Session, run_id: int) -> list[Measure]:
+def _metrics(session: Session, run_id: int) -> list[Metric]:
     table = tables.DistillationMeasure
     found = session.scalars(select(table).where(table.run_id == run_id).order_by(table.position))
-    return [Measure(row.arm, row.name, row.value, row.low, row.high, row.items) for row in found]
+    return [Metric(row.name, row.value, row.low, row.high, row.items, arm=row.arm) for row in found]
 
 
 def _run(session: Session, row: tables.DistillationRun) -> Values:
@@ -155,5 +156,5 @@ def _run(session: Session, row: tables.DistillationRun) -> Values:
         **plain({column.name: getattr(row, column.name) for column in row.__table__.columns}),
         "seconds": sum(each.seconds for each in steps),
         "steps": [{"step": each.step, "seconds": each.seconds, "runs": each.runs} for each in steps],
-        "measures": [vars(each) for each in _measures(session, row.id)],
+        "measures": [arm_values(metric) for metric in _metrics(session, row.id)],
     }

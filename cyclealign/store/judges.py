@@ -8,6 +8,7 @@ from sqlalchemy import Row, Select, func, select
 from sqlalchemy.orm import Session
 
 from cyclealign import tables
+from cyclealign.evaluation.metric_table import about_judge
 from cyclealign.store.database import Database
 from cyclealign.store.history import require_experiment
 from cyclealign.store.metrics import read_metrics
@@ -26,8 +27,7 @@ class JudgeStore:
         first.
 
         Keys: ``model``, ``template`` (its hash), ``rounds`` that this judge ranked for, ``calls`` answered, ``tokens``,
-        ``cost_usd``, and ``figures``: the mean over those rounds of each metric whose name begins with ``judge_`` or
-        ``health_``.
+        ``cost_usd``, and ``figures``: the mean over those rounds of each metric about the judge, by name.
 
         Raises:
             NoSuchExperiment: there is no such experiment; the message names those that there are.
@@ -84,11 +84,7 @@ def _rounds(session: Session, experiment: str | None) -> dict[Key, list[int]]:
 
 
 def _figures(session: Session, round_id: int) -> dict[str, float]:
-    return {
-        name: metric.value
-        for name, metric in read_metrics(session, round_id).items()
-        if name.startswith(("judge_", "health_"))
-    }
+    return {name: metric.value for name, metric in read_metrics(session, round_id).items() if about_judge(name)}
 
 
 def _judge(row: Row[Any], rounds: Sequence[Mapping[str, float]]) -> dict[str, Any]:

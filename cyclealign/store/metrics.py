@@ -1,6 +1,5 @@
 """The metrics of rounds."""
 
-import math
 from collections.abc import Sequence
 
 from sqlalchemy import select
@@ -22,11 +21,7 @@ class MetricStore:
 
         Raises:
             LeaseLost: the round is closed.
-            ValueError: a value is not a finite number: leave out what was not measured.
         """
-        for metric in metrics:
-            if not all(math.isfinite(part) for part in (metric.value, metric.low, metric.high) if part is not None):
-                raise ValueError(f"the metric '{metric.name}' is not a finite number: {metric}")
         with self._database.writing() as session:
             require_open(session, round_id)
             for metric in metrics:

@@ -1,4 +1,4 @@
-"""Bring a database to the schema that this version of the code knows, through Alembic."""
+"""Bring a database to the schema of this version: tables through Alembic, metric columns of a view by themselves."""
 
 import threading
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from sqlalchemy.exc import DatabaseError
 from cyclealign.errors import NewerDatabase, StoreError
 from cyclealign.files import CHECKOUT
 from cyclealign.store.database import name_of
+from cyclealign.store.round_summary import append_columns, missing_columns
 
 # A name of our own, so that a database that another Alembic user shares is not taken for ours.
 VERSION_TABLE = "cyclealign_revision"
@@ -47,6 +48,8 @@ def revision_of(connection: Connection) -> str | None:
 def upgrade(engine: Engine, revision: str = "head") -> None:
     """Bring the database up to ``revision`` in one transaction; two processes may do so at once.
 
+    At the newest revision the view ``round_summary`` also gets the columns of metrics that it lacks.
+
     Raises:
         NewerDatabase: the database has a revision that this version of the code does not know.
         StoreError: the file is not a database.
@@ -57,6 +60,8 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
                 connection.rollback()
                 with _alone(connection):
                     _run(connection, revision, down=False)
+                    if revision == "head" and (missing := missing_columns(connection)):
+                        append_columns(connection, missing)
     except DatabaseError as error:
         raise StoreError(f"{name_of(engine.url)} cannot be brought up to date: {error.orig}.") from error
 
@@ -75,7 +80,9 @@ def _up_to_date(connection: Connection, revision: str) -> bool:
             f"{name_of(connection.engine.url)} was written by a newer cyclealign (its revision '{current}' is unknown "
             "here). Upgrade cyclealign, or set CYCLEALIGN_DATABASE_URL to another database."
         )
-    return current == (scripts.get_current_head() if revision == "head" else revision)
+    if revision != "head":
+        return current == revision
+    return current == scripts.get_current_head() and not missing_columns(connection)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from cyclealign.distill.registry import JOBS
-from cyclealign.records.distillation import Measure
+from cyclealign.records import Metric
 from tests.distill import golden_jobs
 
 FILE = Path(__file__).with_name("golden.json")
@@ -41,7 +41,7 @@ def outputs(job: str) -> dict[str, list[float]]:
 
 def flat(values: Any) -> list[float]:
     """The numbers of a tensor, of an array, of measures, or of sequences of these."""
-    if isinstance(values, Measure):
+    if isinstance(values, Metric):
         return [number for number in (values.value, values.low, values.high) if number is not None]
     if isinstance(values, torch.Tensor):
         return [float(number) for number in values.detach().double().flatten()]

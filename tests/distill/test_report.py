@@ -1,6 +1,6 @@
 """The report of a job, whatever its arms and measures are called."""
 
-from cyclealign.distill.report import markdown_table
+from cyclealign.evaluation.report import markdown_table
 
 
 def test_a_name_keeps_to_its_cell():

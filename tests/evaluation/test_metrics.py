@@ -3,7 +3,7 @@
 import pytest
 
 from cyclealign.config import ExperimentConfig
-from cyclealign.evaluation.intervals import share, with_interval
+from cyclealign.evaluation.intervals import share_with_interval, with_interval
 from cyclealign.evaluation.metrics import drift, duel_score, labelled_ids, labelled_texts, pair_accuracy
 from cyclealign.loop.evaluate import verdict_of
 from cyclealign.records import Candidate, LabelledList, Metric, Prompt
@@ -23,15 +23,15 @@ def test_no_values_are_no_metric():
     with pytest.raises(ValueError, match="No values"):
         with_interval("x", [])
     with pytest.raises(ValueError, match="No outcomes"):
-        share("x", [])
+        share_with_interval("x", [])
 
 
 def test_a_share_of_a_few_outcomes_has_wilsons_interval():
     """Prevents three right answers out of three from being shown as certainty, as the bootstrap would."""
-    few = share("x", [1.0, 1.0, 1.0])
+    few = share_with_interval("x", [1.0, 1.0, 1.0])
     assert (few.value, few.high, few.count) == (1.0, 1.0, 3)
     assert few.low == pytest.approx(0.4385, abs=1e-4)  # 3 / (3 + 1.96^2)
-    half = share("x", [1.0, 0.0, 0.5, 0.5] * 3)
+    half = share_with_interval("x", [1.0, 0.0, 0.5, 0.5] * 3)
     assert (half.low, half.high) == pytest.approx((0.2538, 0.7462), abs=1e-4)
 
 

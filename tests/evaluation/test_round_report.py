@@ -1,7 +1,10 @@
-"""Tables and plots of rounds."""
+"""Tables and plots of rounds, and the table of metrics behind them."""
 
 import pytest
 
+from cyclealign.evaluation import metric_table
+from cyclealign.evaluation.intervals import with_interval
+from cyclealign.evaluation.metric_table import RoundMetric
 from cyclealign.evaluation.round_report import plot_rounds, round_table
 from cyclealign.records import Metric
 
@@ -49,3 +52,39 @@ def test_a_plot_is_the_same_svg_for_the_same_rounds():
     assert drawn == plot_rounds([ROUND, OPEN], "x < y")
     assert b"<svg" in drawn
     assert b"x < y" not in drawn
+
+
+def test_the_table_keeps_its_columns():
+    """Prevents a metric from vanishing from the history, or from changing places, by an edit of its table."""
+    (row,) = round_table([ROUND])
+    assert [*row] == [
+        *("round", "verdict", "agreement (tau)", "LCS / chance", "judge accuracy", "gain by next dynamic"),
+        *("junk / injection", "repeat / reverse", "first / length", "win rate", "gold quality"),
+        *("judge calls", "tokens", "USD", "seconds"),
+    ]
+
+
+def test_a_new_entry_of_the_table_of_metrics_is_shown(monkeypatch):
+    """Prevents a new metric from being stored and shown nowhere."""
+    added = RoundMetric("politeness", "politeness", "A new metric.", panel="Policy", column="politeness", unit="points")
+    monkeypatch.setattr(metric_table, "ROUND_METRICS", [*metric_table.ROUND_METRICS, added])
+    polite = {**ROUND, "metrics": {"politeness": Metric("politeness", 0.75)}}
+    assert round_table([polite])[0]["politeness"] == "0.75"
+    assert plot_rounds([polite], "x") != plot_rounds([{**ROUND, "metrics": {}}], "x")
+    assert with_interval("politeness", [1.0]).unit == "points"
+
+
+def test_a_name_that_the_view_cannot_hold_is_refused():
+    """Prevents a column of one metric from being read as the bound of another."""
+    for name in ("win rate", "x; drop", "win_rate_low"):
+        with pytest.raises(ValueError, match="a metric's name"):
+            RoundMetric(name, "", "")
+
+
+def test_names_are_told_apart():
+    """Prevents two metrics of one name, of which the view would hold one."""
+    names = [metric.name for metric in metric_table.ROUND_METRICS]
+    assert len(set(names)) == len(names)
+    assert metric_table.find_metric("judge_wins_at_12").name == "judge_wins_at_"
+    assert metric_table.find_metric("kl_from_base").unit == "nats/token"
+    assert metric_table.find_metric("flips") is None

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from cyclealign.errors import NoSuchJob
-from cyclealign.records.distillation import Measure
+from cyclealign.records import Metric
 from cyclealign.store import Store
 
 HASHES = ("config-1", "code-1")
-MEASURES = [Measure("teacher", "top-1", 0.875), Measure("student", "top-1", 0.75, 0.5, 0.875, 40)]
+MEASURES = [Metric("top-1", 0.875, arm="teacher"), Metric("top-1", 0.75, 0.5, 0.875, 40, arm="student")]
 
 
 def opened(store: Store, hashes=HASHES, again=False, job="pld"):
@@ -23,7 +23,7 @@ def test_an_unfinished_run_goes_on_and_a_finished_one_is_found(store: Store) -> 
     store.distillations.finish(first.id, MEASURES)
     found = opened(store)
     assert (found.id, found.finished) == (first.id, True)
-    assert store.distillations.measures(found.id) == MEASURES
+    assert store.distillations.metrics(found.id) == MEASURES
 
 
 @pytest.mark.parametrize("hashes", [("config-2", "code-1"), ("config-1", "code-2")])
@@ -50,8 +50,8 @@ def test_a_second_finish_changes_nothing(store: Store) -> None:
     """Prevents two processes on the same run from mixing their measures."""
     run = opened(store)
     store.distillations.finish(run.id, MEASURES)
-    store.distillations.finish(run.id, [Measure("student", "top-1", 0.1)])
-    assert store.distillations.measures(run.id) == MEASURES
+    store.distillations.finish(run.id, [Metric("top-1", 0.1, arm="student")])
+    assert store.distillations.metrics(run.id) == MEASURES
 
 
 def test_a_run_that_was_opened_again_keeps_its_measures_until_it_finishes_anew(store: Store) -> None:
@@ -62,11 +62,11 @@ def test_a_run_that_was_opened_again_keeps_its_measures_until_it_finishes_anew(s
     store.distillations.reopen(run.id)
     again = opened(store)
     assert (again.id, again.finished, again.student_path) == (run.id, False, "here")
-    assert store.distillations.measures(run.id) == MEASURES
-    anew = [Measure("student", "top-1", 0.5)]
+    assert store.distillations.metrics(run.id) == MEASURES
+    anew = [Metric("top-1", 0.5, arm="student")]
     store.distillations.finish(run.id, anew)
     assert opened(store).finished
-    assert store.distillations.measures(run.id) == anew
+    assert store.distillations.metrics(run.id) == anew
 
 
 def test_doubled_measures_are_refused_before_anything_is_written(store: Store) -> None:
@@ -79,7 +79,7 @@ def test_doubled_measures_are_refused_before_anything_is_written(store: Store) -
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_measure_is_a_number(value) -> None:
     with pytest.raises(ValueError, match="not a finite number"):
-        Measure("student", "top-1", value)
+        Metric("top-1", value, arm="student")
 
 
 def test_history_is_json_and_the_view_has_a_row_a_measure(store: Store) -> None:

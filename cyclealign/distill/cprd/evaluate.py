@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from cyclealign.distill.intervals import of_runs
-from cyclealign.records.distillation import Curve, Measure
+from cyclealign.evaluation.intervals import of_runs
+from cyclealign.records import Metric
+from cyclealign.records.distillation import Curve
 
 DEPTHS = (1, 5, 10)
 CURVE = (1, 2, 3, 5, 8, 10, 15, 20, 30)
@@ -80,17 +81,17 @@ def figures(similarity: Matrix, truth: Matrix, own: Mask) -> dict[str, float]:
     return {**found, **{name: value for name, value in degrees.items() if value is not None}}
 
 
-def measures(arms: Mapping[str, Sequence[Mapping[str, float]]]) -> list[Measure]:
+def measures(arms: Mapping[str, Sequence[Mapping[str, float]]]) -> list[Metric]:
     """Means over runs of each arm, and how far CPRD is above each other arm, paired by run."""
     made = []
     for arm, runs in arms.items():
         for name in runs[0]:
-            made.append(Measure(arm, name, *of_runs([run[name] for run in runs]), items=len(runs)))
+            made.append(Metric(name, *of_runs([run[name] for run in runs]), count=len(runs), arm=arm))
     for arm, runs in arms.items():
         if REFERENCE in arms and arm != REFERENCE:
             for name in runs[0]:
                 above = [ours[name] - theirs[name] for ours, theirs in zip(arms[REFERENCE], runs, strict=True)]
-                made.append(Measure(arm, f"CPRD above it, {name}", *of_runs(above), items=len(above)))
+                made.append(Metric(f"CPRD above it, {name}", *of_runs(above), count=len(above), arm=arm))
     return made
 
 

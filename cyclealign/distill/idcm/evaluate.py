@@ -18,8 +18,8 @@ from cyclealign.distill.idcm.data import Judged
 from cyclealign.distill.idcm.etm import TopWindows
 from cyclealign.distill.idcm.tokenized import Pair
 from cyclealign.distill.idcm.windows import by_document
-from cyclealign.distill.intervals import bootstrap_mean, paired_difference
-from cyclealign.records.distillation import Measure
+from cyclealign.evaluation.intervals import bootstrap_mean, paired_difference
+from cyclealign.records import Metric
 
 CUTOFF = 10
 ALL = "all windows"
@@ -93,7 +93,7 @@ def share_of_all(values: NDArray[np.float64], every: NDArray[np.float64]) -> flo
     return float(values.mean() / every.mean()) if every.mean() > 0 else 0.0
 
 
-def measures(scored: Scored, aggregate: TopWindows, ks: Iterable[int]) -> list[Measure]:
+def measures(scored: Scored, aggregate: TopWindows, ks: Iterable[int]) -> list[Metric]:
     """All windows, then every selection at every k: metrics, difference from all windows, share of them, recall, and
     how far the first selection, the cascade's own, is above each other one.
     """
@@ -108,29 +108,31 @@ def measures(scored: Scored, aggregate: TopWindows, ks: Iterable[int]) -> list[M
     return found
 
 
-def _above(values: Mapping[str, Values], k: int) -> list[Measure]:
+def _above(values: Mapping[str, Values], k: int) -> list[Metric]:
     (first, own), *others = values.items()
     name = next(iter(METRICS))
     return [
-        Measure(
-            f"{other}, k = {k}",
+        Metric(
             f"{first} above it, {name}",
             *paired_difference(own[name], each[name]),
-            items=len(own[name]),
+            count=len(own[name]),
+            arm=f"{other}, k = {k}",
         )
         for other, each in others
     ]
 
 
-def _compared(arm: str, values: Values, every: Values) -> list[Measure]:
+def _compared(arm: str, values: Values, every: Values) -> list[Metric]:
     name = next(iter(METRICS))
     difference = paired_difference(values[name], every[name])
     return [
         *[_mean(arm, metric, each) for metric, each in values.items()],
-        Measure(arm, f"share of all windows' {name}", share_of_all(values[name], every[name]), items=len(every[name])),
-        Measure(arm, f"{name} - all windows", *difference, items=len(every[name])),
+        Metric(
+            f"share of all windows' {name}", share_of_all(values[name], every[name]), count=len(every[name]), arm=arm
+        ),
+        Metric(f"{name} - all windows", *difference, count=len(every[name]), arm=arm),
     ]
 
 
-def _mean(arm: str, name: str, values: NDArray[np.float64]) -> Measure:
-    return Measure(arm, name, *bootstrap_mean(values), items=len(values))
+def _mean(arm: str, name: str, values: NDArray[np.float64]) -> Metric:
+    return Metric(name, *bootstrap_mean(values), count=len(values), arm=arm)

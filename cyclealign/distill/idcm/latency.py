@@ -13,7 +13,8 @@ from cyclealign.distill.idcm.config import Config, EvaluationSettings
 from cyclealign.distill.idcm.predict import Cascade, esm_scores
 from cyclealign.distill.idcm.windows import Windows
 from cyclealign.errors import DistillError
-from cyclealign.records.distillation import Curve, Measure
+from cyclealign.records import Metric
+from cyclealign.records.distillation import Curve
 
 WARM_UPS = 3
 ALL = "all windows"
@@ -79,17 +80,17 @@ def _esm_alone(cascade: Cascade, queries: Sequence[Tensor], documents: Sequence[
         return esm_scores(cascade.esm, queries, documents)[0]
 
 
-def measures(found: Sequence[Timed], selection: str) -> list[Measure]:
+def measures(found: Sequence[Timed], selection: str) -> list[Metric]:
     """Times and ratios, by k and by how many pairs go in together; ``selection`` names the arm."""
     rows = []
     for each in found:
         at_once = f"{each.pairs_at_once} at once"
-        rows.append(Measure(ALL, f"ms a pair, {at_once}", each.all_ms, items=each.repeats))
+        rows.append(Metric(f"ms a pair, {at_once}", each.all_ms, count=each.repeats, arm=ALL))
         for k, milliseconds in each.cascade_ms.items():
             arm = f"{selection}, k = {k}"
-            rows.append(Measure(arm, f"ms a pair, {at_once}", milliseconds, items=each.repeats))
-            rows.append(Measure(arm, f"times faster, {at_once}", each.speedup(k), items=each.repeats))
-            rows.append(Measure(arm, f"times faster, {at_once}, cost model", each.all_ms / each.modelled_ms(k)))
+            rows.append(Metric(f"ms a pair, {at_once}", milliseconds, count=each.repeats, arm=arm))
+            rows.append(Metric(f"times faster, {at_once}", each.speedup(k), count=each.repeats, arm=arm))
+            rows.append(Metric(f"times faster, {at_once}, cost model", each.all_ms / each.modelled_ms(k), arm=arm))
     return rows
 
 
@@ -147,11 +148,11 @@ def by_length(cascade: Cascade, queries: Sequence[Tensor], documents: Sequence[W
     return [Curve(arm, "latency of a pair, ms", "windows", x, tuple(y)) for arm, y in sides.items()]
 
 
-def growth(curves: Sequence[Curve], selection: str) -> list[Measure]:
+def growth(curves: Sequence[Curve], selection: str) -> list[Metric]:
     """How many times longer the longest document of the curves takes than the shortest; 1 is a flat latency."""
     rows = []
     for each in curves:
         arm = each.arm if each.arm == ALL else each.arm.replace("cascade", selection)
         name = f"times longer for {each.x[-1]:.0f} windows than for {each.x[0]:.0f}"
-        rows.append(Measure(arm, name, each.y[-1] / each.y[0]))
+        rows.append(Metric(name, each.y[-1] / each.y[0], arm=arm))
     return rows

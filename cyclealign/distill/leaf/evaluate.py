@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cyclealign.distill.intervals import bootstrap_mean, paired_difference
 from cyclealign.distill.leaf.config import EvaluationSettings
 from cyclealign.distill.leaf.rotations import Vectors, is_unit, largest, random_rotation, read_back, rotated, unit
-from cyclealign.records.distillation import Curve, Measure
+from cyclealign.evaluation.intervals import bootstrap_mean, paired_difference
+from cyclealign.records import Metric
+from cyclealign.records.distillation import Curve
 
 CUT = 10
 DRAWS = 2_000
@@ -111,7 +112,7 @@ def search(arms: Sequence[Arm], controls: Sequence[Arm], relevant: Relevant, set
     return Found(values, dims)
 
 
-def retrieval_measures(found: Found) -> list[Measure]:
+def retrieval_measures(found: Found) -> list[Metric]:
     """What was found, and for floats: each arm's share of the teacher at the same size, and of itself in full."""
     measures = []
     for (arm, precision), values in found.values.items():
@@ -138,7 +139,7 @@ def of_itself(arm: str, found: Found) -> PerQuery | None:
     return found.of(base) if size else None
 
 
-def comparisons(found: Found) -> list[Measure]:
+def comparisons(found: Found) -> list[Metric]:
     """Student queries on teacher documents, against the alternatives, query by query.
 
     ``gain_over_*``: difference of nDCG. ``inherited``: at a cut, how much more of its own full quality the arm keeps
@@ -158,7 +159,7 @@ def comparisons(found: Found) -> list[Measure]:
     return measures
 
 
-def closeness(arms: Sequence[Arm]) -> list[Measure]:
+def closeness(arms: Sequence[Arm]) -> list[Metric]:
     """Mean cosine of the student's vectors to the teacher's, on texts that it was not trained on."""
     by_name = {arm.name: arm for arm in arms}
     teacher, ours = by_name["teacher"], by_name["symmetric"]
@@ -200,9 +201,9 @@ def of_draws(value: Callable[[NDArray[np.intp]], float], items: int, seed: int =
     return value(np.arange(items)), float(low), float(high)
 
 
-def measured(arm: str, name: str, value: Triple, items: int) -> Measure:
+def measured(arm: str, name: str, value: Triple, items: int) -> Metric:
     """A measure of (value, low, high)."""
-    return Measure(arm, name, *value, items=items)
+    return Metric(name, *value, count=items, arm=arm)
 
 
 def curves(found: Found, full: int) -> list[Curve]:

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from cyclealign.distill.data.retrieval import Qrels, Run
-from cyclealign.distill.intervals import bootstrap_mean, paired_difference
 from cyclealign.distill.margin_mse.config import Arm, EvaluationSettings
-from cyclealign.records.distillation import Curve, Measure
+from cyclealign.evaluation.intervals import bootstrap_mean, paired_difference
+from cyclealign.records import Metric
+from cyclealign.records.distillation import Curve
 
 PerQuery = Mapping[str, Sequence[float]]
 
@@ -38,16 +39,18 @@ def per_query(run: Run, qrels: Qrels, settings: EvaluationSettings, recall: bool
     return {name: [values[query_id] for query_id in ids] for name, values in found.items()}
 
 
-def measures_of(arm: str, values: PerQuery, task: str = "", seed: int = 0) -> list[Measure]:
+def measures_of(arm: str, values: PerQuery, task: str = "", seed: int = 0) -> list[Metric]:
     """The mean of each measure over queries, with its bootstrap interval."""
-    return [Measure(arm, f"{task}{name}", *bootstrap_mean(row, seed), items=len(row)) for name, row in values.items()]
+    return [
+        Metric(f"{task}{name}", *bootstrap_mean(row, seed), count=len(row), arm=arm) for name, row in values.items()
+    ]
 
 
-def differences(arms: Mapping[str, PerQuery], better: str, name: str, seed: int = 0) -> list[Measure]:
+def differences(arms: Mapping[str, PerQuery], better: str, name: str, seed: int = 0) -> list[Metric]:
     """How much higher ``better`` is than each other arm, query by query, with the paired bootstrap interval."""
     return [
-        Measure(
-            f"{better} - {arm}", name, *paired_difference(arms[better][name], values[name], seed), len(values[name])
+        Metric(
+            name, *paired_difference(arms[better][name], values[name], seed), len(values[name]), arm=f"{better} - {arm}"
         )
         for arm, values in arms.items()
         if arm != better and better in arms

@@ -17,7 +17,8 @@ from cyclealign.distill.margin_mse.students.dot import BiEncoderStudent
 from cyclealign.distill.margin_mse.train import TrainingSet, Validate, fit, with_offsets
 from cyclealign.distill.steps import Outcome, Steps, checkpoint_dir
 from cyclealign.files import appearing_folder
-from cyclealign.records.distillation import Curve, Measure
+from cyclealign.records import Metric
+from cyclealign.records.distillation import Curve
 
 __all__ = ["NAME", "VERSION", "Config", "inputs", "run"]
 
@@ -164,12 +165,12 @@ def validation(config: Config, collection: data.Collection, found: Run) -> Valid
 
 def examine(
     steps: Steps, config: Config, collection: data.Collection, runs: Mapping[str, Run], students: Mapping[Arm, Path]
-) -> tuple[list[Measure], list[Curve]]:
+) -> tuple[list[Metric], list[Curve]]:
     """Rank the test queries with everything, and measure."""
     split = config.data.test_split
     queries, kept = collection.asked(split), candidate_ids(runs["BM25"])
     values = {name: evaluate.per_query(run, collection.qrels[split], config.evaluation) for name, run in runs.items()}
-    dense: list[Measure] = []
+    dense: list[Metric] = []
     for number, (arm, folder) in enumerate(students.items()):
         steps.progress("rank the test queries")(number, len(students))
         student = load_student(folder)

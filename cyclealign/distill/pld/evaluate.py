@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cyclealign.distill.intervals import bootstrap_mean, of_runs
-from cyclealign.records.distillation import Curve, Measure
+from cyclealign.evaluation.intervals import bootstrap_mean, of_runs
+from cyclealign.records import Metric
+from cyclealign.records.distillation import Curve
 
 REFERENCE = "pld"  # the arm that the others are compared with, and whose student is kept
 
@@ -40,40 +41,40 @@ def accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64], top: int = 
     return float(hits(logits, labels, top).mean())
 
 
-def teacher_measures(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> list[Measure]:
+def teacher_measures(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> list[Metric]:
     """Return the teacher's accuracies, with intervals over items."""
     return [
-        Measure("teacher", f"top-{top}", *bootstrap_mean(hits(logits, labels, top)), items=len(labels))
+        Metric(f"top-{top}", *bootstrap_mean(hits(logits, labels, top)), count=len(labels), arm="teacher")
         for top in (1, 5)
     ]
 
 
-def run_measures(name: str, runs: Mapping[str, Sequence[float]]) -> list[Measure]:
+def run_measures(name: str, runs: Mapping[str, Sequence[float]]) -> list[Metric]:
     """Return the mean of each arm over its runs, with its interval over runs."""
-    return [Measure(arm, name, *of_runs(values), items=len(values)) for arm, values in runs.items()]
+    return [Metric(name, *of_runs(values), count=len(values), arm=arm) for arm, values in runs.items()]
 
 
-def difference_measures(runs: Mapping[str, Sequence[float]]) -> list[Measure]:
+def difference_measures(runs: Mapping[str, Sequence[float]]) -> list[Metric]:
     """Return PLD minus each other arm, paired by run: all arms of a run share initial weights and batches."""
     measures = []
     for arm, values in runs.items():
         if arm != REFERENCE and REFERENCE in runs:
             differences = [pld - other for pld, other in zip(runs[REFERENCE], values, strict=True)]
-            measures.append(Measure(arm, "PLD above it", *of_runs(differences), items=len(differences)))
+            measures.append(Metric("PLD above it", *of_runs(differences), count=len(differences), arm=arm))
     return measures
 
 
-def tuning_measures(arms: Mapping[str, ArmResult]) -> list[Measure]:
+def tuning_measures(arms: Mapping[str, ArmResult]) -> list[Metric]:
     """Return the chosen try of each tuned arm, counted from 1, and its validation accuracy."""
     measures = []
     for name, arm in arms.items():
         if arm.validation:
-            measures.append(Measure(name, "chosen try", arm.chosen + 1, items=len(arm.validation)))
-            measures.append(Measure(name, "validation top-1", arm.validation[arm.chosen]))
+            measures.append(Metric("chosen try", arm.chosen + 1, count=len(arm.validation), arm=name))
+            measures.append(Metric("validation top-1", arm.validation[arm.chosen], arm=name))
     return measures
 
 
-def arm_measures(arms: Mapping[str, ArmResult]) -> list[Measure]:
+def arm_measures(arms: Mapping[str, ArmResult]) -> list[Metric]:
     """Return all measures of the arms."""
     top1 = {name: arm.top1 for name, arm in arms.items()}
     top5 = {name: arm.top5 for name, arm in arms.items()}

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from cyclealign.distill.intervals import bootstrap_mean
 from cyclealign.distill.quantidce.data import Graded
 from cyclealign.distill.quantidce.losses import LOWEST, SPAN
-from cyclealign.records.distillation import Measure
+from cyclealign.evaluation.intervals import bootstrap_mean
+from cyclealign.records import Metric
 
 Vector = NDArray[np.float64]
 DRAWS = 300
@@ -33,7 +33,7 @@ def mean_over_runs(name: str, runs: Sequence[Vector], given: Vector) -> float:
     return float(np.mean([correlation(name, found, given) for found in runs]))
 
 
-def agreement(test: str, arms: Mapping[str, Sequence[Vector]], given: Vector, seed: int = 0) -> list[Measure]:
+def agreement(test: str, arms: Mapping[str, Sequence[Vector]], given: Vector, seed: int = 0) -> list[Metric]:
     """Each arm's correlations with people on one test set, and how far the first arm is above each other.
 
     Args:
@@ -53,17 +53,17 @@ def agreement(test: str, arms: Mapping[str, Sequence[Vector]], given: Vector, se
         }
         for arm in arms:
             low, high = np.quantile(resampled[arm], [0.025, 0.975])
-            measures.append(Measure(arm, f"{name}, {test}", whole[arm], float(low), float(high), len(given)))
+            measures.append(Metric(f"{name}, {test}", whole[arm], float(low), float(high), len(given), arm=arm))
         for arm in [each for each in arms if each != first]:
             low, high = np.quantile(resampled[first] - resampled[arm], [0.025, 0.975])
             above = whole[first] - whole[arm]
             measures.append(
-                Measure(arm, f"{first} above it, {name}, {test}", above, float(low), float(high), len(given))
+                Metric(f"{first} above it, {name}, {test}", above, float(low), float(high), len(given), arm=arm)
             )
     return measures
 
 
-def levels(arm: str, held_out: Sequence[Graded], found: Vector) -> list[Measure]:
+def levels(arm: str, held_out: Sequence[Graded], found: Vector) -> list[Metric]:
     """Mean score of each level of the held-out contexts (1 is the best level), and the share of contexts in order.
 
     Args:
@@ -72,8 +72,8 @@ def levels(arm: str, held_out: Sequence[Graded], found: Vector) -> list[Measure]
     shape = (len(held_out), len(held_out[0].levels), len(held_out[0].levels[0]))
     centroids = ((found - LOWEST) / SPAN).reshape(shape).mean(axis=2)
     measures = [
-        Measure(arm, f"centroid of level {number + 1}", *bootstrap_mean(centroids[:, number]), items=len(held_out))
+        Metric(f"centroid of level {number + 1}", *bootstrap_mean(centroids[:, number]), count=len(held_out), arm=arm)
         for number in range(shape[1])
     ]
     in_order = (np.diff(centroids, axis=1) < 0).all(axis=1).astype(float)
-    return [*measures, Measure(arm, "levels in order", *bootstrap_mean(in_order), items=len(held_out))]
+    return [*measures, Metric("levels in order", *bootstrap_mean(in_order), count=len(held_out), arm=arm)]

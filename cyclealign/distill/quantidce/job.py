@@ -13,7 +13,7 @@ from cyclealign.distill.quantidce.data import Dialogues, Scored
 from cyclealign.distill.quantidce.evaluate import Vector
 from cyclealign.distill.steps import Outcome, Steps
 from cyclealign.files import appearing_folder
-from cyclealign.records.distillation import Measure
+from cyclealign.records import Metric
 
 __all__ = ["NAME", "VERSION", "Config", "inputs", "run"]
 
@@ -80,7 +80,7 @@ def seed_of(config: Config, run: int) -> int:
     return config.seed * 1000 + run
 
 
-def examine(config: Config, dialogues: Dialogues, folders: dict[str, list[Path]]) -> list[Measure]:
+def examine(config: Config, dialogues: Dialogues, folders: dict[str, list[Path]]) -> list[Metric]:
     """Agreement with people on every test set, then the levels that each arm gives held-out contexts."""
     graded = [pair for row in dialogues.held_out for pair in train.flat(row)]
     found = {name: [scores_of(folder, dialogues.tests, graded) for folder in row] for name, row in folders.items()}

@@ -5,7 +5,6 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from cyclealign.distill.intervals import bootstrap_mean
 from cyclealign.distill.margin_mse import teacher
 from cyclealign.distill.margin_mse.config import Config, EvaluationSettings, TrainingSettings
 from cyclealign.distill.margin_mse.evaluate import differences, measures_of, per_query
@@ -14,6 +13,7 @@ from cyclealign.distill.margin_mse.student import build_student, save_student
 from cyclealign.distill.margin_mse.train import TrainingSet, fit, with_offsets
 from cyclealign.distill.models.encoders import identity
 from cyclealign.errors import DistillError
+from cyclealign.evaluation.intervals import bootstrap_mean
 from tests.distill.margin_mse.conftest import PASSAGES, QRELS, QUERIES
 
 TRIPLES = [("q1", "p1", "p2"), ("q1", "p1", "p3"), ("q2", "p2", "p1"), ("q2", "p2", "p4"), ("q3", "p3", "p1")]

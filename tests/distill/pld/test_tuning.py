@@ -24,7 +24,7 @@ def test_ties_are_no_hits():
 def test_differences_are_taken_within_runs():
     """Prevents the spread between runs, which all arms share, from hiding a difference."""
     (above,) = evaluate.difference_measures({"pld": (0.5, 0.7, 0.9), "ce": (0.4, 0.6, 0.8)})
-    assert (above.arm, above.items) == ("ce", 3)
+    assert (above.arm, above.count) == ("ce", 3)
     assert (above.value, above.low, above.high) == pytest.approx((0.1, 0.1, 0.1))
 
 

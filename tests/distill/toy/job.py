@@ -6,7 +6,8 @@ import numpy as np
 
 from cyclealign.distill.label_cache import cached_labels
 from cyclealign.distill.steps import Outcome, Steps
-from cyclealign.records.distillation import Curve, Measure
+from cyclealign.records import Metric
+from cyclealign.records.distillation import Curve
 from tests.distill.toy.config import VERSION, Config
 
 __all__ = ["NAME", "VERSION", "Config", "inputs", "run"]
@@ -29,7 +30,7 @@ def run(config: Config, steps: Steps) -> Outcome:
 
     student = steps.step("fit {mean}", steps.stage, "mean", [{"size": config.size}], train)
     mean = float((student / "mean.txt").read_text())
-    return Outcome([Measure("mean", "value", mean)], [Curve("mean", "curve", "x", (1.0,), (mean,))], student)
+    return Outcome([Metric("value", mean, arm="mean")], [Curve("mean", "curve", "x", (1.0,), (mean,))], student)
 
 
 def label(steps: Steps, config: Config) -> np.ndarray:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from cyclealign.distill.intervals import DRAWN_AT_ONCE, bootstrap_mean, of_runs, paired_difference
+from cyclealign.evaluation.intervals import MAX_INDICES, bootstrap_mean, of_runs, paired_difference
 
 items = st.lists(st.floats(-100, 100), min_size=2, max_size=12)
 
@@ -17,7 +17,7 @@ def test_bootstrap_agrees_with_every_resample():
     """Prevents a resampling without replacement, or of the wrong size: the interval would be too narrow."""
     values = np.array([0.0, 1.0, 1.5, 4.0, 9.0])
     means = np.array([np.mean(drawn) for drawn in product(values, repeat=5)])
-    mean, low, high = bootstrap_mean(values, draws=40_000)
+    mean, low, high = bootstrap_mean(values, resamples=40_000)
     assert mean == 3.1
     assert np.mean(means < low) == pytest.approx(0.025, abs=0.006)
     assert np.mean(means > high) == pytest.approx(0.025, abs=0.006)
@@ -25,7 +25,7 @@ def test_bootstrap_agrees_with_every_resample():
 
 def test_bootstrap_agrees_with_scipy():
     values = np.random.default_rng(5).normal(size=80)
-    mean, low, high = bootstrap_mean(values, draws=20_000)
+    mean, low, high = bootstrap_mean(values, resamples=20_000)
     theirs = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=20_000, rng=1).confidence_interval
     assert mean == pytest.approx(values.mean())
     assert (low, high) == pytest.approx(tuple(theirs), abs=0.01)
@@ -47,21 +47,21 @@ def test_one_run_has_no_interval():
 def test_a_shared_part_of_both_arms_does_not_widen_their_difference(values, seed):
     """Prevents arms from being resampled apart: what makes an item hard must cancel."""
     hard = np.array(values)
-    mean, low, high = paired_difference(hard + 0.25, hard, seed, draws=50)
+    mean, low, high = paired_difference(hard + 0.25, hard, seed, resamples=50)
     assert (mean, low, high) == pytest.approx((0.25, 0.25, 0.25), abs=1e-9)
 
 
 @given(items)
 def test_the_mean_lies_in_its_interval_and_the_seed_fixes_it(values):
-    mean, low, high = bootstrap_mean(values, draws=400)
+    mean, low, high = bootstrap_mean(values, resamples=400)
     assert low - 1e-9 <= mean <= high + 1e-9 or min(values) == max(values)
-    assert (mean, low, high) == bootstrap_mean(values, draws=400)
+    assert (mean, low, high) == bootstrap_mean(values, resamples=400)
 
 
 def test_many_items_are_resampled_in_portions():
     """Prevents a bootstrap over many items from taking all memory: portions must give as many draws."""
-    values = np.arange(DRAWN_AT_ONCE // 3, dtype=np.float32) % 2
-    mean, low, high = bootstrap_mean(values, draws=5)
+    values = np.arange(MAX_INDICES // 3, dtype=np.float32) % 2
+    mean, low, high = bootstrap_mean(values, resamples=5)
     assert low < mean < high
 
 
