@@ -57,7 +57,7 @@ def ranked_answers(session: RoundSession, round_: Round) -> tuple[RankedAnswers,
     }
     people = session.store.reviews.mark_learnt(round_.id)
 
-    def lesson(prompt: Prompt) -> RankedAnswers:
+    def ranked_list(prompt: Prompt) -> RankedAnswers:
         by_person = prompt.id in people
         order = people[prompt.id] if by_person else orders[prompt.id].order
         return RankedAnswers(
@@ -67,7 +67,7 @@ def ranked_answers(session: RoundSession, round_: Round) -> tuple[RankedAnswers,
             pairs=None if by_person else decided(order, verdicts[prompt.id], settings),
         )
 
-    return tuple(lesson(prompt) for prompt in round_.plan.prompts if prompt.id in orders)
+    return tuple(ranked_list(prompt) for prompt in round_.plan.prompts if prompt.id in orders)
 
 
 def decided(

@@ -1,4 +1,4 @@
-"""The transformers policy: sampling, its log-probs, adapters, and models that cannot be used."""
+"""The transformers policy: samples, their log-probs, adapters, and models that are refused."""
 
 import json
 
@@ -47,14 +47,14 @@ def make_adapter(folder, where, seed):
 
 
 def test_logprobs_kept_at_generation_equal_a_fresh_forward_pass(policy):
-    """Prevents a ranking by log-probs after temperature or top-p, or by ones that padding has shifted."""
+    """Prevents a ranking by log-probs after temperature or top-p, or by log-probs shifted by padding."""
     for asked, answers in zip(PROMPTS, policy.answer(PROMPTS, 4, seed=3), strict=True):
         again = policy.logprob_sums(asked, [answer.token_ids for answer in answers])
         assert [answer.logprob_sum for answer in answers] == pytest.approx(again, abs=1e-4)
 
 
 def test_logprobs_equal_a_plain_loop_over_the_model(policy, folder):
-    """Prevents both of our own paths from being wrong in the same way."""
+    """Prevents sampling and scoring from being wrong in the same way."""
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     (answers,) = policy.answer(PROMPTS[:1], 2, seed=5)
     for answer in answers:
@@ -73,6 +73,7 @@ def test_the_same_seed_gives_the_same_answers(policy):
 
 
 def test_sampling_leaves_the_callers_random_state_alone(policy):
+    """Prevents a training run whose shuffling depends on how much was sampled before."""
     torch.manual_seed(4)
     expected = torch.rand(1)
     torch.manual_seed(4)
@@ -89,7 +90,7 @@ def test_an_answer_ends_at_its_end_token(policy):
     assert all(len(answer.token_ids) == 12 for answer in answers if answer.finish_reason == "length")
 
 
-def test_adapters_change_what_is_scored_and_are_told_apart(policy, adapters):
+def test_adapters_change_the_scores_and_differ_from_one_another(policy, adapters):
     """Prevents a stale adapter: each must differ from the base and from the other, also on the way back."""
     ids = [[5, 6, 7, 2]]
     seen = []
@@ -103,19 +104,21 @@ def test_adapters_change_what_is_scored_and_are_told_apart(policy, adapters):
     assert min(abs(base - first), abs(base - second), abs(first - second)) > 1e-3
 
 
-def test_a_missing_model_is_named():
+def test_a_missing_model_is_reported():
+    """Prevents a traceback that does not name the setting."""
     with pytest.raises(PolicyError, match="No tokenizer '/nowhere/model'"):
         TransformersPolicy(PolicySettings(), "/nowhere/model")
 
 
-def test_a_tokenizer_without_a_chat_template_is_named(tmp_path):
+def test_a_tokenizer_without_a_chat_template_is_reported(tmp_path):
+    """Prevents prompts in another format than the model was trained on."""
     bare = TransformersPolicy(PolicySettings(), str(make_model(tmp_path, template=None)))
     with pytest.raises(PolicyError, match="has no chat template"):
         bare.answer(PROMPTS[:1], 1, seed=0)
 
 
-def test_a_model_with_code_of_its_own_is_refused(tmp_path):
-    """Prevents a downloaded folder from running code here."""
+def test_a_model_with_remote_code_is_refused(tmp_path):
+    """Prevents a downloaded folder from running code in this process."""
     config = make_model(tmp_path) / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "auto_map": {"AutoModel": "evil.Model"}}))
     with pytest.raises(PolicyError, match="auto_map"):
@@ -135,7 +138,7 @@ def sample(text, ids=(5, 2)):
     return Answer(text, ids, -1.0, "stop")
 
 
-def test_candidate_ids_hash_all_that_made_them():
+def test_candidate_ids_hash_everything_that_determines_them():
     """Prevents a second round from finding the first one's answers under its own ids."""
     one, two = Adapter("a", "", "hash-a", None), Adapter("b", "", "hash-b", None)
     ids = {
@@ -151,8 +154,8 @@ def test_candidate_ids_hash_all_that_made_them():
 
 def test_empty_and_equal_answers_are_not_ranked():
     """Prevents a judge from being asked, and paid, to order two copies of one text."""
-    made = as_candidates(PROMPTS[0], [sample("a"), sample(" a"), sample("  "), sample("b")], ["o"], None)
-    assert [each.position for each in distinct(made)] == [0, 3]
+    candidates = as_candidates(PROMPTS[0], [sample("a"), sample(" a"), sample("  "), sample("b")], ["o"], None)
+    assert [candidate.position for candidate in distinct(candidates)] == [0, 3]
 
 
 def test_answers_of_another_adapter_do_not_become_candidates():
@@ -161,7 +164,8 @@ def test_answers_of_another_adapter_do_not_become_candidates():
         as_candidates(PROMPTS[0], [sample("a")], ["o"], Adapter("a", "", "hash-a", None))
 
 
-def test_each_token_has_the_logprob_that_the_sums_are_made_of(policy):
+def test_the_tokens_logprobs_add_up_to_the_sums(policy):
+    """Prevents a probe that measures other log-probs than those that rankings use."""
     ids = policy.prompt_ids(PROMPTS[0])
     (row,) = policy.token_logprobs([[*ids, 5, 6, 2]])
     assert len(row) == len(ids) + 2

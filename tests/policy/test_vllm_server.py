@@ -1,4 +1,4 @@
-"""What can be said of the engine without vLLM: its process, its flags, its key, and the models that are refused."""
+"""A managed server without vLLM: its process, command line and key, and the models that are refused."""
 
 import asyncio
 import json
@@ -19,17 +19,18 @@ from cyclealign.policy.model_safety import refuse_unsafe
 from cyclealign.policy.vllm_command import ServedModel, checked_flags
 from cyclealign.policy.vllm_policy import VllmPolicy
 from cyclealign.policy.vllm_server import ManagedServer, root_error_in
+from cyclealign.records import Prompt
 from tests.support.launched import alive, until
 from tests.support.tiny import make_model
 
 SERVED = ServedModel("/nowhere/model", None, 16, ("q_proj",))
 SLEEPER = "import time; time.sleep(600)"
-# Stands for vLLM's server, which starts an engine process of its own.
+# A stand-in for vLLM's server, which starts an engine process of its own.
 SERVER = f"import subprocess, sys, time; print(subprocess.Popen([sys.executable, '-c', {SLEEPER!r}]).pid, flush=True); "
 
 
 def supervised(command: str, log: Path) -> str:
-    """A program that starts the supervisor as a run does, and goes on."""
+    """A program that starts the supervisor as a run does, and keeps running."""
     return (
         "import subprocess, sys, time\n"
         f"with open({str(log)!r}, 'wb') as output:\n"
@@ -41,8 +42,8 @@ def supervised(command: str, log: Path) -> str:
 
 
 @pytest.mark.parametrize("command", [SERVER + "time.sleep(600)", SERVER + "sys.exit(3)"])
-def test_no_process_of_the_engine_outlives_the_run_or_its_server(command, tmp_path):
-    """Prevents engines that keep a GPU's memory after the run was killed, or after their own server crashed."""
+def test_the_engine_process_ends_with_the_run_and_with_its_server(command, tmp_path):
+    """Prevents engines that hold GPU memory after the run was killed or their server crashed."""
     log = tmp_path / "log"
     run = subprocess.Popen([sys.executable, "-c", supervised(command, log)], stdout=subprocess.PIPE, text=True)
     assert run.stdout is not None
@@ -71,18 +72,20 @@ def test_no_process_of_the_engine_outlives_the_run_or_its_server(command, tmp_pa
         "--config",
     ],
 )
-def test_flags_cannot_undo_what_keeps_the_server_safe(flag):
-    """Prevents a flag, also a completed or respelt one, from opening the server to the network or to foreign code."""
+def test_reserved_flags_are_refused(flag):
+    """Prevents a flag, also an abbreviated one, from opening the server to the network or to remote code."""
     with pytest.raises(BadConfig, match="set by the run itself"):
         checked_flags(EngineSettings(flags=(flag, "x")))
 
 
-def test_other_flags_pass_as_they_are():
+def test_other_flags_pass_unchanged():
+    """Prevents a flag of the user from being dropped."""
     flags = ("--tensor-parallel-size", "4", "--max-num-seqs=8")
     assert checked_flags(EngineSettings(flags=flags)) == list(flags)
 
 
-def test_a_port_that_is_taken_is_named(tmp_path, monkeypatch):
+def test_a_taken_port_is_reported(tmp_path, monkeypatch):
+    """Prevents requests from going to another server on the configured port."""
     monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path))
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -92,20 +95,21 @@ def test_a_port_that_is_taken_is_named(tmp_path, monkeypatch):
             ManagedServer(EngineSettings(port=port, python=sys.executable), SERVED)
 
 
-def test_an_absent_interpreter_is_named(tmp_path, monkeypatch):
+def test_a_missing_interpreter_is_reported(tmp_path, monkeypatch):
+    """Prevents a message that does not say how to install vLLM."""
     monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path))
     with pytest.raises(EngineFailed, match="make vllm"):
         ManagedServer(EngineSettings(python=str(tmp_path / "python")), SERVED)
 
 
-def test_an_interpreter_without_vllm_ends_in_its_own_words(tmp_path, monkeypatch):
-    """Prevents a traceback of ours, or an endless wait, where the engine's process ends at once."""
+def test_an_interpreter_without_vllm_is_reported_with_its_own_error(tmp_path, monkeypatch):
+    """Prevents a traceback of the app, or an endless wait, if the server exits at once."""
     monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path))
-    one = ManagedServer(EngineSettings(python=sys.executable), SERVED)
+    server = ManagedServer(EngineSettings(python=sys.executable), SERVED)
     with pytest.raises(EngineFailed, match="No module named 'vllm'"):
-        one.wait_until_ready()
-    one.stop()
-    assert not psutil.pid_exists(one.pid)
+        server.wait_until_ready()
+    server.stop()
+    assert not psutil.pid_exists(server.pid)
 
 
 LOG = """(APIServer pid=1) INFO 11-21 06:00:10 [api_utils.py:286] non-default args: {}
@@ -117,8 +121,8 @@ LOG = """(APIServer pid=1) INFO 11-21 06:00:10 [api_utils.py:286] non-default ar
 """
 
 
-def test_the_reason_is_the_root_error_in_vllms_words():
-    """Prevents "see root cause above" from being all that a person is told."""
+def test_the_root_error_is_found_in_vllms_log():
+    """Prevents a message that only says "see root cause above"."""
     assert root_error_in(LOG) == "ValueError: To serve at least one request, 3 GiB are needed."
     assert root_error_in("one\ntwo\n[supervisor] The command exited with status 1.\n") == "one\ntwo"
     assert root_error_in("") == "no output"
@@ -127,8 +131,8 @@ def test_the_reason_is_the_root_error_in_vllms_words():
     )
 
 
-def asked(headers):
-    """The status that the middleware gives, or "passed"."""
+def status_of(headers):
+    """Return the middleware's status, or "passed"."""
     sent = []
 
     async def app(scope, receive, send):
@@ -141,16 +145,16 @@ def asked(headers):
     return sent[0]
 
 
-def test_every_path_wants_the_key(monkeypatch):
-    """Prevents the development paths, which vLLM leaves open, from answering whoever asks."""
+def test_every_path_requires_the_key(monkeypatch):
+    """Prevents the development paths, which vLLM leaves open, from serving any program on the machine."""
     monkeypatch.setenv("VLLM_API_KEY", "the-key")
-    assert asked([(b"authorization", b"Bearer the-key")]) == "passed"
-    assert asked([]) == 401
-    assert asked([(b"authorization", b"Bearer the-ke")]) == 401
+    assert status_of([(b"authorization", b"Bearer the-key")]) == "passed"
+    assert status_of([]) == 401
+    assert status_of([(b"authorization", b"Bearer the-ke")]) == 401
 
 
-def test_models_with_code_of_their_own_run_only_when_named_once_more(tmp_path):
-    """Prevents a model folder from running code in the engine, whatever the engine makes of its own setting."""
+def test_models_with_remote_code_run_only_if_their_name_is_repeated(tmp_path):
+    """Prevents a model folder from running code in the engine, whatever the engine's own setting does."""
     config = make_model(tmp_path) / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "auto_map": {"AutoModel": "evil.Model"}}))
     settings = PolicySettings(kind="vllm", model=str(tmp_path))
@@ -169,9 +173,8 @@ def test_a_folder_without_safetensors_is_refused_before_vllm_starts(tmp_path):
         VllmPolicy(PolicySettings(kind="vllm", model=str(tmp_path)), EngineSettings(), str(tmp_path), 16)
 
 
-def test_a_missing_chat_template_is_named_before_vllm_starts(tmp_path, monkeypatch):
-    from cyclealign.records import Prompt
-
+def test_a_missing_chat_template_is_reported_before_vllm_starts(tmp_path, monkeypatch):
+    """Prevents minutes of waiting for a server that cannot be used."""
     monkeypatch.setattr(vllm_lifecycle, "ManagedServer", None)
     make_model(tmp_path, template=None)
     policy = VllmPolicy(PolicySettings(kind="vllm", model=str(tmp_path)), EngineSettings(), str(tmp_path), 16)
@@ -179,8 +182,8 @@ def test_a_missing_chat_template_is_named_before_vllm_starts(tmp_path, monkeypat
         policy.answer([Prompt.of(({"role": "user", "content": "hello"},))], 2, seed=0)
 
 
-def test_the_engine_gets_its_own_key_and_nobody_elses(monkeypatch):
-    """Prevents the judge's key from lying in the environment of a server that may print it when it crashes."""
+def test_the_server_gets_its_own_key_and_no_other(monkeypatch):
+    """Prevents the judge's key from being in the environment of a server that may print it in a crash."""
     monkeypatch.setenv("OPENAI_API_KEY", "the judge's")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     inherited = ManagedServer(EngineSettings(python=sys.executable), SERVED)._environment()

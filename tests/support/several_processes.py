@@ -1,4 +1,4 @@
-"""Trains each job alone and shared by two processes, over gloo on the CPU. Started by test_training_together.
+"""Trains each job alone and shared by two processes, over gloo on the CPU. Started by test_several_processes.
 
 It imports everything once and forks for each process. ``python -m tests.support.several_processes FOLDER...``: a
 FOLDER holds job.json, and gets ``alone`` and ``shared``, each with an adapter and loss.json.

@@ -73,9 +73,9 @@ def mean_logprobs(policy, folder=None):
     return [total / len(ids) for total, ids in zip(sums, ANSWERS, strict=True)]
 
 
-@pytest.mark.parametrize("objective", ["rrhf", "pro", "dpo"])
-def test_each_objective_moves_all_weights_in_the_direction_it_is_given(base, policy, job, tmp_path, objective):
-    """Prevents layers that stay frozen, and a loss that runs, falls, and teaches nothing or the reverse."""
+@pytest.mark.parametrize("objective", list(OBJECTIVES))
+def test_each_objective_moves_all_weights_towards_the_given_order(base, policy, job, tmp_path, objective):
+    """Prevents layers that stay frozen, and a loss that runs, falls, and learns nothing or the reverse."""
     before = mean_logprobs(policy)
     ascending = sorted(range(3), key=lambda place: before[place])
     made = trained(job(answers=[ANSWERS[place] for place in ascending], objective=objective), tmp_path / "made")
@@ -87,7 +87,7 @@ def test_each_objective_moves_all_weights_in_the_direction_it_is_given(base, pol
     assert not [name for name in old if torch.equal(old[name], new[name])]
 
 
-@pytest.mark.parametrize("objective", ["rrhf", "pro"])
+@pytest.mark.parametrize("objective", [name for name, one in OBJECTIVES.items() if one.trainer == "listwise"])
 def test_the_loss_is_the_formula_on_a_plain_forward_of_the_model(base, job, prompt_ids, tmp_path, objective):
     """Prevents a trainer that scores other tokens than the policy, or through an adapter that is still around it."""
     work = job(objective=objective)
@@ -102,8 +102,8 @@ def test_the_loss_is_the_formula_on_a_plain_forward_of_the_model(base, job, prom
     assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
 
 
-def test_a_round_goes_on_from_its_parents_weights_and_dpo_is_held_to_them(policy, job, tmp_path):
-    """Prevents rounds that begin at the base model again, and a reference that is not the round's beginning."""
+def test_a_round_continues_from_its_parents_weights_and_dpo_takes_them_as_reference(policy, job, tmp_path):
+    """Prevents rounds that start from the base model again, and a reference other than the start of the round."""
     first = trained(job(), tmp_path / "first")
     second = trained(job(first, learning_rate=1e-9, epochs=1), tmp_path / "second")
     assert mean_logprobs(policy, second) == pytest.approx(mean_logprobs(policy, first), abs=1e-4)
@@ -114,8 +114,8 @@ def test_a_round_goes_on_from_its_parents_weights_and_dpo_is_held_to_them(policy
     assert trainer.compute_loss(trainer.model, batch).item() == pytest.approx(math.log(2), abs=1e-5)
 
 
-def test_training_again_leaves_the_same_bytes(base, job, tmp_path):
-    """Prevents a round that was killed and resumed from being another round; its settings stay those of the base."""
+def test_training_twice_gives_the_same_bytes(base, job, tmp_path):
+    """Prevents a round that was killed and resumed from having another result; configs stay those of the base model."""
     made, again = (trained(job(epochs=2), tmp_path / name) for name in ("made", "again"))
     assert weights.content_hash(made) == weights.content_hash(again) is not None
     for name in ("config.json", "generation_config.json"):
@@ -124,21 +124,21 @@ def test_training_again_leaves_the_same_bytes(base, job, tmp_path):
     assert tokenizers[0].apply_chat_template(PROMPT.messages) == tokenizers[1].apply_chat_template(PROMPT.messages)
 
 
-def test_the_probe_tells_the_weights_from_their_parents_and_the_bases(policy, job, tmp_path):
-    """Prevents an attestation by which an engine on the parent's weights would pass."""
+def test_the_probe_distinguishes_the_weights_from_the_parents_and_the_bases(policy, job, tmp_path):
+    """Prevents an attestation that an engine on the parent's weights would pass."""
     first = trained(job(epochs=2), tmp_path / "first")
     second = trained(job(first, epochs=2), tmp_path / "second")
     probe = Probe.load(second)
     for expected, folder in ((probe.own, second), (probe.parent, first), (probe.base, None)):
         policy.use(recorded(folder) if folder else None)
-        found = [each for row in policy.token_logprobs(probe.rows) for each in row]
-        assert found == pytest.approx(expected, abs=1e-4)
+        measured = [logprob for row in policy.token_logprobs(probe.rows) for logprob in row]
+        assert measured == pytest.approx(expected, abs=1e-4)
     assert max(abs(a - b) for a, b in zip(probe.own, probe.parent, strict=True)) > 1e-3
     assert max(abs(a - b) for a, b in zip(probe.parent, probe.base, strict=True)) > 1e-3
 
 
 def test_bfloat16_weights_are_trained_in_float32_and_stored_as_they_were(base, job, tmp_path, monkeypatch):
-    """Prevents steps that bfloat16 rounds away, and folders that double in size after the first round."""
+    """Prevents steps that bfloat16 rounds to zero, and folders that double in size after the first round."""
 
     def as_on_a_gpu(work):
         return AutoModelForCausalLM.from_pretrained(work.model, dtype=torch.bfloat16)
@@ -169,8 +169,8 @@ def test_the_policy_holds_one_set_of_weights_at_a_time(base, job, tmp_path):
     assert mean_logprobs(one) == plain
 
 
-def test_the_hash_is_over_every_part_of_large_weights(base, tmp_path):
-    """Prevents a part, or the settings, from being exchanged under a hash that looks at one file."""
+def test_the_hash_covers_every_file_of_sharded_weights(base, tmp_path):
+    """Prevents a shard, or a config, from being replaced under a hash that covers one file."""
     AutoModelForCausalLM.from_pretrained(base).save_pretrained(tmp_path, max_shard_size="12KB")
     parts = weights.files(tmp_path)
     assert sum(part.suffix == ".safetensors" for part in parts) > 1
@@ -185,7 +185,7 @@ def test_the_hash_is_over_every_part_of_large_weights(base, tmp_path):
 
 
 def test_an_adapter_keeps_the_hash_that_histories_have(job, tmp_path):
-    """Prevents every adapter of earlier versions from being taken for another one."""
+    """Prevents every adapter of earlier versions from being refused as changed."""
     fit(job(method="lora", epochs=1), tmp_path, lambda step, of: None)
     assert not weights.is_full_model(tmp_path)
     assert [path.name for path in weights.files(tmp_path)] == [weights.ADAPTER_WEIGHTS]

@@ -1,4 +1,4 @@
-"""Training shared by two processes (gloo, on the CPU) is the training of one."""
+"""Training with two processes (gloo, on the CPU) gives the weights of one."""
 
 import json
 import os
@@ -12,14 +12,14 @@ from safetensors.torch import load_file
 from cyclealign.config import TrainingSettings
 from cyclealign.policy.weights import ADAPTER_WEIGHTS
 from cyclealign.training.job import RankedAnswers, TrainingJob
+from cyclealign.training.losses import OBJECTIVES
 from tests.support.paths import ROOT
 from tests.support.tiny import make_model
 
 pytestmark = pytest.mark.slow
-OBJECTIVES = ("rrhf", "pro", "dpo")
 JOBS = (*OBJECTIVES, "full")
 
-# Unlike numbers of answers, lengths, weights and doubts; 7 lists in steps of 4: the last step has 3 for two processes.
+# Different numbers of answers, lengths, weights and shares. 7 lists in steps of 4: the last step has an odd number.
 LISTS = tuple(
     RankedAnswers(
         prompt_ids=tuple(range(3, 6 + number)),
@@ -33,12 +33,12 @@ LISTS = tuple(
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The folders of the jobs, each trained alone and shared; DPO goes on from RRHF's; `full` trains all weights."""
+    """The folders of the jobs, each trained by one process and by two; DPO continues from RRHF's adapter."""
     home = tmp_path_factory.mktemp("together")
     model = str(make_model(home / "model"))
     for name in JOBS:
-        manner = {"method": "full"} if name == "full" else {"objective": name, "lora_rank": 4}
-        settings = TrainingSettings(**manner, learning_rate=5e-3, epochs=2, prompts_per_step=4)
+        choice = {"method": "full"} if name == "full" else {"objective": name, "lora_rank": 4}
+        settings = TrainingSettings(**choice, learning_rate=5e-3, epochs=2, prompts_per_step=4)
         parent = str(home / "rrhf" / "alone") if name == "dpo" else None
         (home / name).mkdir()
         TrainingJob(model, None, parent, settings, LISTS, seed=3).save(home / name / "job.json")
@@ -49,18 +49,18 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_two_processes_make_the_adapter_of_one(trained, objective):
+def test_two_processes_train_the_adapter_of_one(trained, objective):
     """Prevents steps of double size, a mean of means, rows that count twice, and weights that only one process sees."""
     alone, shared = trained / objective / "alone", trained / objective / "shared"
     reports = [json.loads(path.read_text()) for path in (alone / "loss-0.json", *sorted(shared.glob("loss-*.json")))]
     assert len(reports) == 3
     assert reports[0]["steps"] == reports[1]["steps"] == reports[2]["steps"]
     assert [each["loss"] for each in reports] == pytest.approx([reports[0]["loss"]] * 3, rel=1e-4)
-    weights = the_same_weights(alone / ADAPTER_WEIGHTS, shared / ADAPTER_WEIGHTS)
+    weights = check_equal_weights(alone / ADAPTER_WEIGHTS, shared / ADAPTER_WEIGHTS)
     assert max(tensor.abs().max().item() for name, tensor in weights.items() if "lora_B" in name) > 1e-3
 
 
-def the_same_weights(path, other):
+def check_equal_weights(path, other):
     weights, others = load_file(path), load_file(other)
     assert weights.keys() == others.keys()
     for name in weights:
@@ -68,9 +68,9 @@ def the_same_weights(path, other):
     return weights
 
 
-def test_two_processes_train_the_whole_weights_of_one(trained):
-    """Prevents whole weights of which each process saves its own, or that one process alone has moved."""
+def test_two_processes_train_the_full_weights_of_one(trained):
+    """Prevents full weights that each process saves for itself, or that one process alone has changed."""
     alone, shared = trained / "full" / "alone", trained / "full" / "shared"
-    weights = the_same_weights(alone / "model.safetensors", shared / "model.safetensors")
+    weights = check_equal_weights(alone / "model.safetensors", shared / "model.safetensors")
     before = load_file(trained / "model" / "model.safetensors")
     assert min((weights[name] - before[name]).abs().max().item() for name in before) > 1e-3

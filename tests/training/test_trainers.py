@@ -57,7 +57,7 @@ def test_one_entry_of_the_registry_is_all_that_a_new_listwise_loss_needs(
     learns_the_reverse(folder, policy, prompt_ids, tmp_path, as_logistic)
 
 
-@pytest.mark.parametrize("objective", [name for name, each in OBJECTIVES.items() if each.trainer == "listwise"])
+@pytest.mark.parametrize("objective", [name for name, one in OBJECTIVES.items() if one.trainer == "listwise"])
 def test_the_trainers_loss_is_the_formula_on_the_policys_own_logprobs(folder, prompt_ids, tmp_path, objective):
     """Prevents the trainer from scoring other tokens, or by other lengths, than generation and ranking do."""
     job = training_job(folder, prompt_ids, objective=objective)

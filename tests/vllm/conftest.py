@@ -40,7 +40,7 @@ def engine(interpreter: str) -> EngineSettings:
 
 @pytest.fixture(scope="session")
 def twin(settings: PolicySettings) -> TransformersPolicy:
-    """The same model in this process, by transformers, in float32."""
+    """The same model in this process, by transformers, in float32: the reference."""
     return TransformersPolicy(settings, settings.model)
 
 
@@ -54,27 +54,27 @@ def adapters(
         RankedAnswers(tuple(twin.prompt_ids(prompt)), tuple(answer.token_ids for answer in row), 1.0)
         for prompt, row in zip(PROMPTS, drawn, strict=True)
     )
-    made: list[Adapter] = []
+    trained: list[Adapter] = []
     for number in (1, 2):
         folder = tmp_path_factory.mktemp(f"adapter-{number}")
         chosen = TrainingSettings(process="same", learning_rate=3e-3, epochs=2, prompts_per_step=2)
-        parent = made[-1] if made else None
+        parent = trained[-1] if trained else None
         job = TrainingJob(settings.model, None, parent.path if parent else None, chosen, lists, seed=number)
         train(job, folder, lambda step, of: None)
         weights = hash_of_file(folder / ADAPTER_WEIGHTS)
-        made.append(Adapter(f"adapter-{number}", str(folder), weights, parent.id if parent else None))
-    return made
+        trained.append(Adapter(f"adapter-{number}", str(folder), weights, parent.id if parent else None))
+    return trained
 
 
 @pytest.fixture(scope="session")
-def said() -> list[str]:
-    """What the policy told the person who waits."""
+def messages() -> list[str]:
+    """The messages that the policy sent to the user."""
     return []
 
 
 @pytest.fixture(scope="session")
-def policy(settings: PolicySettings, engine: EngineSettings, said: list[str]) -> Iterator[VllmPolicy]:
+def policy(settings: PolicySettings, engine: EngineSettings, messages: list[str]) -> Iterator[VllmPolicy]:
     """The policy on a managed server that stays up for the session."""
-    one = VllmPolicy(settings, engine, settings.model, TrainingSettings().lora_rank, said.append)
+    one = VllmPolicy(settings, engine, settings.model, TrainingSettings().lora_rank, messages.append)
     yield one
     one.close()

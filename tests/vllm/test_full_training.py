@@ -1,4 +1,4 @@
-"""Whole weights on a managed vLLM server: it is started again on each round's, and attested every time."""
+"""Full weights on a managed vLLM server: it is restarted on each round's weights, and attested every time."""
 
 import json
 import sqlite3
@@ -15,13 +15,13 @@ from cyclealign.records import Adapter
 pytestmark = pytest.mark.vllm
 
 
-def test_a_round_starts_the_engine_on_its_new_weights_and_other_weights_are_caught(
+def test_a_round_restarts_the_server_on_its_new_weights_and_other_weights_are_refused(
     bench,
     engine,
     settings,
     monkeypatch,
 ):
-    """Prevents answers of other weights under the new ones' name, and starts that a round could do without."""
+    """Prevents answers of other weights under the new ones' name, and unnecessary restarts."""
     base, made = Path(settings.model), bench.home / "home" / "adapters" / "bench" / "round-1"
     close, starts, caught = VllmPolicy.close, [], []
 
@@ -31,9 +31,9 @@ def test_a_round_starts_the_engine_on_its_new_weights_and_other_weights_are_caug
             super().__init__(given, served)
 
     def on_other_weights(policy):
-        """At the end of the round the server has the base model on, and is left on it in place of the new weights."""
+        """At the end of the round the server serves the base model; keep it there in place of the new weights."""
         policy.server._wanted = lambda: policy.server._served
-        for _ in range(2):  # it stays refused, and nothing is drawn
+        for _ in range(2):  # it stays refused, and nothing is sampled
             with pytest.raises(WrongWeights, match=r"does not serve|stale weights"):
                 policy.use(Adapter("round-1", str(made), "f" * 64, None))
             caught.append(policy.server.incarnation)

@@ -1,4 +1,4 @@
-"""A round of `align` on a managed vLLM server whose engine is killed in the middle."""
+"""A round of `align` on a managed vLLM server whose engine is killed during the round."""
 
 import json
 import sqlite3
@@ -17,7 +17,7 @@ def kill_engine(policy: VllmPolicy) -> None:
 
 
 def test_a_round_survives_its_engine(bench, interpreter, settings, monkeypatch):
-    """Prevents answers that are lost or drawn twice when vLLM dies, and a second round on the first one's weights."""
+    """Prevents answers that are lost or sampled twice when vLLM dies, and a second round on the first one's weights."""
     answer, calls = VllmPolicy.answer, []
 
     def killed_once(self, prompts, count, seed):

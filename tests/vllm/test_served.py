@@ -1,4 +1,4 @@
-"""A managed vLLM server: what it answers, that its log-probs are true, adapters, who may ask it, and its end."""
+"""A managed vLLM server: samples and their log-probs, adapters, attestation, access control and shutdown."""
 
 import shutil
 import threading
@@ -21,7 +21,7 @@ PER_TOKEN = 1e-3  # float32, nats
 
 
 def family(policy: VllmPolicy) -> list[psutil.Process]:
-    """The supervisor and all that it started."""
+    """The supervisor and all its descendants."""
     head = psutil.Process(policy.server.process_group)
     return [head, *head.children(recursive=True)]
 
@@ -30,7 +30,7 @@ def largest_difference(rows, others):
     return max(abs(a - b) for row, other in zip(rows, others, strict=True) for a, b in zip(row, other, strict=True))
 
 
-def test_answers_have_the_form_that_the_twin_gives(policy, twin):
+def test_answers_have_the_form_of_the_twins(policy, twin):
     """Prevents answers that lack their end token, are counted without it, or carry log-probs after temperature."""
     policy.use(None)
     rows = policy.answer(PROMPTS, 4, seed=5)
@@ -46,8 +46,8 @@ def test_answers_have_the_form_that_the_twin_gives(policy, twin):
             assert answer.text == twin._tokenizer.decode(answer.token_ids, skip_special_tokens=True).strip()
 
 
-def test_the_same_seed_gives_the_same_answers_and_no_two_prompts_draw_alike(policy):
-    """Prevents one random stream for all prompts, and a resumed round that draws others than were judged."""
+def test_the_same_seed_gives_the_same_answers_and_prompts_are_sampled_independently(policy):
+    """Prevents one random stream for all prompts, and a resumed round with other answers than were judged."""
     policy.use(None)
     first = policy.answer(PROMPTS[:2], 4, seed=11)
     assert first == policy.answer(PROMPTS[:2], 4, seed=11)
@@ -55,8 +55,8 @@ def test_the_same_seed_gives_the_same_answers_and_no_two_prompts_draw_alike(poli
     assert len({answer.text for row in first for answer in row}) > 4
 
 
-def test_many_long_prompts_at_once(policy):
-    """Prevents the end of the engine where prompts do not fit one step together: vLLM on a CPU, with seeds."""
+def test_many_long_prompts_concurrently(policy):
+    """Prevents an engine crash if prompts do not fit one step together: vLLM on a CPU, with seeds."""
     long = [
         Prompt.of(({"role": "user", "content": f"{number} " + "how can I bake bread at home " * 22},))
         for number in range(24)
@@ -68,8 +68,8 @@ def test_many_long_prompts_at_once(policy):
     assert policy.server.incarnation == incarnation
 
 
-def test_each_adapter_scores_as_its_twin_does_token_by_token(policy, twin, adapters):
-    """Prevents a stale adapter: base, first, second, and back, each with the log-probs of those very weights."""
+def test_each_adapters_token_logprobs_equal_its_twins(policy, twin, adapters):
+    """Prevents a stale adapter: base, first, second, and back, each with the log-probs of its own weights."""
     rows = [
         [*policy.prompt_ids(prompt), *answer.token_ids]
         for prompt in PROMPTS[:3]
@@ -114,22 +114,22 @@ def test_adapters_are_swapped_under_load(policy, twin, adapters):
             assert answer.logprob_sum == pytest.approx(expected, abs=PER_TOKEN * len(answer.token_ids))
 
 
-def test_an_engine_that_serves_the_parent_is_caught(policy, adapters, monkeypatch):
-    """Prevents the silent failure of engines: the swap is said to have worked, and the old weights go on answering."""
+def test_an_engine_that_serves_the_parent_is_refused(policy, adapters, monkeypatch):
+    """Prevents the silent failure of engines: the swap reports success, and the old weights keep answering."""
     policy.use(adapters[0])
     load = type(policy.server.ready_client()).load_adapter
     stale = adapters[0].path
     monkeypatch.setattr(
         type(policy.server.ready_client()), "load_adapter", lambda self, name, folder: load(self, name, stale)
     )
-    for _ in range(2):  # it stays refused, and nothing is drawn
+    for _ in range(2):  # it stays refused, and nothing is sampled
         with pytest.raises(WrongWeights, match=r"does not serve|stale weights"):
             policy.use(adapters[1])
     with pytest.raises(WrongWeights):
         policy.answer(PROMPTS[:1], 1, seed=0)
 
 
-def test_a_folder_with_other_weights_is_caught(policy, adapters, tmp_path):
+def test_a_folder_with_other_weights_is_refused(policy, adapters, tmp_path):
     """Prevents an adapter that was mixed up on disk from answering."""
     folder = shutil.copytree(adapters[0].path, tmp_path / "mixed")
     shutil.copy(Path(adapters[1].path) / PROBE_FILE, folder / PROBE_FILE)
@@ -140,13 +140,14 @@ def test_a_folder_with_other_weights_is_caught(policy, adapters, tmp_path):
         policy.use(Adapter("mixed", str(folder), "e" * 64, None))
 
 
-def test_an_adapter_that_cannot_be_loaded_is_named_by_vllm(policy, tmp_path):
+def test_an_adapter_that_cannot_be_loaded_is_reported(policy, tmp_path):
+    """Prevents answers of the previous adapter after a load that failed."""
     with pytest.raises(EngineRefused, match="load_lora_adapter"):
         policy.use(Adapter("none", str(tmp_path / "nowhere"), "d" * 64, None))
 
 
-def test_it_sleeps_wakes_and_is_attested_anew(policy, adapters, monkeypatch):
-    """Prevents the failure of a wake after which the adapter is silently not applied. (A CPU only pauses.)"""
+def test_it_sleeps_wakes_and_is_attested_again(policy, adapters, monkeypatch):
+    """Prevents an adapter that is silently not applied after a wake-up. (A CPU only pauses.)"""
     for level in ("level_1", "level_2"):
         policy.use(adapters[1])
         before = policy.token_logprobs([[5, 6, 7, 8, 9, 10]])
@@ -175,7 +176,7 @@ def test_nothing_answers_without_the_key(policy, method, path):
     assert httpx.request(method, url, headers={"Authorization": "Bearer no"}).status_code == 401
 
 
-def test_the_key_is_in_no_argument_and_the_server_listens_on_loopback_only(policy):
+def test_the_key_is_in_no_argument_and_the_server_listens_on_loopback_alone(policy):
     """Prevents a key that every user of the machine can read, and a server that the network can reach."""
     policy.use(None)
     key = key_of(policy)["Authorization"].removeprefix("Bearer ")
@@ -193,8 +194,8 @@ def test_the_key_is_in_no_argument_and_the_server_listens_on_loopback_only(polic
     assert "127.0.0.1" in listening
 
 
-def test_a_server_that_is_there_serves_as_well(policy, settings, twin, adapters, monkeypatch):
-    """Prevents a remote way that gives other candidates, or none: the same code, another address and key."""
+def test_an_existing_server_gives_the_same_answers(policy, settings, twin, adapters, monkeypatch):
+    """Prevents other candidates, or none, from an existing server: only address and key differ."""
     policy.use(None)
     monkeypatch.setenv("OUR_KEY", key_of(policy)["Authorization"].removeprefix("Bearer "))
     address = f"http://127.0.0.1:{policy.server._server.port}/v1"
@@ -209,19 +210,20 @@ def test_a_server_that_is_there_serves_as_well(policy, settings, twin, adapters,
         assert [answer.logprob_sum for answer in row] == pytest.approx(expected, abs=24 * PER_TOKEN)
         assert {answer.adapter_hash for answer in row} == {adapters[0].content_hash}
         assert remote.context_tokens == policy.context_tokens
-        remote.release_memory()  # leaves another's server alone
+        remote.release_memory()  # leaves an existing server alone
     finally:
         remote.close()
     assert policy.server.ready_client().healthy()
 
 
-def test_a_server_that_is_not_there_is_named(settings):
+def test_a_server_that_does_not_answer_is_reported(settings):
+    """Prevents a traceback that does not name the setting."""
     nobody = VllmPolicy(settings, EngineSettings(base_url="http://127.0.0.1:9/v1"), settings.model, 16)
     with pytest.raises(EngineFailed, match=r"No vLLM server answers at http://127\.0\.0\.1:9/v1"):
         nobody.use(None)
 
 
-def test_an_engine_that_is_killed_in_mid_round_is_started_again(policy, twin, adapters, said):
+def test_an_engine_that_is_killed_during_a_round_is_restarted(policy, twin, adapters, messages):
     """Prevents a round that is lost with its engine, and an engine process that outlives its server."""
     policy.use(adapters[0])
     before = policy.answer(PROMPTS[:2], 2, seed=4)
@@ -231,13 +233,13 @@ def test_an_engine_that_is_killed_in_mid_round_is_started_again(policy, twin, ad
     after = policy.answer(PROMPTS[:2], 2, seed=4)
     assert [[answer.token_ids for answer in row] for row in after] == [[a.token_ids for a in row] for row in before]
     assert {answer.adapter_hash for row in after for answer in row} == {adapters[0].content_hash}
-    assert any("exited or stopped answering during the round" in text for text in said)
+    assert any("exited or stopped answering during the round" in text for text in messages)
     gone = [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
     assert not gone
 
 
 def test_it_ends_with_its_policy(policy):
-    """Prevents an engine that keeps the memory after the run. (The last test: the next one would start it again.)"""
+    """Prevents an engine that holds memory after the run. (The last test: another one would restart it.)"""
     policy.use(None)
     processes = family(policy)
     policy.close()
