@@ -1,10 +1,10 @@
-# Every target does its own set-up; a second call installs nothing.
+# Every target sets up what it needs; a second call installs nothing.
 PYTHON ?= python3
 BIN := .venv/bin
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: demo test test-up test-vllm check up vllm clean
+.PHONY: demo up test test-fast test-up test-vllm check docs docs-check vllm clean
 
 demo: .venv/installed
 	$(BIN)/cyclealign demo
@@ -15,22 +15,35 @@ up: .venv/installed
 test: .venv/installed-dev
 	$(BIN)/pytest -n 2 --dist worksteal -m "not launch and not vllm"
 
-# `cyclealign up` with a real server, worker and browser; skips what needs a Chromium where there is none.
+# The tests of single functions and small runs, in under 90 seconds on two cores. Leaves out whole runs of a flow or job.
+test-fast: .venv/installed-dev
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow and not launch and not vllm"
+
+# `cyclealign up` with a real server, worker and browser; tests that need a Chromium are skipped without one.
 test-up: .venv/installed-dev
 	$(BIN)/pytest -m launch
 
-# A real vLLM server answers; each test says why it is skipped where .venv-vllm is absent.
+# With a real vLLM server; skipped without .venv-vllm.
 test-vllm: .venv/installed-dev
 	$(BIN)/pytest -m vllm
 
-# vLLM in an environment of its own, since its versions exclude Prefect's: with CUDA where there is an NVIDIA GPU.
+# vLLM in an environment of its own, since its version limits exclude Prefect's; with CUDA if there is an NVIDIA GPU.
 vllm: .venv-vllm/installed
 
-check: .venv/installed-dev
+check: .venv/installed-dev docs-check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Generate the pages of settings.
+docs: .venv/installed-dev
+	$(BIN)/python docs/make_configuration.py
+
+# The pages of settings are up to date; commands, settings, paths and links in the documents exist.
+docs-check: .venv/installed-dev
+	$(BIN)/python docs/make_configuration.py --check
+	$(BIN)/pytest tests/docs
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || (echo "Python 3.11 or newer is needed; set PYTHON=..."; exit 1)

@@ -1,8 +1,10 @@
-"""Writes docs/configuration.md, and a page for each distillation job, from the settings themselves.
+"""Generate docs/configuration.md, and a page for each distillation job, from the settings classes.
 
-``python docs/make_configuration.py``
+``python docs/make_configuration.py`` writes the pages; with ``--check`` it exits with 1 if a page is out of date.
 """
 
+import inspect
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -16,47 +18,47 @@ from cyclealign.distill.registry import JOBS
 HEAD = """# Settings
 
 A TOML file for `cyclealign run`, and the form of `align` in the Prefect UI, take these settings. An unknown key is an
-error. Nothing here is a secret: `judge.api_key_variable` is the *name* of an environment variable. The file is made by
-`python docs/make_configuration.py`.
+error. No setting is a secret: `judge.api_key_variable` is the *name* of an environment variable. `make docs` generates
+this page.
 """
 JOB_HEAD = """# Settings of the job {name}
 
 {about}
 
-A TOML file for `cyclealign distill {name}`, and the form of `{name}` in the Prefect UI, take these settings. An unknown
-key is an error. The file is made by `python docs/make_configuration.py`.
+A TOML file for `cyclealign distill run {name}`, and the form of `{name}` in the Prefect UI, take these settings. An
+unknown key is an error. `make docs` generates this page.
 """
 
 
 def pages() -> dict[str, str]:
-    """Every page by its name under docs/."""
-    made = {"configuration.md": page(ExperimentConfig, HEAD, "Experiment")}
-    for name, entry in JOBS.items():
-        model = entry.config_model()
-        head = JOB_HEAD.format(name=name, about=(model.__doc__ or "").strip())
-        made[f"configuration-{name}.md"] = page(model, head, "Top")
-    return made
+    """Return the text of every page by its file name under docs/."""
+    texts = {"configuration.md": page(ExperimentConfig, HEAD, "Experiment")}
+    for name, spec in JOBS.items():
+        model = spec.config_model()
+        head = JOB_HEAD.format(name=name, about=inspect.getdoc(model))
+        texts[f"configuration-{name}.md"] = page(model, head, "Top")
+    return texts
 
 
 def page(model: type[BaseModel], head: str, top: str) -> str:
-    """The whole page."""
-    fields = {name: field for name, field in model.model_fields.items() if section(field) is None}
+    """Return a page: the head, a table of the top-level settings, and a table for each section."""
+    fields = {name: field for name, field in model.model_fields.items() if section_of(field) is None}
     parts = [head, f"## {top}\n", table(fields)]
-    for name, inner in sections(model):
-        parts += [f"\n## {name}\n", f"{inner.__doc__}\n", table(inner.model_fields)]
+    for heading, section in sections(model):
+        parts += [f"\n## {heading}\n", f"{inspect.getdoc(section)}\n", table(section.model_fields)]
     return "\n".join(parts) + "\n"
 
 
 def sections(model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
-    """The tables of the TOML file, by their headings; a list of tables has doubled brackets."""
+    """Yield heading and class of each TOML table; the heading of a list of tables has double brackets."""
     for name, field in model.model_fields.items():
-        inner = section(field)
-        if inner is not None:
-            yield (f"[[{name}]]" if get_origin(field.annotation) is tuple else f"[{name}]"), inner
+        section = section_of(field)
+        if section is not None:
+            yield (f"[[{name}]]" if get_origin(field.annotation) is tuple else f"[{name}]"), section
 
 
-def section(field: FieldInfo) -> type[BaseModel] | None:
-    """The settings of a field that is a table of its own in the TOML file, or a list of tables."""
+def section_of(field: FieldInfo) -> type[BaseModel] | None:
+    """Return the settings class of a field that is a TOML table or a list of tables, otherwise None."""
     kind: Any = field.annotation
     if get_origin(kind) is tuple:
         kind = get_args(kind)[0]
@@ -64,26 +66,50 @@ def section(field: FieldInfo) -> type[BaseModel] | None:
 
 
 def table(fields: dict[str, FieldInfo]) -> str:
-    """A Markdown table of settings."""
-    rows = ["| key | default | what it is |", "|---|---|---|"]
+    """Return a Markdown table of settings."""
+    rows = ["| key | default | meaning |", "|---|---|---|"]
     return "\n".join(rows + [f"| `{name}` | {default(field)} | {meaning(field)} |" for name, field in fields.items()])
 
 
 def default(field: FieldInfo) -> str:
-    """The default value as TOML would have it; a dash where a setting is empty."""
+    """Return the default in TOML's spelling, or a dash if the setting is empty."""
     if field.is_required() or field.default is None or field.default in ((), {}, ({},)):
         return "-"
     return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
 
 
 def meaning(field: FieldInfo) -> str:
-    """Title, description and choices."""
+    """Return title, description and choices."""
     choices = ""
-    if get_origin(field.annotation) is Literal:
-        choices = " One of " + ", ".join(f"`{each}`" for each in get_args(field.annotation)) + "."
+    if values := choices_of(field.annotation):
+        choices = " One of " + ", ".join(f"`{value}`" for value in values) + "."
     return f"{field.title}. {field.description or ''}{choices}".strip()
 
 
-if __name__ == "__main__":
+def choices_of(annotation: Any) -> tuple[str, ...]:
+    """Return the values of a ``Literal``, nested ones included; empty for any other type."""
+    return tuple(map(str, get_args(annotation))) if get_origin(annotation) is Literal else ()
+
+
+def outdated() -> list[str]:
+    """Return the file names of the pages that differ from their settings."""
+    return [name for name, text in pages().items() if not is_file_with(Path(__file__).with_name(name), text)]
+
+
+def is_file_with(path: Path, text: str) -> bool:
+    """Return whether the file exists and has this text."""
+    return path.is_file() and path.read_text(encoding="utf-8") == text
+
+
+def main() -> None:
+    """Write the pages, or check them."""
+    if "--check" in sys.argv[1:]:
+        if names := outdated():
+            sys.exit(f"Out of date: {', '.join(names)}. Run `make docs`.")
+        return
     for name, text in pages().items():
         Path(__file__).with_name(name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
