@@ -20,6 +20,7 @@ CURRENT = [path for path in DOCUMENTS if path.name != "CHANGELOG.md"]
 CODE = re.compile(r"`([^`\n]+)`")
 FENCED = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+PLACEHOLDER = re.compile(r"JOB|NAME|PACKAGE")
 PLACE = re.compile(r"^(?:cyclealign|flows|tests|docs|benchmarks|prompts|migrations|constraints)/[\w./-]+$")
 
 
@@ -40,7 +41,7 @@ def commands(path: Path) -> Iterator[list[str]]:
 def paths(path: Path) -> Iterator[str]:
     """Yield the files and folders of this repository that a document names; those with a placeholder are left out."""
     for span in code(path.read_text(encoding="utf-8")):
-        if PLACE.match(span) and not re.search(r"[A-Z]{3,}(?!\w*\.md)", span):
+        if PLACE.match(span) and not PLACEHOLDER.search(span):
             yield span
 
 
