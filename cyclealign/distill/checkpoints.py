@@ -1,4 +1,4 @@
-"""Checkpoints of a transformers Trainer. Apart from `fitting`, as the Trainer takes seconds to load."""
+"""Checkpoints of a transformers Trainer. A module of its own, since the Trainer takes seconds to import."""
 
 import json
 import shutil
@@ -9,15 +9,15 @@ from transformers.trainer_utils import get_last_checkpoint
 
 
 def last_checkpoint(folder: Path) -> str | None:
-    """The newest checkpoint of a transformers Trainer that was written to its end; None if there is none.
+    """Return the newest complete checkpoint of a transformers Trainer; None if there is none.
 
-    One that a kill cut off would end the training at every start; it is removed.
+    Incomplete ones, from an interrupted run, are deleted: the training could not resume from them.
     """
-    while folder.is_dir() and (found := get_last_checkpoint(str(folder))):
+    while folder.is_dir() and (checkpoint := get_last_checkpoint(str(folder))):
         try:
-            json.loads((Path(found) / TRAINER_STATE_NAME).read_text(encoding="utf-8"))  # is written last
+            json.loads((Path(checkpoint) / TRAINER_STATE_NAME).read_text(encoding="utf-8"))  # written last
         except (OSError, ValueError):
-            shutil.rmtree(found)
+            shutil.rmtree(checkpoint)
         else:
-            return str(found)
+            return str(checkpoint)
     return None

@@ -1,4 +1,4 @@
-"""What the settings of every distillation job share. Loads no heavy library."""
+"""Settings that all distillation jobs share. Loads no heavy library."""
 
 from typing import Annotated, Literal
 
@@ -8,30 +8,30 @@ from pydantic_core import PydanticCustomError
 from cyclealign.config import Formerly, Section
 from cyclealign.records import content_id
 
-# How an encoder that read two texts together gives one vector; `cyclealign.distill.models.pooling` says what each is.
+# How one vector is pooled from an encoding of two texts; see `cyclealign.distill.models.pooling`.
 PairPooling = Literal["first", "mean", "match"]
 
 
-def _each_once(values: tuple[int, ...]) -> tuple[int, ...]:
-    """Two arms or measures of one name would meet at the very end of a run."""
+def _no_duplicates(values: tuple[int, ...]) -> tuple[int, ...]:
+    """Refuse duplicates: arms or measures of the same name would fail at the very end of a run."""
     if len(set(values)) < len(values):
         raise PydanticCustomError("repeated", "Input should name nothing twice")
     return values
 
 
-# Numbers that name arms or measures: at least 1, and none of them twice.
-Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], AfterValidator(_each_once)]
+# Numbers that name arms or measures: at least 1, without duplicates.
+Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], AfterValidator(_no_duplicates)]
 
 
 def version_key(job: str, version: int) -> str:
-    """The part of a key that changes when the job's ``VERSION`` is raised."""
+    """Return the part of a key that changes when the job's ``VERSION`` is raised."""
     return content_id("version", job, version)
 
 
 class JobConfig(Section):
     """Base of a job's ``Config``: its seed, and whether to do finished work again."""
 
-    # Libraries take less than 2^32, and some jobs count on from it, a seed a run.
+    # Libraries take seeds below 2^32, and some jobs add the number of a run.
     seed: int = Field(0, ge=0, lt=2**31, title="Seed", description="For all random draws.")
     force: Annotated[bool, Formerly("again")] = Field(
         False,

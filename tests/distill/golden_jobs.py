@@ -87,7 +87,7 @@ def quantidce(folder: Path) -> dict[str, Any]:
     states = ([wave(2, 3)], [wave(2, 2)], wave(2)), ([wave(2, 3, phase=1)], [wave(2, 2, phase=1)], wave(2, phase=1))
     given, found = wave(9).double().numpy(), {"a": [wave(9, phase=0.5).double().numpy()], "b": [np.arange(9.0)]}
     held_out = dialogues.held_out[:1]
-    responses = len(teacher.flat(held_out[0]))
+    responses = len(teacher.pairs_of(held_out[0]))
     return {
         "data": [each.score for each in dialogues.scored],
         "losses": [
@@ -129,7 +129,7 @@ def cprd(folder: Path) -> dict[str, Any]:
     figures = [evaluate.figures(wave(5, 5, phase=run).double().numpy(), truth, own) for run in (0, 1, 2, 3)]
     negative = torch.ones(4, 6, dtype=torch.bool)
     adds = {
-        f"loss {arm}": training.distilled(arm, similarity, given, negative, config.distillation)
+        f"loss {arm}": training.arm_term(arm, similarity, given, negative, config.distillation)
         for arm in ("kl all", "kl hard", "rank all", "untruncated", "cprd")
     }
     return {

@@ -42,7 +42,7 @@ class Asking:
 def second_stage(module: Any, job: Any, config: Any) -> None:
     """Of QuantiDCE; its first stage, which is asked before, is taken for done."""
     job.step = lambda *_: None
-    module.metric_of(job, config, None, ARMS[0], 0)
+    module.fit_arm(job, config, None, ARMS[0], 0)
 
 
 # Of each job the last stage of training, called until it asks for its place, and the settings that do not bear on it.

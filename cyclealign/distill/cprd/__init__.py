@@ -1,1 +1,1 @@
-"""CPRD: a dual encoder learns a cross-encoder's order of its hard negatives (arXiv 2407.07479)."""
+"""CPRD (arXiv 2407.07479): a dual encoder learns a cross-encoder's order of its hard negatives."""

@@ -1,4 +1,4 @@
-"""Images with captions: drawn on the spot, or read."""
+"""Images with captions, in splits that share no image."""
 
 import hashlib
 from collections.abc import Sequence
@@ -16,10 +16,14 @@ from cyclealign.records import content_id
 
 @dataclass(frozen=True)
 class Pairs:
-    """Captions, and their images: a pair is a caption with its image, which may have others.
+    """Captions with their images; an image may have several captions.
 
-    ``images`` have shape (images, side, side, 3), in 0..255, and the names ``files``. Of each pair there are the text,
-    what it is about, and in ``image`` the number of its image.
+    Attributes:
+        images: in 0..255, shape (images, side, side, 3).
+        files: name of each image.
+        texts: caption of each pair.
+        about: words and keywords of each caption.
+        image: index of each caption's image, shape (pairs,).
     """
 
     images: NDArray[np.uint8]
@@ -32,24 +36,24 @@ class Pairs:
         return len(self.texts)
 
     def own(self) -> NDArray[np.bool_]:
-        """Which texts are captions of which image, shape (images, texts)."""
-        found: NDArray[np.bool_] = self.image[None, :] == np.arange(len(self.images))[:, None]
-        return found
+        """Return which texts are captions of which image, shape (images, texts)."""
+        own: NDArray[np.bool_] = self.image[None, :] == np.arange(len(self.images))[:, None]
+        return own
 
     def overlap(self) -> NDArray[np.float32]:
-        """Graded truth: shared share of what image and text are about (Jaccard), shape (images, texts).
+        """Return the graded relevance, from 0 to 1: the Jaccard index of keywords, shape (images, texts).
 
-        An image is about all that its captions are about.
+        An image has the keywords of all its captions.
         """
-        seen: list[frozenset[str]] = [frozenset()] * len(self.images)
+        of_images: list[frozenset[str]] = [frozenset()] * len(self.images)
         for number, about in zip(self.image.tolist(), self.about, strict=True):
-            seen[number] = seen[number] | about
-        return np.array([[shared(image, text) for text in self.about] for image in seen], dtype=np.float32)
+            of_images[number] = of_images[number] | about
+        return np.array([[jaccard(image, text) for text in self.about] for image in of_images], dtype=np.float32)
 
     def content(self) -> str:
-        """The hash of all that is in them: other pixels or captions have other labels."""
+        """Return the hash of pixels and captions, under which labels are kept."""
         pixels = hashlib.sha256(np.ascontiguousarray(self.images).tobytes()).hexdigest()
-        about = [sorted(each) for each in self.about]
+        about = [sorted(keywords) for keywords in self.about]
         return content_id("pairs", pixels, self.images.shape, self.files, self.texts, about, self.image.tolist())
 
 
@@ -61,21 +65,21 @@ class Splits:
     test: Pairs
 
 
-def shared(one: frozenset[str], two: frozenset[str]) -> float:
-    """Jaccard index of two sets; 0 for two empty ones."""
+def jaccard(one: frozenset[str], two: frozenset[str]) -> float:
+    """Return the Jaccard index of two sets; 0 for two empty ones."""
     return len(one & two) / max(len(one | two), 1)
 
 
 def load(settings: DataSettings, seed: int) -> Splits:
-    """The pairs that the settings name; the same seed gives the same split.
+    """Load the pairs of the settings; reproducible by seed.
 
     Raises:
         DistillError: the source or a line of its captions cannot be read, or it holds too few images.
     """
     if settings.source == DEMO:
-        return drawn(settings, seed)
+        return demo_splits(settings, seed)
     source = read(settings)
-    files = list(dict.fromkeys(each.file for each in source.captions))
+    files = list(dict.fromkeys(caption.file for caption in source.captions))
     needed = settings.test + 2
     if len(files) < needed:
         raise DistillError(
@@ -84,24 +88,25 @@ def load(settings: DataSettings, seed: int) -> Splits:
         )
     order = [files[number] for number in np.random.default_rng([seed, 3]).permutation(len(files))]
     test, train = order[: settings.test], order[settings.test : settings.test + settings.train]
-    return Splits(opened(source, train), opened(source, test))
+    return Splits(read_pairs(source, train), read_pairs(source, test))
 
 
-def opened(source: Source, files: Sequence[str]) -> Pairs:
-    """Some images with all their captions, which stand in the order of their images."""
-    place = {file: number for number, file in enumerate(files)}
-    chosen = sorted((each for each in source.captions if each.file in place), key=lambda each: place[each.file])
+def read_pairs(source: Source, files: Sequence[str]) -> Pairs:
+    """Read some images with all their captions, in the order of the images."""
+    index = {file: number for number, file in enumerate(files)}
+    captions = [caption for caption in source.captions if caption.file in index]
+    captions.sort(key=lambda caption: index[caption.file])
     return Pairs(
         np.stack([source.image(file) for file in files]),
         tuple(files),
-        tuple(each.text for each in chosen),
-        tuple(each.about for each in chosen),
-        np.array([place[each.file] for each in chosen], dtype=np.int64),
+        tuple(caption.text for caption in captions),
+        tuple(caption.about for caption in captions),
+        np.array([index[caption.file] for caption in captions], dtype=np.int64),
     )
 
 
-def drawn(settings: DataSettings, seed: int) -> Splits:
-    """Pictures of scenes, named by their captions; no scene is in both splits."""
+def demo_splits(settings: DataSettings, seed: int) -> Splits:
+    """Draw the demo's scenes, named by their captions; no scene is in both splits."""
     generator = np.random.default_rng([seed, 5])
     scenes = demo_data.scenes(settings.train + settings.test, generator)
     test = min(settings.test, len(scenes) // 4)

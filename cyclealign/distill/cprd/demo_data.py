@@ -1,4 +1,4 @@
-"""A drawn world: two coloured shapes a picture, and a caption that tells of them."""
+"""Generated data of the demo: images of two coloured shapes, with captions that describe them."""
 
 from collections.abc import Sequence
 
@@ -13,8 +13,8 @@ Scene = tuple[str, str, str, str, str]  # colour, shape, place, colour, shape
 
 
 def scenes(count: int, draw: np.random.Generator) -> list[Scene]:
-    """Different scenes, as many as there are at most."""
-    every = [
+    """Return at most ``count`` different scenes in random order."""
+    all_scenes = [
         (one, first, place, two, second)
         for one in COLOURS
         for first in SHAPES
@@ -23,34 +23,34 @@ def scenes(count: int, draw: np.random.Generator) -> list[Scene]:
         for second in SHAPES
         if (one, first) != (two, second)
     ]
-    return [every[number] for number in draw.permutation(len(every))[:count]]
+    return [all_scenes[number] for number in draw.permutation(len(all_scenes))[:count]]
 
 
 def caption(scene: Scene) -> str:
-    """What is to be seen, in words."""
+    """Return the description of a scene."""
     one, first, place, two, second = scene
     return f"a {one} {first} {place} a {two} {second}"
 
 
 def attributes(scene: Scene) -> frozenset[str]:
-    """What two scenes can have in common: each thing, its colour and its shape, and how they stand."""
+    """Return the keywords of a scene: each object, its colour and its shape, and their arrangement."""
     one, first, place, two, second = scene
     return frozenset({f"{one} {first}", f"{two} {second}", one, two, first, second, place})
 
 
 def picture(scene: Scene, side: int, draw: np.random.Generator) -> NDArray[np.uint8]:
-    """The scene as pixels, shape (side, side, 3): places and sizes waver, the ground is dark and noisy."""
+    """Draw a scene, shape (side, side, 3): positions and sizes vary, the background is dark and noisy."""
     one, first, place, two, second = scene
     image = Image.new("RGB", (side, side), "#20242c")
     pen = ImageDraw.Draw(image)
     for colour, shape, (x, y) in ((one, first, PLACES[place][0]), (two, second, PLACES[place][1])):
         centre = (np.array([x, y]) + draw.normal(0, 0.03, size=2)) * side
-        put(pen, shape, COLOURS[colour], centre, side * draw.uniform(0.15, 0.2))
+        draw_shape(pen, shape, COLOURS[colour], centre, side * draw.uniform(0.15, 0.2))
     noisy = np.asarray(image, dtype=np.float64) + draw.normal(0, 8, size=(side, side, 3))
     return noisy.clip(0, 255).astype(np.uint8)
 
 
-def put(pen: ImageDraw.ImageDraw, shape: str, colour: str, centre: NDArray[np.float64], radius: float) -> None:
+def draw_shape(pen: ImageDraw.ImageDraw, shape: str, colour: str, centre: NDArray[np.float64], radius: float) -> None:
     """Draw one shape."""
     x, y = (float(value) for value in centre)
     box: Sequence[float] = (x - radius, y - radius, x + radius, y + radius)

@@ -1,4 +1,4 @@
-"""How a model takes its images."""
+"""Image preprocessing of a model: scaling and normalisation."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,21 +16,21 @@ from cyclealign.policy.device import device
 
 @dataclass(frozen=True)
 class Pixels:
-    """Squares of ``side`` pixels; each channel, in 0..1, less its mean and divided by its deviation."""
+    """Preprocessing of square images: each channel, in 0..1, minus its mean, divided by its standard deviation."""
 
     side: int
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     deviation: tuple[float, ...] = (0.5, 0.5, 0.5)
 
     def of(self, images_BHWC: NDArray[np.uint8]) -> Tensor:
-        """Images in 0..255 as the model takes them, shape (B, 3, H, W)."""
-        given_BCHW = torch.from_numpy(images_BHWC).to(device()).permute(0, 3, 1, 2).float()
-        mean_C11 = torch.tensor(self.mean, device=given_BCHW.device).view(-1, 1, 1)
-        deviation_C11 = torch.tensor(self.deviation, device=given_BCHW.device).view(-1, 1, 1)
-        return given_BCHW / (255 * deviation_C11) - mean_C11 / deviation_C11
+        """Convert images in 0..255 to the model's input, shape (B, 3, H, W)."""
+        pixels_BCHW = torch.from_numpy(images_BHWC).to(device()).permute(0, 3, 1, 2).float()
+        mean_C11 = torch.tensor(self.mean, device=pixels_BCHW.device).view(-1, 1, 1)
+        deviation_C11 = torch.tensor(self.deviation, device=pixels_BCHW.device).view(-1, 1, 1)
+        return pixels_BCHW / (255 * deviation_C11) - mean_C11 / deviation_C11
 
     def save(self, folder: Path) -> None:
-        """Write an image processor that makes the same of an image file."""
+        """Write an image processor that converts an image file in the same way."""
         CLIPImageProcessorPil(
             size={"height": self.side, "width": self.side},
             do_center_crop=False,
@@ -40,16 +40,16 @@ class Pixels:
 
 
 def pixels_of(model: str, side: int) -> Pixels:
-    """Those of a model in a folder or on the hub, by its image processor.
+    """Return the preprocessing of a model in a folder or on the hub, from its image processor.
 
     Raises:
-        DistillError: it has none.
+        DistillError: the image processor is missing or cannot be loaded.
     """
     try:
         processor = AutoImageProcessor.from_pretrained(model, backend="pil", trust_remote_code=False)
     except (OSError, ValueError, ImportError) as error:
         raise DistillError(
-            f"The image processor of '{model}' (preprocessor_config.json) cannot be loaded, so it is not known how its "
+            f"The image processor of '{model}' (preprocessor_config.json) cannot be loaded, so it is unknown how its "
             f"pixels are normalised: {reason(error)}"
         ) from error
     if not getattr(processor, "do_normalize", True):

@@ -1,4 +1,4 @@
-"""Captions and their images: from a folder, or from a table of Hugging Face `datasets`."""
+"""Captions and their images from a folder or a data set."""
 
 import hashlib
 import io
@@ -22,7 +22,7 @@ CAPTIONS = "captions.jsonl"
 
 @dataclass(frozen=True)
 class Caption:
-    """A text, the name of its image, and what it is about: its words, and keywords."""
+    """A caption, the name of its image, and its words and keywords."""
 
     file: str
     text: str
@@ -31,14 +31,14 @@ class Caption:
 
 @dataclass(frozen=True)
 class Source:
-    """All captions, and a function that reads the image of that name, shape (side, side, 3)."""
+    """All captions, and a function that reads an image by name, shape (side, side, 3)."""
 
     captions: Sequence[Caption]
     image: Callable[[str], NDArray[np.uint8]]
 
 
 def read(settings: DataSettings) -> Source:
-    """What the settings name; images are read when they are asked for.
+    """Read the captions of the settings; images are read later, one by one.
 
     Raises:
         DistillError: it cannot be read; the message names the file and line.
@@ -52,7 +52,7 @@ def read(settings: DataSettings) -> Source:
 
 
 def rows_of(source: str) -> Any:
-    """The rows of a file, or of a data set on the hub."""
+    """Return the rows of a file, or of a data set on the hub."""
     try:
         return table(source)
     except DistillError as error:
@@ -68,21 +68,21 @@ def _caption_of(row: Any, where: str) -> Caption:
     try:
         return caption(row["file"], row["text"], row.get("keywords", []), where)
     except (KeyError, TypeError) as error:
-        raise DistillError(f'{where}: want {{"file": "a.png", "text": "...", "keywords": [...]}}.') from error
+        raise DistillError(f'{where}: expected {{"file": "a.png", "text": "...", "keywords": [...]}}.') from error
 
 
 def caption(file: Any, text: Any, keywords: Any, where: str) -> Caption:
-    """A caption whose parts are of the right kinds."""
+    """Return a caption; raise DistillError if a part has another type."""
     if not (isinstance(text, str) and isinstance(file, str) and isinstance(keywords, list)):
         raise DistillError(f"{where}: file and text must be texts, keywords a list.")
     return Caption(file, text, frozenset([*text.lower().split(), *map(str, keywords)]))
 
 
 def from_table(settings: DataSettings) -> Source:
-    """The rows of a .parquet file, or of a data set on the hub."""
+    """Read the rows of a .parquet file, or of a data set on the hub."""
     rows = rows_of(settings.source)
-    wanted = [settings.image_column, settings.text_column, *filter(None, [settings.file_column])]
-    missing = [name for name in wanted if name not in rows.column_names]
+    columns = [settings.image_column, settings.text_column, *filter(None, [settings.file_column])]
+    missing = [name for name in columns if name not in rows.column_names]
     if missing:
         raise DistillError(
             f"{settings.source}: no column {', '.join(missing)}; it has {', '.join(rows.column_names)}. Name its "
@@ -94,48 +94,48 @@ def from_table(settings: DataSettings) -> Source:
         if settings.file_column
         else _named_by_content(images, settings)
     )
-    place = {file: number for number, file in reversed(list(enumerate(files)))}
+    index = {file: number for number, file in reversed(list(enumerate(files)))}  # the first row of each name
 
     def image(file: str) -> NDArray[np.uint8]:
-        where = f"{settings.source}, row {place[file]}"
-        return scaled(_bytes(images[place[file]], where), where, settings.image_size)
+        where = f"{settings.source}, row {index[file]}"
+        return scaled(_bytes(images[index[file]], where), where, settings.image_size)
 
     return Source(list(_captions(rows, files, settings)), image)
 
 
 def _encoded(rows: Any, settings: DataSettings) -> Any:
-    """The column of images, each as its bytes or path."""
+    """Return the column of images, undecoded: bytes or paths."""
     from datasets import Image as Images
 
     name = settings.image_column
     try:
         return rows.select_columns([name]).cast_column(name, Images(decode=False))[name]
-    except (TypeError, ValueError, NotImplementedError) as error:  # Arrow's are kinds of these
-        raise DistillError(f"{settings.source}: column {name} holds no images ({error}).") from error
+    except (TypeError, ValueError, NotImplementedError) as error:  # Arrow's errors are subclasses of these
+        raise DistillError(f"{settings.source}: column {name} does not hold images ({error}).") from error
 
 
 def _bytes(row: Any, where: str) -> io.BytesIO | Path:
-    found = row or {}
-    if found.get("bytes"):
-        return io.BytesIO(found["bytes"])
-    if found.get("path"):
-        return Path(found["path"])
-    raise DistillError(f"{where}: no image.")
+    image = row or {}
+    if image.get("bytes"):
+        return io.BytesIO(image["bytes"])
+    if image.get("path"):
+        return Path(image["path"])
+    raise DistillError(f"{where}: the image is missing.")
 
 
 def _named_by_content(images: Any, settings: DataSettings) -> list[str]:
-    opened = (_bytes(row, f"{settings.source}, row {number}") for number, row in enumerate(images))
-    contents = (each.read_bytes() if isinstance(each, Path) else each.getvalue() for each in opened)
+    files = (_bytes(row, f"{settings.source}, row {number}") for number, row in enumerate(images))
+    contents = (file.read_bytes() if isinstance(file, Path) else file.getvalue() for file in files)
     return [hashlib.sha256(content).hexdigest()[:16] for content in contents]
 
 
 def _captions(rows: Any, files: Sequence[str], settings: DataSettings) -> Iterator[Caption]:
     keywords = rows["keywords"] if "keywords" in rows.column_names else [[]] * len(rows)
-    for number, (file, given, words) in enumerate(zip(files, rows[settings.text_column], keywords, strict=True)):
-        for text in given if isinstance(given, list) else [given]:
+    for number, (file, captions, words) in enumerate(zip(files, rows[settings.text_column], keywords, strict=True)):
+        for text in captions if isinstance(captions, list) else [captions]:
             yield caption(file, text, words or [], f"{settings.source}, row {number}")
 
 
 def scaled(file: Path | io.BytesIO, where: str, side: int) -> NDArray[np.uint8]:
-    """An image file as RGB pixels, shape (side, side, 3)."""
+    """Read an image file as RGB pixels, shape (side, side, 3)."""
     return np.asarray(opened(file, where).resize((side, side), Image.Resampling.BICUBIC), dtype=np.uint8)

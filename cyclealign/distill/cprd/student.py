@@ -1,4 +1,4 @@
-"""The dual encoder: made small, or loaded."""
+"""The student: a dual encoder of images and texts, with new or pretrained weights."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,33 +27,34 @@ from cyclealign.distill.models.word_tokenizer import word_tokenizer
 from cyclealign.errors import DistillError
 from cyclealign.policy.device import device
 
+# Its progress bars would break those of the terminal.
 transformers_logging.disable_progress_bar()
 
-PATCHES_A_SIDE = 4
+PATCHES_PER_SIDE = 4
 
 
 class DualEncoder:
-    """A vision-text dual encoder with its tokenizer and pixels; features are unit vectors."""
+    """A vision-text dual encoder with its tokenizer and image preprocessing; features are unit vectors."""
 
     def __init__(self, model: Any, tokenizer: Any, max_words: int, pixels: Pixels) -> None:
         self.model = model.to(device())
         self.tokenizer, self.max_words, self.pixels = tokenizer, max_words, pixels
 
     def tokens(self, texts: list[str]) -> dict[str, Tensor]:
-        """Token ids and mask of captions."""
-        found: Mapping[str, Tensor] = self.tokenizer(
+        """Return token ids and attention mask of captions."""
+        tokens: Mapping[str, Tensor] = self.tokenizer(
             texts, padding=True, truncation=True, max_length=self.max_words, return_tensors="pt"
         ).to(device())
-        return dict(found)
+        return dict(tokens)
 
     def of_images(self, images: NDArray[np.uint8]) -> Tensor:
-        """Features of images, shape (B, d)."""
+        """Return the features of images, shape (B, D)."""
         return functional.normalize(
             tensor_of(self.model.get_image_features(pixel_values=self.pixels.of(images))), dim=1
         )
 
     def of_texts(self, texts: list[str]) -> Tensor:
-        """Features of captions, shape (B, d)."""
+        """Return the features of captions, shape (B, D)."""
         return functional.normalize(tensor_of(self.model.get_text_features(**self.tokens(texts))), dim=1)
 
     def save(self, folder: Path) -> None:
@@ -63,16 +64,22 @@ class DualEncoder:
         self.pixels.save(folder)
 
 
-def tensor_of(found: Any) -> Tensor:
-    """Features; newer releases wrap them in an output."""
-    return found if isinstance(found, Tensor) else found.pooler_output
+def tensor_of(output: Any) -> Tensor:
+    """Return the features; newer releases of transformers wrap them in an output object."""
+    return output if isinstance(output, Tensor) else output.pooler_output
 
 
 def fresh(settings: StudentSettings, pairs: Pairs, data: DataSettings, seed: int) -> DualEncoder:
-    """The student before training.
+    """Return the student before training; new weights are reproducible by seed.
+
+    Args:
+        settings: name a model, or the sizes of new weights.
+        pairs: whose words become the vocabulary of new weights.
+        data: image size and caption length.
+        seed: of new weights.
 
     Raises:
-        DistillError: it cannot be loaded.
+        DistillError: it cannot be loaded, or the data do not fit it.
     """
     torch.manual_seed(seed)
     if settings.model != DEMO:
@@ -88,33 +95,34 @@ def fresh(settings: StudentSettings, pairs: Pairs, data: DataSettings, seed: int
         "attention_probs_dropout_prob": 0.0,
         "initializer_range": 0.1,
     }
-    vision = ViTConfig(image_size=data.image_size, patch_size=data.image_size // PATCHES_A_SIDE, **common)
+    vision = ViTConfig(image_size=data.image_size, patch_size=data.image_size // PATCHES_PER_SIDE, **common)
     text = BertConfig(vocab_size=len(tokenizer), max_position_embeddings=max(32, data.max_words), **common)
     config = VisionTextDualEncoderConfig.from_vision_text_configs(vision, text, projection_dim=settings.size // 2)
     return DualEncoder(VisionTextDualEncoderModel(config), tokenizer, data.max_words, Pixels(data.image_size))
 
 
 def load(model: str, data: DataSettings) -> DualEncoder:
-    """A dual encoder from a folder or the hub.
+    """Load a dual encoder from a folder or the hub.
 
     Raises:
-        DistillError: there is none, it is no dual encoder, or the data's images or captions do not fit it.
+        DistillError: it cannot be loaded, is another kind of model, or the data's images or captions do not fit it.
     """
     try:
-        found = AutoModel.from_pretrained(model, use_safetensors=True, trust_remote_code=False)
+        dual_encoder = AutoModel.from_pretrained(model, use_safetensors=True, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise DistillError(f"The dual encoder '{model}' cannot be loaded: {reason(error)}") from error
-    if not hasattr(found, "get_image_features"):
+    if not hasattr(dual_encoder, "get_image_features"):
         raise DistillError(
-            f"'{model}' is a {type(found).__name__}, not a dual encoder of images and texts (such as CLIP)."
+            f"'{model}' is a {type(dual_encoder).__name__}, not a dual encoder of images and texts (such as CLIP)."
         )
-    side = getattr(found.config.vision_config, "image_size", data.image_size)
-    if side != data.image_size:
+    image_size = getattr(dual_encoder.config.vision_config, "image_size", data.image_size)
+    if image_size != data.image_size:
         raise DistillError(
-            f"data.image_size is {data.image_size}; the images of '{model}' have a side of {side}. Set it to that."
+            f"data.image_size is {data.image_size}; '{model}' takes images of {image_size} pixels. Set it to that."
         )
-    most = min(getattr(found.config.text_config, "max_position_embeddings", 10**9), tokenizer.model_max_length)
-    if data.max_words > most:
-        raise DistillError(f"data.max_words is {data.max_words}; '{model}' reads {most} tokens at most. Lower it.")
-    return DualEncoder(found, tokenizer, data.max_words, pixels_of(model, data.image_size))
+    positions = getattr(dual_encoder.config.text_config, "max_position_embeddings", 10**9)
+    longest = min(positions, tokenizer.model_max_length)
+    if data.max_words > longest:
+        raise DistillError(f"data.max_words is {data.max_words}; '{model}' reads at most {longest} tokens. Lower it.")
+    return DualEncoder(dual_encoder, tokenizer, data.max_words, pixels_of(model, data.image_size))

@@ -1,7 +1,6 @@
-"""How the dual encoder is trained: the contrastive loss, and what an arm adds to it."""
+"""Training of the dual encoder with the contrastive loss and the term of an arm."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -14,10 +13,11 @@ from cyclealign.distill.cprd.losses import contrastive, divergence, hardest, ran
 from cyclealign.distill.cprd.student import DualEncoder
 from cyclealign.distill.models.encoders import checked
 from cyclealign.policy.device import device
+from cyclealign.progress import OnProgress
 
 
 class Queue:
-    """Features of earlier steps, as further negatives; they carry no gradient (cross-batch memory)."""
+    """Features of earlier steps as additional negatives, without gradients (cross-batch memory, arXiv 1912.06798)."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -25,43 +25,47 @@ class Queue:
         self.features: Tensor | None = None
 
     def joined(self, numbers_B: Tensor, features_BD: Tensor) -> tuple[Tensor, Tensor]:
-        """Those of this step, then those of earlier ones: pairs' numbers (N,) and features (N, d)."""
+        """Return pair indices (N,) and features (N, D) of this step, then those of earlier steps."""
         if self.features is None:
             return numbers_B, features_BD
         return torch.cat([numbers_B, self.numbers]), torch.cat([features_BD, self.features])
 
     def push(self, numbers_B: Tensor, features_BD: Tensor) -> None:
-        """Keep the newest, ``size`` at most."""
+        """Add the features of a step, and keep the newest ``size``."""
         numbers_N, features_ND = self.joined(numbers_B, features_BD.detach())
         if self.size:
             self.numbers, self.features = numbers_N[: self.size], features_ND[: self.size]
 
 
-def distilled(
+def arm_term(
     arm: str, similarity_BN: Tensor, teacher_BN: Tensor, negative_BN: Tensor, k: DistillationSettings
 ) -> Tensor:
-    """What an arm adds to the contrastive loss, in one direction.
+    """Return the term that an arm adds to the contrastive loss, in one direction.
 
     Args:
-        similarity_BN: cosines of the step's queries with the other side: this step's and the queue's.
-        teacher_BN: the teacher's scores of the same.
-        negative_BN: where they belong to different images.
+        arm: its name.
+        similarity_BN: cosines of the step's queries with the other side, of this step and of the queue.
+        teacher_BN: the teacher's scores of the same pairs.
+        negative_BN: true if the two belong to different images.
+        k: temperature, threshold and number of hard negatives.
     """
-    # A pair that comes again before the queue has forgotten it stands among the others twice, as it is and as it was.
-    # So queries may have different numbers of negatives; of each, as many are taken as the one with the fewest has.
-    kept = similarity_BN.shape[1] if arm in ("kl all", "rank all") else k.num_hard_negatives
-    chosen = hardest(similarity_BN, teacher_BN, negative_BN, kept)
+    # A pair that is drawn again while it is in the queue occurs twice, with its features of now and of then, so queries
+    # may differ in their number of negatives; `hardest` takes the smallest number from each.
+    count = similarity_BN.shape[1] if arm in ("kl all", "rank all") else k.num_hard_negatives
+    negatives = hardest(similarity_BN, teacher_BN, negative_BN, count)
     if arm.startswith("kl"):
-        return divergence(*chosen, k.temperature)
-    return ranking(*chosen, k.temperature, k.threshold if arm == "cprd" else None)
+        return divergence(*negatives, k.temperature)
+    return ranking(*negatives, k.temperature, k.threshold if arm == "cprd" else None)
 
 
 class Objective:
-    """The loss of a step; it holds the teacher's scores and both queues.
+    """The loss of an arm, with the teacher's scores and the queues of both sides.
 
     Args:
-        scores: the teacher's, shape (images, texts), over all training items.
-        image_of: the number of each pair's image.
+        arm: its name.
+        scores: the teacher's scores of all training pairs, shape (images, texts).
+        image_of: index of each pair's image, shape (pairs,).
+        k: settings of the loss.
     """
 
     def __init__(
@@ -72,7 +76,13 @@ class Objective:
         self.images, self.texts = Queue(k.queue), Queue(k.queue)
 
     def loss(self, numbers_B: Tensor, images_BD: Tensor, texts_BD: Tensor) -> Tensor:
-        """The loss of the pairs of those numbers; their features go into the queues."""
+        """Return the loss of a step and add its features to the queues.
+
+        Args:
+            numbers_B: indices of the pairs.
+            images_BD: unit features of their images.
+            texts_BD: unit features of their captions.
+        """
         owner_B = self.image_of[numbers_B]
         value = contrastive(images_BD @ texts_BD.T, self.k.temperature, owner_B.to(images_BD.device))
         if self.arm != "none":
@@ -83,8 +93,8 @@ class Objective:
             to_texts_BN = self.scores[owner_B][:, numbers_N]
             to_images_BN = self.scores.T[numbers_B][:, owner_N]
             sides = (
-                distilled(self.arm, images_BD @ texts_ND.T, to_texts_BN, negative_BN, self.k),
-                distilled(self.arm, texts_BD @ images_ND.T, to_images_BN, negative_BN, self.k),
+                arm_term(self.arm, images_BD @ texts_ND.T, to_texts_BN, negative_BN, self.k),
+                arm_term(self.arm, texts_BD @ images_ND.T, to_images_BN, negative_BN, self.k),
             )
             value = value + self.k.weight * (sides[0] + sides[1])
         self.images.push(numbers_B, images_BD)
@@ -98,31 +108,39 @@ def fit(
     objective: Objective,
     settings: StudentSettings,
     seed: int,
-    tell: Callable[[int, int], None],
+    on_progress: OnProgress,
 ) -> DualEncoder:
-    """Train in place; AdamW, a cosine to zero.
+    """Train in place with AdamW; the learning rate falls to zero along a cosine. Return the student.
+
+    Args:
+        student: the model to train.
+        pairs: the training pairs.
+        objective: the loss of the arm.
+        settings: epochs, batch size and learning rate.
+        seed: of the order of the pairs.
+        on_progress: called with the number of epochs done and their total.
 
     Raises:
-        DistillError: the loss is no number any more.
+        DistillError: the loss is not finite.
     """
     optimizer = torch.optim.AdamW(student.model.parameters(), lr=settings.learning_rate, weight_decay=0.01)
-    steps_an_epoch = max(1, len(pairs) // settings.batch)
-    steps = settings.epochs * steps_an_epoch
+    steps_per_epoch = max(1, len(pairs) // settings.batch)
+    steps = settings.epochs * steps_per_epoch
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 + 0.5 * math.cos(math.pi * step / steps))
     generator = torch.Generator().manual_seed(seed)
     student.model.train()
     for epoch in range(settings.epochs):
-        tell(epoch, settings.epochs)
+        on_progress(epoch, settings.epochs)
         order = torch.randperm(len(pairs), generator=generator)
-        for step in range(steps_an_epoch):
+        for step in range(steps_per_epoch):
             numbers_B = order[step * settings.batch : (step + 1) * settings.batch]
             images_BD = student.of_images(pairs.images[pairs.image[numbers_B.numpy()]])
             texts_BD = student.of_texts([pairs.texts[number] for number in numbers_B.tolist()])
-            value = checked(objective.loss(numbers_B, images_BD, texts_BD), epoch * steps_an_epoch + step)
+            value = checked(objective.loss(numbers_B, images_BD, texts_BD), epoch * steps_per_epoch + step)
             optimizer.zero_grad()
             value.backward()
             optimizer.step()
             schedule.step()
-    tell(settings.epochs, settings.epochs)
+    on_progress(settings.epochs, settings.epochs)
     student.model.eval()
     return student

@@ -1,1 +1,1 @@
-"""QuantiDCE: a coherence metric of dialogue, by multi-level ranking, then few human scores (arXiv 2106.00507)."""
+"""QuantiDCE (arXiv 2106.00507): a metric of dialogue coherence from multi-level ranking and a few human scores."""

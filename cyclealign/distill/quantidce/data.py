@@ -1,4 +1,4 @@
-"""Dialogues: responses of graded coherence, and scored responses, from files and Hugging Face data sets."""
+"""Dialogues with responses of graded coherence, and scored responses, from files and Hugging Face data sets."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 
 # DailyDialog++'s names of its levels, best first.
 LEVELS = ("positive_responses", "adversarial_negative_responses", "random_negative_responses")
-HELD_OUT = 10  # one context in so many
-LINES, TABLES = (".jsonl", ".json"), (".parquet", ".gz")  # how a file that is read here ends; others are read as lines
+HELD_OUT = 10  # one context in ten
+LINES, TABLES = (".jsonl", ".json"), (".parquet", ".gz")  # suffixes; files with other suffixes are read as lines
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Graded:
 
 @dataclass(frozen=True)
 class Scored:
-    """A response to a context, and its human score from 1 to 5; None where it is to be found."""
+    """A response to a context, and its human score from 1 to 5; None if there is none."""
 
     context: tuple[str, ...]
     response: str
@@ -42,7 +42,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Dialogues:
-    """All that the job reads: levels to learn from and to look at, scores to learn from, test sets by name."""
+    """The job's data: graded contexts for training and held out, scored responses for training, test sets by name."""
 
     graded: tuple[Graded, ...]
     held_out: tuple[Graded, ...]
@@ -51,87 +51,90 @@ class Dialogues:
 
 
 def load(settings: DataSettings, seed: int) -> Dialogues:
-    """The dialogues that the settings name.
+    """Load the dialogues of the settings; reproducible by seed.
 
     Raises:
-        DistillError: a source is missing or wrong, or something is learnt from and tested on; the message names file
-            and line, or data set and row, or what it is.
+        DistillError: a source is missing or wrong, or training and test data overlap; the message names file and line,
+            data set and row, or the response.
     """
     if settings.levels == DEMO:
-        made = demo_data.made(settings.contexts, settings.responses, tuple(settings.tests), seed)
-        graded = [Graded(context, levels) for context, levels in made.graded]
-        scored = tuple(Scored(*row) for row in made.scored)
-        tests = {name: tuple(Scored(*row) for row in rows) for name, rows in made.tests.items()}
+        demo = demo_data.generate(settings.contexts, settings.responses, tuple(settings.tests), seed)
+        graded = [Graded(context, levels) for context, levels in demo.graded]
+        scored = tuple(Scored(*row) for row in demo.scored)
+        tests = {name: tuple(Scored(*row) for row in rows) for name, rows in demo.tests.items()}
     else:
-        graded = chosen(read_graded(settings.levels, settings.responses), settings.contexts, seed)
+        graded = sample(read_graded(settings.levels, settings.responses), settings.contexts, seed)
         scored = tuple(read_scored(settings.scored))
         tests = {name: tuple(read_scored(source)) for name, source in settings.tests.items()}
-    learnt = [each for number, each in enumerate(graded) if number % HELD_OUT]
-    refuse_learnt(tests, scored, learnt)
-    return Dialogues(tuple(learnt), tuple(graded[::HELD_OUT]), scored, tests)
+    training = [row for number, row in enumerate(graded) if number % HELD_OUT]
+    refuse_overlap(tests, scored, training)
+    return Dialogues(tuple(training), tuple(graded[::HELD_OUT]), scored, tests)
 
 
-def refuse_learnt(tests: Mapping[str, Sequence[Scored]], scored: Sequence[Scored], graded: Sequence[Graded]) -> None:
-    """Refuse a test set with a response to a context that is learnt from; errors as `refuse_shared`."""
-    from_levels = {(each.context, response) for each in graded for level in each.levels for response in level}
-    from_scores = {(each.context, each.response) for each in scored}
+def refuse_overlap(tests: Mapping[str, Sequence[Scored]], scored: Sequence[Scored], graded: Sequence[Graded]) -> None:
+    """Raise DistillError if a test set has a response to a context that is trained on; see `refuse_shared`."""
+    from_levels = {(row.context, response) for row in graded for level in row.levels for response in level}
+    from_scores = {(pair.context, pair.response) for pair in scored}
     for name, pairs in tests.items():
-        tested = f"test set '{name}'", {(each.context, each.response) for each in pairs}
+        tested = f"test set '{name}'", {(pair.context, pair.response) for pair in pairs}
         refuse_shared("responses", ("the scored responses", from_scores), tested)
         refuse_shared("responses", ("the levels", from_levels), tested)
 
 
-def chosen(graded: list[Graded], count: int, seed: int) -> list[Graded]:
-    """At most ``count`` contexts, drawn by the seed."""
+def sample(graded: list[Graded], count: int, seed: int) -> list[Graded]:
+    """Return at most ``count`` contexts in random order."""
     order = np.random.default_rng([seed, 7]).permutation(len(graded))
     return [graded[number] for number in order[:count]]
 
 
 def read_graded(source: str | Path, responses: int) -> list[Graded]:
-    """Contexts with ``responses`` of each level, the first ones; those with fewer in some level are left out.
+    """Read contexts with their first ``responses`` responses of each level; contexts with fewer are left out.
 
-    A batch is one tensor, so all contexts have as many.
+    A batch is one tensor, so all contexts need the same number.
+
+    Raises:
+        DistillError: a row is wrong, or fewer than two contexts are left.
     """
-    found, counts = [], []
+    graded, counts = [], []
     for where, row in rows_of(source, ("context", *LEVELS)):
-        lists = [texts_of(row, name, where, least=0) for name in LEVELS]
-        counts.append(min(len(each) for each in lists))
+        levels = [texts_of(row, name, where, min_length=0) for name in LEVELS]
+        counts.append(min(map(len, levels)))
         context = texts_of(row, "context", where)
         if counts[-1] >= responses:
-            found.append(Graded(context, tuple(each[:responses] for each in lists)))
-    if len(found) < 2:
-        most = sorted(counts)[-2] if len(counts) > 1 else 0
-        advice = f"Set data.responses to {most} or less." if most else "Two such contexts are needed at least."
+            graded.append(Graded(context, tuple(level[:responses] for level in levels)))
+    if len(graded) < 2:
+        possible = sorted(counts)[-2] if len(counts) > 1 else 0
+        advice = f"Set data.responses to {possible} or less." if possible else "At least two contexts are needed."
         raise DistillError(
-            f"{source}: {len(found)} of {len(counts)} contexts have {responses} responses in every level. {advice}"
+            f"{source}: {len(graded)} of {len(counts)} contexts have {responses} responses in every level. {advice}"
         )
-    if len(found) < len(counts):
-        left_out = len(counts) - len(found)
+    if len(graded) < len(counts):
+        left_out = len(counts) - len(graded)
         logger.warning(
             "%s: %d of %d contexts are left out: they have fewer than %d responses in some level (data.responses).",
             *(source, left_out, len(counts), responses),
         )
-    return found
+    return graded
 
 
 def read_scored(source: str | Path) -> list[Scored]:
-    """Responses with their human scores."""
-    found = []
+    """Read responses with their human scores; raise DistillError for a wrong row."""
+    scored = []
     for where, row in rows_of(source, ("context", "response", "score")):
         score = row.get("score")
         if not isinstance(score, int | float) or not 1 <= score <= 5:
             raise DistillError(f'{where}: "score" must be a number from 1 to 5.')
-        found.append(replace(pair_of(row, where), score=float(score)))
-    return found
+        scored.append(replace(pair_of(row, where), score=float(score)))
+    return scored
 
 
 def read_pairs(source: str | Path) -> list[Scored]:
-    """Responses whose scores are to be found; one that a row holds is left aside."""
+    """Read responses without scores; a score in a row is ignored. Raise DistillError for a wrong row."""
     return [pair_of(row, where) for where, row in rows_of(source, ("context", "response"))]
 
 
 def pair_of(row: Mapping[str, Any], where: str) -> Scored:
-    """Context and response of a row."""
+    """Return context and response of a row; raise DistillError if it is wrong."""
     response = row.get("response")
     if not isinstance(response, str):
         raise DistillError(f'{where}: "response" must be a text.')
@@ -139,7 +142,7 @@ def pair_of(row: Mapping[str, Any], where: str) -> Scored:
 
 
 def rows_of(source: str | Path, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The rows of a source, and where each one is: a file of JSON lines, or what `table` reads."""
+    """Yield the location and the values of each row of a JSON Lines file or of a source that `table` reads."""
     path = Path(source)
     if path.suffix in LINES or (path.is_file() and path.suffix not in TABLES):
         return rows_of_lines(path)
@@ -147,13 +150,13 @@ def rows_of(source: str | Path, columns: Sequence[str]) -> Iterator[tuple[str, M
 
 
 def rows_of_table(source: str, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The rows of a Hugging Face data set, or of a file as one."""
+    """Yield the location and the values of each row of a Hugging Face data set, or of a file that is read as one."""
     rows = table(source)
     missing = [name for name in columns if name not in rows.column_names]
     if missing:
         raise DistillError(f"{source}: no column {missing}; it has {rows.column_names}. {list(columns)} are needed.")
     if not len(rows):
-        raise DistillError(f"{source}: no dialogues in it.")
+        raise DistillError(f"{source}: it holds no dialogues.")
     for number, row in enumerate(rows, 1):
         yield f"{source}, row {number}", row
 
@@ -162,16 +165,16 @@ def rows_of_lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the JSON objects of a file, one a line, each with its file and line."""
     rows = list(json_lines(path, DistillError))
     if not rows:
-        raise DistillError(f"{path}: no dialogues in it.")
+        raise DistillError(f"{path}: it holds no dialogues.")
     for where, row in rows:
         if not isinstance(row, dict):
-            raise DistillError(f'{where}: want an object such as {{"context": ["Hi!"], "response": "Hello."}}.')
+            raise DistillError(f'{where}: expected an object such as {{"context": ["Hi!"], "response": "Hello."}}.')
         yield where, row
 
 
-def texts_of(row: Mapping[str, Any], name: str, where: str, least: int = 1) -> tuple[str, ...]:
-    """A list of texts of a row, ``least`` or more."""
+def texts_of(row: Mapping[str, Any], name: str, where: str, min_length: int = 1) -> tuple[str, ...]:
+    """Return a list of texts of a row, at least ``min_length``; raise DistillError if it is something else."""
     value = row.get(name)
-    if not isinstance(value, list) or len(value) < least or not all(isinstance(text, str) for text in value):
-        raise DistillError(f'{where}: "{name}" must be a list of texts{", not empty" if least else ""}.')
+    if not isinstance(value, list) or len(value) < min_length or not all(isinstance(text, str) for text in value):
+        raise DistillError(f'{where}: "{name}" must be a list of texts{", not empty" if min_length else ""}.')
     return tuple(value)

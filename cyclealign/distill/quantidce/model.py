@@ -1,4 +1,4 @@
-"""The metric: an encoder over (context, response), and a head that gives a coherence in (0, 1)."""
+"""The metric: an encoder of (context, response) pairs with a head that returns a coherence in (0, 1)."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -24,8 +24,8 @@ from cyclealign.policy.device import device
 transformers_logging.disable_progress_bar()
 
 HEAD, SETTINGS = "head.safetensors", "metric.json"
-# From fresh weights in a minute: one layer, larger first weights than BERT's own, no dropout.
-TINY = {
+# Learns from new weights within a minute: one layer, larger initial weights than BERT's, no dropout.
+DEMO_SIZES = {
     "hidden_size": 96,
     "num_hidden_layers": 1,
     "num_attention_heads": 6,
@@ -37,7 +37,7 @@ TINY = {
 
 
 class Scores(NamedTuple):
-    """What the metric finds for B pairs: logits and coherence (B,), hidden states and attention maps by layer."""
+    """The metric's output for B pairs: logits and coherence, shape (B,); hidden states and attention maps by layer."""
 
     logits: Tensor
     coherence: Tensor
@@ -46,7 +46,7 @@ class Scores(NamedTuple):
 
 
 class Metric(nn.Module):
-    """Linear(H, a), ELU, Linear(a, b), ELU, Linear(b, 1), sigmoid, over the encoder's pooled output (paper, sec. 3)."""
+    """An encoder's pooled output, Linear(H, a), ELU, Linear(a, b), ELU, Linear(b, 1), sigmoid (paper, section 3)."""
 
     def __init__(self, encoder: Any, tokenizer: Any, settings: EncoderSettings) -> None:
         super().__init__()
@@ -59,8 +59,8 @@ class Metric(nn.Module):
         )
 
     def encode(self, pairs: Sequence[Scored]) -> Any:
-        """Token ids of the pairs, padded; what is too long of a pair, first of its longer part, loses its beginning."""
-        contexts, responses = [" ".join(each.context) for each in pairs], [each.response for each in pairs]
+        """Tokenize and pad the pairs; too long ones lose the beginning of their longer text first."""
+        contexts, responses = [" ".join(pair.context) for pair in pairs], [pair.response for pair in pairs]
         tokens = self.tokenizer(
             contexts,
             responses,
@@ -73,81 +73,88 @@ class Metric(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.head.parameters()).device
 
     def forward(self, tokens: Any, with_states: bool = False) -> Scores:
-        """The scores of encoded pairs; hidden states and attention maps on demand."""
-        found = self.encoder(**tokens, output_hidden_states=with_states, output_attentions=with_states)
-        logits_B = self.head(self._pooled(found, tokens)).squeeze(-1)
-        hidden, attention = (found.hidden_states, found.attentions) if with_states else ((), ())
+        """Return the scores of encoded pairs, with hidden states and attention maps if asked for."""
+        output = self.encoder(**tokens, output_hidden_states=with_states, output_attentions=with_states)
+        logits_B = self.head(self._pooled(output, tokens)).squeeze(-1)
+        hidden, attention = (output.hidden_states, output.attentions) if with_states else ((), ())
         return Scores(logits_B, logits_B.sigmoid(), hidden, attention)
 
-    def _pooled(self, found: Any, tokens: Any) -> Tensor:
-        """One vector a pair, shape (B, H)."""
+    def _pooled(self, output: Any, tokens: Any) -> Tensor:
+        """Return one vector per pair, shape (B, H)."""
         if self.pooling == "mean":
-            return mean_state(found.last_hidden_state, tokens["attention_mask"])
+            return mean_state(output.last_hidden_state, tokens["attention_mask"])
         if self.pooling == "match":
-            return matched_states(found.last_hidden_state, *places_of_texts(tokens))
-        pooled = getattr(found, "pooler_output", None)
-        return cast(Tensor, found.last_hidden_state[:, 0] if pooled is None else pooled)
+            return matched_states(output.last_hidden_state, *text_masks(tokens))
+        pooled = getattr(output, "pooler_output", None)
+        return cast(Tensor, output.last_hidden_state[:, 0] if pooled is None else pooled)
 
     def save(self, folder: Path) -> None:
-        """Write encoder, tokenizer and head, all as safetensors and JSON."""
+        """Write encoder, tokenizer and head as safetensors and JSON."""
         self.encoder.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
         save_file(self.head.state_dict(), folder / HEAD)
         sizes = [self.head[0].out_features, self.head[2].out_features]
-        made = {"max_tokens": self.max_tokens, "pooling": self.pooling, "head": sizes}
-        (folder / SETTINGS).write_text(json.dumps(made))
+        settings = {"max_tokens": self.max_tokens, "pooling": self.pooling, "head": sizes}
+        (folder / SETTINGS).write_text(json.dumps(settings))
 
 
-def places_of_texts(tokens: Any) -> tuple[Tensor, Tensor]:
-    """True at the tokens of the context, and at those of the response, shape (B, T) each; special tokens are neither.
+def text_masks(tokens: Any) -> tuple[Tensor, Tensor]:
+    """Return masks of the tokens of the context and of the response, shape (B, T) each, without special tokens.
 
-    Token types would not do: not every encoder has them.
+    They come from the tokenizer, since not every encoder has token types.
     """
     ids_BT = tokens["input_ids"]
     texts = [tokens.sequence_ids(row) for row in range(len(ids_BT))]
     context, response = (
-        torch.tensor([[each == text for each in row] for row in texts], device=ids_BT.device) for text in (0, 1)
+        torch.tensor([[token == text for token in row] for row in texts], device=ids_BT.device) for text in (0, 1)
     )
     return context, response
 
 
 def fresh(settings: EncoderSettings, seed: int) -> Metric:
-    """A metric with a fresh head, over the encoder that the settings name.
+    """Return a metric with a new head on the encoder of the settings; reproducible by seed.
 
     Raises:
-        DistillError: the encoder cannot be loaded, has fewer layers, or cannot take pairs of that length.
+        DistillError: the encoder cannot be loaded, has fewer layers, or is too short for `max_tokens`.
     """
     torch.manual_seed(seed)
     if settings.model == DEMO:
-        inputs = ["input_ids", "token_type_ids", "attention_mask"]
         tokenizer = word_tokenizer(
-            demo_data.vocabulary(), lowercase=True, punctuation=True, truncation_side="left", model_input_names=inputs
+            demo_data.vocabulary(),
+            lowercase=True,
+            punctuation=True,
+            truncation_side="left",
+            model_input_names=["input_ids", "token_type_ids", "attention_mask"],
         )
-        config = BertConfig(vocab_size=len(tokenizer), **{**TINY, **settings.sizes})
+        config = BertConfig(vocab_size=len(tokenizer), **{**DEMO_SIZES, **settings.sizes})
         config._attn_implementation = "eager"
         keep_layers(config, settings.layers, settings.model, "encoder.layers")
         encoder: Any = BertModel(config)
     else:
         encoder, tokenizer = pretrained(settings.model, settings.layers)
-    need_positions(encoder, settings)
+    check_positions(encoder, settings)
     return Metric(encoder, tokenizer, settings).to(device())
 
 
 def pretrained(model: str, layers: int | None = None) -> tuple[Any, Any]:
-    """An encoder and its tokenizer from a folder or the hub. Only eager attention returns its maps.
+    """Load an encoder and its tokenizer from a folder or the hub, with eager attention, which alone returns its maps.
 
     Args:
-        layers: how many are loaded, the first ones; None loads all.
+        model: folder or id.
+        layers: number of layers to load, the first ones; None loads all.
+
+    Raises:
+        DistillError: it cannot be loaded, or has fewer layers.
     """
     try:
         config = AutoConfig.from_pretrained(model, trust_remote_code=False)
         keep_layers(config, layers, model, "encoder.layers")
         tokenizer = AutoTokenizer.from_pretrained(model, truncation_side="left", trust_remote_code=False)
-        with quiet() if layers is not None else nullcontext():  # a report of what was left out, as it was asked to be
+        with quiet() if layers is not None else nullcontext():  # no report of the layers that are left out on purpose
             encoder = AutoModel.from_pretrained(
                 model, config=config, attn_implementation="eager", use_safetensors=True, trust_remote_code=False
             )
@@ -158,7 +165,7 @@ def pretrained(model: str, layers: int | None = None) -> tuple[Any, Any]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warnings of transformers while the block runs."""
+    """Silence the warnings of transformers within the block."""
     before = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     try:
@@ -167,16 +174,16 @@ def quiet() -> Iterator[None]:
         transformers_logging.set_verbosity(before)
 
 
-def need_positions(encoder: Any, settings: EncoderSettings) -> None:
-    """Make sure that the encoder has a position for each token of the longest pair.
+def check_positions(encoder: Any, settings: EncoderSettings) -> None:
+    """Check that the encoder has a position for each token of the longest pair.
 
     Raises:
         DistillError: it has fewer.
     """
     positions = getattr(encoder.config, "max_position_embeddings", None)
-    if not positions or positions < 0:  # relative positions: any length will do
+    if not positions or positions < 0:  # relative positions: any length is possible
         return
-    # Some kinds count from behind the number that stands for padding (RoBERTa: 514 positions for 512 tokens).
+    # Some encoders number positions from after the padding index (RoBERTa: 514 positions for 512 tokens).
     table = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
     padding = getattr(table, "padding_idx", None)
     longest = positions if padding is None else positions - padding - 1
@@ -188,10 +195,10 @@ def need_positions(encoder: Any, settings: EncoderSettings) -> None:
 
 
 def load(folder: Path) -> Metric:
-    """A metric from its folder.
+    """Load a metric from its folder.
 
     Raises:
-        DistillError: the folder holds none.
+        DistillError: the folder does not hold a metric.
     """
     try:
         settings = EncoderSettings.model_validate_json((folder / SETTINGS).read_text())
@@ -199,5 +206,5 @@ def load(folder: Path) -> Metric:
         metric = Metric(encoder, tokenizer, settings)
         metric.head.load_state_dict(load_file(folder / HEAD))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise DistillError(f"{folder} holds no coherence metric that can be read: {error}") from error
+        raise DistillError(f"{folder} does not hold a readable coherence metric: {error}") from error
     return metric.to(device()).eval()

@@ -1,4 +1,4 @@
-"""Coherence of dialogues by a trained metric."""
+"""Coherence scores of dialogues by a trained metric."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from cyclealign.distill.quantidce.data import Scored
-from cyclealign.distill.quantidce.losses import LOWEST, SPAN
+from cyclealign.distill.quantidce.losses import MIN_SCORE, SCORE_RANGE
 from cyclealign.distill.quantidce.model import Metric
 
 BATCH = 32
@@ -15,14 +15,15 @@ BATCH = 32
 
 @torch.no_grad()
 def scores(metric: Metric, pairs: Sequence[Scored]) -> NDArray[np.float64]:
-    """Scores from 1 to 5, shape (pairs,), in the order of the pairs."""
-    # Those of like length go together, as every pair of a batch is padded to its longest.
-    order = np.argsort([_characters(each) for each in pairs], kind="stable")
-    found = np.empty(len(pairs))
+    """Return scores from 1 to 5 in the order of the pairs, shape (pairs,)."""
+    # Pairs of similar length share a batch, since each is padded to the longest of its batch.
+    order = np.argsort([_characters(pair) for pair in pairs], kind="stable")
+    coherence = np.empty(len(pairs))
     for start in range(0, len(pairs), BATCH):
-        places = order[start : start + BATCH]
-        found[places] = metric(metric.encode([pairs[place] for place in places])).coherence.double().cpu().numpy()
-    return LOWEST + SPAN * found
+        indices = order[start : start + BATCH]
+        batch = metric(metric.encode([pairs[index] for index in indices]))
+        coherence[indices] = batch.coherence.double().cpu().numpy()
+    return MIN_SCORE + SCORE_RANGE * coherence
 
 
 def _characters(pair: Scored) -> int:

@@ -1,4 +1,4 @@
-"""The two stages. The teacher is the metric itself as the first stage left it, frozen."""
+"""Training of the metric in two stages; the second distils from the frozen metric of the first."""
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
@@ -13,57 +13,74 @@ from cyclealign.distill.quantidce.config import Pretraining, PretrainingSettings
 from cyclealign.distill.quantidce.data import Graded, Scored
 from cyclealign.distill.quantidce.losses import distillation, human_scores, multi_level_ranking, pairwise_logistic
 from cyclealign.distill.quantidce.model import Metric
+from cyclealign.progress import OnProgress
 
 T = TypeVar("T")
-Tell = Callable[[int, int], None]
+
+WEIGHT_DECAY, MAX_GRADIENT_NORM = 0.01, 1.0
 
 
 def pretrain(
-    metric: Metric, graded: Sequence[Graded], kind: Pretraining, settings: PretrainingSettings, seed: int, tell: Tell
+    metric: Metric,
+    graded: Sequence[Graded],
+    kind: Pretraining,
+    settings: PretrainingSettings,
+    seed: int,
+    on_progress: OnProgress,
 ) -> Metric:
-    """The first stage, in place: the levels of each context are set apart (``mlr``) or ordered (``pairs``)."""
+    """Train the first stage in place: separate the levels of each context (``mlr``), or order them (``pairs``).
+
+    Raises:
+        DistillError: the loss is not finite.
+    """
 
     def loss(rows: Sequence[Graded]) -> Tensor:
-        scores = metric(metric.encode([each for row in rows for each in flat(row)]))
+        scores = metric(metric.encode([pair for row in rows for pair in pairs_of(row)]))
         shape = (len(rows), len(rows[0].levels), len(rows[0].levels[0]))
         if kind == "pairs":
             return pairwise_logistic(scores.logits.view(shape).transpose(0, 1))
         coherence_LBK = scores.coherence.view(shape).transpose(0, 1)
         return multi_level_ranking(coherence_LBK, settings.separation, settings.compactness).total
 
-    batches = [*drawn(graded, settings.contexts_per_step, settings.epochs, seed)]
-    return fitted(metric, batches, loss, settings.learning_rate, settings.warm_up, tell)
+    batches = [*shuffled_batches(graded, settings.contexts_per_step, settings.epochs, seed)]
+    return fit(metric, batches, loss, settings.learning_rate, settings.warm_up, on_progress)
 
 
-def tune(metric: Metric, scored: Sequence[Scored], settings: TuningSettings, kd: bool, seed: int, tell: Tell) -> Metric:
-    """The second stage, in place: human scores, with ``kd`` held near the metric as it is now."""
+def tune(
+    metric: Metric, scored: Sequence[Scored], settings: TuningSettings, kd: bool, seed: int, on_progress: OnProgress
+) -> Metric:
+    """Train the second stage in place on human scores; with ``kd``, also distil from the metric as it is now.
+
+    Raises:
+        DistillError: the loss is not finite.
+    """
     teacher = copy.deepcopy(metric).eval()
 
     def loss(rows: Sequence[Scored]) -> Tensor:
         tokens = metric.encode(rows)
-        given_B = torch.tensor([each.score for each in rows], dtype=torch.float32, device=metric.device)
+        human_B = torch.tensor([row.score for row in rows], dtype=torch.float32, device=metric.device)
         ours = metric(tokens, with_states=kd)
-        value = human_scores(ours.coherence, given_B)
+        value = human_scores(ours.coherence, human_B)
         if not kd:
             return value
         with torch.no_grad():
             theirs = teacher(tokens, with_states=True)
-        kept = distillation(
+        distance = distillation(
             (ours.hidden, ours.attention, ours.coherence), (theirs.hidden, theirs.attention, theirs.coherence)
         )
-        return value + settings.kd_weight * kept
+        return value + settings.kd_weight * distance
 
-    batches = [*drawn(scored, settings.batch, settings.epochs, seed)]
-    return fitted(metric, batches, loss, settings.learning_rate, settings.warm_up, tell)
+    batches = [*shuffled_batches(scored, settings.batch, settings.epochs, seed)]
+    return fit(metric, batches, loss, settings.learning_rate, settings.warm_up, on_progress)
 
 
-def flat(row: Graded) -> list[Scored]:
-    """The pairs of a context, level by level, best first."""
+def pairs_of(row: Graded) -> list[Scored]:
+    """Return the pairs of a context, level by level, best first."""
     return [Scored(row.context, response) for level in row.levels for response in level]
 
 
-def drawn(items: Sequence[T], size: int, epochs: int, seed: int) -> Iterator[list[T]]:
-    """Batches of all epochs, each epoch in an order of its own."""
+def shuffled_batches(items: Sequence[T], size: int, epochs: int, seed: int) -> Iterator[list[T]]:
+    """Yield the batches of all epochs, each epoch in another order."""
     generator = torch.Generator().manual_seed(seed)
     for _ in range(epochs):
         order = torch.randperm(len(items), generator=generator).tolist()
@@ -71,28 +88,36 @@ def drawn(items: Sequence[T], size: int, epochs: int, seed: int) -> Iterator[lis
             yield [items[number] for number in order[start : start + size]]
 
 
-def fitted(
+def fit(
     metric: Metric,
     batches: Sequence[Sequence[T]],
     loss: Callable[[Sequence[T]], Tensor],
     learning_rate: float,
     warm_up: float,
-    tell: Tell,
+    on_progress: OnProgress,
 ) -> Metric:
-    """AdamW (weight decay .01), linear warm-up and decay.
+    """Train in place with AdamW, linear warm-up and linear decay; return the metric in evaluation mode.
+
+    Args:
+        metric: the model to train.
+        batches: one per step.
+        loss: of a batch.
+        learning_rate: its maximum.
+        warm_up: share of the steps.
+        on_progress: called with the number of steps done and their total.
 
     Raises:
-        DistillError: the loss became infinite.
+        DistillError: the loss is not finite.
     """
-    optimizer = torch.optim.AdamW(metric.parameters(), lr=learning_rate, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(metric.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY)
     schedule = get_linear_schedule_with_warmup(optimizer, int(warm_up * len(batches)), len(batches))
     metric.train()
     for number, batch in enumerate(batches):
-        tell(number, len(batches))
+        on_progress(number, len(batches))
         optimizer.zero_grad()
         checked(loss(batch), number).backward()
-        torch.nn.utils.clip_grad_norm_(metric.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(metric.parameters(), MAX_GRADIENT_NORM)
         optimizer.step()
         schedule.step()
-    tell(len(batches), len(batches))
+    on_progress(len(batches), len(batches))
     return metric.eval()

@@ -73,9 +73,9 @@ def test_the_saved_image_processor_makes_the_same_pixels(clip, splits, tmp_path)
 
 def test_data_that_do_not_fit_the_model_are_refused_at_loading(clip):
     """Prevents an error of the model after the teacher scored for hours."""
-    with pytest.raises(DistillError, match="side of 16"):
+    with pytest.raises(DistillError, match="takes images of 16 pixels"):
         student.load(clip, DATA.model_copy(update={"image_size": 32}))
-    with pytest.raises(DistillError, match="12 tokens at most"):
+    with pytest.raises(DistillError, match="at most 12 tokens"):
         student.load(clip, DATA.model_copy(update={"max_words": 13}))
 
 

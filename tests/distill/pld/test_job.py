@@ -1,4 +1,11 @@
-"""PLD by its command: what cannot be trained is told before anything is."""
+"""PLD as a whole: a student that cannot be built is reported before anything is trained."""
+
+from pathlib import Path
+
+import pytest
+
+from cyclealign.errors import DistillError
+from tests.distill.conftest import Distil
 
 TINY = """
 [data]
@@ -13,11 +20,10 @@ epochs = 1
 """
 
 
-def test_a_student_that_cannot_be_made_is_told_before_the_teacher_learns(command, tmp_path):
+def test_a_student_that_cannot_be_built_is_reported_before_the_teacher_is_trained(
+    distil: Distil, tmp_path: Path
+) -> None:
     """Prevents hours of a teacher's training from ending in a misspelt name."""
-    config = tmp_path / "tiny.toml"
-    config.write_text(TINY)
-    code, output, _ = command("distill", "run", "pld", str(config))
-    assert code == 1
-    assert "'/nowhere/at/all' cannot be built" in " ".join(output.split())
+    with pytest.raises(DistillError, match="'/nowhere/at/all' cannot be built"):
+        distil("pld", TINY)
     assert not (tmp_path / "home" / "distill" / "pld" / "labels").exists()

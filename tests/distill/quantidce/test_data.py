@@ -46,7 +46,7 @@ def test_too_few_contexts_with_so_many_responses_are_refused_with_what_there_is(
     path = written(tmp_path / "levels.jsonl", GRADED, poor, GRADED)
     with pytest.raises(DistillError, match=r"0 of 3 contexts have 5 .* Set data\.responses to 2 or less"):
         data.read_graded(path, 5)
-    with pytest.raises(DistillError, match=r"1 of 1 contexts .* Two such contexts are needed"):
+    with pytest.raises(DistillError, match=r"1 of 1 contexts .* At least two contexts are needed"):
         data.read_graded(written(tmp_path / "one.jsonl", GRADED), 1)
 
 
@@ -83,7 +83,7 @@ def test_what_a_data_set_lacks_is_named(tmp_path, rows, message):
     ("row", "message"),
     [
         ("{", "not JSON"),
-        ("[1]", "want an object"),
+        ("[1]", "expected an object"),
         ({"context": [], "response": "x", "score": 3}, "context"),
         ({"context": ["a"], "response": 4, "score": 3}, "response"),
         ({"context": ["a"], "response": "x", "score": 6}, "score"),
@@ -100,7 +100,7 @@ def test_a_wrong_line_is_named(tmp_path, row, message):
 def test_a_missing_and_an_empty_file_are_named(tmp_path):
     with pytest.raises(DistillError, match="cannot be read"):
         data.read_scored(tmp_path / "none.jsonl")
-    with pytest.raises(DistillError, match="no dialogues"):
+    with pytest.raises(DistillError, match="holds no dialogues"):
         data.read_pairs(written(tmp_path / "empty.jsonl", ""))
 
 
@@ -149,7 +149,7 @@ def test_the_world_says_nothing_twice_and_says_so_when_it_ends():
 def test_the_world_is_made_of_known_words_and_says_what_it_means():
     """Prevents a made world in which the levels do not differ in what they are said to differ in."""
     words = set(demo_data.vocabulary())
-    made = demo_data.made(60, 2, ("same", "other"), seed=3)
+    made = demo_data.generate(60, 2, ("same", "other"), seed=3)
     for context, (good, adversarial, random) in made.graded:
         time = next(each for each in demo_data.TIMES if each in context[0])
         topic = next(things for things in demo_data.TOPICS.values() if any(thing in context[0] for thing in things))

@@ -114,7 +114,8 @@ def test_options_that_do_nothing_are_refused(command, tmp_path, option):
     """Prevents a person from thinking that a score was made with another seed."""
     code, _, errors = command("distill", "score", str(tmp_path / "x.jsonl"), *option)
     assert code != 0
-    assert f"No such option: {option[0]}" in errors
+    assert "No such option" in errors
+    assert option[0] in errors
 
 
 def test_the_former_flag_of_force_still_works(command, tmp_path, monkeypatch, caplog):

@@ -107,7 +107,7 @@ def test_a_loss_that_is_no_number_leaves_no_metric(dialogues):
 
 
 def test_a_folder_without_a_metric_is_named(tmp_path):
-    with pytest.raises(DistillError, match="no coherence metric"):
+    with pytest.raises(DistillError, match="does not hold a readable coherence metric"):
         student.load(tmp_path)
 
 
@@ -128,7 +128,7 @@ def test_the_two_texts_are_told_apart_without_their_special_tokens():
     words = [made.tokenizer.convert_ids_to_tokens(row.tolist()) for row in tokens["input_ids"]]
     context, response = (
         [[word for word, chosen in zip(*row, strict=True) if chosen] for row in zip(words, part.tolist(), strict=True)]
-        for part in student.places_of_texts(tokens)
+        for part in student.text_masks(tokens)
     )
     assert context == [["the", "soup", "?"], ["the", "soup"]]
     assert response == [["the", "soup", "can", "wait"], ["can", "wait"]]
