@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cyclealign.cli.console import console, indented, print_plain, side_by_side
+from cyclealign.cli.distill_runs import show_runs
 from cyclealign.cli.lazy import new_app, note_old_spelling
 from cyclealign.errors import BadConfig
 from cyclealign.evaluation.round_report import round_table
@@ -32,8 +33,6 @@ def history(
 ) -> None:
     """Show the rounds of experiments: agreement, the judge's accuracy, win rate, cost and verdict."""
     if jobs:
-        from cyclealign.cli.distill import show_runs
-
         note_old_spelling("history --jobs", "distill show")
         show_runs(experiment, as_json)
         return
