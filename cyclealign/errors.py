@@ -1,4 +1,4 @@
-"""What can go wrong, by name. Every message says what happened and what to do about it.
+"""Errors, named for what happened. Every message says what happened and what to do about it.
 
 ::
 
@@ -6,26 +6,26 @@
     ├── BadConfig            a setting is unknown, missing or contradicts another
     ├── BadPrompts           a file of prompts cannot be imported
     ├── BadTemplate          a template in prompts/ cannot be used
-    ├── BadOrder             what a person typed does not rank each answer of a list once
+    ├── BadOrder             a ranking typed by a person does not hold each answer of a list once
     ├── StoreError
-    │   ├── NewerDatabase    the database was written by a newer cyclealign
-    │   ├── NoSuchExperiment the history holds no experiment or round of that name
-    │   ├── NoSuchJob        there is no distillation job, or no run of one, of that name
+    │   ├── NewerDatabase    a newer cyclealign wrote the database
+    │   ├── NoSuchExperiment no experiment, round or prompt set has that name
+    │   ├── NoSuchJob        no distillation job has that name, or it has not run yet
     │   ├── ExperimentBusy   another run holds the experiment's lease
-    │   └── LeaseLost        this run's lease ran out and another run took the round
+    │   └── LeaseLost        this run's lease expired and another run took over the round
     ├── PolicyError          the white-box model is missing, or its answers cannot be used
-    │   ├── EngineFailed     vLLM did not start, or ended and could not be started again
-    │   ├── EngineRefused    vLLM refuses a request
-    │   └── WrongWeights     vLLM does not answer with the adapter that it was given
+    │   ├── EngineFailed     vLLM did not start, or exited and could not be restarted
+    │   ├── EngineRefused    vLLM rejected a request
+    │   └── WrongWeights     vLLM does not serve the adapter that it was given
     ├── JudgeError
-    │   ├── JudgeUnavailable the judge cannot be reached, or refuses the key: no call can succeed
-    │   ├── BudgetReached    the next call might cost more than the budget leaves
-    │   ├── JudgeUntrusted   the judge failed the planted controls: its verdicts would teach the wrong thing
+    │   ├── JudgeUnavailable the judge is unreachable or rejects the key: no call can succeed
+    │   ├── BudgetReached    the next call could exceed the budget
+    │   ├── JudgeUntrusted   the judge failed its control lists: nothing is trained on its verdicts
     │   ├── JudgeCallFailed  one call failed; its prompt stays unjudged
-    │   │   ├── RequestRefused   ... because the endpoint will not have the request as it is
-    │   │   ├── JudgeFaltered    ... this time: asking again may help
-    │   │   └── JudgeBusy        ... because too much is asked at once: asking again later helps
-    │   └── UnreadableReply  one reply is not a ranking of the labels that were given
+    │   │   ├── RequestRefused   ... because the endpoint rejects the request
+    │   │   ├── JudgeFaltered    ... for a reason that may pass: a retry may help
+    │   │   └── JudgeBusy        ... because of a rate limit: a later retry helps
+    │   └── UnreadableReply  one reply does not rank exactly the labels shown
     ├── TrainingFailed       the training process ended without weights
     └── DistillError         a teacher, a student or the data of a distillation job cannot be used
 """
@@ -34,7 +34,7 @@ from cyclealign.records import Reply
 
 
 class CycleAlignError(Exception):
-    """Base of every error whose message is meant for the person at the keyboard."""
+    """Base of every error whose message is meant for the user; the command line prints it without a traceback."""
 
 
 class BadConfig(CycleAlignError):
@@ -42,7 +42,7 @@ class BadConfig(CycleAlignError):
 
 
 class BadPrompts(CycleAlignError):
-    """A file of prompts to align on cannot be imported."""
+    """A file of prompts cannot be imported."""
 
 
 class BadTemplate(CycleAlignError):
@@ -50,23 +50,23 @@ class BadTemplate(CycleAlignError):
 
 
 class BadOrder(CycleAlignError):
-    """What a person typed does not rank each answer of a list once."""
+    """A ranking typed by a person does not hold each answer of a list once."""
 
 
 class StoreError(CycleAlignError):
-    """The database cannot do what was asked."""
+    """The database cannot be reached, read or migrated."""
 
 
 class NewerDatabase(StoreError):
-    """The database was written by a newer cyclealign."""
+    """A newer cyclealign wrote the database."""
 
 
 class NoSuchExperiment(StoreError):
-    """The history holds no experiment, round or prompt set of that name."""
+    """No experiment, round or prompt set has that name."""
 
 
 class NoSuchJob(StoreError):
-    """There is no distillation job, or no run of one, of that name."""
+    """No distillation job has that name, or it has not run yet."""
 
 
 class ExperimentBusy(StoreError):
@@ -74,7 +74,7 @@ class ExperimentBusy(StoreError):
 
 
 class LeaseLost(StoreError):
-    """This run's lease ran out and another run took the round over."""
+    """This run's lease expired and another run took over the round."""
 
 
 class PolicyError(CycleAlignError):
@@ -82,35 +82,35 @@ class PolicyError(CycleAlignError):
 
 
 class EngineFailed(PolicyError):
-    """vLLM did not start, or ended and could not be started again."""
+    """vLLM did not start, or exited and could not be restarted."""
 
 
 class EngineRefused(PolicyError):
-    """vLLM refuses a request."""
+    """vLLM rejected a request."""
 
 
 class WrongWeights(PolicyError):
-    """vLLM does not answer with the adapter that it was given, or it cannot be told whether it does."""
+    """vLLM does not serve the adapter that it was given, or this cannot be verified."""
 
 
 class JudgeError(CycleAlignError):
-    """Base of what can go wrong with the black-box judge."""
+    """Base of the errors of the black-box judge."""
 
 
 class JudgeUnavailable(JudgeError):
-    """No call can succeed: the address does not answer or the key is refused."""
+    """No call can succeed: the address does not respond or rejects the key."""
 
 
 class BudgetReached(JudgeError):
-    """The next call might cost more than the budget leaves; what was answered is stored."""
+    """The next call could exceed the budget; all replies so far are stored."""
 
 
 class JudgeUntrusted(JudgeError):
-    """The judge failed a planted control; its round was closed before anything was trained on its verdicts."""
+    """The judge failed its control lists; the round was closed before training on its verdicts."""
 
 
 class JudgeCallFailed(JudgeError):
-    """One call failed; the prompt stays unjudged. ``paid`` is a reply that came, and cost, but cannot be used."""
+    """One call failed; its prompt stays unjudged. ``paid`` is a reply that was paid for but cannot be used."""
 
     def __init__(self, message: str, paid: Reply | None = None) -> None:
         super().__init__(message)
@@ -118,11 +118,11 @@ class JudgeCallFailed(JudgeError):
 
 
 class RequestRefused(JudgeCallFailed):
-    """The endpoint will not have the request as it is."""
+    """The endpoint rejects the request, and would reject it again."""
 
 
 class JudgeFaltered(JudgeCallFailed):
-    """One attempt failed in a way that asking again may mend; ``unreachable``: nobody listens at the address."""
+    """One attempt failed for a reason that may pass; ``unreachable``: no connection was made."""
 
     def __init__(self, message: str, paid: Reply | None = None, unreachable: bool = False) -> None:
         super().__init__(message, paid)
@@ -130,7 +130,7 @@ class JudgeFaltered(JudgeCallFailed):
 
 
 class JudgeBusy(JudgeCallFailed):
-    """The judge wants to be asked less often; ``wait_seconds`` is how long it asked us to wait, if it said so."""
+    """A rate limit was hit; ``wait_seconds`` is the wait that the response asks for, None if it names none."""
 
     def __init__(self, message: str, wait_seconds: float | None = None) -> None:
         super().__init__(message)
@@ -138,7 +138,7 @@ class JudgeBusy(JudgeCallFailed):
 
 
 class UnreadableReply(JudgeError):
-    """One reply is not a ranking of exactly the labels that were given."""
+    """One reply does not rank exactly the labels shown."""
 
 
 class TrainingFailed(CycleAlignError):

@@ -16,7 +16,7 @@ from cyclealign.chat_api.prices import Price
 from cyclealign.chat_api.rate_limits import ConcurrencyLimiter, NoRateLimit, RateLimiter
 from cyclealign.config import BudgetSettings
 from cyclealign.errors import JudgeBusy, JudgeCallFailed, JudgeFaltered, JudgeUnavailable
-from cyclealign.records import JudgeCall, Outcome, Reply, Spending
+from cyclealign.records import CallOutcome, JudgeCall, Reply, Spending
 
 T = TypeVar("T")
 # Returns the reply to a call, or None if the call failed; a failed call never becomes a verdict.
@@ -63,7 +63,7 @@ class CallScheduler:
         complete: Complete,
         limits: CallLimits,
         recall: Callable[[JudgeCall], Reply | None],
-        record: Callable[[Outcome], Awaitable[None]],
+        record: Callable[[CallOutcome], Awaitable[None]],
     ) -> None:
         self._complete, self._limits, self._recall, self._record = complete, limits, recall, record
         self._replies: dict[str, asyncio.Future[Reply | None]] = {}
@@ -119,13 +119,13 @@ class CallScheduler:
             attempts.faults += 1
             if isinstance(error, JudgeFaltered) and attempts.faults <= self._limits.retries:
                 raise
-            await self._record(Outcome(call, attempts.wasted, str(error), attempts.requests))
+            await self._record(CallOutcome(call, attempts.wasted, str(error), attempts.requests))
             if isinstance(error, JudgeFaltered) and error.unreachable:
                 raise JudgeUnavailable(str(error)) from None
             return None
         self._limits.concurrency.record_success()
         reply = with_cost_of(attempts.wasted, reply) or reply
-        await self._record(Outcome(call, reply, None, attempts.requests))
+        await self._record(CallOutcome(call, reply, None, attempts.requests))
         return reply
 
     async def _send(self, call: JudgeCall, attempts: _Attempts) -> Reply:

@@ -88,7 +88,7 @@ def note_worth(session: RoundSession, round_: Round, metrics: Mapping[str, Metri
     if demonstrations.GAIN in metrics:
         kept = demonstrations.show_dynamic(metrics, session.config.demonstrations.min_gain)
         words = f"{'to be' if kept else 'not to be'} shown: {demonstrations.gain_summary(metrics)}"
-        session.store.notes.put(round_.id, NEXT, words)
+        session.store.notes.record(round_.id, NEXT, words)
 
 
 def dynamic_to_show(session: RoundSession) -> list[Demonstration]:
@@ -116,7 +116,7 @@ def note_left_out(session: RoundSession, round_: Round) -> None:
     if shown or demonstrations.GAIN not in metrics or not session.store.demonstrations.active(round_.experiment):
         return
     words = f"dynamic ones not shown: {demonstrations.gain_summary(metrics)}, round {number}"
-    session.store.notes.put(round_.id, SHOWN, words)
+    session.store.notes.record(round_.id, SHOWN, words)
     logger.info("Round %d of '%s': %s.", round_.number, round_.experiment, words)
 
 

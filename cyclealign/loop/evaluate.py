@@ -33,7 +33,7 @@ def evaluate(session: RoundSession, round_: Round) -> int:
         *judge_accuracy(session, round_),
         *accuracy_on_reviewed(session, round_),
     ]
-    session.store.metrics.put(round_.id, metrics)
+    session.store.metrics.record(round_.id, metrics)
     return len(metrics)
 
 

@@ -34,7 +34,7 @@ def examine_judge(session: RoundSession, round_: Round) -> str:
     remarks = [f"{each}, which may be chance" for each in controls.uncertain_failures(metrics, bounds)]
     remarks += [f"no readable verdict for {', '.join(silent)}"] if silent else []
     if remarks:
-        session.store.notes.put(round_.id, ABOUT, "; ".join(remarks))
+        session.store.notes.record(round_.id, ABOUT, "; ".join(remarks))
     return "trusted"
 
 
@@ -71,7 +71,7 @@ def unexamined(session: RoundSession, round_: Round) -> str:
         "(`cyclealign prompts import`), or write more demonstrations than demonstrations.static."
     )
     logger.warning("The judge's health is %s", words)
-    session.store.notes.put(round_.id, ABOUT, words)
+    session.store.notes.record(round_.id, ABOUT, words)
     return "unknown"
 
 
@@ -89,7 +89,7 @@ def figures(session: RoundSession, round_: Round, planted: list[controls.Control
         round_.id, dict(problem for each in examined for problem in each.problems)
     )
     metrics = controls.control_metrics(examined)
-    session.store.metrics.put(round_.id, metrics)
+    session.store.metrics.record(round_.id, metrics)
     return {each.name: each for each in metrics}
 
 
@@ -119,7 +119,7 @@ def refuse(session: RoundSession, round_: Round, failed: list[str]) -> None:
     """
     reason = f"refused before training: {'; '.join(failed)}"
     names = ", ".join(each.split()[0] for each in failed)
-    session.store.notes.put(round_.id, ABOUT, f"the judge was found unfit by {names}")
+    session.store.notes.record(round_.id, ABOUT, f"the judge was found unfit by {names}")
     session.store.rounds.close(round_.id, session.owner, "rolled_back", reason)
     raise JudgeUntrusted(
         f"Round {round_.number} of '{round_.experiment}' was {reason}. Nothing was generated. "
@@ -133,5 +133,5 @@ def watch_judge(session: RoundSession, round_: Round) -> int:
     """Measure the judge's steadiness and biases on its own verdicts of this round; returns how many figures."""
     texts = {each.id: each.text for row in session.store.candidates.by_prompt(round_.id).values() for each in row}
     found = biases.bias_metrics(biases.shown_verdicts(session.store.calls.answered(round_.id, "rank")), texts)
-    session.store.metrics.put(round_.id, found)
+    session.store.metrics.record(round_.id, found)
     return len(found)

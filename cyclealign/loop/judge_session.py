@@ -15,7 +15,7 @@ from cyclealign.chat_api.scheduler import AskJudge, CallLimits, CallScheduler
 from cyclealign.config import ExperimentConfig, JudgeSettings
 from cyclealign.loop.backends import backend_of, known_price
 from cyclealign.loop.ports import Ports
-from cyclealign.records import Batch, JudgeCall, Outcome, Reply, Round
+from cyclealign.records import Batch, CallOutcome, JudgeCall, Reply, Round
 from cyclealign.store import Store
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ async def judge_of(
     """
     judge, price = config.judge, known_price(config)
     async with AsyncExitStack() as tools:
-        recorder = GroupCommitter[Outcome](lambda outcomes: store.calls.record(round_.id, outcomes))
+        recorder = GroupCommitter[CallOutcome](lambda outcomes: store.calls.record(round_.id, outcomes))
         await tools.enter_async_context(recorder)
         memory = Memory(store, round_, judge.share_replies)
         limits = CallLimits(
@@ -117,7 +117,7 @@ class Memory:
             return self._store.calls.reply(self._round.experiment, call.key)
         if not self._share or (reply := self._store.calls.shared_reply(call.key)) is None:
             return None
-        self._store.calls.record(self._round.id, [Outcome(call, reply, requests=0)])
+        self._store.calls.record(self._round.id, [CallOutcome(call, reply, requests=0)])
         return reply
 
 

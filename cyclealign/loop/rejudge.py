@@ -168,7 +168,7 @@ def rejudge(replay: Replay) -> Outcome:
         )
     comparison = rejudging.compare(replay.before, after)
     made = made_of(replay, comparison)
-    session.store.rejudgements.put(made)
+    session.store.rejudgements.record(made)
     return Outcome(made, comparison, rejudging_cost(replay) - before)
 
 

@@ -38,7 +38,7 @@ def train(session: RoundSession, round_: Round) -> str:
     parent_id = round_.parent.id if round_.parent else None
     adapter_id = content_id("adapter", round_.experiment, round_.number, weights_hash)
     adapter = Adapter(adapter_id, str(folder), weights_hash, parent_id)
-    session.store.metrics.put(round_.id, [Metric("training_loss", loss, count=len(job.lists))])
+    session.store.metrics.record(round_.id, [Metric("training_loss", loss, count=len(job.lists))])
     session.store.adapters.add(round_.id, adapter, round_.plan.base_model)
     return adapter.id
 

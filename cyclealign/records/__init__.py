@@ -1,10 +1,10 @@
-"""The nouns of the project: frozen values that every layer may pass around.
+"""The values of the project: frozen dataclasses that every layer passes around.
 
 Nothing here computes a result, reads a file or imports a heavy library.
 """
 
 from cyclealign.records.answers import Agreement, Candidate, Flag, Preference, RankedBy, Ranking, Tiers
-from cyclealign.records.calls import Batch, CallPurpose, JudgeCall, Outcome, Reply, Spending
+from cyclealign.records.calls import Batch, CallOutcome, CallPurpose, JudgeCall, Reply, Spending
 from cyclealign.records.content import content_id, seed_from
 from cyclealign.records.metrics import Metric
 from cyclealign.records.reviews import Doubt, LabelVersion, Rejudgement, Review
@@ -26,7 +26,7 @@ __all__ = [
     "Message",
     "Messages",
     "Metric",
-    "Outcome",
+    "CallOutcome",
     "Preference",
     "Prompt",
     "Purpose",

@@ -1,10 +1,10 @@
-"""What the policy answers, and the orders that answers are given."""
+"""Candidates of the policy, and rankings of them."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 RankedBy = Literal["policy", "judge", "agreement"]
-# A ranking with ties: best first, what stands in one tier is tied.
+# A ranking with ties: tiers of ids, best first; ids in one tier are tied.
 Tiers = tuple[tuple[str, ...], ...]
 
 
@@ -12,9 +12,10 @@ Tiers = tuple[tuple[str, ...], ...]
 class Candidate:
     """One answer of the policy.
 
-    ``logprob_sum`` is the sum over ``token_ids`` of log P(token | prompt, tokens before), in nats, of the raw
-    distribution (before temperature or truncation), as generation saw it. ``token_ids`` includes the end token
-    when ``finish_reason`` is ``"stop"``.
+    ``position`` counts the candidates of a prompt from 0. ``logprob_sum`` is the sum over ``token_ids``, shape (T,), of
+    log P(token | prompt, tokens before) in nats, under the raw distribution (before temperature and top-p), as returned
+    by generation. ``token_ids`` includes the end token if ``finish_reason`` is ``"stop"``. ``adapter_id`` None: the
+    base model wrote it.
     """
 
     id: str
@@ -28,15 +29,16 @@ class Candidate:
 
     @property
     def mean_logprob(self) -> float:
-        """Length-normalised log-prob in nats per token (RRHF eq. 1: divided by the answer's own length)."""
+        """Return the length-normalised log-prob in nats per token (RRHF, arXiv 2304.05302, eq. 1)."""
         return self.logprob_sum / max(len(self.token_ids), 1)
 
 
 @dataclass(frozen=True)
 class Preference:
-    """What the verdicts said of one pair: ``share`` of them, in [0.5, 1], placed ``better`` above ``worse``.
+    """The verdicts on one pair of candidates (ids): ``share`` of ``verdicts``, in [0.5, 1], rank ``better`` higher.
 
-    A tie is half a verdict for either. 0.5 is an undecided pair; which of the two is called better then means nothing.
+    A tie counts as half a verdict for either. A share of 0.5 is an undecided pair; ``better`` and ``worse`` are then
+    arbitrary.
     """
 
     better: str
@@ -47,11 +49,11 @@ class Preference:
 
 @dataclass(frozen=True)
 class Ranking:
-    """An order of one prompt's candidates (ids, best first), and who gave it.
+    """An order of one prompt's candidates (ids, best first) by the ranker ``by``.
 
-    ``steadiness`` in [0, 1] says how far repeated verdicts agreed: (1 + mean Kendall tau between orders) / 2; 1.0 for
-    a ranker that was asked once. ``preferences`` are the judge's, one for each pair that a verdict compared: together
-    a partial order, of which ``order`` is one reading. ``reasons`` are (candidate id, what the judge said of it).
+    ``steadiness`` in [0, 1] is the agreement of repeated verdicts: (1 + mean Kendall tau between orders) / 2; 1.0 for a
+    single verdict. ``preferences`` are the judge's, one per compared pair: together a weighted tournament of which
+    ``order`` is the consensus. ``reasons`` are pairs (candidate id, the judge's reason).
     """
 
     prompt_id: str
@@ -64,11 +66,11 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far policy and judge agree on one prompt.
+    """Agreement of policy and judge on one prompt with ``answers`` candidates.
 
-    ``order`` holds the candidates (ids, best first) of their longest common subsequence, ``lcs_length`` of ``answers``
-    long; ``chance`` is the probability that two random orders of as many answers reach that length; ``tau`` is
-    Kendall's, in [-1, 1]; ``weight`` is the prompt's weight in training.
+    ``order`` is the longest common subsequence of both rankings (ids, best first) and ``lcs_length`` its length;
+    ``chance`` is the probability that two random rankings reach at least that length; ``tau`` is Kendall's, in [-1, 1];
+    ``weight`` is the prompt's weight in training.
     """
 
     prompt_id: str
@@ -82,7 +84,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Flag:
-    """A candidate whose text looks as if it were meant to sway the judge: what kind of sign, and the words."""
+    """A sign that a candidate's text tries to manipulate the judge: its kind, and an excerpt of the text."""
 
     candidate_id: str
     kind: str

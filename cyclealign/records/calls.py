@@ -1,4 +1,4 @@
-"""Requests to the judge, what became of them, and what they have cost."""
+"""Requests to the judge, their outcomes and their cost."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ CallPurpose = Literal["rank", "win_rate", "accuracy", "health", "rejudge"]
 
 @dataclass(frozen=True)
 class JudgeCall:
-    """One request to the judge, whole: what it was shown, under which labels, and the hash that names the request.
+    """One complete request to the judge.
 
-    ``shown`` holds (label, item id) pairs in the order in which the judge saw them; verdicts are matched by label.
-    ``reply_format`` is what the endpoint is to hold the reply to. It is how a question is put, not what is asked, and
-    so no part of the key: an endpoint that takes none answers the same question.
+    ``subject_id`` names the prompt or list that it is about. ``shown`` holds (label, item id) pairs in the order in
+    which the judge saw them; verdicts are matched by label. ``reply_format`` is a JSON schema for the reply. It is not
+    part of the key: endpoints without schemas get the same question.
     """
 
     purpose: CallPurpose
@@ -31,15 +31,16 @@ class JudgeCall:
 
     @cached_property
     def key(self) -> str:
-        """The hash of the whole request: the same key is the same question and is asked once."""
+        """Return the hash of model, messages and parameters: requests with the same key are sent once."""
         return content_id("call", self.model, list(self.messages), list(self.parameters))
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a chat endpoint returned for one call, with what it cost.
+    """A chat endpoint's reply to one call, with its tokens, cost in US dollars and latency.
 
-    ``cached_prompt_tokens`` is the part of ``prompt_tokens`` that the provider read from its prompt cache.
+    ``model`` is the model that the endpoint reports. ``cached_prompt_tokens`` is the part of ``prompt_tokens`` that the
+    provider read from its prompt cache.
     """
 
     text: str
@@ -52,10 +53,10 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of a call: a reply (``error`` None), or a failure and why, with what was paid for in vain.
+class CallOutcome:
+    """The outcome of a call: a reply (``error`` None), or an error, with an unusable reply if one was paid for.
 
-    ``requests`` is how often it was sent; 0 where the reply was there already, from another experiment.
+    ``requests`` counts how often it was sent; 0: the reply of another experiment was reused.
     """
 
     call: JudgeCall
@@ -66,9 +67,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Batch:
-    """Calls that were, or were about to be, handed to the provider's batch API together.
+    """Calls that were, or were about to be, submitted to the provider's batch API together.
 
-    ``token`` is our name for it, ``batch_id`` the provider's (None: not known to have arrived), ``keys`` its calls'.
+    ``token`` is our name for the batch, ``batch_id`` the provider's (None: not known to have arrived), ``keys`` are the
+    keys of its calls.
     """
 
     token: str
@@ -78,7 +80,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Spending:
-    """What judge calls have cost: requests sent, tokens both ways, US dollars."""
+    """Cost of judge calls: requests sent, tokens of prompts and replies, US dollars."""
 
     calls: int = 0
     tokens: int = 0

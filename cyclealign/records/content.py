@@ -5,14 +5,14 @@ import json
 
 
 def content_id(*parts: object) -> str:
-    """Return a 24-digit hexadecimal id that is the same for the same content, on any machine.
+    """Return 24 hexadecimal digits of SHA-256 over the content: the same content gives the same id on any machine.
 
-    ``parts`` are JSON values; tuples count as lists and the order of keys does not count.
+    ``parts`` are JSON values; tuples count as lists, and the order of keys does not matter.
     """
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def seed_from(*parts: object) -> int:
-    """Return a 63-bit seed derived from content, so that a resumed run draws what the first one drew."""
+    """Return a 63-bit seed derived from content, so that a resumed run samples the same as an uninterrupted one."""
     return int(content_id(*parts)[:16], 16) >> 1

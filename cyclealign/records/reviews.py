@@ -1,4 +1,4 @@
-"""A second look at labels: by people, by another judge, by the version of the template."""
+"""Rankings examined again: human reviews, rejudged rounds, and template versions behind labels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from cyclealign.records.texts import Prompt
 
 @dataclass(frozen=True)
 class Doubt:
-    """A list worth a person's time, and why, in words that the person and the history are shown."""
+    """A list to send to reviewers, and the reason, as shown to them and in the history."""
 
     prompt_id: str
     why: str
@@ -20,10 +20,10 @@ class Doubt:
 
 @dataclass(frozen=True)
 class Review:
-    """A list of a round that people were asked to rank.
+    """A list of a round that was sent to reviewers.
 
     ``answers`` maps the ids of the judged candidates to their texts; ``verdict`` holds those ids, best first, once a
-    person has ranked them, and ``learnt`` says that the round was trained on it.
+    person has ranked them; ``learnt``: the round was trained on the verdict.
     """
 
     round_id: int
@@ -40,11 +40,11 @@ class Review:
 
 @dataclass(frozen=True)
 class Rejudgement:
-    """A stored round put to another judge, template or set of demonstrations, and how its verdicts differed.
+    """A stored round judged again by another judge, template or set of demonstrations, compared with its own labels.
 
     ``id`` is a hash of the requests; ``flips`` and ``tau`` are means over ``lists`` (flips None: no pair was decided
-    both times), ``pairs`` the pairs decided both times, ``unread`` the lists without a verdict of the other judge,
-    ``cost`` what its requests have cost.
+    both times); ``pairs`` counts the pairs decided both times, ``unread`` the lists without a readable new verdict;
+    ``cost`` is that of its requests.
     """
 
     id: str
@@ -62,7 +62,7 @@ class Rejudgement:
 
 @dataclass(frozen=True)
 class LabelVersion:
-    """The version (hash) of a template that made ``labels`` rankings of a round, and the folder it came from."""
+    """The template version (hash) behind the ``labels`` rankings of a round, and the folder of the template."""
 
     experiment: str
     number: int

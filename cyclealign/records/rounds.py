@@ -1,4 +1,4 @@
-"""A round: what it reads, what it trains, what it measures."""
+"""A round: its plan and its adapter."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,9 +10,9 @@ Purpose = Literal["train", "held_out"]
 
 @dataclass(frozen=True)
 class Adapter:
-    """What a round trained, on disk: its folder, the hash of its weights, and the adapter that it was trained from.
+    """The weights that a round trained: their folder, the hash of its content, and the adapter that they started from.
 
-    A LoRA adapter, or whole weights that stand in its place: see `cyclealign.policy.weights`.
+    A LoRA adapter, or all weights of the model: see `cyclealign.policy.weights`. ``parent_id`` None: the base model.
     """
 
     id: str
@@ -23,10 +23,10 @@ class Adapter:
 
 @dataclass(frozen=True)
 class RoundPlan:
-    """Everything that a round reads, fixed when it is opened: nothing it reads changes while it runs.
+    """Everything that a round reads, fixed when it is opened, so that a resumed round works on the same values.
 
-    ``settings`` is the experiment's configuration as JSON values; ``demonstrations`` is the pool that the judge's
-    demonstrations are chosen from (static ones first).
+    ``settings`` is the experiment's configuration as JSON values; ``demonstrations`` is the pool from which the judge's
+    demonstrations are selected, static ones first.
     """
 
     experiment: str
@@ -41,7 +41,7 @@ class RoundPlan:
 
 @dataclass(frozen=True)
 class Round:
-    """A round as the store holds it; ``parent`` is the adapter of the last accepted round (None: the base model)."""
+    """A round as the store holds it. ``number`` counts from 1; ``parent`` None: it starts from the base model."""
 
     id: int
     experiment: str

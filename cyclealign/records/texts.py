@@ -1,4 +1,4 @@
-"""What is written and put to models: prompts, labelled lists, demonstrations, templates."""
+"""Texts that models are shown: prompts, labelled lists, demonstrations, templates."""
 
 from dataclasses import dataclass
 from typing import Literal, TypedDict
@@ -19,7 +19,7 @@ Split = Literal["train", "held_out"]
 
 @dataclass(frozen=True)
 class Prompt:
-    """A conversation that waits for an answer; its id is the hash of its messages."""
+    """A conversation to answer; its id is the hash of its messages."""
 
     id: str
     messages: Messages
@@ -30,7 +30,7 @@ class Prompt:
 
     @property
     def text(self) -> str:
-        """The conversation as one reads it: the bare text of a single turn, else one ``role: text`` block each."""
+        """Return the conversation as text: that of a single turn, else a block ``role: text`` per turn."""
         if len(self.messages) == 1:
             return self.messages[0]["content"]
         return "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in self.messages)
@@ -38,9 +38,9 @@ class Prompt:
 
 @dataclass(frozen=True)
 class LabelledList:
-    """Answers to one prompt in an order that people (or a stated gold rule) gave; best first.
+    """Answers to one prompt, best first, in an order given by people or by a gold rule; measures the judge.
 
-    Never trained on, unless ``source`` is ``"review"``: those lists measure the judge only, and by themselves.
+    Never trained on, except those with the source ``"review"``, which are therefore measured apart.
     """
 
     prompt: Prompt
@@ -54,9 +54,9 @@ class LabelledList:
 
 @dataclass(frozen=True)
 class Demonstration:
-    """A ranked example that the judge is shown; ``answers`` best first.
+    """A ranked example in the judge's prompt; ``answers`` best first.
 
-    ``tau`` and ``chance`` tell how far policy and judge agreed when it was promoted (static ones: 1.0 and 0.0).
+    ``tau`` and ``chance`` are those of the agreement that promoted it (static ones: 1.0 and 0.0).
     """
 
     id: str
@@ -83,7 +83,7 @@ class Demonstration:
 
 @dataclass(frozen=True)
 class Template:
-    """The text of a template file and its hash: the version that a judge call says it used."""
+    """The text of a template file; its hash is the version that judge calls refer to."""
 
     name: str
     text: str

@@ -1,7 +1,7 @@
 """The database of experiments and distillation runs; nothing else reads or writes it.
 
-Values in and out are cyclealign.records. Every method is one short transaction of its own, may be called from any
-thread, and may be called again after a crash: rows have natural keys, so an existing row is not added twice.
+Values in and out are cyclealign.records. Every method is one short transaction, may be called from any thread, and may
+be repeated after a crash, since rows have natural keys: ``add`` keeps an existing row, ``record`` replaces it.
 """
 
 from types import TracebackType
@@ -61,7 +61,7 @@ class Store:
 
     @classmethod
     def open(cls, url: str | None = None) -> "Store":
-        """Open the database, created and migrated if need be; ``url`` defaults to ``database_url()``.
+        """Open the database, created or migrated if necessary; ``url`` defaults to ``database_url()``.
 
         Raises:
             StoreError: the URL is wrong, the driver is missing, or the database cannot be reached or read.

@@ -24,7 +24,7 @@ class CallStore:
     def reply(self, experiment: str, key: str) -> records.Reply | None:
         """Return the reply to this request that any round of the experiment recorded; failures are ignored.
 
-        Tokens, money and seconds are those of all attempts at it.
+        Tokens, cost and seconds include those of failed attempts.
         """
         call = tables.JudgeCall
         with self._database.reading() as session:
@@ -55,14 +55,14 @@ class CallStore:
             return None if row is None else _free(_reply_record(row))
 
     def answered(self, round_id: int, purpose: records.CallPurpose) -> list[tuple[records.JudgeCall, records.Reply]]:
-        """Return the answered calls of this purpose in the round, with their replies, by key."""
+        """Return the answered calls of this purpose in the round with their replies, sorted by key."""
         call = tables.JudgeCall
         found = select(call).where(call.round_id == round_id, call.purpose == purpose, call.status == "answered")
         with self._database.reading() as session:
             return [(_call_record(row), _reply_record(row)) for row in session.scalars(found.order_by(call.key))]
 
     def spending(self, experiment: str, round_id: int | None = None) -> records.Spending:
-        """Return the judge's cost for the experiment or one of its rounds, with failed and rejudging calls."""
+        """Return the cost of judge calls of the experiment or one of its rounds, with failed and rejudging calls."""
         call = tables.JudgeCall
         sums = [call.attempts, call.prompt_tokens + call.completion_tokens, call.cost_usd]
         statement = (
@@ -75,36 +75,36 @@ class CallStore:
             calls, tokens, usd = session.execute(mine).one()
             return records.Spending(int(calls), int(tokens), float(usd))
 
-    def prompt_token_counts(self, model: str, most: int = 200) -> list[tuple[int, int]]:
-        """Return (characters sent, prompt tokens) of the newest requests that the model answered at once."""
+    def prompt_token_counts(self, model: str, limit: int = 200) -> list[tuple[int, int]]:
+        """Return (characters sent, prompt tokens) of the newest requests that the model answered at first attempt."""
         call = tables.JudgeCall
         found = (
             select(call.messages, call.prompt_tokens)
             .where(call.model == model, call.status == "answered", call.attempts == 1, call.prompt_tokens > 0)
             .order_by(call.id.desc())
-            .limit(most)
+            .limit(limit)
         )
         with self._database.reading() as session:
             return [(sum(len(each["content"]) for each in sent), tokens) for sent, tokens in session.execute(found)]
 
-    def record(self, round_id: int, outcomes: Sequence[records.Outcome]) -> None:
+    def record(self, round_id: int, outcomes: Sequence[records.CallOutcome]) -> None:
         """Record the outcomes of distinct calls, all or none.
 
-        A reply replaces an earlier failure of the same request, nothing replaces a reply. What was paid is recorded
-        whatever became of the round. Rejudging takes no request over: it stays with the round that asked it first.
+        A reply replaces an earlier failure of the same request; nothing replaces a reply. The cost is recorded even if
+        the round is closed. A request that rejudging repeats stays with the round that sent it first.
         """
         with self._database.writing() as session:
             _record(session, round_id, outcomes)
 
     def record_reply(self, round_id: int, call: records.JudgeCall, reply: records.Reply) -> None:
         """Record one reply."""
-        self.record(round_id, [records.Outcome(call, reply)])
+        self.record(round_id, [records.CallOutcome(call, reply)])
 
     def record_failure(
         self, round_id: int, call: records.JudgeCall, error: str, reply: records.Reply | None = None
     ) -> None:
         """Record a failed request and its error; ``reply`` is a paid reply that cannot be used."""
-        self.record(round_id, [records.Outcome(call, reply, error)])
+        self.record(round_id, [records.CallOutcome(call, reply, error)])
 
     def record_parse_problems(self, round_id: int, problems: Mapping[str, str]) -> None:
         """Record why replies could not be parsed, by key of the call; calls without a stored reply are skipped."""
@@ -121,7 +121,7 @@ class CallStore:
             insert_new(session, tables.ReplyProblem, rows, tables.ReplyProblem.judge_call_id)
 
 
-def _record(session: Session, round_id: int, outcomes: Sequence[records.Outcome]) -> None:
+def _record(session: Session, round_id: int, outcomes: Sequence[records.CallOutcome]) -> None:
     rows = [_outcome_row(round_id, outcome) for outcome in outcomes]
     if rows:
         dialect = session.get_bind().dialect
@@ -150,7 +150,7 @@ def _compiled(dialect: Dialect, columns: tuple[str, ...]) -> Compiled:
     return statement.inline().compile(dialect=dialect, column_keys=list(columns))
 
 
-def _outcome_row(round_id: int, outcome: records.Outcome) -> dict[str, Any]:
+def _outcome_row(round_id: int, outcome: records.CallOutcome) -> dict[str, Any]:
     answered = outcome.error is None
     return {
         **_call_row(round_id, outcome.call),

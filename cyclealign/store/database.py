@@ -1,4 +1,4 @@
-"""The database connection: SQLite in a file of its own, or PostgreSQL."""
+"""The database connection: an SQLite file, or PostgreSQL."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def parse_url(given: str) -> URL:
     if url.get_backend_name() != "sqlite":
         raise StoreError(f"This kind of database is not supported. {_FORM}")
     if url.database in (None, "", ":memory:"):
-        raise StoreError(f"A database in memory would forget the rounds. {_FORM}")
+        raise StoreError(f"A database in memory would lose the rounds. {_FORM}")
     # Absolute, so that a later change of the current folder does not lead new connections to another file.
     return url.set(database=str(Path(url.database or "").absolute()))
 
@@ -127,13 +127,13 @@ def _set_up_sqlite(connection: sqlite3.Connection, record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """A writer takes the lock at once: one that read first and wrote later would fail where another wrote between."""
+    """Take the lock at once for writing: a transaction that reads first fails if another one writes in between."""
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _json_text(value: Any) -> str:
-    """JSON that people can read in any script; escaped where it holds a lone surrogate, which no database can store."""
+    """Return readable JSON in any script; escaped if it holds a lone surrogate, which no database can store."""
     readable = json.dumps(value, ensure_ascii=False)
     try:
         readable.encode()
@@ -148,7 +148,7 @@ def _cause(error: DatabaseError | InterfaceError, url: URL) -> str:
 
 
 class Database:
-    """An engine with its two kinds of transactions. Every method of the store is one of them, and short."""
+    """An engine with its two kinds of transactions. Every method of the store is one short transaction."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -156,17 +156,17 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A transaction that only reads.
+        """Open a transaction that only reads.
 
-        On SQLite it sees one state of the database. On PostgreSQL each of its statements sees what was committed before
-        it: what has to belong together is asked for in one.
+        On SQLite it sees one state of the database. On PostgreSQL each statement sees everything committed before it:
+        rows that must be consistent are selected in one statement.
         """
         with _explained(self.engine), Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """A transaction that is committed at the end of the block, or not at all."""
+        """Open a transaction that is committed at the end of the block, or rolled back if the block raises."""
         with _explained(self.engine), Session(self._writing, expire_on_commit=False) as session, session.begin():
             yield session
 
@@ -178,5 +178,5 @@ def _explained(engine: Engine) -> Iterator[None]:
     except (OperationalError, InterfaceError) as error:
         raise StoreError(
             f"{name_of(engine.url)} stopped answering: {_cause(error, engine.url)} "
-            "Nothing that was recorded is lost: run the same command again once it answers."
+            "Everything recorded so far is kept: rerun the same command once it answers."
         ) from error

@@ -1,4 +1,4 @@
-"""Demonstrations: those that a round proposes count while its verdict is ``accepted``."""
+"""Demonstrations: the proposals of a round count only if its verdict is ``accepted``."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ class DemonstrationStore:
     ) -> None:
         """Replace this round's proposals: (demonstration, id of its prompt) pairs to promote, and ids to retire.
 
-        The same demonstration may be proposed again by a later round, whatever became of this one.
+        A later round may propose the same demonstration again, even if this one was accepted.
 
         Raises:
             LeaseLost: the round is closed.
@@ -62,13 +62,13 @@ class DemonstrationStore:
 
 
 def _counts(proposing: type[tables.Round], if_accepted: int | None) -> ColumnElement[bool]:
-    """Return whether the round's proposals count."""
+    """Return the condition that the round's proposals count."""
     accepted = proposing.verdict == "accepted"
     return accepted if if_accepted is None else or_(accepted, proposing.id == if_accepted)
 
 
 def _retired_since(if_accepted: int | None) -> Exists:
-    """Return whether an accepted round retired the demonstration: the promoting one, or a later one."""
+    """Return the condition that an accepted round, the promoting one or a later one, retired the demonstration."""
     retirement, retiring = tables.DemonstrationRetirement, aliased(tables.Round)
     return exists().where(
         retirement.demonstration_id == tables.DemonstrationPromotion.demonstration_id,

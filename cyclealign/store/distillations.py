@@ -1,4 +1,4 @@
-"""Runs of the distillation jobs: settings, measures and seconds."""
+"""Runs of the distillation jobs: settings, metrics and seconds."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -30,26 +30,30 @@ class DistillationStore:
         config: Mapping[str, Any],
         hashes: tuple[str, str],
         seed: int,
-        again: bool = False,
-        same_code: Collection[str] = (),
+        force: bool = False,
+        former_code_hashes: Collection[str] = (),
     ) -> DistillationRun:
         """Return the newest run of this job with the same hashes, finished or not; open a new one if there is none.
 
         Args:
             config: the settings as JSON values.
             hashes: of the config (and the files that it names), and of the job's version.
-            again: open a new run, even if a finished one exists.
-            same_code: hashes that stood for the same version in earlier releases.
+            force: open a new run, even if a finished one exists.
+            former_code_hashes: hashes of the same version in earlier releases.
         """
         table = tables.DistillationRun
         with self._database.writing() as session:
             same = session.scalars(
                 select(table)
-                .where(table.job == job, table.config_hash == hashes[0], table.code_hash.in_([hashes[1], *same_code]))
+                .where(
+                    table.job == job,
+                    table.config_hash == hashes[0],
+                    table.code_hash.in_([hashes[1], *former_code_hashes]),
+                )
                 .order_by(table.id)
             ).all()
             found, repeat = (same[-1], len(same) - 1) if same else (None, 0)
-            if found is None or (again and found.finished_at is not None):
+            if found is None or (force and found.finished_at is not None):
                 found = table(
                     job=job,
                     config=dict(config),
@@ -66,7 +70,7 @@ class DistillationStore:
             return DistillationRun(found.id, job, *made_of, finished, found.student_path, found.report_path, repeat)
 
     def reopen(self, run_id: int) -> None:
-        """Mark a finished run as unfinished; its measures stay until it finishes anew."""
+        """Mark a finished run as unfinished; its metrics stay until it finishes again."""
         table = tables.DistillationRun
         with self._database.writing() as session:
             session.execute(update(table).where(table.id == run_id).values(finished_at=None))

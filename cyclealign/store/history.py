@@ -48,7 +48,7 @@ class HistoryStore:
         Keys: ``summary`` (as in the history), ``settings``, ``seed``, ``prompts`` (each with its candidates, rankings,
         agreement and review), ``demonstrations`` (``in_use``, ``promoted``, ``retired``), ``templates``, ``notes``,
         ``rejudgements``, ``parent_adapter``, ``adapter``, ``metrics``, ``steps``, ``failed_calls``,
-        ``unreadable_replies``, ``controls`` (the questions planted to examine the judge, and its replies).
+        ``unreadable_replies``, ``controls`` (requests on control lists, with their replies).
 
         Raises:
             NoSuchExperiment: there is no such experiment or round; the message names those that there are.
@@ -173,7 +173,7 @@ def _candidates(session: Session, round_id: int) -> dict[str, list[Values]]:
     )
     for row in found:
         values = asdict(candidate_record(row))
-        del values["token_ids"]  # not needed by readers of a history, and most of its size
+        del values["token_ids"]  # most of the size of a history, and of no use to its readers
         values.update(token_count=row.token_count, mean_logprob=row.mean_logprob)
         values["flags"] = [{"kind": each.kind, "excerpt": each.excerpt} for each in flags.get(row.id, [])]
         by_prompt.setdefault(row.prompt_id, []).append(values)
@@ -231,7 +231,7 @@ def _failed_calls(session: Session, round_id: int) -> list[Values]:
 
 
 def _controls(session: Session, round_id: int) -> list[Values]:
-    """Return the requests that examined the judge, each with its last message and the reply."""
+    """Return the requests on control lists, each with its last message and the reply."""
     call = tables.JudgeCall
     found = session.scalars(
         select(call)

@@ -16,7 +16,7 @@ class MetricStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def put(self, round_id: int, metrics: Sequence[records.Metric]) -> None:
+    def record(self, round_id: int, metrics: Sequence[records.Metric]) -> None:
         """Record metrics; one of the same name is replaced.
 
         Raises:

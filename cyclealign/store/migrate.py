@@ -17,17 +17,17 @@ from cyclealign.files import CHECKOUT
 from cyclealign.store.database import name_of
 from cyclealign.store.round_summary import append_columns, missing_columns
 
-# A name of our own, so that a database that another Alembic user shares is not taken for ours.
+# Not the default name, so that another application in the same database keeps its own revision.
 VERSION_TABLE = "cyclealign_revision"
-_POSTGRES_LOCK = 0x6379636C65  # any number that no one else uses: "cycle"
-_one_at_a_time = threading.Lock()  # Alembic keeps the migration that runs in a global
+_POSTGRES_LOCK = 0x6379636C65  # an arbitrary number: "cycle" in ASCII
+_one_at_a_time = threading.Lock()  # Alembic keeps the running migration in a global
 
 
 def migrations_folder() -> Path:
     """Return the folder ``migrations``.
 
-    It lies beside the package ``cyclealign``: in a checkout and an editable install at the top of the repository; in
-    an installed wheel in site-packages, because pyproject.toml lists it among the packages.
+    It lies next to the package ``cyclealign``: at the top of the repository in a checkout or an editable install, in
+    site-packages in an installed wheel, because pyproject.toml lists it among the packages.
     """
     return CHECKOUT / "migrations"
 
@@ -87,7 +87,7 @@ def _up_to_date(connection: Connection, revision: str) -> bool:
 
 @contextmanager
 def _alone(connection: Connection) -> Iterator[None]:
-    """One transaction that no other migration can run beside."""
+    """Open a transaction that excludes all other migrations."""
     sqlite = connection.dialect.name == "sqlite"
     if sqlite:
         # Off while tables are rebuilt (a rebuild drops the old table), and all of them checked at the end.
@@ -98,14 +98,14 @@ def _alone(connection: Connection) -> Iterator[None]:
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_POSTGRES_LOCK})")
             yield
             if sqlite and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
-                raise StoreError("The migration would leave rows that point nowhere. Nothing was changed.")
+                raise StoreError("The migration would leave rows that point nowhere. The database is unchanged.")
     finally:
         if sqlite:
             _pragma(connection, "foreign_keys = ON")
 
 
 def _pragma(connection: Connection, setting: str) -> None:
-    """Set it beneath SQLAlchemy, which would begin a transaction first: inside one this setting is ignored."""
+    """Set a pragma below SQLAlchemy, which would begin a transaction: SQLite ignores this setting inside one."""
     cursor = connection.connection.cursor()
     cursor.execute(f"PRAGMA {setting}")
     cursor.close()

@@ -14,7 +14,7 @@ class NoteStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def put(self, round_id: int, about: str, words: str) -> None:
+    def record(self, round_id: int, about: str, words: str) -> None:
         """Record a note on the round; an earlier one on the same subject is replaced."""
         with self._database.writing() as session:
             row = {"round_id": round_id, "about": about, "words": words}

@@ -1,4 +1,4 @@
-"""Prompt sets: prompts to draw from, and labelled lists, which only ever examine."""
+"""Prompt sets: prompts to draw from, and labelled lists to measure the judge on."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from cyclealign.store.statements import insert_new, refused, require_open
 
 
 class PromptSetSize(NamedTuple):
-    """A prompt set and how many prompts and labelled lists it holds."""
+    """The numbers of prompts and labelled lists of a set."""
 
     name: str
     train: int
@@ -91,7 +91,7 @@ class PromptStore:
     def unused(self, set_name: str, experiment: str) -> list[records.Prompt]:
         """Return the train prompts, by id, that no round of the experiment has drawn, whatever its verdict.
 
-        A round that was refused before anything was answered has used none.
+        A round that was closed before the policy answered has used none.
 
         Raises:
             NoSuchExperiment: there is no such set.

@@ -1,4 +1,4 @@
-"""Rankings of a round's candidates, and the prompts that have no verdict."""
+"""Rankings of a round's candidates, and prompts without a verdict."""
 
 from collections.abc import Mapping, Sequence
 from typing import cast
@@ -102,7 +102,7 @@ def read_rankings(session: Session, round_id: int) -> list[records.Ranking]:
 def _insert_rankings(
     session: Session, round_id: int, rankings: Sequence[records.Ranking]
 ) -> dict[tuple[str, str], int]:
-    """Insert those that are new; return their ids by prompt and ranker (the database may answer in any order)."""
+    """Insert new rankings; return their ids by prompt and ranker, since rows may be returned in any order."""
     if not rankings:
         return {}
     rows = [

@@ -19,8 +19,8 @@ class RejudgementStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def put(self, made: records.Rejudgement) -> None:
-        """Record the result of a rejudgement; the same one made again replaces itself."""
+    def record(self, made: records.Rejudgement) -> None:
+        """Record the result of a rejudgement; an earlier result with the same id is replaced."""
         row = _row(made)
         with self._database.writing() as session:
             statement = insert(session, tables.Rejudgement).values(row)

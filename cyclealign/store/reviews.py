@@ -1,4 +1,4 @@
-"""Lists that people are asked to rank, and their verdicts."""
+"""Lists sent to reviewers, and their rankings."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
@@ -16,7 +16,7 @@ Row = tuple[tables.Review, str, int, tables.Prompt]
 
 
 class ReviewStore:
-    """Reviews: lists sent to people, and their rankings."""
+    """Reviews, by round and prompt."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -68,7 +68,7 @@ class ReviewStore:
             return _settle(session, round_id, prompt_id, "skipped", None)
 
     def mark_learnt(self, round_id: int) -> dict[str, tuple[str, ...]]:
-        """Return the people's rankings by prompt id, and mark them as learnt: training prefers them to the judge's.
+        """Return reviewers' rankings by prompt id and mark them as learnt: training uses them instead of the judge's.
 
         Raises:
             LeaseLost: the round is closed.
@@ -87,9 +87,9 @@ class ReviewStore:
             return {prompt_id: tuple(verdict or ()) for _, prompt_id, verdict in found}
 
     def labelled_lists(self, set_name: str) -> list[records.LabelledList]:
-        """Return the lists on prompts of a set that people ranked, in any experiment, as labelled lists, by id.
+        """Return the reviewed lists on prompts of a set, of any experiment, as labelled lists, sorted by id.
 
-        They were chosen because the judge was unsteady on them, so they are kept apart from the prompt set's own
+        They were selected because the judge was inconsistent on them, so they are kept apart from the prompt set's own
         lists, a random sample.
         """
         member = tables.PromptSetMember
@@ -106,7 +106,7 @@ class ReviewStore:
 
 
 def labelled(review: records.Review) -> records.LabelledList:
-    """Return a person's verdict as a labelled list."""
+    """Return an answered review as a labelled list."""
     answers = tuple(review.answers[each] for each in review.verdict or ())
     return records.LabelledList(review.prompt, answers, "review")
 

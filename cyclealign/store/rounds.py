@@ -1,4 +1,4 @@
-"""Rounds: opened by one transaction, held under a lease, closed by one conditional UPDATE."""
+"""Rounds: opened in one transaction, held under a lease, closed by one conditional UPDATE."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -78,9 +78,9 @@ class RoundStore:
             return read_round(session, require_round(session, experiment, number))
 
     def take_over(self, round_id: int, owner: str, lease_seconds: float, alive: Callable[[str], bool]) -> None:
-        """Take the lease of an open round that is ours, has expired, or whose owner is known to be dead.
+        """Take the lease of an open round if it is ours, has expired, or its owner has certainly ended.
 
-        ``alive`` is asked about the present owner; it returns False only if that run has certainly ended.
+        ``alive`` returns False for an owner only if that run has certainly ended.
 
         Raises:
             ExperimentBusy: another run holds the round; the message says which, until when, and what to do.
@@ -118,7 +118,7 @@ class RoundStore:
             )
 
     def close(self, round_id: int, owner: str, verdict: Verdict, reason: str) -> None:
-        """Close the round: with ``accepted`` all its proposals count from now on, with ``rolled_back`` none of them.
+        """Close the round: if ``accepted``, all its proposals count from now on; if ``rolled_back``, none of them.
 
         Raises:
             LeaseLost: another run took the round over; nothing has changed.
@@ -135,8 +135,8 @@ class RoundStore:
     def count_closed(self, experiment: str, run: str | None = None) -> int:
         """Return how many rounds of the experiment were closed, by any run or by owners whose names end with ``/run``.
 
-        A round that was refused before anything was answered is none of them: a run that is retried would else end
-        well on it.
+        Rounds that were closed before the policy answered are not counted: otherwise a retried run would count one as
+        its own success.
         """
         closed = (
             select(func.count(tables.Round.id))
@@ -158,7 +158,7 @@ class RoundStore:
 
 
 def _lock_experiment(session: Session, plan: records.RoundPlan) -> int:
-    """Make the experiment if it is new, and let no one else open a round of it until this transaction ends."""
+    """Create the experiment if it is new, and lock it until this transaction ends: nobody else opens a round."""
     row = {"name": plan.experiment, "seed": plan.seed, "created_at": now()}
     insert_new(session, tables.Experiment, [row], tables.Experiment.id)
     named = select(tables.Experiment.id).where(tables.Experiment.name == plan.experiment)
@@ -215,10 +215,10 @@ def _name(session: Session, row: tables.Round) -> str:
 def _who_holds(session: Session, round_id: int) -> str:
     row = _find_round(session, round_id)
     if row.status == "closed":
-        return f"{_name(session, row)} was finished by {row.owner} meanwhile. Start the same command again to go on."
+        return f"{_name(session, row)} was finished by {row.owner} in the meantime. Rerun the same command to continue."
     return (
         f"{_name(session, row)} is held by {row.owner} until {row.lease_until:%Y-%m-%d %H:%M:%S} UTC. Wait until that "
-        "run ends; if it is gone, start the same command again after that time and the round goes on where it stopped."
+        "run ends; if it was killed, rerun the same command after that time to resume the round."
     )
 
 
@@ -226,6 +226,6 @@ def _who_took(session: Session, round_id: int) -> str:
     row = _find_round(session, round_id)
     did = "finished" if row.status == "closed" else "taken over"
     return (
-        f"{_name(session, row)} was {did} by {row.owner} after this run's lease had run out. Nothing of this run was "
-        "half applied: start the same command again to go on."
+        f"{_name(session, row)} was {did} by {row.owner} after this run's lease had expired. No partial result of this "
+        "run was kept: rerun the same command to continue."
     )

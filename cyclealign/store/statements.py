@@ -1,4 +1,4 @@
-"""SQL statements for both databases, and checks that several parts of the store share."""
+"""SQL for both databases, and checks shared by several parts of the store."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ Row = Mapping[str, object]
 
 
 def now() -> datetime:
-    """Return this machine's time; leases last minutes, so machines whose clocks differ by seconds agree."""
+    """Return the time of this machine; leases last minutes, so clocks may differ by seconds between machines."""
     return datetime.now(UTC)
 
 
@@ -34,7 +34,7 @@ def insert_for(dialect: Dialect, table: type[tables.Base]) -> postgresql.Insert:
 def insert_new(
     session: Session, table: type[tables.Base], rows: Sequence[Row], returning: InstrumentedAttribute[Any]
 ) -> set[Any]:
-    """Insert the rows whose keys are not there yet; return ``returning`` of those that were new."""
+    """Insert the rows whose keys are new; return their column ``returning``."""
     if not rows:
         return set()
     statement = insert(session, table).on_conflict_do_nothing().returning(returning)
@@ -48,12 +48,12 @@ def insert_all(session: Session, table: type[tables.Base], rows: Sequence[Row]) 
 
 
 def in_parts(ids: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
-    """Lists short enough for the parameters of one statement."""
+    """Split ids into parts that fit into the parameters of one statement."""
     return (ids[start : start + size] for start in range(0, len(ids), size))
 
 
 def require_open(session: Session, round_id: int) -> None:
-    """Keep the round open until this transaction ends: what a closed round rests on is never written again.
+    """Lock the round as open until this transaction ends: the rows of a closed round never change.
 
     Raises:
         LeaseLost: the round is closed: another run took it over and finished it.
@@ -64,8 +64,8 @@ def require_open(session: Session, round_id: int) -> None:
         raise NoSuchExperiment(f"There is no round with the id {round_id}.")
     if status != "open":
         raise LeaseLost(
-            "Another run took this round over and finished it; nothing of this run was added. Start the same command "
-            "again to go on with the next round."
+            "Another run took over this round and finished it; nothing of this run was added. Rerun the same command "
+            "to continue with the next round."
         )
 
 
@@ -75,6 +75,6 @@ def experiment_of(round_id: int) -> ColumnElement[int]:
 
 
 def refused() -> ColumnElement[bool]:
-    """Return the condition that a round was rolled back before its policy had answered anything."""
+    """Return the condition that a round was rolled back before the policy answered any prompt."""
     answered = exists().where(tables.Candidate.round_id == tables.Round.id)
     return and_(func.coalesce(tables.Round.verdict, "") == "rolled_back", ~answered)

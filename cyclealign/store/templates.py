@@ -37,7 +37,7 @@ class TemplateStore:
     def rolled_back(self, experiment: str, name: str) -> set[str]:
         """Return the hashes of the versions that rolled-back rounds used and no accepted round did.
 
-        A round that was refused drops none: what was found unfit is the judge, and perhaps another one is to come.
+        Rounds that were refused because of the judge are ignored: its templates may be fine with another judge.
         """
         used = tables.RoundTemplate
         with self._database.reading() as session:

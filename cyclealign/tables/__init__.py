@@ -1,7 +1,7 @@
-"""The tables: what the memory holds, one class each, named as a person would name it.
+"""The tables of the database, one class each.
 
-What a round proposes (an adapter, promoted and retired demonstrations, template versions) carries the round's id and
-counts only while that round's verdict is ``accepted``: so one UPDATE of one row promotes or drops all of it together.
+Proposals of a round (its adapter, promoted and retired demonstrations, template versions) carry the round's id and
+count only if that round's verdict is ``accepted``: one UPDATE of one row promotes or drops all of them together.
 """
 
 from cyclealign.tables.columns import Base

@@ -1,4 +1,4 @@
-"""What every table shares: the base class, the types of columns and the keys."""
+"""The base class of all tables, column types and keys."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
@@ -20,7 +20,7 @@ from sqlalchemy.types import TypeDecorator
 
 
 class Utc(TypeDecorator[datetime]):
-    """A moment in UTC. SQLite keeps no zone, so the zone is dropped on the way in and put back on the way out."""
+    """A time in UTC. SQLite stores no time zone, so it is dropped on writing and restored on reading."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -38,7 +38,7 @@ class Utc(TypeDecorator[datetime]):
 
 
 class AnyText(TypeDecorator[str]):
-    """Text that a model may have written: what no database can hold (NUL, lone surrogates) becomes U+FFFD."""
+    """Text that a model may have written: characters that databases reject (NUL, lone surrogates) become U+FFFD."""
 
     impl = Text
     cache_ok = True
@@ -79,10 +79,10 @@ BigNumber = Annotated[int, mapped_column(BigInteger)]
 
 
 def one_of(column: str, *values: str) -> CheckConstraint:
-    """The column takes one of these values, and no other."""
+    """Return a check that the column holds one of these values."""
     return CheckConstraint(f"{column} IN ({', '.join(repr(value) for value in values)})", name=column)
 
 
 def of_the_round() -> ForeignKeyConstraint:
-    """Only a prompt that the round drew may have candidates, rankings or an agreement in it."""
+    """Return a key that restricts candidates, rankings and agreements to prompts that the round drew."""
     return ForeignKeyConstraint(["round_id", "prompt_id"], ["round_prompt.round_id", "round_prompt.prompt_id"])

@@ -1,4 +1,4 @@
-"""Runs of the distillation jobs, what each measured, and the seconds of its steps."""
+"""Runs of the distillation jobs, their metrics, and the seconds of their steps."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ RunPart = Annotated[int, mapped_column(ForeignKey("distillation_run.id"), primar
 class DistillationRun(Base):
     """One run. ``config_hash`` covers the config and the files that it names, ``code_hash`` the job's version.
 
-    Measures and ``finished_at`` are written in one transaction: a run without it is one that can go on.
+    Metrics and ``finished_at`` are written in one transaction: a run without ``finished_at`` can be resumed.
     """
 
     __tablename__ = "distillation_run"
@@ -36,7 +36,7 @@ class DistillationRun(Base):
 
 
 class DistillationMeasure(Base):
-    """A number about one arm of a run, with its 95 % bounds; ``position`` keeps the job's own order."""
+    """A metric of one arm of a run, with its 95 % bounds; ``position`` keeps the job's order."""
 
     __tablename__ = "distillation_measure"
     __table_args__ = (UniqueConstraint("run_id", "position"),)
@@ -51,7 +51,7 @@ class DistillationMeasure(Base):
 
 
 class DistillationStep(Base):
-    """Seconds spent on a step of a run, summed over ``runs`` (one that was interrupted has several)."""
+    """Seconds spent on a step, summed over ``runs`` attempts (a resumed run has several)."""
 
     __tablename__ = "distillation_step"
     run_id: Mapped[RunPart]

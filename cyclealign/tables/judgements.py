@@ -1,4 +1,4 @@
-"""What the judge's rankings rest on, and what was odd about replies and answers."""
+"""Details of the judge's rankings, unreadable replies, flagged candidates, reviews and rejudgements."""
 
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from cyclealign.tables.columns import Base, Id, RoundPart, of_the_round, one_of
 
 
 class RankingPreference(Base):
-    """One compared pair of a ranking: this share of the verdicts, 0.5 or more, placed ``better`` above ``worse``."""
+    """One compared pair of a ranking: a ``share`` of at least 0.5 of the verdicts ranks ``better`` above ``worse``."""
 
     __tablename__ = "ranking_preference"
     __table_args__ = (CheckConstraint("share >= 0.5 AND share <= 1", name="share"),)
@@ -23,7 +23,7 @@ class RankingPreference(Base):
 
 
 class RankingReason(Base):
-    """What the judge said of one answer, if it was asked for reasons."""
+    """The judge's reason for the place of one answer, if reasons were requested."""
 
     __tablename__ = "ranking_reason"
     ranking_id: Mapped[int] = mapped_column(ForeignKey("ranking.id"), primary_key=True)
@@ -33,7 +33,7 @@ class RankingReason(Base):
 
 
 class UnjudgedPrompt(Base):
-    """A prompt on which the judge gave no verdict, and why; the row goes when a later try succeeds."""
+    """A prompt without a verdict, and why; the row is deleted once a later attempt succeeds."""
 
     __tablename__ = "unjudged_prompt"
     __table_args__ = (
@@ -45,7 +45,7 @@ class UnjudgedPrompt(Base):
 
 
 class ReplyProblem(Base):
-    """Why the reply to a call could not be read."""
+    """Why the reply to a call could not be parsed."""
 
     __tablename__ = "reply_problem"
     judge_call_id: Mapped[int] = mapped_column(ForeignKey("judge_call.id"), primary_key=True)
@@ -53,7 +53,7 @@ class ReplyProblem(Base):
 
 
 class CandidateFlag(Base):
-    """An answer that looks as if it were meant to sway the judge: what kind, and the place."""
+    """A sign that an answer tries to manipulate the judge: its kind, and an excerpt of the answer."""
 
     __tablename__ = "candidate_flag"
     candidate_id: Mapped[str] = mapped_column(ForeignKey("candidate.id"), primary_key=True)
@@ -62,7 +62,7 @@ class CandidateFlag(Base):
 
 
 class JudgeEndpoint(Base):
-    """What an endpoint was found to support; ``id`` is a hash of its address and model."""
+    """Capabilities of an endpoint; ``id`` is a hash of its address and model."""
 
     __tablename__ = "judge_endpoint"
     id: Mapped[Id]
@@ -72,7 +72,7 @@ class JudgeEndpoint(Base):
 
 
 class Review(Base):
-    """A list that a person was asked to rank, and why. ``verdict``: its candidates, best first, once there is one.
+    """A list that was sent to reviewers, and why. ``verdict``: ids of its candidates, best first, once answered.
 
     ``learnt``: the verdict came before training, and the round's adapter was trained on it.
     """
@@ -96,11 +96,11 @@ class Review(Base):
 
 
 class Rejudgement(Base):
-    """A stored round put to another judge, template or set of demonstrations, and how its verdicts differed.
+    """A stored round judged again by another judge, template or set of demonstrations, compared with its own labels.
 
-    ``id`` is a hash of the requests. ``flips`` is the mean over ``lists`` of the share of decided pairs that came out
-    the other way (null: none was decided both times), of ``pairs`` in all; ``unread`` lists got no verdict. The cost is
-    what was paid for its requests, whenever that was.
+    ``id`` is a hash of the requests. ``flips`` is the mean over ``lists`` of the share of decided pairs that flipped
+    (null: none was decided both times), ``pairs`` their number; ``unread`` lists got no verdict. The cost covers all
+    its requests, whenever they were paid for.
     """
 
     __tablename__ = "rejudgement"

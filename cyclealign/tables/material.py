@@ -1,4 +1,4 @@
-"""What rounds are made from: prompts, labels, templates and demonstrations."""
+"""Inputs of rounds: prompts, labelled lists, templates and demonstrations."""
 
 from datetime import datetime
 from typing import Any
@@ -10,12 +10,16 @@ from cyclealign.tables.columns import Base, DemonstrationPart, Id, Key, PromptKe
 
 
 class PromptSet(Base):
+    """A named set of prompts and labelled lists."""
+
     __tablename__ = "prompt_set"
     id: Mapped[Key]
     name: Mapped[str] = mapped_column(unique=True)
 
 
 class Prompt(Base):
+    """A conversation to answer; ``id`` is the hash of its messages, ``text`` the conversation as people read it."""
+
     __tablename__ = "prompt"
     id: Mapped[Id]
     messages: Mapped[list[Any]]
@@ -23,6 +27,8 @@ class Prompt(Base):
 
 
 class PromptSetMember(Base):
+    """A prompt of a set, the split it is in, and the file or data set that it came from."""
+
     __tablename__ = "prompt_set_member"
     __table_args__ = (one_of("split", "train", "held_out"),)
     prompt_set_id: Mapped[int] = mapped_column(ForeignKey("prompt_set.id"), primary_key=True)
@@ -32,7 +38,7 @@ class PromptSetMember(Base):
 
 
 class LabelledList(Base):
-    """Answers to one prompt in an order that people gave, best first. Never trained on."""
+    """Answers to one prompt, best first, in an order given by people or by a gold rule. Never trained on."""
 
     __tablename__ = "labelled_list"
     prompt_set_id: Mapped[int] = mapped_column(ForeignKey("prompt_set.id"), primary_key=True)
@@ -43,6 +49,8 @@ class LabelledList(Base):
 
 
 class Template(Base):
+    """A version of a template file of the judge."""
+
     __tablename__ = "template"
     hash: Mapped[Id]
     name: Mapped[str]
@@ -62,7 +70,7 @@ class Demonstration(Base):
 
 
 class DemonstrationPromotion(Base):
-    """A round's proposal to show the judge this example; it counts only if the round was accepted."""
+    """A round's proposal to show the judge this demonstration; it counts only if the round was accepted."""
 
     __tablename__ = "demonstration_promotion"
     round_id: Mapped[RoundPart]
@@ -74,7 +82,7 @@ class DemonstrationPromotion(Base):
 
 
 class DemonstrationRetirement(Base):
-    """A round's proposal to show the judge this example no more; it counts only if the round was accepted."""
+    """A round's proposal to stop showing the judge this demonstration; it counts only if the round was accepted."""
 
     __tablename__ = "demonstration_retirement"
     round_id: Mapped[RoundPart]

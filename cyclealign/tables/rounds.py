@@ -1,4 +1,4 @@
-"""Experiments, their rounds, and what each round was opened with and measured."""
+"""Experiments, their rounds, and the inputs and metrics of each round."""
 
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from cyclealign.tables.columns import Base, BigNumber, ExperimentKey, Id, Key, R
 
 
 class Experiment(Base):
-    """A line of rounds. ``seed`` is that of its first round."""
+    """A series of rounds. ``seed`` is that of its first round."""
 
     __tablename__ = "experiment"
     id: Mapped[Key]
@@ -67,7 +67,7 @@ class Adapter(Base):
 
 
 class RoundPrompt(Base):
-    """A prompt that the round drew; ``set_aside_reason`` says why it was left out, if it was."""
+    """A prompt that the round drew; ``set_aside_reason``: why it was left out of later steps, if it was."""
 
     __tablename__ = "round_prompt"
     __table_args__ = (UniqueConstraint("round_id", "purpose", "position"), one_of("purpose", "train", "held_out"))
@@ -90,7 +90,7 @@ class RoundTemplate(Base):
 
 
 class RoundDemonstration(Base):
-    """The pool that the round was opened with, as it was then: later promotions do not change it."""
+    """A demonstration of the pool that the round was opened with; later promotions do not change the pool."""
 
     __tablename__ = "round_demonstration"
     __table_args__ = (UniqueConstraint("round_id", "demonstration_id"),)
@@ -103,6 +103,8 @@ class RoundDemonstration(Base):
 
 
 class Metric(Base):
+    """A metric of a round, with its 95 % bounds, the number of items that it rests on, and its unit."""
+
     __tablename__ = "metric"
     round_id: Mapped[RoundPart]
     name: Mapped[Id]
@@ -124,7 +126,7 @@ class RoundStep(Base):
 
 
 class RoundNote(Base):
-    """What a reader of the history should know about a round, one note for each thing that it is about."""
+    """A remark on a round for readers of the history, at most one per subject."""
 
     __tablename__ = "round_note"
     round_id: Mapped[RoundPart]

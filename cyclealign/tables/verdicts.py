@@ -1,4 +1,4 @@
-"""What the policy answered in a round, and how policy and judge ranked it."""
+"""Candidates of a round, judge calls, rankings and agreements."""
 
 from datetime import datetime
 from typing import Any
@@ -33,9 +33,9 @@ class Candidate(Base):
 
 
 class JudgeCall(Base):
-    """One request to the judge, whole. Tokens, money and seconds are sums over all its paid attempts.
+    """One complete request to the judge. Tokens, cost and seconds are sums over all its paid attempts.
 
-    ``attempts`` counts the requests sent; 0: the reply is that of another experiment, and cost this one nothing.
+    ``attempts`` counts the requests sent; 0: the reply of another experiment was reused, at no cost to this one.
     """
 
     __tablename__ = "judge_call"
@@ -70,9 +70,9 @@ class JudgeCall(Base):
 
 
 class JudgeBatch(Base):
-    """Calls that were handed to the provider's batch API together; written before they are, under a ``token`` of ours.
+    """Calls that are submitted to the provider's batch API together; written before submission, under our ``token``.
 
-    ``batch_id`` null: the provider has not named it yet, or never got it.
+    ``batch_id`` null: the provider has not confirmed the batch, or never received it.
     """
 
     __tablename__ = "judge_batch"
@@ -89,6 +89,8 @@ class JudgeBatch(Base):
 
 
 class Ranking(Base):
+    """A ranking of one prompt's candidates by policy, judge or their agreement."""
+
     __tablename__ = "ranking"
     __table_args__ = (
         of_the_round(),
@@ -103,7 +105,7 @@ class Ranking(Base):
 
 
 class RankingPlace(Base):
-    """Place 1 is the best."""
+    """The place of a candidate in a ranking; 1 is the best."""
 
     __tablename__ = "ranking_place"
     __table_args__ = (UniqueConstraint("ranking_id", "candidate_id"),)
@@ -113,7 +115,7 @@ class RankingPlace(Base):
 
 
 class Agreement(Base):
-    """``agreed`` lists the candidates of the longest common subsequence, best first."""
+    """Agreement of policy and judge on a prompt; ``agreed``: their longest common subsequence, best first."""
 
     __tablename__ = "agreement"
     __table_args__ = (of_the_round(),)

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Engine
 
 from cyclealign.config import load_config
 from cyclealign.policy.transformers_policy import TransformersPolicy
-from cyclealign.records import Outcome
+from cyclealign.records import CallOutcome
 from cyclealign.store.calls import CallStore
 from cyclealign.training import trainers
 from flows.align import align
@@ -57,7 +57,7 @@ def arm(kind: str, count: int) -> None:
         after_commit(reached)
 
 
-def of_the_ranking(_: CallStore, __: int, outcomes: Sequence[Outcome]) -> bool:
+def of_the_ranking(_: CallStore, __: int, outcomes: Sequence[CallOutcome]) -> bool:
     """Whether calls rank the policy's answers; those that examine the judge come before there is any answer."""
     return any(each.call.purpose == "rank" for each in outcomes)
 

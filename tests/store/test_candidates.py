@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from cyclealign.records import Agreement, Metric, Outcome, Spending
+from cyclealign.records import Agreement, CallOutcome, Metric, Spending
 from cyclealign.store import Store
 from tests.support.store_values import adapter_for, answers, call, opened, prompt, prompts, ranked, reply
 
@@ -106,10 +106,12 @@ def test_a_later_reply_answers_a_failed_call_and_all_money_is_counted(store: Sto
 def test_spending_is_that_of_the_experiment_or_of_one_round(store: Store) -> None:
     """A budget of each round would count what earlier rounds spent, or forget failed requests."""
     first = opened(store)
-    store.calls.record(first.id, [Outcome(call(0), reply(0.5), None, 2), Outcome(call(1), None, "status 500", 3)])
+    store.calls.record(
+        first.id, [CallOutcome(call(0), reply(0.5), None, 2), CallOutcome(call(1), None, "status 500", 3)]
+    )
     store.rounds.close(first.id, "me", "rolled_back", "")
     second = opened(store)
-    store.calls.record(second.id, [Outcome(call(2), reply(0.25)), Outcome(call(1), reply(0.25))])
+    store.calls.record(second.id, [CallOutcome(call(2), reply(0.25)), CallOutcome(call(1), reply(0.25))])
     assert store.calls.spending("trial", second.id) == Spending(5, 220, 0.5)
     assert store.calls.spending("trial") == Spending(7, 330, 1.0)
     assert store.calls.spending("other") == Spending()
@@ -176,8 +178,8 @@ def test_agreements_come_back_exactly(store: Store) -> None:
 
 def test_metrics_are_replaced_by_name(store: Store) -> None:
     made = opened(store)
-    store.metrics.put(made.id, [Metric("win_rate", 0.4, 0.3, 0.5, 24, "share"), Metric("drift", 0.1)])
-    store.metrics.put(made.id, [Metric("win_rate", 0.6)])
+    store.metrics.record(made.id, [Metric("win_rate", 0.4, 0.3, 0.5, 24, "share"), Metric("drift", 0.1)])
+    store.metrics.record(made.id, [Metric("win_rate", 0.6)])
     assert store.metrics.of_round(made.id) == {"win_rate": Metric("win_rate", 0.6), "drift": Metric("drift", 0.1)}
 
 
@@ -186,7 +188,7 @@ def test_a_number_that_is_none_is_refused(store: Store, value: float) -> None:
     """SQLite would store NaN as NULL, and JSON readers would choke on it."""
     made = opened(store)
     with pytest.raises(ValueError, match="win_rate"):
-        store.metrics.put(made.id, [Metric("drift", 0.1), Metric("win_rate", 0.5, value)])
+        store.metrics.record(made.id, [Metric("drift", 0.1), Metric("win_rate", 0.5, value)])
     assert store.metrics.of_round(made.id) == {}
 
 

@@ -12,8 +12,8 @@ HASHES = ("config-1", "code-1")
 MEASURES = [Metric("top-1", 0.875, arm="teacher"), Metric("top-1", 0.75, 0.5, 0.875, 40, arm="student")]
 
 
-def opened(store: Store, hashes=HASHES, again=False, job="pld"):
-    return store.distillations.open(job, {"seed": 3, "taus": [1, 2]}, hashes, 3, again)
+def opened(store: Store, hashes=HASHES, force=False, job="pld"):
+    return store.distillations.open(job, {"seed": 3, "taus": [1, 2]}, hashes, 3, force)
 
 
 def test_an_unfinished_run_goes_on_and_a_finished_one_is_found(store: Store) -> None:
@@ -37,13 +37,13 @@ def test_other_settings_or_another_version_are_another_run(store: Store, hashes)
     assert not opened(store, job="leaf").finished
 
 
-def test_again_opens_a_new_run_and_goes_on_with_it(store: Store) -> None:
+def test_force_opens_a_new_run_and_resumes_it(store: Store) -> None:
     first = opened(store)
-    assert opened(store, again=True) == first
+    assert opened(store, force=True) == first
     store.distillations.finish(first.id, MEASURES)
-    second = opened(store, again=True)
+    second = opened(store, force=True)
     assert second.id != first.id
-    assert opened(store, again=True) == opened(store) == second
+    assert opened(store, force=True) == opened(store) == second
 
 
 def test_a_second_finish_changes_nothing(store: Store) -> None:
@@ -109,8 +109,8 @@ def test_a_run_of_a_hash_that_stood_for_the_same_version_is_the_same_work(store:
     """Prevents runs of an earlier release from being done again, and their repeats from being counted anew."""
     first = opened(store, ("config-1", "sources"))
     store.distillations.finish(first.id, MEASURES)
-    found = store.distillations.open("pld", {}, HASHES, 3, same_code=["sources"])
+    found = store.distillations.open("pld", {}, HASHES, 3, former_code_hashes=["sources"])
     assert (found.id, found.finished, found.code_hash) == (first.id, True, "sources")
-    again = store.distillations.open("pld", {}, HASHES, 3, again=True, same_code=["sources"])
+    again = store.distillations.open("pld", {}, HASHES, 3, force=True, former_code_hashes=["sources"])
     assert (again.finished, again.code_hash, again.repeat) == (False, HASHES[1], 1)
     assert opened(store, ("config-1", "other")).id not in (first.id, again.id)

@@ -47,7 +47,7 @@ def whole_round(store: Store) -> Round:
     store.demonstrations.propose(made.id, [(demonstration(1), prompt(0).id)], [static.id])
     store.adapters.add(made.id, adapter_for(made), "a-model")
     measured = (Metric("agreement_tau", 0.25), Metric("agreement_chance", 0.0), Metric("judge_accuracy", 0.75))
-    store.metrics.put(made.id, [*measured, Metric("win_rate", 0.625, 0.5, 0.75, 24), Metric("gold_quality", 0.5)])
+    store.metrics.record(made.id, [*measured, Metric("win_rate", 0.625, 0.5, 0.75, 24), Metric("gold_quality", 0.5)])
     store.rounds.add_step_seconds(made.id, "generate", 1.5)
     store.rounds.add_step_seconds(made.id, "generate", 2.0)
     store.rounds.close(made.id, "me", "accepted", "better")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from cyclealign.errors import NoSuchExperiment
-from cyclealign.records import Metric, Outcome, Template
+from cyclealign.records import CallOutcome, Metric, Template
 from cyclealign.store import Store
 from tests.support.store_values import TEMPLATE, call, opened, plan, prompts, reply
 
@@ -19,9 +19,9 @@ def ranked_by(store: Store, model: str, template: Template, value: float, experi
     chosen = plan(experiment, drawn=drawn, templates=(template,))
     made = store.rounds.open(replace(chosen, settings={"judge": {"model": model}}), "me", 600)
     asked = [replace(call(10 * made.id + number), model=model, template_hash=template.hash) for number in (0, 1)]
-    store.calls.record(made.id, [Outcome(asked[0], reply()), Outcome(asked[1], None, "status 500")])
+    store.calls.record(made.id, [CallOutcome(asked[0], reply()), CallOutcome(asked[1], None, "status 500")])
     metrics = [Metric("judge_first_bias", value), Metric("health_junk", 1.0), Metric("win_rate", 0.5)]
-    store.metrics.put(made.id, metrics)
+    store.metrics.record(made.id, metrics)
     store.rounds.close(made.id, "me", "accepted", "")
     return made.id
 
@@ -65,7 +65,7 @@ def test_a_round_that_measured_nothing_does_not_count_as_zero(store: Store) -> N
 def test_answered_calls_come_back_as_they_were_asked(store: Store) -> None:
     """Biases are computed from stored calls: another order shown, or a failed call, would make them up."""
     made = opened(store)
-    store.calls.record(made.id, [Outcome(call(0), reply()), Outcome(call(1), None, "status 500")])
+    store.calls.record(made.id, [CallOutcome(call(0), reply()), CallOutcome(call(1), None, "status 500")])
     store.calls.record_reply(made.id, call(2, "accuracy"), reply())
     ((asked, replied),) = store.calls.answered(made.id, "rank")
     assert (asked, asked.key) == (call(0), call(0).key)

@@ -83,8 +83,8 @@ def test_what_an_endpoint_supports_is_remembered_without_its_address(store: Stor
 def test_the_last_note_about_a_thing_counts_and_outlives_the_round(store: Store) -> None:
     """Prevents the history from giving a reason that no longer holds, or none for a round that was refused."""
     made = opened(store)
-    store.notes.put(made.id, "health", "not asked yet")
+    store.notes.record(made.id, "health", "not asked yet")
     store.rounds.close(made.id, "me", "rolled_back", "refused")
-    store.notes.put(made.id, "health", "the judge prefers an empty answer")
+    store.notes.record(made.id, "health", "the judge prefers an empty answer")
     assert store.history.detail("trial", 1)["notes"] == {"health": "the judge prefers an empty answer"}
     assert store.experiments.rounds("trial")[0]["notes"] == {"health": "the judge prefers an empty answer"}

@@ -19,8 +19,8 @@ def test_a_rejudgement_is_told_of_once_however_often_it_is_made(store: Store) ->
     """The history would fill with copies of one comparison."""
     of = opened(store)
     store.templates.add(OTHER)
-    store.rejudgements.put(made(of.id))
-    store.rejudgements.put(made(of.id, Metric("flips", 0.5, 0.0, 1.0, 2), Spending(3, 30, 0.25)))
+    store.rejudgements.record(made(of.id))
+    store.rejudgements.record(made(of.id, Metric("flips", 0.5, 0.0, 1.0, 2), Spending(3, 30, 0.25)))
     (row,) = store.history.detail("trial", 1)["rejudgements"]
     assert (row["flips"], row["flips_high"], row["tau_low"], row["unread"]) == (0.5, 1.0, 0.25, 1)
     assert (row["calls"], row["tokens"], row["cost_usd"]) == (3, 30, 0.25)

@@ -48,7 +48,7 @@ def test_a_new_metric_appears_without_a_migration(empty_database: str, monkeypat
     before = columns(empty_database)
     with_metrics(monkeypatch, RoundMetric("politeness", "politeness", "A new metric."))
     with Store.open(empty_database) as store:
-        store.metrics.put(made.id, [Metric("politeness", 0.75, 0.5, 1.0)])
+        store.metrics.record(made.id, [Metric("politeness", 0.75, 0.5, 1.0)])
         (row,) = store.history.summaries()
     assert (row["politeness"], row["politeness_low"], row["politeness_high"]) == (0.75, 0.5, 1.0)
     assert columns(empty_database) == [*before, "politeness", "politeness_low", "politeness_high"]

@@ -233,7 +233,7 @@ def test_what_a_closed_round_rests_on_is_never_written_again(store: Store) -> No
     late = (
         lambda: store.demonstrations.propose(made.id, [(demonstration(0), prompt(0).id)], []),
         lambda: store.adapters.add(made.id, adapter_for(made), "a-model"),
-        lambda: store.metrics.put(made.id, [Metric("win_rate", 1.0)]),
+        lambda: store.metrics.record(made.id, [Metric("win_rate", 1.0)]),
         lambda: store.candidates.add(made.id, answers(made, prompt(1))),
         lambda: store.rankings.add(made.id, [ranked(made_answers)]),
         lambda: store.agreements.add(made.id, [Agreement(prompt(0).id, (), 0, 3, 1.0, 0.0)]),
