@@ -1,19 +1,18 @@
-"""Every setting, with a vetted default. Loads no heavy library; the same models draw the form in the Prefect UI."""
+"""All settings of an experiment, with vetted defaults; the form in the Prefect UI is made from the same models."""
 
-from cyclealign.config.experiment import AcceptanceSettings, EvaluationSettings, ExperimentConfig
+from cyclealign.config.demonstrations import DemonstrationSettings
+from cyclealign.config.evaluation import AcceptanceSettings, EvaluationSettings
+from cyclealign.config.experiment import ExperimentConfig
 from cyclealign.config.former_names import Formerly, note_former
 from cyclealign.config.identity import ADDED_LATER, settings_identity
-from cyclealign.config.judge import (
-    BudgetSettings,
-    DemonstrationSettings,
-    HealthSettings,
-    JudgeSettings,
-    ReviewSettings,
-)
+from cyclealign.config.judge import BudgetSettings, HealthSettings, JudgeSettings
 from cyclealign.config.loading import checked, checked_settings, load_config, load_settings
 from cyclealign.config.mid_round import CHANGEABLE_MID_ROUND, changeable_settings, with_current
-from cyclealign.config.policy import EngineSettings, PolicySettings, PromptSettings, TrainingSettings
+from cyclealign.config.policy import EngineSettings, PolicySettings
+from cyclealign.config.prompts import PromptSettings
+from cyclealign.config.review import ReviewSettings
 from cyclealign.config.section import Section
+from cyclealign.config.training import TrainingSettings
 
 __all__ = [
     "ADDED_LATER",

@@ -1,46 +1,18 @@
-"""Settings of a whole experiment."""
+"""The settings of an experiment: one section per table of its TOML file."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from cyclealign.config.former_names import Formerly
-from cyclealign.config.judge import (
-    BudgetSettings,
-    DemonstrationSettings,
-    HealthSettings,
-    JudgeSettings,
-    ReviewSettings,
-)
+from cyclealign.config.demonstrations import DemonstrationSettings
+from cyclealign.config.evaluation import AcceptanceSettings, EvaluationSettings
+from cyclealign.config.judge import BudgetSettings, HealthSettings, JudgeSettings
 from cyclealign.config.mid_round import CHANGEABLE_MID_ROUND
-from cyclealign.config.policy import EngineSettings, PolicySettings, PromptSettings, TrainingSettings
+from cyclealign.config.policy import EngineSettings, PolicySettings
+from cyclealign.config.prompts import PromptSettings
+from cyclealign.config.review import ReviewSettings
 from cyclealign.config.section import Section
-
-
-class EvaluationSettings(Section):
-    """Measurements at the end of a round, on prompts and lists that are never trained on."""
-
-    answers: int = Field(1, ge=1, le=16, title="Answers per held-out prompt")
-    labelled_lists: int = Field(
-        24,
-        ge=0,
-        title="Labelled lists",
-        description="Used to measure the judge's accuracy; never trained on.",
-    )
-    gold: Literal["none", "demo"] = Field(
-        "none", title="Gold quality", description="`demo`: report the demo world's hidden quality."
-    )
-
-
-class AcceptanceSettings(Section):
-    """When a round is accepted. Any other round is rolled back as a whole."""
-
-    min_win_rate: Annotated[float, Formerly("least_win_rate")] = Field(
-        0.5, ge=0, le=1, title="Minimum win rate against the parent"
-    )
-    max_kl: Annotated[float | None, Formerly("most_kl")] = Field(
-        None, gt=0, title="Maximum KL from the base model", description="In nats per token. Empty: no limit."
-    )
+from cyclealign.config.training import TrainingSettings
 
 
 class ExperimentConfig(Section):

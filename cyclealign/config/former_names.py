@@ -28,12 +28,12 @@ class Formerly:
 
 
 def marker_of(info: FieldInfo) -> Formerly:
-    """The field's marker, or an empty one."""
+    """Return the field's marker, or an empty one."""
     return next((mark for mark in info.metadata if isinstance(mark, Formerly)), Formerly())
 
 
 def current_names(model: type[BaseModel], given: Any, path: str = "") -> Any:
-    """The raw settings of ``model`` under their current names and values, nested sections included.
+    """Return the raw settings of ``model`` under their current names and values, nested sections included.
 
     Whole values are translated at once so that a notice names the full path.
 
@@ -57,12 +57,12 @@ def current_names(model: type[BaseModel], given: Any, path: str = "") -> Any:
 
 
 def first_name(name: str, info: FieldInfo) -> str:
-    """The name that the setting had at first."""
+    """Return the first name of the setting."""
     return marker_of(info).name or name
 
 
 def first_value(info: FieldInfo, dumped: Any) -> Any:
-    """The dumped value as it was spelled at first."""
+    """Return the dumped value in its first spelling."""
     former = {now: before for before, now in marker_of(info).values.items()}
     if isinstance(dumped, Mapping):
         return {key: former.get(value, value) for key, value in dumped.items()} if former else dumped
@@ -70,7 +70,7 @@ def first_value(info: FieldInfo, dumped: Any) -> Any:
 
 
 def former_names(model: type[BaseModel]) -> dict[str, str]:
-    """Former name -> current name of the model's own fields."""
+    """Return former name -> current name of the model's own fields."""
     marks = {name: marker_of(info).name for name, info in model.model_fields.items()}
     return {former: name for name, former in marks.items() if former is not None}
 
@@ -79,7 +79,7 @@ def allow_former_names(model: type[BaseModel], schema: dict[str, Any]) -> None:
     """Let the JSON schema accept former names.
 
     Prefect checks parameters against the schema before pydantic sees them. Pattern properties are accepted there but
-    not drawn in the form.
+    not shown in the form.
     """
     if former := former_names(model):
         schema["patternProperties"] = {f"^({'|'.join(map(re.escape, former))})$": {}}
@@ -109,7 +109,7 @@ def _current_section(info: FieldInfo, value: Any, path: str) -> Any:
 
 
 def models_of(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The sections that a field of this type holds."""
+    """Yield the sections that a field of this type holds."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     elif get_origin(annotation) is not None:

@@ -1,4 +1,4 @@
-"""Settings as hashes see them, so that renaming or adding a setting keeps everything that was made before."""
+"""Settings as they enter hashes: renaming or adding a setting keeps all hashes, and thus all finished work."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ ADDED_LATER = _AddedLater()
 
 
 def settings_identity(section: Section, exclude: Collection[str] = ()) -> dict[str, Any]:
-    """The settings as JSON values for hashing, each under its first name and value; nested sections alike.
+    """Return the settings as JSON values for hashing, each under its first name and value, nested sections included.
 
     Without `Formerly` and `ADDED_LATER` this is ``section.model_dump(mode="json", exclude=exclude)``.
 
     Args:
-        exclude: fields (by the names that they have today) that do not bear on the result.
+        exclude: fields, by current name, that do not affect the result.
     """
     dumped = section.model_dump(mode="json")
     return {
@@ -37,7 +37,7 @@ def settings_identity(section: Section, exclude: Collection[str] = ()) -> dict[s
 
 
 def _nested(value: object, dumped: Any) -> Any:
-    """The dumped value, with `settings_identity` in the place of each section that it holds."""
+    """Return the dumped value with `settings_identity` in place of each section that it holds."""
     if isinstance(value, Section):
         return settings_identity(value)
     if isinstance(value, Mapping):
@@ -48,5 +48,5 @@ def _nested(value: object, dumped: Any) -> Any:
 
 
 def _as_before(field: FieldInfo, value: object) -> bool:
-    """Whether the setting was added later and has its default."""
+    """Return whether the setting was added later and has its default."""
     return ADDED_LATER in field.metadata and value == field.get_default(call_default_factory=True)

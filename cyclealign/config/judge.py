@@ -1,4 +1,4 @@
-"""Settings of the black-box judge: calls, cost, demonstrations, health checks and human review."""
+"""Settings of the black-box judge: calls, control lists and budget."""
 
 from typing import Annotated, Literal
 
@@ -204,53 +204,3 @@ class BudgetSettings(Section):
     usd: float | None = Field(None, ge=0, title="Money", description="In USD; requires a price for judge.model.")
     tokens: int | None = Field(None, ge=0, title="Tokens", description="Prompts and replies together.")
     calls: int | None = Field(None, ge=0, title="Calls", description="Requests sent, including failed ones.")
-
-
-class DemonstrationSettings(Section):
-    """Demonstrations in the judge's prompt."""
-
-    static: int = Field(2, ge=0, title="Static demonstrations", description="Hand-written, from prompts/.")
-    dynamic: int = Field(4, ge=0, title="Dynamic demonstrations", description="Agreed rankings from earlier rounds.")
-    selection: Annotated[Literal["newest", "most_agreed", "most_similar"], Formerly("choose")] = Field(
-        "newest", title="Selection of dynamic demonstrations"
-    )
-    max_chance: Annotated[float, Formerly("chance_at_most")] = Field(
-        0.05,
-        gt=0,
-        le=1,
-        title="Maximum chance",
-        description="Promote an agreement only if two random orders reach it with at most this probability.",
-    )
-    max_kept: Annotated[int, Formerly("keep")] = Field(
-        32, ge=0, title="Maximum kept", description="Older demonstrations are retired."
-    )
-    min_gain: Annotated[float, Formerly("least_gain")] = Field(
-        0.0,
-        ge=-1,
-        le=1,
-        title="Minimum gain",
-        description="Show the dynamic set in the next round only if it raises the judge's accuracy over the static "
-        "ones alone by at least this much; -1: always.",
-    )
-
-
-class ReviewSettings(Section):
-    """Human review of lists on which policy and judge disagree and the judge is inconsistent."""
-
-    lists: int = Field(
-        0,
-        ge=0,
-        le=50,
-        title="Lists per round",
-        description="The most uncertain lists, at most this many; `cyclealign review` collects human rankings. "
-        "0: none.",
-    )
-    wait_minutes: Annotated[float, CHANGEABLE_MID_ROUND] = Field(
-        0.0,
-        ge=0,
-        le=10_080,
-        title="Minutes to wait",
-        description="Wait this long before training for human rankings, entered in the form of the paused run "
-        "(*Resume* on its page) or with `cyclealign review`. The round then continues with the rankings received. "
-        "0: do not wait.",
-    )

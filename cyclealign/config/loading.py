@@ -1,4 +1,4 @@
-"""Settings from files and plain values; what is wrong with them is said in words."""
+"""Load settings from files and plain values; errors name the file and the key."""
 
 import tomllib
 from collections.abc import Mapping
@@ -35,15 +35,15 @@ def load_settings(path: Path, model: type[Settings]) -> Settings:
 
 
 def checked(raw: Mapping[str, object], where: str) -> ExperimentConfig:
-    """An experiment's settings from plain values; errors as in `checked_settings`."""
+    """Return an experiment's settings from plain values; errors as in `checked_settings`."""
     return checked_settings(raw, where, ExperimentConfig)
 
 
 def checked_settings(raw: Mapping[str, object], where: str, model: type[Settings]) -> Settings:
-    """Settings from plain values.
+    """Return validated settings from plain values.
 
     Raises:
-        BadConfig: a key or value is wrong; the message names it and ``where`` it came from.
+        BadConfig: a key or value is wrong; the message names it and its source, ``where``.
     """
     try:
         return model.model_validate(raw)
@@ -56,10 +56,10 @@ def _complaint(path: str, problem: object) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"{path}: unknown setting '{key}'. See docs/configuration.md for every setting."
-    if key == "judge.base_url":  # a password in it must not be found again in a log
+    if key == "judge.base_url":  # the value may hold a password, which must not reach a log
         return f"{path}: '{key}' is an address such as https://api.openai.com/v1, without user, password or '?'."
-    if "api_key" in key:  # whoever pastes a key here must not find it again in a log
+    if "api_key" in key:  # the value may be a pasted key, which must not reach a log
         return f"{path}: '{key}' is the name of the variable or block that holds the key, never the key itself."
     if problem["type"] == "value_error":
         return f"{path}: {problem['msg'].removeprefix('Value error, ')}"
-    return f"{path}: '{key}': {problem['msg']} (given: {problem['input']!r})"
+    return f"{path}: '{key}': {problem['msg']} (got {problem['input']!r})"

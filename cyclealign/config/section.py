@@ -10,7 +10,7 @@ from cyclealign.config.former_names import allow_former_names, current_names
 
 
 class Section(BaseModel):
-    """A group of settings; an unknown key is an error, as is a number that is not finite.
+    """A group of settings; unknown keys and numbers that are not finite are errors.
 
     Settings marked with `Formerly` also load under their former names and values.
     """
@@ -24,6 +24,6 @@ class Section(BaseModel):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        made = handler(schema)
-        allow_former_names(cls, handler.resolve_ref_schema(made))
-        return made
+        json_schema = handler(schema)
+        allow_former_names(cls, handler.resolve_ref_schema(json_schema))
+        return json_schema

@@ -1,4 +1,4 @@
-"""Is the new adapter better than its parent, is the judge right, has the policy drifted: numbers with intervals."""
+"""Compute metrics of a round: win rate, accuracy on labelled pairs, drift from the base model, gold quality."""
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
@@ -9,44 +9,48 @@ from cyclealign.records import Candidate, LabelledList, Metric, Tiers, content_i
 
 
 def duel_score(new_id: str, verdicts: Sequence[Tiers]) -> float | None:
-    """Share of the verdicts on a pair that place the new answer first: 1, 0, or 0.5 where the two orders disagree.
+    """Return the share of verdicts on a pair that rank the new answer first: 0.5 if the two orders shown disagree.
 
-    A tie is half a verdict. None where no verdict could be read.
+    A tie counts half. None if there is no readable verdict.
     """
     return fmean((new_id in verdict[0]) / len(verdict[0]) for verdict in verdicts) if verdicts else None
 
 
 def pair_accuracy(order: Sequence[str], truth: Sequence[str]) -> float:
-    """Share of the pairs of ``truth`` (ids, best first) that ``order`` places the same way."""
+    """Return the share of the pairs of ``truth`` (ids, best first) that ``order`` ranks the same way."""
     place = {item: number for number, item in enumerate(order)}
     return fmean(float(place[better] < place[worse]) for better, worse in combinations(truth, 2))
 
 
 def labelled_texts(labelled: LabelledList) -> dict[str, str]:
-    """Item id -> text of a labelled list; sorted ids are in no relation to the order of quality."""
+    """Return item id -> text of a labelled list. Ids are hashes: sorting by id does not reveal the labelled order."""
     return dict(zip(labelled_ids(labelled), labelled.answers, strict=True))
 
 
 def labelled_ids(labelled: LabelledList) -> list[str]:
-    """The item ids of a labelled list, best first."""
+    """Return the item ids of a labelled list, best first."""
     return [content_id("labelled-answer", labelled.prompt.id, text) for text in labelled.answers]
 
 
 def drift(new: Sequence[Candidate], base_logprob_sums: Sequence[float]) -> Metric:
-    """KL(new || base) per token, estimated on the new policy's own samples, in nats per token.
+    """Return KL(new || base) in nats per token, estimated on samples of the new policy.
 
-    Mean over samples of (log p_new - log p_base) / tokens; each sample is drawn from the new policy.
+    The mean over samples of (log p_new - log p_base) / tokens.
+
+    Args:
+        new: samples, with their log-prob sums under the new policy.
+        base_logprob_sums: log-prob sums of the same samples under the base model, in nats.
     """
     pairs = zip(new, base_logprob_sums, strict=True)
-    values = [(each.logprob_sum - base) / max(len(each.token_ids), 1) for each, base in pairs]
+    values = [(answer.logprob_sum - base) / max(len(answer.token_ids), 1) for answer, base in pairs]
     return with_interval("kl_from_base", values)
 
 
 def length(answers: Sequence[Candidate]) -> Metric:
-    """Mean length of answers in tokens: the first sign of a policy that games its judge."""
+    """Return the mean length of answers in tokens, which grows first when a policy exploits its judge."""
     return with_interval("answer_tokens", [float(len(answer.token_ids)) for answer in answers])
 
 
 def gold(name: str, answers: Sequence[tuple[str, str]], quality: Callable[[str, str], float]) -> Metric:
-    """Mean gold quality of (prompt text, answer text) pairs. For reports only: nothing decides by it."""
+    """Return the mean gold quality of (prompt text, answer text) pairs. For reports only: no decision depends on it."""
     return with_interval(name, [quality(prompt, answer) for prompt, answer in answers])

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import tensor
 
-from cyclealign.config.policy import ListwiseObjective, PairwiseObjective
+from cyclealign.config.training import ListwiseObjective, PairwiseObjective
 from cyclealign.training.losses import (
     OBJECTIVES,
     dpo_smoothing,

@@ -1,0 +1,72 @@
+"""Settings of fine-tuning."""
+
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import Field, model_validator
+
+from cyclealign.config.former_names import Formerly
+from cyclealign.config.section import Section
+
+# The objectives of `cyclealign.training.losses.OBJECTIVES`, by trainer; repeated here, since that module loads torch.
+ListwiseObjective = Literal["rrhf", "pro"]
+PairwiseObjective = Literal["dpo"]
+
+
+class TrainingSettings(Section):
+    """Fine-tuning of the policy on the rankings."""
+
+    method: Literal["lora", "full"] = Field(
+        "lora",
+        title="Method",
+        description="`lora`: an adapter on top of the model's weights. `full`: all weights, saved at the model's full "
+        "size each round. The same for all rounds of an experiment.",
+    )
+    objective: Literal[ListwiseObjective, PairwiseObjective] = Field("rrhf", title="Objective")
+    target: Literal["judge", "agreement"] = Field("judge", title="Target ranking")
+    weight: Literal["uniform", "agreement", "steadiness"] | None = Field(
+        None,
+        title="Prompt weight",
+        description="`steadiness`: agreement among the judge's verdicts. `agreement`: agreement of judge and policy. "
+        "Empty: `steadiness`, or `uniform` with DPO.",
+    )
+    min_preference: Annotated[float, Formerly("least_preference")] = Field(
+        0.6,
+        ge=0.5,
+        le=1,
+        title="Minimum preference",
+        description="Train on a pair only if at least this share of the verdicts agrees on it; a tie counts 0.5.",
+    )
+    sft_weight: float | None = Field(
+        None, ge=0, title="SFT weight", description="Empty: the paper's value (RRHF 1, PRO 0.05 (n-1)²)."
+    )
+    dpo_beta: float = Field(0.1, gt=0, title="DPO beta")
+    learning_rate: float = Field(
+        1e-4, gt=0, title="Learning rate", description="For `lora`; use 1e-5 or 1e-6 for `full`."
+    )
+    epochs: int = Field(1, ge=1, title="Epochs")
+    prompts_per_step: int = Field(8, ge=1, title="Prompts per step")
+    lora_rank: int = Field(16, ge=1, title="LoRA rank")
+    lora_alpha: float = Field(32.0, gt=0, title="LoRA alpha")
+    process: Literal["own", "same"] = Field(
+        "own",
+        title="Process",
+        description="`own`: under `accelerate launch`; memory is freed at the end. `same`: for small models.",
+    )
+    accelerate_config: str | None = Field(None, title="Accelerate config file", description="For several GPUs.")
+
+    @model_validator(mode="after")
+    def _weights_need_a_listwise_loss(self) -> Self:
+        if self.pairwise and self.weighing != "uniform":
+            name = self.objective.upper()
+            raise ValueError(f"training.weight must be 'uniform' with {name}: its trainer weights all pairs equally.")
+        return self
+
+    @property
+    def weighing(self) -> Literal["uniform", "agreement", "steadiness"]:
+        """The weight of a prompt, chosen or by default."""
+        return self.weight or ("uniform" if self.pairwise else "steadiness")
+
+    @property
+    def pairwise(self) -> bool:
+        """Whether the objective trains on preference pairs, not on ranked lists."""
+        return self.objective in get_args(PairwiseObjective)
