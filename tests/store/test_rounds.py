@@ -140,7 +140,7 @@ def test_busy_says_who_until_when_and_what_to_do(store: Store) -> None:
             ExperimentBusy, match=r"Round 1 of experiment 'trial' is held by host-a:41 until .* UTC"
         ) as e:
             attempt()
-        assert "start the same command again" in str(e.value)
+        assert "rerun the same command" in str(e.value)
 
 
 def test_a_failed_opening_leaves_nothing(store: Store) -> None:
