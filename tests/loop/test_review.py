@@ -100,7 +100,7 @@ def test_nobody_is_asked_where_the_judge_is_steady(bench):
 def test_the_policy_rests_while_people_are_waited_for(doubtful, monkeypatch):
     """Prevents a served model from holding a GPU for the hours that people take."""
     waiting = []
-    monkeypatch.setattr(TransformersPolicy, "rest", lambda _: waiting.append(still_asked()))
+    monkeypatch.setattr(TransformersPolicy, "release_memory", lambda _: waiting.append(still_asked()))
     with person(rank_all):
         code, output = doubtful.run()
     assert code == 0, output
