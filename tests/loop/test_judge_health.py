@@ -5,6 +5,7 @@ import sqlite3
 
 import pytest
 
+from cyclealign.evaluation.metric_table import find_metric
 from cyclealign.judge.controls import REQUESTS_PER_LIST
 from cyclealign.store import Store
 from tests.support.local_judge import most_words_first
@@ -164,6 +165,7 @@ def test_a_round_measures_the_biases_of_its_judge_and_judges_are_compared(gated)
     gated.set("training", objective="pro", target="agreement")
     gated.run()
     metrics = gated.rounds()[0]["metrics"]
+    assert all(find_metric(name) for name in metrics), "every metric of a round has an entry in the table of metrics"
     assert metrics["judge_first_bias"].value == metrics["judge_wins_at_1"].value == 1.0
     assert metrics["judge_position_consistency"].value == metrics["judge_wins_at_4"].value == 0.0
     code, output = gated.command("judges", "bench", "--json")
