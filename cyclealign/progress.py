@@ -1,4 +1,4 @@
-"""How far a run is: told to whoever listens (the terminal's bars), and to the log of the run."""
+"""Progress of a run: sent to listeners, such as the terminal's bars, and to the run's log."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ _listeners: list[Listener] = []
 
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Hear of every step while the block runs: (what, done, of); a heading comes with 0 of 0."""
+    """Call ``listener(step, done, total)`` on progress while the block runs; a heading has a total of 0."""
     _listeners.append(listener)
     try:
         yield
@@ -22,14 +22,14 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 def announce(heading: str) -> None:
-    """Report that something larger begins."""
+    """Report a heading: an experiment's round, a job's run."""
     for listener in _listeners:
         listener(heading, 0, 0)
     logger.info("%s", heading)
 
 
-def tell(what: str, done: int, of: int) -> None:
-    """Report progress; the log gets the start, each quarter and the end."""
+def report_progress(what: str, done: int, of: int) -> None:
+    """Report progress of a step; the log gets its start, each quarter and its end."""
     for listener in _listeners:
         listener(what, done, of)
     if done == 0 or done == of or done * 4 // of != (done - 1) * 4 // of:

@@ -1,4 +1,4 @@
-"""Prompts to align on: JSONL files, HH-RLHF's own format, a Hugging Face data set. All of a source or nothing."""
+"""Read prompts to align on: JSON Lines, HH-RLHF's format, or a Hugging Face data set; all of a source or nothing."""
 
 import json
 import re
@@ -17,7 +17,7 @@ TURN = re.compile(r"\n\n(Human|Assistant): ?")
 
 @dataclass(frozen=True)
 class Imported:
-    """What a source held: prompts with their split, and labelled lists on held-out prompts only."""
+    """The contents of a source: prompts with their split, and labelled lists of held-out prompts only."""
 
     prompts: tuple[tuple[Prompt, Split], ...]
     labelled: tuple[LabelledList, ...]
@@ -30,7 +30,7 @@ def read_source(source: str, held_out_share: float = 0.1) -> Imported:
     ``rejected`` dialogues. Equal prompts are read once. The split depends on nothing but the prompt's hash.
 
     Raises:
-        BadPrompts: naming file and line of the first row that cannot be read.
+        BadPrompts: a row cannot be read; the message names file and line.
     """
     prompts: dict[str, Prompt] = {}
     pairs: dict[str, LabelledList] = {}
@@ -40,13 +40,13 @@ def read_source(source: str, held_out_share: float = 0.1) -> Imported:
         if pair is not None and split_of(prompt, held_out_share) == "held_out":
             pairs.setdefault(pair.id, pair)
     if not prompts:
-        raise BadPrompts(f"{source}: there is no prompt in it.")
+        raise BadPrompts(f"{source} contains no prompts.")
     split = tuple((prompt, split_of(prompt, held_out_share)) for prompt in prompts.values())
     return Imported(split, tuple(pairs.values()))
 
 
 def split_of(prompt: Prompt, held_out_share: float) -> Split:
-    """``held_out`` for a fixed share of all prompts, by hash: the same prompt never changes sides."""
+    """Return the split of a prompt, by its hash: the same prompt is always in the same split."""
     return "held_out" if int(prompt.id[:8], 16) < held_out_share * 16**8 else "train"
 
 
@@ -65,7 +65,7 @@ def _file_rows(path: Path) -> Iterator[tuple[str, Any]]:
         try:
             json.dumps(row, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
-            raise BadPrompts(f"{where}: half of a character (a lone surrogate), which no database can hold.") from error
+            raise BadPrompts(f"{where}: half a character (a lone surrogate), which databases cannot store.") from error
         yield where, row
 
 
@@ -77,14 +77,14 @@ def _dataset_rows(source: str) -> Iterable[tuple[str, Any]]:
         rows = load_dataset(name, split=split or "train")
     except Exception as error:  # the hub's client raises many kinds
         raise BadPrompts(
-            f"'{source}' is neither a file here nor a data set that could be fetched ({type(error).__name__}: {error})."
+            f"'{source}' is neither a local file nor a data set that can be fetched ({type(error).__name__}: {error})."
         ) from error
     return ((f"{source}, row {number}", dict(row)) for number, row in enumerate(rows, 1))
 
 
 def _read_row(row: Any, where: str) -> tuple[Prompt, LabelledList | None]:
     if not isinstance(row, dict):
-        raise BadPrompts(f'{where}: want an object such as {{"prompt": "..."}}.')
+        raise BadPrompts(f'{where}: expected an object such as {{"prompt": "..."}}.')
     if isinstance(row.get("chosen"), str) and isinstance(row.get("rejected"), str):
         return _hh_rlhf(row["chosen"], row["rejected"], where)
     if "messages" in row:
@@ -92,24 +92,24 @@ def _read_row(row: Any, where: str) -> tuple[Prompt, LabelledList | None]:
     if isinstance(row.get("prompt"), str) and row["prompt"].strip():
         return Prompt.of((Message(role="user", content=row["prompt"].strip()),)), None
     raise BadPrompts(
-        f"{where}: want 'prompt' (a text that is not empty), 'messages', or 'chosen' and 'rejected' dialogues; "
-        f"it has: {', '.join(map(str, row)) or 'nothing'}."
+        f"{where}: expected a non-empty 'prompt', 'messages', or 'chosen' and 'rejected' dialogues; "
+        f"found: {', '.join(map(str, row)) or 'nothing'}."
     )
 
 
 def _messages(turns: Any, where: str) -> Messages:
     if not isinstance(turns, list) or not turns:
-        raise BadPrompts(f"{where}: 'messages' is a list of turns that is not empty.")
+        raise BadPrompts(f"{where}: 'messages' must be a non-empty list of turns.")
     for turn in turns:
         if not isinstance(turn, dict) or turn.get("role") not in ROLES or not isinstance(turn.get("content"), str):
-            raise BadPrompts(f"{where}: each turn has a 'role' ({', '.join(ROLES)}) and a 'content' text.")
+            raise BadPrompts(f"{where}: each turn needs a 'role' ({', '.join(ROLES)}) and a 'content' string.")
     if turns[-1]["role"] != "user" or not turns[-1]["content"].strip():
-        raise BadPrompts(f"{where}: the last turn is the user's and is not empty; the policy answers it.")
+        raise BadPrompts(f"{where}: the last turn must be a non-empty turn of the user, which the policy answers.")
     return tuple(Message(role=turn["role"], content=turn["content"]) for turn in turns)
 
 
 def _hh_rlhf(chosen: str, rejected: str, where: str) -> tuple[Prompt, LabelledList | None]:
-    """The conversation before the last answer, and the pair of answers in the human's order."""
+    """Return the conversation before the last answer, and the two answers in the human's order."""
     turns, best = _dialogue(chosen, where)
     other_turns, worst = _dialogue(rejected, where)
     prompt = Prompt.of(turns)
@@ -118,7 +118,10 @@ def _hh_rlhf(chosen: str, rejected: str, where: str) -> tuple[Prompt, LabelledLi
 
 
 def _dialogue(text: str, where: str) -> tuple[Messages, str]:
-    """Turns before the last answer, and that answer; two turns of one speaker in a row (HH-RLHF has them) are one."""
+    """Return the turns before the last answer, and that answer.
+
+    Consecutive turns of one speaker, which HH-RLHF has, are joined.
+    """
     pieces = TURN.split(text)
     roles = {"Human": "user", "Assistant": "assistant"}
     turns: list[Message] = []
@@ -129,6 +132,6 @@ def _dialogue(text: str, where: str) -> tuple[Messages, str]:
             turns.append(Message(role=roles[speaker], content=content.strip()))
     if pieces[0].strip() or len(turns) < 2 or turns[-1]["role"] != "assistant":
         raise BadPrompts(
-            f"{where}: a dialogue reads '\\n\\nHuman: ...\\n\\nAssistant: ...' and ends with the assistant."
+            f"{where}: a dialogue must read '\\n\\nHuman: ...\\n\\nAssistant: ...' and end with the assistant."
         )
     return tuple(turns[:-1]), turns[-1]["content"]

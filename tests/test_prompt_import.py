@@ -60,10 +60,10 @@ def test_a_prompt_never_changes_sides(tmp_path):
     ("row", "message"),
     [
         ("{oops", r"line 2: not JSON \(Expecting"),
-        ("[1]", "line 2: want an object"),
-        ('{"prompt": "\\ud800"}', "line 2: half of a character"),
-        ({"prompt": "  "}, "line 2: want 'prompt'"),
-        ({"text": "hi"}, "line 2: .*it has: text"),
+        ("[1]", "line 2: expected an object"),
+        ('{"prompt": "\\ud800"}', "line 2: half a character"),
+        ({"prompt": "  "}, "line 2: expected a non-empty 'prompt'"),
+        ({"text": "hi"}, "line 2: .*found: text"),
         ({"messages": []}, "line 2: 'messages'"),
         ({"messages": [{"role": "robot", "content": "x"}]}, "line 2: each turn"),
         ({"messages": [{"role": "assistant", "content": "x"}]}, "line 2: the last turn"),
@@ -78,7 +78,7 @@ def test_a_bad_row_is_named_by_file_and_line(tmp_path, row, message):
 def test_a_missing_and_an_empty_file_are_named(tmp_path):
     with pytest.raises(BadPrompts, match="no such file"):
         read_source(str(tmp_path / "none.jsonl"))
-    with pytest.raises(BadPrompts, match="no prompt in it"):
+    with pytest.raises(BadPrompts, match="contains no prompts"):
         read_source(written(tmp_path, ""))
 
 

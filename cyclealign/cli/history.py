@@ -46,7 +46,7 @@ def history(
 
 
 def print_rounds(store: Store, experiment: str | None) -> None:
-    """The rounds of each experiment as a table."""
+    """Print a table of each experiment's rounds, their notes and their stale labels."""
     names = [store.history.summaries(experiment)[0]["experiment"]] if experiment else store.experiments.names()
     if not names:
         console.print("No experiment yet. Start one with `cyclealign demo` or `cyclealign run CONFIG`.")
@@ -63,16 +63,16 @@ def print_rounds(store: Store, experiment: str | None) -> None:
 
 
 def rounds_tables(title: str, rounds: list[dict[str, Any]]) -> Iterator[Table]:
-    """Rich tables of an experiment's rounds."""
+    """Yield Rich tables of an experiment's rounds."""
     return side_by_side(f"Experiment {title}", round_table(rounds))
 
 
 def show_detail(store: Store, experiment: str | None, number: int | None, as_json: bool, failures: bool) -> None:
-    """One round in full, or the failed calls of an experiment's rounds."""
+    """Print one round in full, or the failed calls of an experiment's rounds."""
     if experiment is None:
         raise BadConfig("Name the experiment: `cyclealign history EXPERIMENT --round N`.")
     numbers = [number] if number is not None else [row["number"] for row in store.history.summaries(experiment)]
-    details = [with_people(store.history.detail(experiment, each)) for each in numbers]
+    details = [with_human_agreement(store.history.detail(experiment, one)) for one in numbers]
     if as_json:
         print(json.dumps(details if number is None else details[0], indent=2, default=str))
     elif failures:
@@ -81,14 +81,14 @@ def show_detail(store: Store, experiment: str | None, number: int | None, as_jso
         print_detail(details[0])
 
 
-def with_people(detail: dict[str, Any]) -> dict[str, Any]:
-    """The same with the metrics that rest on people's verdicts: they may come after the round, so none is stored."""
-    found = [asdict(each) for each in human_review.human_agreement(detail["prompts"])]
-    return {**detail, "metrics": [*detail["metrics"], *found]}
+def with_human_agreement(detail: dict[str, Any]) -> dict[str, Any]:
+    """Add the metrics against human rankings, which are not stored: the rankings may come after the round."""
+    metrics = [asdict(metric) for metric in human_review.human_agreement(detail["prompts"])]
+    return {**detail, "metrics": [*detail["metrics"], *metrics]}
 
 
 def print_failures(numbers: list[int], details: list[dict[str, Any]]) -> None:
-    """The judge calls that failed, with the reason."""
+    """Print the judge calls that failed, with the reason."""
     table = Table("round", "purpose", "attempts", "error")
     for number, detail in zip(numbers, details, strict=True):
         for call in detail["failed_calls"]:
@@ -100,7 +100,7 @@ def print_failures(numbers: list[int], details: list[dict[str, Any]]) -> None:
 
 
 def print_detail(detail: dict[str, Any]) -> None:
-    """A round as a person reads it: what it used, then each prompt with its answers, the judge's best first."""
+    """Print a round: templates, metrics and demonstrations, then each prompt with its answers in the judge's order."""
     summary = detail["summary"]
     console.rule(f"{summary['experiment']}, round {summary['number']}: {summary['verdict'] or 'open'}")
     if summary["reason"]:
@@ -109,8 +109,8 @@ def print_detail(detail: dict[str, Any]) -> None:
         console.print(f"template {template['name']}: version {template['hash'][:12]}")
     for about, words in detail["notes"].items():
         print_plain(f"{about}: {plain_text(words)}")
-    for each in detail["rejudgements"]:
-        console.print(f"rejudged: {plain_text(comparison.summary_line(each))}", markup=False, highlight=False)
+    for rejudgement in detail["rejudgements"]:
+        print_plain(f"rejudged: {plain_text(comparison.summary_line(rejudgement))}")
     shown = detail["demonstrations"]
     console.print(f"demonstrations: {len(shown['in_use'])} in the pool, {len(shown['promoted'])} promoted")
     for metric in detail["metrics"]:
@@ -125,28 +125,31 @@ def print_detail(detail: dict[str, Any]) -> None:
 
 
 def print_controls(controls: list[dict[str, Any]]) -> None:
-    """What the judge was asked, and replied, in a round that was refused for it."""
-    for each in controls:
-        print_plain(f"\n> control: {each['control']}")
-        console.print(indented("    ", each["asked"]))
-        console.print(indented("  reply: ", each["reply"]))
+    """Print the controls of a round that they rejected: the question to the judge and its reply."""
+    for control in controls:
+        print_plain(f"\n> control: {control['control']}")
+        console.print(indented("    ", control["asked"]))
+        console.print(indented("  reply: ", control["reply"]))
 
 
 def print_prompt(prompt: dict[str, Any]) -> None:
-    """One prompt: its answers in the judge's order, with the policy's log-prob. Model text never reaches the margin."""
+    """Print a prompt and its answers in the judge's order, with the policy's log-prob.
+
+    Text that a model wrote is indented: at the margin it could pass for a line of this program.
+    """
     console.print()
     console.print(indented("> ", prompt["text"]))
     ranked = prompt["rankings"].get("judge", {})
     verdict = ranked.get("order", [])
     place = {candidate: number for number, candidate in enumerate(verdict, 1)}
-    for candidate in sorted(prompt["candidates"], key=lambda each: place.get(each["id"], 99)):
+    for candidate in sorted(prompt["candidates"], key=lambda answer: place.get(answer["id"], 99)):
         rank = place.get(candidate["id"], "-")
         console.print(indented(f"  {rank}. ({candidate['mean_logprob']:.2f}) ", candidate["text"]))
         for flag in candidate["flags"]:
             console.print(indented(f"     flagged: {flag['kind']}: ", flag["excerpt"]))
-        for each in ranked.get("reasons", []):
-            if each["candidate"] == candidate["id"]:
-                console.print(indented("     reason: ", each["reason"]))
+        for reason in ranked.get("reasons", []):
+            if reason["candidate"] == candidate["id"]:
+                console.print(indented("     reason: ", reason["reason"]))
     undecided = [pair for pair in ranked.get("preferences", []) if pair["share"] == 0.5]
     for pair in undecided:
         console.print(f"  undecided: {place[pair['better']]} and {place[pair['worse']]}", highlight=False)

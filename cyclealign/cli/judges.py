@@ -1,4 +1,4 @@
-"""The command `cyclealign judges`: judge models and versions of the template beside one another."""
+"""`cyclealign judges`: compare judge models and template versions."""
 
 import json
 from typing import Annotated, Any
@@ -17,23 +17,23 @@ app = new_app()
 
 @app.command()
 def judges(
-    experiment: Annotated[str | None, typer.Argument(help="One experiment; all where absent.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs, with every figure.")] = False,
+    experiment: Annotated[str | None, typer.Argument(help="One experiment; default: all.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every figure.")] = False,
 ) -> None:
-    """Compare judges and versions of the template: calls, cost, how right and how steady they were on average."""
+    """Compare judge models and template versions: calls, cost, mean accuracy and steadiness."""
     with Store.open() as store:
         found = store.judges.compare(experiment)
     if as_json:
         print(json.dumps(found, indent=2))
         return
     if not found:
-        console.print("No judge was asked yet. Start with `cyclealign demo` or `cyclealign run CONFIG`.")
+        console.print("No judge has been called yet. Start with `cyclealign demo` or `cyclealign run CONFIG`.")
     for table in side_by_side("Judges", [judge_row(each) for each in found]):
         console.print(table)
 
 
 def judge_row(judge: dict[str, Any]) -> dict[str, str]:
-    """A judge's readable cells; the first is the head of its column."""
+    """Return a judge's cells as text; the first heads its column."""
     figures = {
         metric.label: two_decimals(judge["figures"][metric.name]) if metric.name in judge["figures"] else ABSENT
         for metric in ROUND_METRICS

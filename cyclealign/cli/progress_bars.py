@@ -12,7 +12,7 @@ from cyclealign.progress import listening
 
 @contextmanager
 def live_progress(console: Console) -> Iterator[None]:
-    """Show a bar for each step while the block runs; a step that starts again gets a new bar."""
+    """Show a bar per step while the block runs; a step that restarts gets a new bar."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),  # names of arms are free text

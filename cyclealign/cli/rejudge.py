@@ -1,4 +1,4 @@
-"""The command `cyclealign rejudge`: a round's verdicts under another template, judge or set of demonstrations."""
+"""`cyclealign rejudge`: rank a round again with another template, judge or set of demonstrations."""
 
 import json
 import sys
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cyclealign.config import JudgeSettings
     from cyclealign.loop.rejudge import Outcome, Replay
 
-MOST_CHANGED = 3
+SHOWN_LISTS = 3  # those whose order changed most
 app = new_app()
 
 
@@ -32,66 +32,70 @@ def rejudge(
     experiment: Annotated[str, typer.Argument(help="The experiment.")],
     number: Annotated[int, typer.Option("--round", help="The round, open or closed.")],
     template: Annotated[Path | None, typer.Option(help="A folder with another rank.jinja.")] = None,
-    config: Annotated[Path | None, typer.Option(help="A TOML file; its [judge] and [budget] count, if there.")] = None,
-    judge: Annotated[str | None, typer.Option(help="Another model of an OpenAI-compatible endpoint.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="Its address.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file; only its [judge] and [budget] are used.")] = None,
+    judge: Annotated[str | None, typer.Option(help="Another model, behind an OpenAI-compatible endpoint.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="Address of that model's endpoint.")] = None,
     key_variable: Annotated[
-        str | None, typer.Option(help="The name of the variable with its key; wanted where the address is another.")
+        str | None, typer.Option(help="Environment variable with its API key; required if the address changes.")
     ] = None,
     demonstrations: Annotated[
         DemonstrationSet | None,
-        typer.Option(help="none; the round's written ones; or these and the dynamic ones in use now."),
+        typer.Option(
+            help="Demonstrations to show: none, the round's written ones, or these and the dynamic ones in use now."
+        ),
     ] = None,
-    prompts: Annotated[int | None, typer.Option(min=1, help="So many of the round's lists.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Ask the judge without asking you.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    prompts: Annotated[
+        int | None, typer.Option(min=1, help="Number of lists to rank; default: all of the round.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Send the calls without asking for confirmation.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Rank a round's answers again under another template, judge or demonstrations, and show what turns.
+    """Rank a round's answers again with another template, judge or demonstrations, and show which preferences flip.
 
-    No policy is loaded and nothing of the round changes. What it will cost is said first.
+    No policy is loaded and the round does not change. The cost is shown before anything is sent.
     """
     from cyclealign.loop.rejudge import foreseen, replay_of
-    from cyclealign.loop.rejudge import rejudge as put_to_the_judge
+    from cyclealign.loop.rejudge import rejudge as send_to_judge
     from flows.prefect_ports import PREFECT_PORTS
 
     change = Overrides(template, config, judge, base_url, demonstrations, prompts, key_variable)
     with replay_of(experiment, number, change, PREFECT_PORTS) as replay:
-        agreed_to(replay, foreseen(replay), yes, as_json)
+        confirm_cost(replay, foreseen(replay), yes, as_json)
         with nullcontext() if as_json else live_progress(console):
-            outcome = put_to_the_judge(replay)
+            outcome = send_to_judge(replay)
         if as_json:
             print(json.dumps(as_values(replay, outcome), indent=2))
         else:
             show(replay, outcome)
 
 
-def agreed_to(replay: "Replay", cost: Spending, yes: bool, as_json: bool) -> None:
-    """Say what it will cost and ask whether it may.
+def confirm_cost(replay: "Replay", cost: Spending, yes: bool, as_json: bool) -> None:
+    """Print the cost and ask for confirmation.
 
     Raises:
-        BadConfig: there is no key, or nobody to ask.
+        BadConfig: there is no API key, or no terminal on which to confirm.
     """
     judge = replay.session.config.judge
     words = (
         f"{len(replay.lists)} lists of round {replay.round_.number}: at most {cost.calls:,} calls to "
-        f"'{judge.model}' at {whereabouts(judge)}, about {cost.tokens:,} tokens and {cost.usd:.4f} USD; what is "
-        "answered already is free, a repair of a reply that cannot be read comes on top."
+        f"'{judge.model}' at {judge_location(judge)}, about {cost.tokens:,} tokens and {cost.usd:.4f} USD. Stored "
+        "replies are free; repairs of unreadable replies are not included."
     )
     if not as_json:
-        say(words)
+        print_plain(words)
     if not cost.calls:
         return
-    replay.session.ports.api_key(judge)  # that there is none is better known before a yes than after it
+    replay.session.ports.api_key(judge)  # a missing key should stop this before the confirmation
     if yes:
         return
     if as_json or not sys.stdin.isatty():
-        said = f"{words} " if as_json else ""
-        raise BadConfig(f"{said}Nothing was asked: give --yes to have it asked.")
-    typer.confirm("Ask the judge?", abort=True)
+        cost_line = f"{words} " if as_json else ""
+        raise BadConfig(f"{cost_line}Nothing was sent. Confirm with --yes.")
+    typer.confirm("Send these calls to the judge?", abort=True)
 
 
-def whereabouts(judge: "JudgeSettings") -> str:
-    """The judge's address, and where its key is."""
+def judge_location(judge: "JudgeSettings") -> str:
+    """Return the judge's address and the place of its API key."""
     from cyclealign.loop.backends import backend_of
 
     backend = backend_of(judge)
@@ -102,35 +106,30 @@ def whereabouts(judge: "JudgeSettings") -> str:
 
 
 def show(replay: "Replay", outcome: "Outcome") -> None:
-    """What came of it, for a person."""
+    """Print the comparison of both rankings."""
     made = outcome.made
-    say(f"template {made.template_hash[:12]}, judge {made.model}, demonstrations {made.demonstrations}")
-    say(
+    print_plain(f"template {made.template_hash[:12]}, judge {made.model}, demonstrations {made.demonstrations}")
+    print_plain(
         f"lists: {made.lists} compared, {made.unread} without a readable verdict; {made.pairs} pairs decided both times"
     )
-    share = f"{interval(made.flips)} of the decided pairs of a list came out the other way"
-    say(f"flips: {share if made.flips else 'no pair decided both times'}")
-    say(f"Kendall tau of both orders: {interval(made.tau)}")
-    say(f"cost: {spelled(made.cost)}; paid now: {spelled(outcome.paid)}")
-    for diff in outcome.comparison.most_changed(MOST_CHANGED):
-        say(f"\n> {plain_text(question_text(replay, diff))}  (tau {diff.tau:.2f}; place before -> after)")
+    share = f"{interval(made.flips)} of the decided pairs of a list flipped"
+    print_plain(f"flips: {share if made.flips else 'no pair decided both times'}")
+    print_plain(f"Kendall tau of both orders: {interval(made.tau)}")
+    print_plain(f"cost: {format_cost(made.cost)}; paid now: {format_cost(outcome.paid)}")
+    for diff in outcome.comparison.most_changed(SHOWN_LISTS):
+        print_plain(f"\n> {plain_text(question_text(replay, diff))}  (tau {diff.tau:.2f}; place before -> after)")
         texts = texts_of(replay, diff)
         for item, before, after in comparison.rank_changes(diff):
-            say(f"  {before} -> {after}. {plain_text(texts[item])}")
+            print_plain(f"  {before} -> {after}. {plain_text(texts[item])}")
 
 
-def say(words: str) -> None:
-    """Print text of ours or of models as text."""
-    print_plain(words)
-
-
-def spelled(cost: Spending) -> str:
-    """A cost in words."""
+def format_cost(cost: Spending) -> str:
+    """Return a cost as text."""
     return f"{cost.calls:,} calls, {cost.tokens:,} tokens, {cost.usd:.4f} USD"
 
 
 def as_values(replay: "Replay", outcome: "Outcome") -> dict[str, Any]:
-    """What came of it, for programs."""
+    """Return the comparison as JSON values."""
     lists = [
         # "turned" is what 0.1.0 called "flipped".
         {

@@ -1,4 +1,4 @@
-"""The command `cyclealign review`: a person ranks the lists on which policy and judge disagree and the judge wavers."""
+"""`cyclealign review`: rank uncertain lists, those on which policy and judge disagree and the judge is unsteady."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,23 +23,23 @@ app = new_app()
 
 @app.command()
 def review(
-    experiment: Annotated[str | None, typer.Argument(help="One experiment; all where absent.")] = None,
-    number: Annotated[int | None, typer.Option("--round", help="One round of it.")] = None,
-    listing: Annotated[bool, typer.Option("--list", help="Show what was asked, and what became of it.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
+    experiment: Annotated[str | None, typer.Argument(help="One experiment; default: all.")] = None,
+    number: Annotated[int | None, typer.Option("--round", help="One round of the experiment.")] = None,
+    listing: Annotated[bool, typer.Option("--list", help="List the reviews and their state.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="List them as JSON.")] = False,
     queue: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Ask for so many lists of a round, the most doubtful ones; of the last that was judged."
+            min=1, help="Queue this many of a round's most uncertain lists; default round: the last one judged."
         ),
     ] = None,
     export: Annotated[
-        Path | None, typer.Option(help="Append what people ranked to a file of demonstrations, for you to look at.")
+        Path | None, typer.Option(help="Append the human rankings to a file, as candidates for written demonstrations.")
     ] = None,
 ) -> None:
-    """Rank the lists on which policy and judge disagree and the judge is unsteady; their orders are shown after."""
+    """Rank uncertain lists; the orders of policy and judge are shown after yours."""
     if queue is not None and export is not None:
-        raise BadConfig("Give `--queue` and `--export` one after the other: only what people have ranked is exported.")
+        raise BadConfig("Give `--queue` and `--export` one after the other: only ranked lists are exported.")
     if experiment is None and (number is not None or queue is not None or export is not None):
         raise BadConfig("Name the experiment: `cyclealign review EXPERIMENT --round N`.")
     with Store.open() as store:
@@ -58,7 +58,7 @@ def review(
 
 
 def known(store: Store, experiment: str, number: int | None) -> None:
-    """Raise NoSuchExperiment unless there is such an experiment, and such a round of it."""
+    """Raise NoSuchExperiment unless the experiment exists, and the round if one is given."""
     if number is None:
         store.history.summaries(experiment)
     else:
@@ -66,7 +66,7 @@ def known(store: Store, experiment: str, number: int | None) -> None:
 
 
 def ask_for(store: Store, experiment: str, number: int | None, count: int) -> None:
-    """Put the most doubtful lists of a round to people; of the last judged one where none is named."""
+    """Queue the most uncertain lists of a round; default: of the last one judged."""
     chosen = last_judged(store, experiment) if number is None else number
     round_ = store.rounds.get(experiment, chosen)
     agreements = store.agreements.by_prompt(round_.id)
@@ -79,14 +79,14 @@ def ask_for(store: Store, experiment: str, number: int | None, count: int) -> No
 
 
 def last_judged(store: Store, experiment: str) -> int:
-    """The last round whose policy and judge have been compared; the last one at all where there is none such."""
+    """Return the last round whose policy and judge rankings were compared; if there is none, the last round."""
     numbers: list[int] = [row["number"] for row in store.history.summaries(experiment)][::-1]
     judged = (each for each in numbers if store.agreements.by_prompt(store.rounds.get(experiment, each).id))
     return next(judged, numbers[0])
 
 
 def ask_in_turn(store: Store, waiting: Sequence[Review]) -> None:
-    """Show each waiting list and keep the order that is typed; an end of the input ends it, and loses nothing."""
+    """Show each waiting list and store the order that is typed; end of input stops without loss."""
     if not waiting:
         console.print("No list is waiting. Queue some of a round: `cyclealign review EXPERIMENT --queue 5`.")
         return
@@ -99,11 +99,11 @@ def ask_in_turn(store: Store, waiting: Sequence[Review]) -> None:
             return
         kept = store.reviews.skip(each.round_id, each.prompt.id) if order == SKIP else answered(store, each, order)
         if not kept:
-            console.print("Somebody else settled this list meanwhile; theirs stays.")
+            console.print("Someone else ranked this list in the meantime; theirs is kept.")
 
 
 def show(asked: Review, letters: Mapping[str, str], heading: str) -> None:
-    """The prompt and its answers under letters. What a model wrote is printed as text, and never at the margin."""
+    """Print the prompt and its answers under letters; text that a model wrote is indented, and never markup."""
     console.rule(heading)
     console.print(indented("    ", asked.prompt.text))
     for letter, candidate in letters.items():
@@ -112,7 +112,7 @@ def show(asked: Review, letters: Mapping[str, str], heading: str) -> None:
 
 
 def typed_order(letters: Mapping[str, str]) -> tuple[str, ...] | str:
-    """What the person answers: an order of candidate ids, `SKIP` or `QUIT`; asked again while it cannot be read."""
+    """Read an order of candidate ids, `SKIP` or `QUIT`; ask again until the line can be parsed."""
     while True:
         try:
             text = console.input("\norder> ").strip()
@@ -127,7 +127,7 @@ def typed_order(letters: Mapping[str, str]) -> tuple[str, ...] | str:
 
 
 def answered(store: Store, asked: Review, order: Sequence[str]) -> bool:
-    """Keep the order; then, and not before, say what judge and policy hold."""
+    """Store the order, and only then print those of judge and policy, which must not influence it."""
     if not store.reviews.answer(asked.round_id, asked.prompt.id, order):
         return False
     letters = human_review.letters_of(asked)
@@ -139,7 +139,7 @@ def answered(store: Store, asked: Review, order: Sequence[str]) -> bool:
 
 
 def as_values(asked: Review) -> dict[str, Any]:
-    """One list as JSON values, without the orders of judge and policy."""
+    """Return one list as JSON values, without the orders of judge and policy."""
     letters = human_review.letters_of(asked)
     return {
         "experiment": asked.experiment,
@@ -155,11 +155,9 @@ def as_values(asked: Review) -> dict[str, Any]:
 
 
 def listed(reviews: Sequence[Review]) -> Table | str:
-    """A row a list."""
+    """Return a table with a row per list."""
     if not reviews:
-        return (
-            "Nobody was asked to rank a list yet: settings `review.lists`, or `cyclealign review EXPERIMENT --queue 5`."
-        )
+        return "No list was queued for review yet: set `review.lists`, or run `cyclealign review EXPERIMENT --queue 5`."
     table = Table("experiment", "round", "answers", "state", "why")
     for each in reviews:
         state = each.status if not each.learnt else f"{each.status}, learnt"
@@ -168,11 +166,11 @@ def listed(reviews: Sequence[Review]) -> Table | str:
 
 
 def write_demonstrations(reviews: Sequence[Review], path: Path) -> None:
-    """Append what people ranked to a file in the form of prompts/demonstrations.jsonl; questions in it already stay.
+    """Append the human rankings to a file in the format of prompts/demonstrations.jsonl; skip questions it has.
 
     Raises:
-        BadTemplate: the file holds a line that is no demonstration.
-        BadConfig: there is a folder of that name, or the file cannot be written.
+        BadTemplate: a line of the file is not a demonstration.
+        BadConfig: the path is a folder, or the file cannot be written.
     """
     if path.is_dir():
         raise BadConfig(f"{path} is a folder: name a file, such as {path / 'candidates.jsonl'}.")
@@ -188,7 +186,7 @@ def write_demonstrations(reviews: Sequence[Review], path: Path) -> None:
 
 
 def append(path: Path, lines: Sequence[str]) -> None:
-    """Add lines at the end of a file; what is there is not written again, so a cut leaves it whole."""
+    """Append lines to a file without rewriting it, so that an interruption leaves the old lines whole."""
     try:
         with path.open("a+b") as file:
             size = file.seek(0, 2)
@@ -200,5 +198,5 @@ def append(path: Path, lines: Sequence[str]) -> None:
 
 
 def as_line(each: LabelledList) -> str:
-    """A labelled list as a line of prompts/demonstrations.jsonl."""
+    """Return a labelled list as a line of prompts/demonstrations.jsonl."""
     return json.dumps({"question": each.prompt.text, "answers": list(each.answers)}, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""`cyclealign distill quantidce score FILE`: coherence of dialogues by a metric that was trained."""
+"""Score the coherence of dialogues by a trained metric."""
 
 import json
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ DEMO = {"demo", "made"}  # names of the demo's dialogues in stored configs, the 
 
 
 class Chosen(NamedTuple):
-    """A metric: its folder, and the run that left it, if it is one of the history's."""
+    """A metric: its folder, and the run that trained it, if the history has one."""
 
     folder: Path
     run: int | None
@@ -28,16 +28,16 @@ class Chosen(NamedTuple):
 
     @property
     def words(self) -> str:
-        """What tells a person which metric it is."""
+        """Return the metric's folder and run as text."""
         return f"Metric: {self.folder}" + (f" (run {self.run})" if self.run is not None else "")
 
 
 def score(file: Path | None, model: Path | None, as_json: bool) -> None:
-    """Print a score from 1 to 5 for each dialogue of a file, and which metric gave it.
+    """Print a score from 1 to 5 for each dialogue of a file, and the metric that gave it.
 
     Args:
         file: JSON lines, or a .parquet file, with ``context`` and ``response``.
-        model: the folder of a metric; None takes the newest one that was trained here on other than the demo's world.
+        model: the folder of a metric; None: the newest metric trained here, one of the demo only if there is no other.
 
     Raises:
         BadConfig: no file was named, or no metric is there.
@@ -65,7 +65,7 @@ def score(file: Path | None, model: Path | None, as_json: bool) -> None:
 
 
 def rows_of(pairs: Sequence["Scored"], found: Sequence[float], chosen: Chosen) -> list[dict[str, object]]:
-    """The scores for programs; each says which metric gave it, so that rows of several files can be put together."""
+    """Return the scores as JSON values; each row names its metric, so that rows of several files can be merged."""
     by = {"metric": str(chosen.folder), "run": chosen.run}
     return [
         {"context": each.context, "response": each.response, "score": round(value, 4), **by}
@@ -74,7 +74,7 @@ def rows_of(pairs: Sequence["Scored"], found: Sequence[float], chosen: Chosen) -
 
 
 def table_of(pairs: Sequence["Scored"], found: Sequence[float]) -> Table:
-    """The scores for people: a turn of the context a line."""
+    """Return a table of the scores, with a line per turn of the context."""
     table = Table("score", "response", "after", show_lines=True)
     for each, value in zip(pairs, found, strict=True):
         table.add_row(f"{value:.2f}", escape(each.response), escape("\n".join(each.context)))
@@ -82,7 +82,7 @@ def table_of(pairs: Sequence["Scored"], found: Sequence[float]) -> Table:
 
 
 def newest_metric() -> Chosen:
-    """The metric of the newest finished run on dialogues of one's own; where there is none, of the newest one."""
+    """Return the metric of the newest finished run; runs on the demo's dialogues come last."""
     from cyclealign.store import Store
 
     with Store.open() as store:

@@ -10,7 +10,7 @@ from typing import ParamSpec, Protocol, TypeVar
 
 from cyclealign.config import Section, settings_identity
 from cyclealign.files import appearing_folder, home
-from cyclealign.progress import OnProgress, tell
+from cyclealign.progress import OnProgress, report_progress
 from cyclealign.records import Metric, content_id
 from cyclealign.records.distillation import Curve
 
@@ -69,9 +69,9 @@ class Steps:
 
     def step(self, name: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a function as a step of the run; its seconds are stored under ``name``, even if it raises."""
-        tell(name, 0, 1)
+        report_progress(name, 0, 1)
         result = self.run_step(name, lambda: function(*args, **kwargs))
-        tell(name, 1, 1)
+        report_progress(name, 1, 1)
         return result
 
     def stage_dir(self, stage: str, *made_of: Section | Mapping[str, object]) -> Path:
@@ -113,7 +113,7 @@ class Steps:
 
     def progress(self, label: str) -> OnProgress:
         """Return a callback through which the library reports its progress under ``label``."""
-        return lambda done, of: tell(label, done, of)
+        return lambda done, of: report_progress(label, done, of)
 
 
 def checkpoint_dir(stage_dir: Path) -> Path:

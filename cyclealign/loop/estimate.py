@@ -22,7 +22,7 @@ from cyclealign.loop.plan import plan_round
 from cyclealign.loop.session import Job, RoundSession, open_session
 from cyclealign.loop.settings import effective_settings
 from cyclealign.policy import Answer, as_candidates, distinct
-from cyclealign.progress import tell
+from cyclealign.progress import report_progress
 from cyclealign.records import Adapter, Candidate, Demonstration, Prompt, Round, RoundPlan, seed_from
 
 FILLER_SHARE = 0.6  # of policy.max_new_tokens, where the policy is not asked
@@ -102,11 +102,11 @@ def sampled(session: RoundSession, plan: RoundPlan, count: int) -> list[list[Ans
     settings, prompts = session.config.policy, plan.prompts[:count]
     rows: list[list[Answer]] = []
     for start in range(0, len(prompts), settings.batch_prompts):
-        tell("answer some prompts", start, len(prompts))
+        report_progress("answer some prompts", start, len(prompts))
         batch = prompts[start : start + settings.batch_prompts]
         answers = session.policy.answer(batch, settings.answers, seed_from("estimate", plan.seed, start))
         rows += answers
-    tell("answer some prompts", len(prompts), len(prompts))
+    report_progress("answer some prompts", len(prompts), len(prompts))
     return rows
 
 

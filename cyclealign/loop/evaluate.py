@@ -12,7 +12,7 @@ from cyclealign.loop.demonstration_gain import accuracy_on_reviewed, judge_accur
 from cyclealign.loop.generate import draw
 from cyclealign.loop.judge_requests import flags_of, prompt_spec, ranking_task
 from cyclealign.loop.session import Job, RoundSession
-from cyclealign.progress import tell
+from cyclealign.progress import report_progress
 from cyclealign.ranking import agreement
 from cyclealign.records import Adapter, Candidate, Metric, Prompt, Round
 from cyclealign.store import Verdict
@@ -108,11 +108,11 @@ def drift(session: RoundSession, round_: Round, news: Answers) -> list[Metric]:
     sums: list[float] = []
     size, what = session.config.policy.batch_prompts * session.config.evaluation.answers, "score under the base model"
     for start in range(0, len(made), size):
-        tell(what, start, len(made))
+        report_progress(what, start, len(made))
         part = made[start : start + size]
         scored = session.policy.token_logprobs([[*texts[each.prompt_id], *each.token_ids] for each in part])
         sums += [sum(row[-len(each.token_ids) :]) for each, row in zip(part, scored, strict=True)]
-    tell(what, len(made), len(made))
+    report_progress(what, len(made), len(made))
     return [evaluation.drift(made, sums), evaluation.length(made)]
 
 

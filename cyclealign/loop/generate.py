@@ -8,7 +8,7 @@ from cyclealign.errors import PolicyError
 from cyclealign.loop.concurrency import WorkSignal
 from cyclealign.loop.session import RoundSession
 from cyclealign.policy import as_candidates, candidate_id, distinct
-from cyclealign.progress import tell
+from cyclealign.progress import report_progress
 from cyclealign.records import Adapter, Candidate, Prompt, Round, seed_from
 
 Answers = Mapping[str, Sequence[Candidate]]  # by prompt id
@@ -92,7 +92,7 @@ def draw(
     size, done = session.config.policy.batch_prompts, 0
     for start in range(0, len(prompts), size):
         batch = prompts[start : start + size]
-        tell(what, done, len(prompts))
+        report_progress(what, done, len(prompts))
         if any(each not in stored for prompt in batch for each in ids[prompt.id][:count]):
             session.use(adapter)
             seed = seed_from(*origin, "batch", start, size)
@@ -101,7 +101,7 @@ def draw(
             stored.update({candidate.id: candidate for candidate in made})
         done += len(batch)
         batch_done({prompt.id: [stored[each] for each in ids[prompt.id] if each in stored] for prompt in batch})
-    tell(what, done, len(prompts))
+    report_progress(what, done, len(prompts))
     return {prompt_id: [stored[each] for each in row if each in stored] for prompt_id, row in ids.items()}
 
 

@@ -9,7 +9,7 @@ from cyclealign.judge.methods import Judgement
 from cyclealign.loop.concurrency import WorkSignal
 from cyclealign.loop.judge_requests import flags_of, rankable, ranking_job
 from cyclealign.loop.session import Job, RoundSession
-from cyclealign.progress import tell
+from cyclealign.progress import report_progress
 from cyclealign.records import (
     Prompt,
     Round,
@@ -68,7 +68,7 @@ class JudgingQueue:
         now = (self._done, self._of)
         if now != self._told and self._of:
             self._told = now
-            tell("judge", *now)
+            report_progress("judge", *now)
 
 
 def store_judgement(store: Store, round_: Round, prompt: Prompt, found: Judgement) -> None:

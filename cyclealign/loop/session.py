@@ -20,7 +20,7 @@ from cyclealign.loop.lease import this_owner
 from cyclealign.loop.ports import Ports
 from cyclealign.loop.settings import policy_settings
 from cyclealign.policy import Policy, weights
-from cyclealign.progress import announce, tell
+from cyclealign.progress import announce, report_progress
 from cyclealign.records import Adapter, Round
 from cyclealign.store import Store
 
@@ -66,7 +66,9 @@ class RoundSession:
             return self.config.policy.model
         from cyclealign.demo.policy import demo_policy
 
-        return str(demo_policy(home() / "models", lambda done, of: tell("train the demo's policy", done, of)))
+        return str(
+            demo_policy(home() / "models", lambda done, of: report_progress("train the demo's policy", done, of))
+        )
 
     @property
     def base_model(self) -> str:
@@ -112,12 +114,12 @@ class RoundSession:
                 nonlocal done
                 result = await job(ask_judge)
                 done += 1
-                tell(what, done, len(jobs))
+                report_progress(what, done, len(jobs))
                 return result
 
             return run
 
-        tell(what, 0, len(jobs))
+        report_progress(what, 0, len(jobs))
         return self.ask_as_they_come(round_, lambda: map(counted, jobs), WorkSignal.after_the_last())
 
     def ask_as_they_come(self, round_: Round, look: Callable[[], Iterable[Job[T]]], bell: WorkSignal) -> list[T]:

@@ -6,7 +6,7 @@ from cyclealign.config import TrainingSettings
 from cyclealign.files import appearing_folder, home
 from cyclealign.loop.session import RoundSession
 from cyclealign.policy import weights
-from cyclealign.progress import tell
+from cyclealign.progress import report_progress
 from cyclealign.records import Adapter, Candidate, Metric, Prompt, Ranking, Round, content_id, seed_from
 from cyclealign.training import launcher
 from cyclealign.training.job import RankedAnswers, TrainingJob, decided_pairs
@@ -32,7 +32,7 @@ def train(session: RoundSession, round_: Round) -> str:
     )
     session.policy.release_memory()
     with appearing_folder(folder) as unfinished:
-        loss = launcher.train(job, unfinished, lambda step, of: tell("train", step, of))
+        loss = launcher.train(job, unfinished, lambda step, of: report_progress("train", step, of))
     weights_hash = weights.content_hash(folder)
     assert weights_hash is not None
     parent_id = round_.parent.id if round_.parent else None
