@@ -84,5 +84,5 @@ def test_a_missing_and_an_empty_file_are_named(tmp_path):
 
 def test_a_data_set_that_cannot_be_fetched_is_named(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(BadPrompts, match="'nobody/nothing' is neither a file"):
+    with pytest.raises(BadPrompts, match="'nobody/nothing' is neither a local file"):
         read_source("nobody/nothing")
