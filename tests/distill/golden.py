@@ -16,13 +16,9 @@ from tests.distill import golden_jobs
 FILE = Path(__file__).with_name("golden.json")
 Outputs = Mapping[str, Any]
 
+# The functions of golden_jobs.py, each named like the flow of its job.
 JOB_OUTPUTS: dict[str, Callable[[Path], Outputs]] = {
-    "pld": golden_jobs.pld,
-    "quantidce": golden_jobs.quantidce,
-    "cprd": golden_jobs.cprd,
-    "leaf": golden_jobs.leaf,
-    "idcm": golden_jobs.idcm,
-    "margin-mse": golden_jobs.margin_mse,
+    name: getattr(golden_jobs, spec.function) for name, spec in JOBS.items()
 }
 
 

@@ -1,4 +1,4 @@
-"""What each job computes on tiny fixed inputs: data, labels, losses, a student after a few steps, and measures.
+"""Per job: results on tiny fixed inputs (data, labels, losses, a briefly trained student, measures), and `STAGES`.
 
 Measures are taken of fixed scores, not of students: a tie or a near one would turn float noise into another rank.
 """
@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from cyclealign.config import checked_settings
+from cyclealign.distill.margin_mse.config import Arm
+from cyclealign.distill.quantidce.config import ARMS
 
 
 def wave(*shape: int, phase: float = 0.0) -> Tensor:
@@ -269,3 +271,36 @@ def margin_mse(folder: Path) -> dict[str, Any]:
             *evaluate.differences(values, "a", evaluate.ndcg(config.evaluation)),
         ],
     }
+
+
+def second_stage(module: Any, job: Any, config: Any) -> None:
+    """Call QuantiDCE's second stage; its first stage, which comes before, does nothing."""
+    job.step = lambda *_: None
+    module.fit_arm(job, config, None, ARMS[0], 0)
+
+
+# Per job: a call of the last stage of training, as far as its folder, and the settings that are irrelevant to it.
+STAGES: dict[str, tuple[Callable[[Any, Any, Any], object], set[str]]] = {
+    "cprd": (lambda module, job, config: module.fit(job, config, None, None, "cprd", 0), {"runs", "arms"}),
+    "idcm": (
+        lambda module, job, config: module.fitted_esm(job, config, None, None, [], "ndcg2"),
+        {"evaluation", "esm.losses"},
+    ),
+    "leaf": (lambda module, job, config: module.fitted(job, config, "student", None, None, None), {"evaluation"}),
+    "margin_mse": (
+        lambda module, job, config: module.fitted(job, config, None, None, None, Arm("ranknet", 0.0)),
+        {
+            "training.arms",
+            "training.offsets",
+            "training.offset_arms",
+            "evaluation.recall",
+            "evaluation.dense",
+            "evaluation.relevant_from",
+        },
+    ),
+    "pld": (
+        lambda module, job, config: module.arm_runner(job, config, None, None).student_dir("pld", {"tau": 1.0}, 0),
+        {"runs", "tuning_runs", "arms"},
+    ),
+    "quantidce": (second_stage, {"runs", "arms"}),
+}

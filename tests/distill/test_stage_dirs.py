@@ -1,7 +1,6 @@
-"""Where the stages of distillation jobs lie: runs that differ in nothing that bears on a stage share it."""
+"""Folders of the stages: runs whose relevant settings are the same share a stage."""
 
 import importlib
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -9,15 +8,14 @@ import pytest
 
 from cyclealign.config import Section, settings_identity
 from cyclealign.distill.legacy import sources_of
-from cyclealign.distill.margin_mse.config import Arm
 from cyclealign.distill.pld import train
-from cyclealign.distill.quantidce.config import ARMS
 from cyclealign.distill.registry import JOBS
 from cyclealign.distill.run import open_run
 from cyclealign.distill.steps import Steps
 from cyclealign.records import content_id
 from cyclealign.store import Store
 from tests.distill.conftest import Distil
+from tests.distill.golden_jobs import STAGES
 from tests.distill.test_run import TINY
 
 
@@ -37,39 +35,6 @@ class Asking:
     def stage_dir(self, stage: str, *made_of: Any) -> None:
         self.made_of = [each.model_dump(mode="json") if isinstance(each, Section) else each for each in made_of]
         raise Asked(stage)
-
-
-def second_stage(module: Any, job: Any, config: Any) -> None:
-    """Of QuantiDCE; its first stage, which is asked before, is taken for done."""
-    job.step = lambda *_: None
-    module.fit_arm(job, config, None, ARMS[0], 0)
-
-
-# Of each job the last stage of training, called until it asks for its place, and the settings that do not bear on it.
-STAGES: dict[str, tuple[Callable[[Any, Any, Any], object], set[str]]] = {
-    "cprd": (lambda module, job, config: module.fit(job, config, None, None, "cprd", 0), {"runs", "arms"}),
-    "idcm": (
-        lambda module, job, config: module.fitted_esm(job, config, None, None, [], "ndcg2"),
-        {"evaluation", "esm.losses"},
-    ),
-    "leaf": (lambda module, job, config: module.fitted(job, config, "student", None, None, None), {"evaluation"}),
-    "margin_mse": (
-        lambda module, job, config: module.fitted(job, config, None, None, None, Arm("ranknet", 0.0)),
-        {
-            "training.arms",
-            "training.offsets",
-            "training.offset_arms",
-            "evaluation.recall",
-            "evaluation.dense",
-            "evaluation.relevant_from",
-        },
-    ),
-    "pld": (
-        lambda module, job, config: module.arm_runner(job, config, None, None).student_dir("pld", {"tau": 1.0}, 0),
-        {"runs", "tuning_runs", "arms"},
-    ),
-    "quantidce": (second_stage, {"runs", "arms"}),
-}
 
 
 def borne(config: Section, made_of: list[dict[str, Any]]) -> set[str]:
