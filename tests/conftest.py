@@ -1,4 +1,4 @@
-"""Databases for tests: SQLite always, PostgreSQL where a server answers; each test has one to itself."""
+"""Databases for tests: SQLite always, PostgreSQL if a server answers; each test has its own."""
 
 import getpass
 import os
@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-# Before anything is imported that reads them: no test reports to anyone, downloads, or touches a user's own history.
+# Set before the imports that read them: tests send no telemetry, download nothing, and leave a user's history alone.
 os.environ.update(PREFECT_SERVER_ANALYTICS_ENABLED="false", DO_NOT_TRACK="1", HF_HUB_OFFLINE="1")
-# One thread each: the models are tiny, and the workers of the test run share the cores.
+# One thread each: the models are tiny, and the pytest workers share the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# As the command line sets it, before Prefect reads it: a failed run's traceback belongs to its log, not the terminal.
+# As in the command line, set before Prefect reads it: the traceback of a failed run goes to its log, not the terminal.
 os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 os.environ.pop("CYCLEALIGN_DATABASE_URL", None)
 
@@ -27,7 +27,7 @@ from cyclealign.store.migrate import VERSION_TABLE
 POSTGRES_VARIABLE = "CYCLEALIGN_TEST_POSTGRES"
 pytest_plugins = ["tests.support.prefect_server", "tests.support.experiment"]
 
-# No test depends on timing, and Hypothesis' own deadline is one.
+# Hypothesis' deadline would make tests depend on timing.
 settings.register_profile("cyclealign", deadline=None)
 settings.load_profile("cyclealign")
 
@@ -35,7 +35,7 @@ KINDS = ("sqlite", "postgresql")
 
 
 class PostgresServer:
-    """A database on a server in which schemas can be made and dropped: much quicker than whole databases."""
+    """A database on a server, with a schema per test: creating a schema is much faster than a database."""
 
     def __init__(self, url: str) -> None:
         self.url = parse_url(url)
@@ -44,17 +44,19 @@ class PostgresServer:
             pass
 
     def make(self) -> str:
-        """Make an empty schema; return the URL of a connection that sees nothing else."""
+        """Create an empty schema and return the URL of connections that see nothing else."""
         name = f"cyclealign_test_{uuid.uuid4().hex[:16]}"
         self._run(f"CREATE SCHEMA {name}")
         options = {"options": f"-csearch_path={name}"}
         return self.url.update_query_dict(options).render_as_string(hide_password=False)
 
     def drop(self, url: str) -> None:
+        """Drop the schema of a URL."""
         options = str(sa.make_url(url).query["options"])
         self._run(f"DROP SCHEMA {options.partition('=')[2]} CASCADE")
 
     def close(self) -> None:
+        """Close the connections."""
         self._engine.dispose()
 
     def _run(self, statement: str) -> None:
@@ -64,6 +66,7 @@ class PostgresServer:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
+    """Yield the PostgreSQL server; skip without one."""
     url = os.environ.get(POSTGRES_VARIABLE) or f"postgresql://{getpass.getuser()}@127.0.0.1/test"
     try:
         server = PostgresServer(url)
@@ -75,6 +78,7 @@ def postgres() -> Iterator[PostgresServer]:
 
 @pytest.fixture(scope="session")
 def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a migrated database file without rows, to be copied."""
     path = tmp_path_factory.mktemp("migrated") / "memory.db"
     Store.open(f"sqlite:///{path}").close()
     return path
@@ -82,6 +86,7 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def migrated_postgres(postgres: PostgresServer) -> Iterator[str]:
+    """Yield the URL of a migrated schema."""
     url = postgres.make()
     Store.open(url).close()
     yield url
@@ -90,7 +95,7 @@ def migrated_postgres(postgres: PostgresServer) -> Iterator[str]:
 
 @pytest.fixture(params=KINDS)
 def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of a database that holds nothing yet."""
+    """Yield the URL of an empty database, not migrated."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'memory.db'}"
         return
@@ -102,19 +107,19 @@ def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[s
 
 @pytest.fixture(params=KINDS)
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of a database that is up to date and holds no rows."""
+    """Yield the URL of a migrated database without rows."""
     if request.param == "sqlite":
         shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path / "memory.db")
         yield f"sqlite:///{tmp_path / 'memory.db'}"
         return
-    # Emptying a schema is quicker than migrating another one: the tests of a session follow one another in it.
+    # Emptying a schema is faster than migrating another one, so the tests of a session share one schema.
     url: str = request.getfixturevalue("migrated_postgres")
     yield url
     empty(url)
 
 
 def empty(url: str) -> None:
-    """Take every row out of a PostgreSQL schema, and begin counting anew."""
+    """Delete all rows of a PostgreSQL schema and reset its counters."""
     engine = sa.create_engine(parse_url(url))
     tables = [name for name in sa.inspect(engine).get_table_names() if name != VERSION_TABLE]
     with engine.begin() as connection:
@@ -124,6 +129,6 @@ def empty(url: str) -> None:
 
 @pytest.fixture
 def store(database: str) -> Iterator[Store]:
-    """An open store without rows, once on SQLite and once on PostgreSQL."""
-    with Store.open(database) as opened:
-        yield opened
+    """Yield an open store without rows, on SQLite and on PostgreSQL in turn."""
+    with Store.open(database) as store:
+        yield store

@@ -1,4 +1,4 @@
-"""A page of a real browser."""
+"""A page in a real browser."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +10,7 @@ from tests.browser.pages import CHROMIUM, QUIET
 
 @pytest.fixture
 def page() -> Iterator[Any]:
-    """Skips where there is no Chromium."""
+    """Yield a new page; skip without a Chromium."""
     sync_api = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine: install the package `chromium`, or name the program in CHROMIUM")

@@ -1,4 +1,4 @@
-"""What the tests of the Prefect UI do with its pages."""
+"""Actions on the pages of the Prefect UI."""
 
 import os
 import shutil
@@ -14,25 +14,25 @@ QUIET = (
 
 
 def fill_form_with(site: Launched, deployment: str, config: dict[str, Any]) -> None:
-    """Change what the form of a deployment begins with."""
+    """Set the initial values of a deployment's form."""
     site.ask("PATCH", f"/deployments/{site.deployment(deployment)['id']}", {"parameters": {"config": config}})
 
 
 def open_form(page: Any, site: Launched, deployment: str) -> None:
-    """Go to the form that starts a run, and wait until it is whole: who clicks before may start nothing."""
+    """Open the form that starts a run and wait until it is complete: an earlier click may have no effect."""
     page.goto(f"{site.url}/deployments/deployment/{site.deployment(deployment)['id']}/run")
     page.get_by_role("button", name="Submit").wait_for()
     page.locator(".schema-form-property").first.wait_for()
 
 
 def box(page: Any, title: str) -> Any:
-    """One field of the form, by its title."""
+    """Return a field of the form by its title."""
     label = f".schema-form-property__label:text-is('{title} (Optional)')"
     return page.locator(f".schema-form-property:has(> .p-label__header {label})")
 
 
 def open_artifact(page: Any, run: str, key: str) -> None:
-    """From the run's page to one of its artifacts."""
+    """Open the run's page and then one of its artifacts."""
     page.goto(run)
     page.locator("#artifacts").click()
     page.get_by_text(key, exact=True).click()

@@ -1,4 +1,4 @@
-"""The real `align` in the Prefect UI: started from its form, by a schedule, and cut off by Ctrl-C."""
+"""The real `align` in the Prefect UI: started from its form and by a schedule, and interrupted by Ctrl-C."""
 
 import threading
 from collections.abc import Iterator
@@ -20,30 +20,30 @@ KEY = "a-very-secret-key"
 
 
 class PatientJudge(LocalJudge):
-    """A judge that can be told to fall silent after some answers."""
+    """A judge that stops answering after a given number of replies, until it is released."""
 
     def __init__(self) -> None:
-        self.left = 10**6
-        self.silent, self.may_go_on = threading.Event(), threading.Event()
+        self.replies_left = 10**6
+        self.silent, self.released = threading.Event(), threading.Event()
         super().__init__(self.rank)
 
     def rank(self, answers: Answers) -> str:
-        self.left -= 1
-        if self.left < 0:
+        self.replies_left -= 1
+        if self.replies_left < 0:
             self.silent.set()
-            self.may_go_on.wait(PATIENCE_SECONDS)
+            self.released.wait(PATIENCE_SECONDS)
         return most_words_first(answers)
 
 
 @pytest.fixture(scope="module")
 def judge() -> Iterator[PatientJudge]:
-    with PatientJudge() as one:
-        yield one
+    with PatientJudge() as judge:
+        yield judge
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, judge: PatientJudge) -> Iterator[Launched]:
-    """`cyclealign up` in a folder with a model, prompts and templates; its form is filled in for the local judge."""
+    """Yield `cyclealign up` in a folder with a model, prompts and templates; its form is set to the local judge."""
     environment = {"TEST_JUDGE_KEY": KEY, "OMP_NUM_THREADS": "1"}
     with launched(tmp_path_factory.mktemp("align"), environment) as one:
         aligning.prepare(one)
@@ -54,7 +54,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, judge: PatientJudge) -> Itera
 
 @dataclass(frozen=True)
 class CutOff:
-    """The run of the first round of `nightly`: Ctrl-C cut it off, and the next start finished it."""
+    """The run of the first round of `nightly`, interrupted by Ctrl-C and finished after the next start."""
 
     run_id: str
     run_count: int
@@ -65,16 +65,16 @@ class CutOff:
 @pytest.fixture(scope="module")
 def cut_off(site: Launched, judge: PatientJudge) -> CutOff:
     config = aligning.config(judge, experiment="nightly")
-    config["judge"]["concurrency"] = 1  # so that the third question means that two answers were stored
+    config["judge"]["concurrency"] = 1  # so that two replies are stored when the third request arrives
     judge.answered.clear()
-    judge.left = 2
+    judge.replies_left = 2
     run_id = site.begin().start_run("align/align", config=config)
-    until("the judge to fall silent", judge.silent.is_set)
+    until("the silence of the judge", judge.silent.is_set)
     paid = frozenset(judge.answered)
     assert site.end() == 0
     judge.asked.clear()
-    judge.left = 10**6
-    judge.may_go_on.set()
+    judge.replies_left = 10**6
+    judge.released.set()
     site.begin()
     finished = site.wait_for_state(run_id, "Completed")
     return CutOff(run_id, finished["run_count"], paid, frozenset(judge.asked))
@@ -98,7 +98,7 @@ def test_a_round_from_the_form_to_its_table_and_plot(site: Launched, page: Any, 
     def started() -> dict[str, Any] | None:
         return next((run for run in site.runs() if named(run) == "from-the-form"), None)
 
-    run = until("the run that the form started", started)
+    run = until("a run started from the form", started)
     run_id = run["id"]
     assert run["parameters"]["config"]["training"]["objective"] == "pro"
     assert site.wait_for_state(run_id, "Completed")["name"] == "align-from-the-form"
@@ -111,7 +111,7 @@ def named(run: dict[str, Any]) -> str | None:
 
 
 def look_at_artifacts(page: Any, run: str, folder: Path) -> None:
-    """From the run's page: the table has the round's row; the plot is a picture that the browser could draw."""
+    """Check, from the run's page, that the table has the round's row and that the browser could draw the plot."""
     open_artifact(page, run, "round-history")
     row = page.locator("tbody tr").first
     row.wait_for()
@@ -125,7 +125,7 @@ def look_at_artifacts(page: Any, run: str, folder: Path) -> None:
 
 
 def test_a_paused_round_takes_an_order_from_its_form(site: Launched, page: Any, tmp_path: Path) -> None:
-    """Prevents a form that opens without the lists or their fields, and orders that do not reach the round."""
+    """Prevents a form that opens without the lists or their fields, and rankings that do not reach the round."""
     with LocalJudge(unsure) as judge:
         config = aligning.config(judge, experiment="reviewed", review={"lists": 1, "wait_minutes": 30})
         config["acceptance"] = {"min_win_rate": 0.0}
@@ -145,8 +145,8 @@ def test_a_paused_round_takes_an_order_from_its_form(site: Launched, page: Any, 
     assert ranked.learnt
 
 
-def test_a_round_that_ctrl_c_cut_off_is_finished_after_the_next_start(site: Launched, cut_off: CutOff) -> None:
-    """Prevents a lost or doubled round, and judge calls that are paid for twice, when somebody stops everything."""
+def test_a_round_interrupted_by_ctrl_c_is_finished_after_the_next_start(site: Launched, cut_off: CutOff) -> None:
+    """Prevents a lost or doubled round, and judge calls that are paid for twice, after Ctrl-C."""
     states = site.states_of(cut_off.run_id)
     assert states[states.index("Crashed") + 1] == "AwaitingRetry"
     assert cut_off.run_count == 2
@@ -155,31 +155,31 @@ def test_a_round_that_ctrl_c_cut_off_is_finished_after_the_next_start(site: Laun
     assert not cut_off.paid_before & cut_off.asked_after
 
 
-def test_the_log_of_a_run_tells_of_its_steps_and_nothing_holds_the_key(site: Launched, cut_off: CutOff) -> None:
-    """Prevents runs whose page says nothing while they work, and keys in Prefect's database, parameters or logs."""
+def test_the_log_of_a_run_has_its_steps_and_no_file_has_the_key(site: Launched, cut_off: CutOff) -> None:
+    """Prevents runs with an empty log, and keys in Prefect's database, parameters or logs."""
 
-    def told() -> bool:
+    def logged() -> bool:
         logs = site.ask("POST", "/logs/filter", {"logs": {"flow_run_id": {"any_": [cut_off.run_id]}}, "limit": 200})
-        return any("Round 1 of 'nightly': train" in each["message"] for each in logs)
+        return any("Round 1 of 'nightly': train" in log["message"] for log in logs)
 
-    until("the step in the run's log", told)
+    until("the step in the run's log", logged)
     files = [path for path in site.home.rglob("*") if path.is_file()]
     assert [str(path) for path in files if KEY.encode() in path.read_bytes()] == []
 
 
-def test_a_schedule_takes_the_experiment_on_with_fresh_prompts(
+def test_a_schedule_continues_the_experiment_with_new_prompts(
     site: Launched, judge: PatientJudge, cut_off: CutOff
 ) -> None:
-    """Prevents schedules that look active and never fire, and rounds that train on the same prompts again and again."""
-    often = site.schedule("align/align", config=aligning.config(judge, experiment="nightly"))
-    stop = f"/deployments/{site.deployment('align/align')['id']}/schedules/{often}"
+    """Prevents schedules that look active and never fire, and rounds that train on the same prompts every time."""
+    schedule_id = site.schedule("align/align", config=aligning.config(judge, experiment="nightly"))
+    stop = f"/deployments/{site.deployment('align/align')['id']}/schedules/{schedule_id}"
 
-    def at_work() -> dict[str, Any] | None:
+    def scheduled_run() -> dict[str, Any] | None:
         return next((run for run in site.runs() if run["auto_scheduled"] and run["start_time"]), None)
 
-    run_id = until("the schedule to fire", at_work)["id"]
+    run_id = until("a scheduled run", scheduled_run)["id"]
     site.ask("DELETE", stop)
     site.wait_for_state(run_id, "Completed")
-    one, two = aligning.drawn(site, "nightly")[:2]
-    assert len(one) == len(two) == 3
-    assert not one & two
+    first, second = aligning.drawn(site, "nightly")[:2]
+    assert len(first) == len(second) == 3
+    assert not first & second

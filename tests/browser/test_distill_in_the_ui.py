@@ -17,7 +17,7 @@ pytestmark = pytest.mark.launch
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
-    """`cyclealign up`; the form of one job is filled with a very small one."""
+    """Yield `cyclealign up`; the form of one job has tiny settings."""
     with launched(tmp_path_factory.mktemp("distill"), {"OMP_NUM_THREADS": "1"}) as one:
         one.begin()
         fill_form_with(one, "quantidce/quantidce", tomllib.loads(TINY))
@@ -26,7 +26,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
 
 @pytest.mark.parametrize("job", sorted(JOBS))
 def test_every_job_has_a_form_that_opens(site: Launched, page: Any, job: str) -> None:
-    """Prevents a deployment whose settings the UI cannot draw, so that nobody can start it there."""
+    """Prevents a deployment whose settings the UI cannot display, so that it cannot be started there."""
     open_form(page, site, f"{job}/{job}")
     assert box(page, "Seed").locator("input").input_value() == "0"
     assert "Labels are kept" in box(page, "Force").inner_text()
@@ -34,10 +34,10 @@ def test_every_job_has_a_form_that_opens(site: Launched, page: Any, job: str) ->
 
 
 def test_a_job_from_its_form_to_its_table(site: Launched, page: Any, tmp_path: Path) -> None:
-    """Prevents a job that runs from the command line only."""
+    """Prevents a job that runs only from the command line."""
     open_form(page, site, "quantidce/quantidce")
     page.get_by_role("button", name="Submit").click()
-    run_id = until("the run that the form started", lambda: next((run["id"] for run in site.runs()), None))
+    run_id = until("a run started from the form", lambda: next((run["id"] for run in site.runs()), None))
     site.wait_for_state(run_id, "Completed")
     open_artifact(page, f"{site.url}/runs/flow-run/{run_id}", "quantidce-measures")
     page.locator("tbody tr").first.wait_for()

@@ -1,4 +1,4 @@
-"""A folder in which `cyclealign up` can run the real `align`: a tiny model, prompts to draw, and a local judge."""
+"""Prepare a folder in which `cyclealign up` runs the real `align`: a tiny model, prompts, and a local judge."""
 
 import json
 import shutil
@@ -17,18 +17,18 @@ TASKS = ["bake bread", "fix a tyre", "use the pump", "use the oven", "pump it", 
 
 
 def prepare(site: Launched) -> None:
-    """Put templates, a model and imported prompts where the runs of this site look for them."""
+    """Put templates, a model and imported prompts where the runs of this site expect them."""
     shutil.copytree(ROOT / "prompts", site.folder / "prompts")
     make_model(site.folder / "model")
     questions = [f"\n\nHuman: how do i {TASKS[n % 8]} {n}\n\nAssistant: " for n in range(48)]
-    rows = [{"chosen": each + "yes you can", "rejected": each + "no"} for each in questions]
+    rows = [{"chosen": question + "yes you can", "rejected": question + "no"} for question in questions]
     (site.folder / "prompts.jsonl").write_text("\n".join(map(json.dumps, rows)))
     command = [sys.executable, "-m", "cyclealign.cli.main", "prompts", "import", "prompts.jsonl", "--set", "tiny"]
     subprocess.run([*command, "--held-out-share", "0.3"], cwd=site.folder, env=site.environment, check=True)
 
 
 def config(judge: LocalJudge, **changes: Any) -> dict[str, Any]:
-    """Settings of a round that takes seconds; paths are relative to the folder where `up` was started."""
+    """Return the settings of a round that takes seconds; paths are relative to the folder in which `up` was started."""
     return {
         "experiment": "ui",
         "rounds": 1,
@@ -48,14 +48,14 @@ def config(judge: LocalJudge, **changes: Any) -> dict[str, Any]:
 
 
 def drawn(site: Launched, experiment: str) -> list[set[str]]:
-    """The prompts that each finished round of the experiment was trained on."""
+    """Return the ids of the training prompts of each finished round."""
     with Store.open(f"sqlite:///{site.home / 'cyclealign.db'}") as store:
         finished = [row["number"] for row in store.experiments.rounds(experiment) if row["verdict"] is not None]
         details = [store.history.detail(experiment, number) for number in finished]
-    return [{each["id"] for each in row["prompts"] if each["purpose"] == "train"} for row in details]
+    return [{prompt["id"] for prompt in row["prompts"] if prompt["purpose"] == "train"} for row in details]
 
 
 def reviews(site: Launched, experiment: str) -> list[Review]:
-    """What people were asked in the experiment."""
+    """Return the reviews of the experiment."""
     with Store.open(f"sqlite:///{site.home / 'cyclealign.db'}") as store:
         return store.reviews.find(experiment)

@@ -1,4 +1,4 @@
-"""A provider's batch API over HTTP, as far as the openai library uses it: /files and /batches."""
+"""A provider's batch API over HTTP, limited to the paths that the openai library uses: /files and /batches."""
 
 import json
 import re
@@ -10,17 +10,24 @@ from typing import Any, Self
 
 from tests.support.local_judge import LocalJudge
 
-Happening = Callable[[int, dict[str, Any]], dict[str, Any] | None]  # (number of the line, the line) -> another line
+# (number of the line, the line) -> the result to return instead, or None
+Override = Callable[[int, dict[str, Any]], dict[str, Any] | None]
 
 
 class BatchServer:
-    """Use as a context manager. Batches are answered by a `LocalJudge`'s script when ``ready`` is set.
+    """Use as a context manager. Batches are answered by the script of a `LocalJudge` once ``ready`` is set.
 
-    ``asked`` counts how often each call was submitted. ``happening`` may replace the result of a line.
+    Args:
+        override: may replace the result of a line.
+        ends_as: final status of every batch.
+
+    Attributes:
+        asked: number of submissions by custom id.
+        fails_after_creating: respond with 500 after a batch was created, as a lost reply would look.
     """
 
-    def __init__(self, happening: Happening = lambda number, line: None, ends_as: str = "completed") -> None:
-        self.judge, self.happening, self.ends_as = LocalJudge(), happening, ends_as
+    def __init__(self, override: Override = lambda number, line: None, ends_as: str = "completed") -> None:
+        self.judge, self.override, self.ends_as = LocalJudge(), override, ends_as
         self.ready = threading.Event()
         self.ready.set()
         self.files: dict[str, bytes] = {}
@@ -40,45 +47,49 @@ class BatchServer:
         self._server.server_close()
 
     def create(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Create a batch from the body of a request and return it as shown to the client."""
         lines = [json.loads(line) for line in self.files[asked["input_file_id"]].splitlines()]
         self.asked.update(line["custom_id"] for line in lines)
         number = f"batch_{len(self.batches) + 1}"
-        made = {"id": number, "object": "batch", "created_at": 0, "status": "in_progress", **asked, "lines": lines}
-        self.batches[number] = made
-        return self.shown(made)
+        batch = {"id": number, "object": "batch", "created_at": 0, "status": "in_progress", **asked, "lines": lines}
+        self.batches[number] = batch
+        return self.shown(batch)
 
     def shown(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Return the batch for the client; complete it first if the server is ready."""
         if self.ready.is_set() and batch["status"] == "in_progress":
             batch["status"] = self.ends_as
-            done = [self.result(*each) for each in enumerate(batch["lines"])]
+            done = [self.result(number, line) for number, line in enumerate(batch["lines"])]
             name = f"file-{batch['id']}-out"
             self.files[name] = "\n".join(json.dumps(row) for row in reversed(done) if row).encode()
             batch["output_file_id"] = name
         return {key: value for key, value in batch.items() if key != "lines"}
 
     def result(self, number: int, line: dict[str, Any]) -> dict[str, Any]:
-        happened = self.happening(number, line)
-        if happened is not None:
-            return happened
+        """Return the result of one line of a batch."""
+        replacement = self.override(number, line)
+        if replacement is not None:
+            return replacement
         status, body = self.judge.reply(json.dumps(line["body"]).encode())
         return {"custom_id": line["custom_id"], "response": {"status_code": status, "body": body}, "error": None}
 
     def answer(self, method: str, path: str, raw: bytes) -> tuple[int, bytes]:
+        """Return status and body of the reply to a request."""
         if (method, path) == ("POST", "/v1/files"):
-            found = re.search(rb'name="file"; filename="[^"]*"\r\n.*?\r\n\r\n(.*?)\r\n--', raw, re.DOTALL)
-            assert found is not None
+            upload = re.search(rb'name="file"; filename="[^"]*"\r\n.*?\r\n\r\n(.*?)\r\n--', raw, re.DOTALL)
+            assert upload is not None
             name = f"file-{len(self.files) + 1}"
-            self.files[name] = found.group(1)
+            self.files[name] = upload.group(1)
             value: dict[str, Any] = {"id": name, "object": "file", "purpose": "batch", "filename": "x", "bytes": 1}
             return 200, json.dumps({**value, "created_at": 0, "status": "processed"}).encode()
         if (method, path) == ("POST", "/v1/batches"):
-            made = self.create(json.loads(raw))
-            return (500, b"{}") if self.fails_after_creating else (200, json.dumps(made).encode())
+            batch = self.create(json.loads(raw))
+            return (500, b"{}") if self.fails_after_creating else (200, json.dumps(batch).encode())
         if path.startswith("/v1/files/"):
             return 200, self.files[path.split("/")[3]]
         if path.startswith("/v1/batches/"):
             return 200, json.dumps(self.shown(self.batches[path.split("/")[3]])).encode()
-        listed = {"object": "list", "data": [self.shown(each) for each in self.batches.values()], "has_more": False}
+        listed = {"object": "list", "data": [self.shown(batch) for batch in self.batches.values()], "has_more": False}
         return 200, json.dumps(listed).encode()
 
     def _handler(server) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - the handler has a self of its own

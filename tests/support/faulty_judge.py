@@ -1,4 +1,4 @@
-"""A judge over HTTP that goes wrong in every way that providers do, at random from a seed; else it ranks honestly."""
+"""A judge over HTTP with random faults, of all kinds seen with providers, from a seed; otherwise it ranks correctly."""
 
 import asyncio
 import hashlib
@@ -18,6 +18,7 @@ FAULTS = (
 
 
 def completion(text: str | None, refusal: str | None = None) -> dict[str, Any]:
+    """Return the body of a chat completion."""
     message = {"role": "assistant", "content": text, "refusal": refusal}
     usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
@@ -32,10 +33,18 @@ def completion(text: str | None, refusal: str | None = None) -> dict[str, Any]:
 
 
 class FaultyJudge:
-    """Use as a context manager. ``share`` of the requests meet one of ``kinds``.
+    """Use as a context manager.
 
-    ``struck`` counts the faults; ``served`` counts, by request, replies that carried a verdict, readable or not;
-    ``most`` is the largest number of requests that were under way at once.
+    Args:
+        share: share of the requests that get a fault.
+        seed: of the random faults.
+        kinds: faults to choose from.
+
+    Attributes:
+        url: OpenAI-compatible address.
+        struck: number of requests by fault, or by "none".
+        served: number of replies with a verdict, readable or not, by hash of the request.
+        most: largest number of concurrent requests.
     """
 
     def __init__(self, share: float, seed: int, kinds: tuple[str, ...] = FAULTS) -> None:
@@ -106,6 +115,7 @@ class FaultyJudge:
 
 
 def response(status: int, body: bytes, kind: str = "application/json", more: str = "") -> bytes:
+    """Return a whole HTTP response; ``more`` are further header lines."""
     return f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n{more}\r\n".encode() + body
 
 

@@ -1,4 +1,4 @@
-"""A judge over real HTTP on loopback, scripted by the test: it counts what it was asked and misbehaves on demand."""
+"""A scripted judge over HTTP on the loopback address, which counts requests and returns errors on demand."""
 
 import hashlib
 import json
@@ -16,25 +16,38 @@ Script = Callable[[Answers], str]
 
 
 def most_words_first(answers: Answers) -> str:
-    """A verdict that depends on the texts alone: more different words are better, ties by text.
+    """Return a verdict by the texts alone: more different words are better, ties by text.
 
-    Answers that say nothing or look like an attack come last, so that this judge is fit to be asked.
+    Answers that are empty or look like an attack come last, so that this judge passes the health check.
     """
-    best_first = sorted(answers, key=lambda each: (bool(attack_signals(each[1])), -len(set(each[1].split())), each[1]))
+
+    def badness(answer: tuple[str, str]) -> tuple[bool, int, str]:
+        _, text = answer
+        return bool(attack_signals(text)), -len(set(text.split())), text
+
+    best_first = sorted(answers, key=badness)
     return json.dumps({"ranking": [label for label, _ in best_first]})
 
 
 def unsure(answers: Answers) -> str:
-    """A judge that knows the best answer, and of the others likes what it sees first: its orders differ."""
+    """Return a verdict with the best answer first and the others in the order shown, so that orders disagree."""
     best = json.loads(most_words_first(answers))["ranking"][0]
     return json.dumps({"ranking": [best, *[label for label, _ in answers if label != best]]})
 
 
 class LocalJudge:
-    """Use as a context manager; ``url`` is its OpenAI-compatible address.
+    """Use as a context manager.
 
-    ``status(n)`` gives the HTTP status of the n-th request (200 where it is None); ``asked`` counts request bodies and
-    ``answered`` those that were given a verdict.
+    Args:
+        script: returns the text of the reply to the labelled answers of a request.
+        status: returns the HTTP status of the n-th request; default: always 200.
+
+    Attributes:
+        url: OpenAI-compatible address.
+        asked: number of requests by hash of the body.
+        answered: number of replies with a verdict by hash of the body.
+        headers: authorization headers.
+        bodies: parsed requests.
     """
 
     def __init__(self, script: Script = most_words_first, status: Callable[[int], int] | None = None) -> None:
@@ -56,6 +69,7 @@ class LocalJudge:
         self._server.server_close()
 
     def reply(self, raw: bytes) -> tuple[int, dict[str, Any]]:
+        """Return HTTP status and body of the reply to a request."""
         body, key = json.loads(raw), hashlib.sha256(raw).hexdigest()
         with self._lock:
             number = sum(self.asked.values())
@@ -93,7 +107,7 @@ class LocalJudge:
 
 
 def answers_in(content: str) -> Answers:
-    """The labelled answers of a rendered question, as the marks of prompts/rank.jinja delimit them."""
+    """Return the labelled answers of a rendered question, delimited by the marks of prompts/rank.jinja."""
     match = re.search(r"\[\[question (\w+)\]\]", content)
     if match is None:
         return []

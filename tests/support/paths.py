@@ -1,4 +1,4 @@
-"""Folders of the checkout, and of the real data beside it."""
+"""Folders of the checkout, and the folder of real data next to it."""
 
 from pathlib import Path
 

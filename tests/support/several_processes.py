@@ -1,27 +1,21 @@
-"""Trains each job alone and shared by two processes, over gloo on the CPU. Started by test_several_processes.
+"""Train each job on one process and on two, over gloo on the CPU. Started by tests/training/test_several_processes.py.
 
-It imports everything once and forks for each process. ``python -m tests.support.several_processes FOLDER...``: a
-FOLDER holds job.json, and gets ``alone`` and ``shared``, each with an adapter and loss.json.
+``python -m tests.support.several_processes FOLDER...``: reads ``job.json`` in each FOLDER and writes the folders ``alone``
+and ``shared``, each with an adapter and the loss of each process. It forks the processes, to import everything once.
 """
 
 import json
 import os
-import socket
 import sys
 from pathlib import Path
 
 from cyclealign.training.job import TrainingJob
 from cyclealign.training.worker import fit
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.support.launched import free_port
 
 
 def start(job: TrainingJob, folder: Path, rank: int, processes: int, port: int) -> int:
-    """Fork one of the processes; its id."""
+    """Fork one of the processes and return its id."""
     pid = os.fork()
     if pid:
         return pid
@@ -41,15 +35,17 @@ def start(job: TrainingJob, folder: Path, rank: int, processes: int, port: int) 
 
 
 def run(job: TrainingJob, folder: Path, processes: int) -> None:
+    """Train the job in ``folder`` on this many processes."""
     folder.mkdir()
     port = free_port()
     pids = [start(job, folder, rank, processes, port) for rank in range(processes)]
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
     if any(codes):
-        sys.exit(f"{folder}: the processes ended with {codes}")
+        sys.exit(f"{folder}: the processes exited with {codes}")
 
 
 def main() -> None:
+    """Train the job of each folder alone and shared."""
     for folder in map(Path, sys.argv[1:]):
         job = TrainingJob.load(folder / "job.json")
         run(job, folder / "alone", 1)

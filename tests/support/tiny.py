@@ -1,4 +1,4 @@
-"""A Llama with random weights and a word tokenizer, made on the spot: small, yet loaded as any model folder is."""
+"""A tiny Llama with random weights and a word tokenizer, in a model folder like any other."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ WORDS = [
 
 
 def make_model(folder: Path, template: str | None = TEMPLATE, context: int = 128) -> Path:
-    """Save the model and its tokenizer into ``folder``."""
+    """Save the model and its tokenizer into ``folder`` and return the folder."""
     special = ["<pad>", "<bos>", "<end>", "<unk>", "<|user|>", "<|assistant|>", "<|system|>"]
     vocabulary = {word: number for number, word in enumerate([*special, *dict.fromkeys(WORDS)])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
