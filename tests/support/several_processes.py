@@ -1,7 +1,7 @@
 """Train each job on one process and on two, over gloo on the CPU. Started by tests/training/test_several_processes.py.
 
-``python -m tests.support.several_processes FOLDER...``: reads ``job.json`` in each FOLDER and writes the folders ``alone``
-and ``shared``, each with an adapter and the loss of each process. It forks the processes, to import everything once.
+``python -m tests.support.several_processes FOLDER...`` reads ``job.json`` in each FOLDER and writes the folders
+``alone`` and ``shared``, each with an adapter and the loss of each process. It forks, to import everything only once.
 """
 
 import json
