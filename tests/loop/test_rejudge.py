@@ -197,7 +197,7 @@ def test_the_round_s_budget_holds_and_what_was_answered_is_kept(finished):
     options = ("rejudge", "bench", "--round", "1", "--yes", "--config", str(config), "--demonstrations", "none")
     code, output = finished.command(*options)
     assert (code, "`--config FILE`, a TOML file with a raised [budget]" in output) == (1, True)
-    assert "same command" not in output
+    assert "rerun the same command" not in output
     assert sum(finished.judge.asked.values()) == spent + 3
     finished.set("budget", calls=spent + 8)
     config.write_text(finished.write().read_text())
