@@ -29,7 +29,7 @@ from cyclealign.config import ExperimentConfig, JudgeSettings
 from cyclealign.judge.requests import PromptSpec, rank_call
 from cyclealign.judge.templates import load_template
 from cyclealign.judge.verdicts import parse_verdict
-from cyclealign.loop.session import Job, open_session
+from cyclealign.loop.session import JudgeJob, open_session
 from cyclealign.records import JudgeCall, Message, Prompt, Reply, Round, RoundPlan
 from cyclealign.store import Store
 
@@ -113,7 +113,7 @@ def ours(case: Case, config: ExperimentConfig) -> float:
         round_ = round_on(session.store, config)
         spec = PromptSpec(round_.plan.templates[0], config.judge.model, request_parameters(config.judge), 0)
 
-        def job(number: int) -> Job[bool]:
+        def job(number: int) -> JudgeJob[bool]:
             async def run(ask_judge: AskJudge) -> bool:
                 question = f"Question {number}?"
                 call = rank_call(spec, "rank", f"{number}", question, TEXTS, (), 0)
@@ -122,9 +122,9 @@ def ours(case: Case, config: ExperimentConfig) -> float:
 
             return run
 
-        session.ask(round_, "warm up", [job(-1 - number) for number in range(8)])
+        session.run_jobs(round_, "warm up", [job(-1 - number) for number in range(8)])
         started = time.perf_counter()
-        verdicts = session.ask(round_, "throughput", [job(number) for number in range(case.calls)])
+        verdicts = session.run_jobs(round_, "throughput", [job(number) for number in range(case.calls)])
         rate = case.calls / (time.perf_counter() - started)
         assert all(verdicts)
         assert len(session.store.calls.answered_keys("throughput")) == case.calls + 8

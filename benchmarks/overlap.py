@@ -128,15 +128,15 @@ def one_after_the_other(session: RoundSession, round_: Round) -> tuple[float, fl
     started = time.monotonic()
     generate(session, round_, WorkSignal())
     generated = time.monotonic()
-    assert judge(session, round_, WorkSignal.after_the_last()) == PROMPTS
+    assert judge(session, round_, WorkSignal.closed()) == PROMPTS
     return generated - started, time.monotonic() - generated
 
 
 def at_once(session: RoundSession, round_: Round) -> float:
     """Seconds of both."""
     started = time.monotonic()
-    with BackgroundWorker(lambda bell: judge(session, round_, bell)) as judging:
-        generate(session, round_, judging.bell)
+    with BackgroundWorker(lambda signal: judge(session, round_, signal)) as judging:
+        generate(session, round_, judging.signal)
         assert judging.result() == PROMPTS
     return time.monotonic() - started
 

@@ -21,7 +21,8 @@ from cyclealign.text import plain_text
 
 if TYPE_CHECKING:
     from cyclealign.config import JudgeSettings
-    from cyclealign.loop.rejudge import Outcome, Replay
+    from cyclealign.loop.rejudge import RejudgeResult
+    from cyclealign.loop.replay import Replay
 
 SHOWN_LISTS = 3  # those whose order changed most
 app = new_app()
@@ -54,13 +55,13 @@ def rejudge(
 
     No policy is loaded and the round does not change. The cost is shown before anything is sent.
     """
-    from cyclealign.loop.rejudge import foreseen, replay_of
     from cyclealign.loop.rejudge import rejudge as send_to_judge
+    from cyclealign.loop.replay import max_cost, open_replay
     from flows.prefect_ports import PREFECT_PORTS
 
     change = Overrides(template, config, judge, base_url, demonstrations, prompts, key_variable)
-    with replay_of(experiment, number, change, PREFECT_PORTS) as replay:
-        confirm_cost(replay, foreseen(replay), yes, as_json)
+    with open_replay(experiment, number, change, PREFECT_PORTS) as replay:
+        confirm_cost(replay, max_cost(replay), yes, as_json)
         with nullcontext() if as_json else live_progress(console):
             outcome = send_to_judge(replay)
         if as_json:
@@ -105,9 +106,9 @@ def judge_location(judge: "JudgeSettings") -> str:
     return f"{backend.location} (key in {judge.api_key_variable}{block})"
 
 
-def show(replay: "Replay", outcome: "Outcome") -> None:
+def show(replay: "Replay", outcome: "RejudgeResult") -> None:
     """Print the comparison of both rankings."""
-    made = outcome.made
+    made = outcome.rejudgement
     print_plain(f"template {made.template_hash[:12]}, judge {made.model}, demonstrations {made.demonstrations}")
     print_plain(
         f"lists: {made.lists} compared, {made.unread} without a readable verdict; {made.pairs} pairs decided both times"
@@ -128,7 +129,7 @@ def format_cost(cost: Spending) -> str:
     return f"{cost.calls:,} calls, {cost.tokens:,} tokens, {cost.usd:.4f} USD"
 
 
-def as_values(replay: "Replay", outcome: "Outcome") -> dict[str, Any]:
+def as_values(replay: "Replay", outcome: "RejudgeResult") -> dict[str, Any]:
     """Return the comparison as JSON values."""
     lists = [
         # "turned" is what 0.1.0 called "flipped".
@@ -140,7 +141,7 @@ def as_values(replay: "Replay", outcome: "Outcome") -> dict[str, Any]:
         }
         for diff in outcome.comparison.diffs
     ]
-    return {**asdict(outcome.made), "paid_now": asdict(outcome.paid), "turns": lists}
+    return {**asdict(outcome.rejudgement), "paid_now": asdict(outcome.paid), "turns": lists}
 
 
 def question_text(replay: "Replay", diff: comparison.RankingDiff) -> str:

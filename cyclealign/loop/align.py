@@ -10,14 +10,14 @@ from cyclealign.config import ExperimentConfig
 from cyclealign.errors import JudgeUntrusted
 from cyclealign.loop.agree import agree
 from cyclealign.loop.concurrency import BackgroundWorker
-from cyclealign.loop.evaluate import answer_as_parent, decide, evaluate
+from cyclealign.loop.evaluate import answer_held_out_as_parent, decide, evaluate
 from cyclealign.loop.generate import generate
 from cyclealign.loop.judge import judge
-from cyclealign.loop.judge_health import examine_judge, watch_judge
-from cyclealign.loop.lease import LEASE_SECONDS, kept_alive
+from cyclealign.loop.judge_health import examine_judge, measure_biases
+from cyclealign.loop.lease import LEASE_SECONDS, heartbeat
 from cyclealign.loop.plan import open_or_resume
 from cyclealign.loop.ports import Ports
-from cyclealign.loop.promote import teach
+from cyclealign.loop.promote import promote_demonstrations
 from cyclealign.loop.review import review
 from cyclealign.loop.session import RoundSession, open_session
 from cyclealign.loop.settings import effective_settings
@@ -30,11 +30,11 @@ logger = logging.getLogger(__name__)
 Step = Callable[[RoundSession, Round], int | str]
 # The steps after generation and judging, by the names under which the history stores their seconds: these never change.
 STEPS: Mapping[str, Step] = {
-    "watch_judge": watch_judge,
+    "watch_judge": measure_biases,
     "agree": agree,
     "review": review,
-    "teach": teach,
-    "answer_as_parent": answer_as_parent,
+    "teach": promote_demonstrations,
+    "answer_as_parent": answer_held_out_as_parent,
     "train": train,
     "evaluate": evaluate,
     "decide": decide,
@@ -72,10 +72,10 @@ def advance(session: RoundSession) -> None:
     """Run one round from its opening, or from where it was left, to its verdict."""
     given = session.config
     round_ = open_or_resume(session)
-    session.work_by(effective_settings(given, round_))
+    session.apply_settings(effective_settings(given, round_))
     announce(f"Experiment {round_.experiment}, round {round_.number}")
     try:
-        with kept_alive(session.store, round_.id, session.owner):
+        with heartbeat(session.store, round_.id, session.owner):
             # Raises LeaseLost if another run took the round over.
             session.store.rounds.renew_lease(round_.id, session.owner, LEASE_SECONDS)
             run_step("examine_judge", examine_judge, session, round_)
@@ -87,7 +87,7 @@ def advance(session: RoundSession) -> None:
         session.ports.publish(session.store, round_)  # a rejected judge belongs to the history as well
         raise
     finally:
-        session.work_by(given)
+        session.apply_settings(given)
     session.ports.publish(session.store, round_)
 
 
@@ -97,9 +97,9 @@ def generate_and_judge(session: RoundSession, round_: Round) -> None:
     The seconds of the step `judge` are those after the last answer, so that the steps add up to the round's time.
     """
     run, number = session.ports.run_step, round_.number
-    with BackgroundWorker(lambda bell: run("judge", number, lambda: judge(session, round_, bell))) as judging:
+    with BackgroundWorker(lambda signal: run("judge", number, lambda: judge(session, round_, signal))) as judging:
         with session.timed(round_, "generate"):
-            usable = run("generate", number, lambda: generate(session, round_, judging.bell))
+            usable = run("generate", number, lambda: generate(session, round_, judging.signal))
         with session.timed(round_, "judge"):
             judged = judging.result()
     logger.info("Round %d of '%s': judged %d of %d prompts", number, round_.experiment, judged, usable)

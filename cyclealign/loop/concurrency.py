@@ -1,7 +1,7 @@
-"""Two sides of a round at work at once: one makes things, the other works on what is there already.
+"""Generation and judging at the same time: a producer and a worker that signal one another.
 
-The things themselves go through the database; what passes here is only a bell. The maker stays in the calling thread
-(what a policy starts, such as a server, must belong to a thread that lasts), the other side gets a thread of its own.
+The work items go through the database; only signals pass here. The producer stays in the calling thread, since the
+policy's server must belong to a thread that outlives the block; the worker gets a thread of its own.
 """
 
 import asyncio
@@ -23,148 +23,152 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-class Stopped(CycleAlignError):
-    """This side ended early because the other one did; it is the other's error that counts."""
+class OtherSideFailed(CycleAlignError):
+    """This side ended early because the other one failed; the other's error is the one to report."""
 
 
 class WorkSignal:
-    """Tells the side that works on things when to look for new ones, and either side that it should end."""
+    """Signals from the producer to the worker, and the order to stop in both directions. Thread-safe."""
 
     def __init__(self) -> None:
-        self._rings: SimpleQueue[bool] = SimpleQueue()
+        self._signals: SimpleQueue[bool] = SimpleQueue()  # True: more work may follow; False: the last signal
         self._stopped = threading.Event()
-        self._abandon: Callable[[], object] = lambda: None
+        self._cancel: Callable[[], object] = lambda: None
 
     @classmethod
-    def after_the_last(cls) -> "WorkSignal":
-        """A bell for when everything is there: one look, and no more."""
-        bell = cls()
-        bell.finish()
-        return bell
+    def closed(cls) -> "WorkSignal":
+        """Return a signal for work that is complete: the worker looks once."""
+        signal = cls()
+        signal.close()
+        return signal
 
     @property
     def stopped(self) -> bool:
-        """Whether nothing new should be begun."""
+        """Return whether nothing new may be started."""
         return self._stopped.is_set()
 
-    def ring(self) -> None:
-        """There may be something new."""
-        self._rings.put(True)
+    def notify(self) -> None:
+        """Signal that there may be new work."""
+        self._signals.put(True)
 
-    def finish(self) -> None:
-        """Everything is there; one last look."""
-        self._rings.put(False)
+    def close(self) -> None:
+        """Signal that all work is there: the worker looks once more."""
+        self._signals.put(False)
 
     def stop(self) -> None:
-        """Begin nothing new, and end."""
+        """Order both sides to start nothing new and end."""
         self._stopped.set()
-        self._rings.put(False)
+        self._signals.put(False)
 
-    def go_on(self) -> None:
-        """Between two pieces of work: raise Stopped if the other side has ended."""
+    def raise_if_stopped(self) -> None:
+        """Check, between two pieces of work, whether to go on.
+
+        Raises:
+            OtherSideFailed: the other side has ended.
+        """
         if self.stopped:
-            raise Stopped("Stopped early, since the other side failed. What was stored is kept: run again to go on.")
+            raise OtherSideFailed("Stopped early because the other side failed. Stored results are kept.")
 
     def wait(self) -> bool:
-        """Block until there is a reason to look; whether there may be more after that look. Rings do not add up."""
-        more = self._rings.get()
+        """Block until there may be new work; return whether more may follow. Pending signals count as one."""
+        more = self._signals.get()
         while more:
             try:
-                more = self._rings.get_nowait()
+                more = self._signals.get_nowait()
             except Empty:
                 return True
         return False
 
-    def abandon(self) -> None:
-        """Cut off what is under way as well."""
+    def cancel(self) -> None:
+        """Stop, and cancel what is running in `run`."""
         self.stop()
-        with suppress(RuntimeError):  # the loop has just ended by itself
-            self._abandon()
+        with suppress(RuntimeError):  # the event loop has just ended by itself
+            self._cancel()
 
     def run(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Run ``work`` in an event loop of its own that `abandon` can reach."""
+        """Run ``work`` in a new event loop that `cancel` can reach from another thread."""
 
-        async def reachable() -> T:
+        async def cancellable() -> T:
             loop, task = asyncio.get_running_loop(), asyncio.current_task()
             assert task is not None
-            self._abandon = lambda: loop.call_soon_threadsafe(task.cancel)
+            self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
             try:
                 return await work()
             finally:
-                self._abandon = lambda: None
+                self._cancel = lambda: None
 
-        return asyncio.run(reachable())
+        return asyncio.run(cancellable())
 
 
-async def as_they_come(
+async def consume_jobs(
     ask_judge: AskJudge,
-    look: Callable[[], Iterable[Callable[[AskJudge], Awaitable[T]]]],
-    bell: WorkSignal,
-    at_once: int,
+    find_jobs: Callable[[], Iterable[Callable[[AskJudge], Awaitable[T]]]],
+    signal: WorkSignal,
+    max_concurrent: int,
 ) -> list[T]:
-    """The results of the jobs that ``look`` finds each time the bell rings, in the order in which they were found.
+    """Run the jobs that ``find_jobs`` returns at each signal; return their results in the order of finding.
 
-    At most ``at_once`` jobs are under way: each has a question out or ready, and an early end need not wait for all
-    that was found. Jobs that were begun are never cut off, since their calls are paid.
+    Each of the at most ``max_concurrent`` running jobs has a call pending or ready, and an early end need not wait for
+    all that was found. Jobs that have started are never cancelled by a stop, since their calls are paid.
 
     Raises:
-        Stopped: the other side failed; what was begun is done.
+        OtherSideFailed: the other side failed; the jobs that had started are done.
     """
-    slots = asyncio.Semaphore(at_once)
-    begun: list[asyncio.Task[T]] = []
+    slots = asyncio.Semaphore(max_concurrent)
+    started: list[asyncio.Task[T]] = []
 
     async def run(job: Callable[[AskJudge], Awaitable[T]]) -> T:
         try:
             return await job(ask_judge)
         except BaseException:
-            bell.stop()
+            signal.stop()
             raise
         finally:
             slots.release()
 
     try:
         more = True
-        while more and not bell.stopped:
-            more = await asyncio.to_thread(bell.wait)
-            for job in look():
+        while more and not signal.stopped:
+            more = await asyncio.to_thread(signal.wait)
+            for job in find_jobs():
                 await slots.acquire()
-                if bell.stopped:
+                if signal.stopped:
                     break
-                begun.append(asyncio.create_task(run(job)))
+                started.append(asyncio.create_task(run(job)))
     except asyncio.CancelledError:
-        for task in begun:
+        for task in started:
             task.cancel()
         raise
     finally:
-        outcomes = await asyncio.gather(*begun, return_exceptions=True)
+        outcomes = await asyncio.gather(*started, return_exceptions=True)
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome
-    bell.go_on()
+    signal.raise_if_stopped()
     return [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
 
 
 class BackgroundWorker(Generic[T]):
-    """``work`` in a thread of its own while the block runs, which makes what is worked on and rings ``bell``.
+    """Runs ``work`` in a thread while the block produces items for it and notifies ``signal``.
 
-    When one side fails, the other ends what it has begun (a batch, calls that are paid) and begins nothing new; the
-    error of the side that failed first is raised. An interrupt from the keyboard counts as a failure of the block; a
-    second one cuts off what is under way.
+    When one side fails, the other finishes what it has started (a batch, paid calls) and starts nothing new; the error
+    of the side that failed first is raised. A keyboard interrupt counts as a failure of the block; a second one cancels
+    what is running.
     """
 
     def __init__(self, work: Callable[[WorkSignal], T]) -> None:
-        self.bell = WorkSignal()
+        self.signal = WorkSignal()
         self._work = work
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="beside")
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="background-worker")
 
     def __enter__(self) -> Self:
-        self._outcome: Future[T] = self._executor.submit(copy_context().run, self._work, self.bell)
-        self._outcome.add_done_callback(lambda _: self.bell.stop())
+        self._outcome: Future[T] = self._executor.submit(copy_context().run, self._work, self.signal)
+        self._outcome.add_done_callback(lambda _: self.signal.stop())
         return self
 
     def result(self) -> T:
-        """What came of the work, once it is done with everything; at the end of the block."""
-        self.bell.finish()
+        """Return the result of the work once all of it is done. Call it at the end of the block."""
+        self.signal.close()
         return self._outcome.result()
 
     def __exit__(
@@ -172,16 +176,16 @@ class BackgroundWorker(Generic[T]):
     ) -> None:
         try:
             if not self._outcome.done():
-                self.bell.stop()
-                logger.info("Ending; what is under way is awaited, since it is paid for (Ctrl-C cuts it off).")
+                self.signal.stop()
+                logger.info("Stopping. Calls in progress are paid for and will finish; Ctrl-C cancels them.")
             wait([self._outcome])
         except BaseException:
-            self.bell.abandon()
+            self.signal.cancel()
             raise
         finally:
             self._executor.shutdown()
-        others = self._outcome.exception()
-        if isinstance(error, Stopped) and others is not None:
-            raise others from None
-        if others is not None and others is not error and not isinstance(others, Stopped):
-            logger.error("The other side failed as well: %s", others)
+        worker_error = self._outcome.exception()
+        if isinstance(error, OtherSideFailed) and worker_error is not None:
+            raise worker_error from None
+        if worker_error is not None and worker_error is not error and not isinstance(worker_error, OtherSideFailed):
+            logger.error("The other side failed as well: %s", worker_error)

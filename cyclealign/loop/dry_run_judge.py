@@ -1,7 +1,4 @@
-"""An imagined judge: it is asked in earnest, answers by a whim, and counts what its calls would cost.
-
-No judge is asked, and nothing is written.
-"""
+"""Dry-run judge: ranks at random and counts cost; sends nothing and writes nothing."""
 
 import json
 import random
@@ -17,15 +14,20 @@ from cyclealign.records import CallPurpose, JudgeCall, Reply, Spending
 
 CHARACTERS_PER_TOKEN = 4.0  # of English prose, by the tokenizers in use
 JSON_CHARACTERS_PER_TOKEN = 2.5
-FORMAT_TOKENS = 8  # that the chat format adds to two messages
-IMAGINED_NOISE = 0.5  # of the imagined judge, against differences of up to 1
+FORMAT_TOKENS = 8  # added to two messages by the chat format
+# Standard deviation of a score per request, against score differences of up to 1: orders of one list then differ about
+# as often as those of a real judge, which decides how many calls the adaptive methods make.
+SCORE_NOISE = 0.5
 
 
 @dataclass
 class Estimate:
-    """What is foreseen, by round and purpose of the calls; and what it would be with more demonstrations.
+    """Estimated spending.
 
-    ``if_shown``: all of it if dynamic demonstrations turn out to earn their place; None where that is no question.
+    Args:
+        rows: by round number and purpose of the calls.
+        if_shown: the total if later rounds show dynamic demonstrations; None if the rows assume it or
+            none can be shown.
     """
 
     price: Price
@@ -33,27 +35,27 @@ class Estimate:
     if_shown: Spending | None = None
 
     def add(self, number: int, call: JudgeCall, prompt_tokens: int, completion_tokens: int) -> None:
-        """Count one call."""
+        """Add one call."""
         cost = Spending(1, prompt_tokens + completion_tokens, self.price.of(prompt_tokens, completion_tokens))
         key = (number, call.purpose)
         self.rows[key] = self.rows.get(key, Spending()) + cost
 
     @property
     def total(self) -> Spending:
-        """All of it."""
+        """Return the sum of all rows."""
         return sum(self.rows.values(), Spending())
 
 
 @dataclass(frozen=True)
 class TokenCounter:
-    """How many tokens a request and a reply have."""
+    """Counts, or estimates, the tokens of a request and of a reply."""
 
     prompt: Callable[[JudgeCall], int]
     reply: Callable[[str], int]
 
     @classmethod
     def of(cls, session: RoundSession) -> "TokenCounter":
-        """By the simulated judge's own rule; as this model counted earlier requests; or as English usually counts."""
+        """Return the backend's exact counter, else the ratio of this model's earlier requests, else that of English."""
         count = backend_of(session.config.judge).token_counter()
         if count is not None:
             return cls(lambda call: sum(count(message["content"]) for message in call.messages), count)
@@ -65,21 +67,26 @@ class TokenCounter:
 
 
 def count_json(text: str) -> int:
-    """Tokens of a short JSON reply: labels and signs make short ones."""
+    """Estimate the tokens of a short JSON reply; its labels and punctuation make short tokens."""
     return max(1, round(len(text) / JSON_CHARACTERS_PER_TOKEN))
 
 
-def imagined(found: Estimate, number: int, asked: set[str], counting: TokenCounter) -> AskJudge:
-    """A judge that counts what it is asked for the first time, and ranks by a whim for each text and request."""
+def dry_run_judge(estimate: Estimate, number: int, answered: set[str], counter: TokenCounter) -> AskJudge:
+    """Return a judge that ranks at random, seeded by text and request, and adds each new call to the estimate.
+
+    Args:
+        number: the round that the calls count for.
+        answered: keys of calls that cost nothing; keys of new calls are added.
+    """
 
     async def ask_judge(call: JudgeCall) -> Reply:
         draw = random.Random(call.key)
-        whim = {item: random.Random(item).random() + draw.gauss(0, IMAGINED_NOISE) for _, item in call.shown}
-        labels = [label for label, item in sorted(call.shown, key=lambda pair: whim[pair[1]])]
+        score = {item: random.Random(item).random() + draw.gauss(0, SCORE_NOISE) for _, item in call.shown}
+        labels = [label for label, item in sorted(call.shown, key=lambda pair: score[pair[1]])]
         text = json.dumps({"ranking": labels})
-        if call.key not in asked:
-            asked.add(call.key)
-            found.add(number, call, counting.prompt(call), min(max_reply_tokens(call), counting.reply(text)))
-        return Reply(text, "imagined", 0, 0, 0.0, 0.0)
+        if call.key not in answered:
+            answered.add(call.key)
+            estimate.add(number, call, counter.prompt(call), min(max_reply_tokens(call), counter.reply(text)))
+        return Reply(text, "dry run", 0, 0, 0.0, 0.0)
 
     return ask_judge

@@ -1,4 +1,4 @@
-"""The judge is examined before a round pays for anything else, and watched by what it then said of the answers."""
+"""The judge's health: controls before a round pays for anything else, and biases measured on its verdicts."""
 
 import logging
 from collections.abc import Mapping
@@ -8,38 +8,38 @@ from cyclealign.errors import JudgeUntrusted
 from cyclealign.judge import biases, controls, demonstrations
 from cyclealign.judge.requests import RankingTask
 from cyclealign.loop.judge_requests import prompt_spec, ranking_task
-from cyclealign.loop.session import Job, RoundSession
+from cyclealign.loop.session import JudgeJob, RoundSession
 from cyclealign.records import Demonstration, Metric, Round
 
 logger = logging.getLogger(__name__)
-ABOUT = "health"
+NOTE = "health"
 
 
 def examine_judge(session: RoundSession, round_: Round) -> str:
-    """Put the planted controls to the judge; returns in a word how that went.
+    """Send the controls to the judge; return ``trusted``, ``unknown`` or ``not examined``.
 
-    Figures that are stored already are not measured anew: the round is past this gate, or is to be refused now.
+    Stored metrics are not measured again: the round has passed the controls, or was interrupted before its rejection.
 
     Raises:
-        JudgeUntrusted: a control is below its bound. The round is closed as rolled back; nothing was generated.
+        JudgeUntrusted: a control is below its threshold. The round is closed as rolled back; nothing was generated.
     """
-    planted = planted_in(session, round_)
-    if not planted:
-        return unexamined(session, round_)
-    metrics = stored_figures(session, round_) or figures(session, round_, planted)
-    bounds = session.config.health
-    if failed := controls.failures(metrics, bounds):
-        refuse(session, round_, failed)
-    silent = [each.metric for each in controls.CONTROLS if each.metric not in metrics]
-    remarks = [f"{each}, which may be chance" for each in controls.uncertain_failures(metrics, bounds)]
+    sets = control_sets(session, round_)
+    if not sets:
+        return skip_controls(session, round_)
+    metrics = stored_metrics(session, round_) or measure_controls(session, round_, sets)
+    thresholds = session.config.health
+    if failed := controls.failures(metrics, thresholds):
+        reject_judge(session, round_, failed)
+    silent = [control.metric for control in controls.CONTROLS if control.metric not in metrics]
+    remarks = [f"{failure}, which may be chance" for failure in controls.uncertain_failures(metrics, thresholds)]
     remarks += [f"no readable verdict for {', '.join(silent)}"] if silent else []
     if remarks:
-        session.store.notes.record(round_.id, ABOUT, "; ".join(remarks))
+        session.store.notes.record(round_.id, NOTE, "; ".join(remarks))
     return "trusted"
 
 
-def planted_in(session: RoundSession, round_: Round) -> list[controls.ControlSet]:
-    """The controls of this round; none where they are switched off, or there is nothing to make them of."""
+def control_sets(session: RoundSession, round_: Round) -> list[controls.ControlSet]:
+    """Return the controls of this round; none if they are switched off or there are no lists to build them from."""
     config = session.config
     if config.health.lists == 0:
         return []
@@ -56,70 +56,72 @@ def planted_in(session: RoundSession, round_: Round) -> list[controls.ControlSet
 
 
 def spare_demonstrations(session: RoundSession, round_: Round) -> list[Demonstration]:
-    """The written demonstrations that the judge is not shown."""
-    written = [each for each in round_.plan.demonstrations if each.kind == "static"]
+    """Return the written demonstrations that the judge is not shown."""
+    written = [demonstration for demonstration in round_.plan.demonstrations if demonstration.kind == "static"]
     return written[session.config.demonstrations.static :]
 
 
-def unexamined(session: RoundSession, round_: Round) -> str:
-    """Say that nothing is known of the judge's health, unless that is what the settings want."""
+def skip_controls(session: RoundSession, round_: Round) -> str:
+    """Note that the judge's health is unknown, unless controls are switched off; return the step's outcome."""
     if session.config.health.lists == 0:
         return "not examined"
-    words = (
-        f"unknown: prompt set '{session.config.prompts.set_name}' has no labelled lists to make controls of, and there "
-        "are no written demonstrations beyond those shown. Import dialogues with `chosen` and `rejected` "
+    text = (
+        f"unknown: prompt set '{session.config.prompts.set_name}' has no labelled lists to build controls from, and "
+        "there are no written demonstrations beyond those shown. Import dialogues with `chosen` and `rejected` "
         "(`cyclealign prompts import`), or write more demonstrations than demonstrations.static."
     )
-    logger.warning("The judge's health is %s", words)
-    session.store.notes.record(round_.id, ABOUT, words)
+    logger.warning("The judge's health is %s", text)
+    session.store.notes.record(round_.id, NOTE, text)
     return "unknown"
 
 
-def stored_figures(session: RoundSession, round_: Round) -> dict[str, Metric]:
-    """What the controls of this round gave, if they were all put to the judge."""
+def stored_metrics(session: RoundSession, round_: Round) -> dict[str, Metric]:
+    """Return the stored metrics of this round's controls."""
     metrics = session.store.metrics.of_round(round_.id)
-    return {each.metric: metrics[each.metric] for each in controls.CONTROLS if each.metric in metrics}
+    return {control.metric: metrics[control.metric] for control in controls.CONTROLS if control.metric in metrics}
 
 
-def figures(session: RoundSession, round_: Round, planted: list[controls.ControlSet]) -> dict[str, Metric]:
-    """Ask, count and store, whatever the figures are."""
-    jobs = [control_job(session, round_, each) for each in planted]
-    examined = session.ask(round_, "examine the judge", jobs)
+def measure_controls(session: RoundSession, round_: Round, sets: list[controls.ControlSet]) -> dict[str, Metric]:
+    """Send the controls, store their metrics and return them by name."""
+    jobs = [control_job(session, round_, control_set) for control_set in sets]
+    examined = session.run_jobs(round_, "examine the judge", jobs)
     session.store.calls.record_parse_problems(
-        round_.id, dict(problem for each in examined for problem in each.problems)
+        round_.id, dict(problem for verdicts in examined for problem in verdicts.problems)
     )
     metrics = controls.control_metrics(examined)
     session.store.metrics.record(round_.id, metrics)
-    return {each.name: each for each in metrics}
+    return {metric.name: metric for metric in metrics}
 
 
-def control_job(session: RoundSession, round_: Round, planted: controls.ControlSet) -> Job[controls.ControlVerdicts]:
-    """The controls of one list, asked in the very manner of the round's rankings, so anew each round.
+def control_job(
+    session: RoundSession, round_: Round, control_set: controls.ControlSet
+) -> JudgeJob[controls.ControlVerdicts]:
+    """Return a job for the controls of one list, with the same template, settings and seed as the round's rankings.
 
-    Demonstrations of this very question are not shown: what is measured is judgement, not memory.
+    Demonstrations of the same question are excluded, since they hold the answer.
     """
     spec = prompt_spec(session, round_, round_.number, "judge")
-    text = planted.labelled.prompt.text
+    text = control_set.labelled.prompt.text
     pool = demonstrations.exclude_same_question(round_.plan.demonstrations, text)
 
-    def ask(subject_id: str, answers: Mapping[str, str]) -> RankingTask:
+    def task(subject_id: str, answers: Mapping[str, str]) -> RankingTask:
         return ranking_task(session, spec, "health", subject_id, text, answers, pool)
 
     async def job(ask_judge: AskJudge) -> controls.ControlVerdicts:
-        return await controls.examine(ask_judge, planted, ask)
+        return await controls.examine(ask_judge, control_set, task)
 
     return job
 
 
-def refuse(session: RoundSession, round_: Round, failed: list[str]) -> None:
-    """Close the round before anything is trained, and say why.
+def reject_judge(session: RoundSession, round_: Round, failed: list[str]) -> None:
+    """Close the round as rolled back before anything is generated or trained.
 
     Raises:
         JudgeUntrusted: always.
     """
     reason = f"refused before training: {'; '.join(failed)}"
-    names = ", ".join(each.split()[0] for each in failed)
-    session.store.notes.record(round_.id, ABOUT, f"the judge was found unfit by {names}")
+    names = ", ".join(failure.split()[0] for failure in failed)
+    session.store.notes.record(round_.id, NOTE, f"the judge was found unfit by {names}")
     session.store.rounds.close(round_.id, session.owner, "rolled_back", reason)
     raise JudgeUntrusted(
         f"Round {round_.number} of '{round_.experiment}' was {reason}. Nothing was generated. "
@@ -129,9 +131,10 @@ def refuse(session: RoundSession, round_: Round, failed: list[str]) -> None:
     )
 
 
-def watch_judge(session: RoundSession, round_: Round) -> int:
-    """Measure the judge's steadiness and biases on its own verdicts of this round; returns how many figures."""
-    texts = {each.id: each.text for row in session.store.candidates.by_prompt(round_.id).values() for each in row}
-    found = biases.bias_metrics(biases.shown_verdicts(session.store.calls.answered(round_.id, "rank")), texts)
-    session.store.metrics.record(round_.id, found)
-    return len(found)
+def measure_biases(session: RoundSession, round_: Round) -> int:
+    """Measure the judge's steadiness and biases on its own verdicts of this round; return the number of metrics."""
+    candidates = session.store.candidates.by_prompt(round_.id)
+    texts = {candidate.id: candidate.text for row in candidates.values() for candidate in row}
+    metrics = biases.bias_metrics(biases.shown_verdicts(session.store.calls.answered(round_.id, "rank")), texts)
+    session.store.metrics.record(round_.id, metrics)
+    return len(metrics)

@@ -8,7 +8,7 @@ from cyclealign.config import JudgeSettings
 from cyclealign.judge import adversarial, demonstrations
 from cyclealign.judge.methods import Judgement, RankingMethod, rank
 from cyclealign.judge.requests import PromptSpec, RankingTask
-from cyclealign.loop.session import Job, RoundSession
+from cyclealign.loop.session import JudgeJob, RoundSession
 from cyclealign.policy import distinct
 from cyclealign.records import (
     CallPurpose,
@@ -22,16 +22,20 @@ from cyclealign.records import (
 
 
 def prompt_spec(session: RoundSession, round_: Round, *seed: object) -> PromptSpec:
-    """How this round asks its judge."""
+    """Return the template, parameters and seed of the round's requests.
+
+    Args:
+        seed: values that, with the round's seed, determine the orders and labels shown.
+    """
     judge = session.config.judge
-    template = next(each for each in round_.plan.templates if each.name == "rank")
+    template = next(version for version in round_.plan.templates if version.name == "rank")
     return PromptSpec(
         template, judge.model, request_parameters(judge), seed_from(round_.plan.seed, *seed), judge.reasons
     )
 
 
 def ranking_method(judge: JudgeSettings) -> RankingMethod:
-    """How the settings want a list ranked."""
+    """Return the ranking method of the settings."""
     return RankingMethod(
         judge.method,
         judge.num_orders,
@@ -51,27 +55,31 @@ def ranking_task(
     answers: Mapping[str, str],
     pool: Sequence[Demonstration],
 ) -> RankingTask:
-    """One list to rank, with the demonstrations that the settings choose from the pool."""
+    """Return the task of ranking one list, with demonstrations selected from the pool by the settings."""
     settings = session.config.demonstrations
     shown = demonstrations.select(pool, text, settings.static, settings.dynamic, settings.selection)
     return RankingTask(spec, purpose, subject_id, text, answers, shown)
 
 
 def flags_of(answers: Iterable[Candidate]) -> list[Flag]:
-    """The answers that look as if they were meant to sway the judge."""
+    """Return a flag for each sign that an answer tries to influence the judge."""
     return [
-        Flag(each.id, kind, words) for each in answers for kind, words in adversarial.attack_signals(each.text).items()
+        Flag(answer.id, kind, words)
+        for answer in answers
+        for kind, words in adversarial.attack_signals(answer.text).items()
     ]
 
 
-def ranking_job(session: RoundSession, round_: Round, prompt: Prompt, answers: Sequence[Candidate]) -> Job[Judgement]:
-    """The judging of one prompt's answers."""
+def ranking_job(
+    session: RoundSession, round_: Round, prompt: Prompt, answers: Sequence[Candidate]
+) -> JudgeJob[Judgement]:
+    """Return a job that ranks the answers to one prompt."""
     spec = prompt_spec(session, round_, round_.number, "judge")
-    texts = {each.id: each.text for each in answers}
+    texts = {answer.id: answer.text for answer in answers}
 
     async def job(ask_judge: AskJudge) -> Judgement:
-        question = ranking_task(session, spec, "rank", prompt.id, prompt.text, texts, round_.plan.demonstrations)
-        return await rank(ask_judge, question, ranking_method(session.config.judge))
+        task = ranking_task(session, spec, "rank", prompt.id, prompt.text, texts, round_.plan.demonstrations)
+        return await rank(ask_judge, task, ranking_method(session.config.judge))
 
     return job
 
@@ -79,9 +87,12 @@ def ranking_job(session: RoundSession, round_: Round, prompt: Prompt, answers: S
 def rankable(
     session: RoundSession, round_: Round, prompt_ids: Sequence[str] | None = None
 ) -> dict[str, list[Candidate]]:
-    """The distinct answers of each prompt (or of those named) that was not set aside and has at least two of them.
+    """Return the distinct answers to each prompt that has at least two and was not set aside, by prompt id.
 
-    Of more than policy.answers the first: equal answers are drawn again by whole draws.
+    At most the first policy.answers of them: top-up draws can yield more.
+
+    Args:
+        prompt_ids: only these prompts; None: all.
     """
     aside = session.store.prompts.set_aside_reasons(round_.id)
     rows = {

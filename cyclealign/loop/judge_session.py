@@ -1,4 +1,4 @@
-"""Where a round's questions go: memory first, then the budget, the limits and the judge; every outcome is stored."""
+"""The judge of a round: stored replies first, then budget, limits and the judge; every outcome is stored."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def judge_of(
+async def open_judge(
     config: ExperimentConfig, store: Store, ports: Ports, address: Callable[[], str | None], round_: Round
 ) -> AsyncIterator[AskJudge]:
     """Yield the function that asks the round's judge: stored replies are free, new ones are stored before they return.
@@ -35,15 +35,15 @@ async def judge_of(
     async with AsyncExitStack() as tools:
         recorder = GroupCommitter[CallOutcome](lambda outcomes: store.calls.record(round_.id, outcomes))
         await tools.enter_async_context(recorder)
-        memory = Memory(store, round_, judge.share_replies)
+        stored = StoredReplies(store, round_, judge.share_replies)
         limits = CallLimits(
-            concurrency=ConcurrencyLimiter(calls_at_once(judge)),
+            concurrency=ConcurrencyLimiter(max_concurrent_calls(judge)),
             rate_limiter=ports.rate_limiter(judge),
             retries=judge.retries,
             backoff_seconds=judge.backoff_seconds,
             max_busy_seconds=judge.max_busy_seconds,
             cost_estimator=CostEstimator(price, price.batch if judge.delivery == "batch" else 1.0),
-            budget=budget_of(config, store, round_),
+            budget=remaining_budget(config, store, round_),
         )
 
         async def connect() -> Complete:
@@ -52,7 +52,7 @@ async def judge_of(
             connection = backend_of(judge).connect(base_url, key, price, RoundBatchLog(store, round_))
             return by_schema(judge, store, base_url, await tools.enter_async_context(connection))
 
-        yield CallScheduler(at_first_call(connect), limits, memory.recall, recorder.record)
+        yield CallScheduler(at_first_call(connect), limits, stored.reply, recorder.record)
 
 
 def at_first_call(connect: Callable[[], Awaitable[Complete]]) -> Complete:
@@ -84,7 +84,7 @@ def by_schema(judge: JudgeSettings, store: Store, base_url: str | None, complete
 
 
 class RoundBatchLog:
-    """The batches of a round's experiment, in the database."""
+    """The batches of the round's experiment, in the database."""
 
     def __init__(self, store: Store, round_: Round) -> None:
         self._store, self._round = store, round_
@@ -99,20 +99,23 @@ class RoundBatchLog:
         return self._store.batches.pending(self._round.experiment)
 
 
-def calls_at_once(judge: JudgeSettings) -> int:
-    """How many calls may be under way; those in a batch do not hurry anybody."""
+def max_concurrent_calls(judge: JudgeSettings) -> int:
+    """Return the maximum number of pending calls; a batch waits for no free connection."""
     return judge.concurrency if judge.delivery == "direct" else MAX_CALLS_PER_BATCH
 
 
-class Memory:
-    """The replies that are stored: one question to the database at the beginning, then only for what is there."""
+class StoredReplies:
+    """The stored replies of an experiment. Reads the keys once, then only replies that exist."""
 
     def __init__(self, store: Store, round_: Round, share: bool) -> None:
         self._store, self._round, self._share = store, round_, share
         self._answered = store.calls.answered_keys(round_.experiment)
 
-    def recall(self, call: JudgeCall) -> Reply | None:
-        """The stored reply of this experiment; of any, where they are shared. One of another is noted as taken over."""
+    def reply(self, call: JudgeCall) -> Reply | None:
+        """Return the stored reply to the same request, or None.
+
+        If replies are shared, one of another experiment is copied to this round, as a call without requests.
+        """
         if call.key in self._answered:
             return self._store.calls.reply(self._round.experiment, call.key)
         if not self._share or (reply := self._store.calls.shared_reply(call.key)) is None:
@@ -121,7 +124,7 @@ class Memory:
         return reply
 
 
-def budget_of(config: ExperimentConfig, store: Store, round_: Round) -> Budget:
-    """The budget, less what has been spent."""
+def remaining_budget(config: ExperimentConfig, store: Store, round_: Round) -> Budget:
+    """Return the budget less the spending of the experiment or of the round, by its scope."""
     only = round_.id if config.budget.scope == "round" else None
     return Budget(config.budget, store.calls.spending(round_.experiment, only))

@@ -1,4 +1,4 @@
-"""Who is advancing an experiment: an owner's name that tells whether its process is still there, and its heartbeat."""
+"""Round leases: owner, liveness, heartbeat."""
 
 import os
 import socket
@@ -13,24 +13,27 @@ from cyclealign.store import Store
 LEASE_SECONDS = 90.0
 
 
-def this_owner(run: str) -> str:
-    """A name for the process that works on a run: host, process id, its start time and the run."""
+def owner_name(run: str) -> str:
+    """Return the owner's name for this process and run: ``host/process id/start time/run``."""
     return f"{socket.gethostname()}/{os.getpid()}/{start_time():.2f}/{run}"
 
 
-def alive(owner: str) -> bool:
-    """Whether the process behind an owner's name may still be at work; True where that cannot be known from here."""
+def may_be_alive(owner: str) -> bool:
+    """Return whether the owner's process may still be running; True if that cannot be known from this host."""
     host, pid, started, _ = owner.rsplit("/", 3)
     return host != socket.gethostname() or is_running(int(pid), float(started))
 
 
 @contextmanager
-def kept_alive(store: Store, round_id: int, owner: str) -> Iterator[None]:
-    """Renew the lease in the background while the block runs; a lost lease is found by whoever writes next."""
+def heartbeat(store: Store, round_id: int, owner: str) -> Iterator[None]:
+    """Renew the lease from a thread while the block runs, and release it if the block fails.
+
+    A lost lease raises nothing here: the owner's next write raises LeaseLost.
+    """
     done = threading.Event()
 
     def beat() -> None:
-        while not done.wait(LEASE_SECONDS / 3):
+        while not done.wait(LEASE_SECONDS / 3):  # two renewals may fail or come late
             try:
                 store.rounds.renew_lease(round_id, owner, LEASE_SECONDS)
             except LeaseLost:
@@ -49,6 +52,6 @@ def kept_alive(store: Store, round_id: int, owner: str) -> Iterator[None]:
 
 
 def release(store: Store, round_id: int, owner: str) -> None:
-    """Let the lease run out now: a run that failed must not make the next one wait."""
+    """Let the lease expire now, so that a rerun does not wait for it."""
     with suppress(LeaseLost):
         store.rounds.renew_lease(round_id, owner, 0.0)

@@ -1,4 +1,4 @@
-"""What a round is put to another judge with: its settings and its plan, with what was named changed."""
+"""The settings and the plan of a round with the overrides of `cyclealign rejudge` applied."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,46 +14,50 @@ PRICES = ("prompt", "cached", "completion")
 
 
 def settings_for(round_: Round, change: Overrides) -> ExperimentConfig:
-    """The round's settings with another judge.
+    """Return the round's settings with the overrides.
 
     Raises:
-        BadConfig: a setting is wrong, the judge is another one under the old name, or a key would go to another host.
+        BadConfig: a setting is invalid, another judge has the former one's name, or a key would go to another host.
     """
     opened = checked(round_.plan.settings, f"settings of round {round_.number}")
     config = opened if change.config is None else with_sections_of(change.config, opened)
     judge = {**config.judge.model_dump(), **judge_for(config.judge, change)}
-    made = checked({**config.model_dump(), "judge": judge}, "command line")
-    refuse_a_namesake(opened.judge, made.judge)
+    new = checked({**config.model_dump(), "judge": judge}, "command line")
+    require_distinct_name(opened.judge, new.judge)
     if change.key_variable is None:
-        refuse_the_key_elsewhere(config.judge, made.judge)
-    return made
+        require_key_for_host(config.judge, new.judge)
+    return new
 
 
 def with_sections_of(file: Path, config: ExperimentConfig) -> ExperimentConfig:
-    """The settings with the judge and the budget of a file, each if it is in there."""
+    """Return the settings with the sections [judge] and [budget] of a file, where it has them.
+
+    Raises:
+        BadConfig: it has neither.
+    """
     given = load_config(file)
     sections = {"judge", "budget"} & given.model_fields_set
     if not sections:
-        raise BadConfig(f"{file}: there is no section [judge] and no [budget] in it, and no other counts here.")
+        raise BadConfig(f"{file}: it has neither a section [judge] nor [budget]; other sections have no effect here.")
     return config.model_copy(update={name: getattr(given, name) for name in sections})
 
 
 def judge_for(judge: JudgeSettings, change: Overrides) -> dict[str, str | None]:
-    """What differs in the judge's settings; another model has another price, and is none of the simulated one."""
-    found: dict[str, str | None] = {}
+    """Return the changed judge settings; the former model's prices do not apply to another model."""
+    changes: dict[str, str | None] = {}
     if change.judge or change.base_url:
-        found["kind"] = "openai"
+        changes["kind"] = "openai"
     if change.base_url:
-        found["base_url"] = change.base_url
+        changes["base_url"] = change.base_url
     if change.key_variable:
-        found |= {"api_key_variable": change.key_variable, "api_key_block": None}
+        changes |= {"api_key_variable": change.key_variable, "api_key_block": None}
     if change.judge and change.judge != judge.model:
-        found |= {"model": change.judge, **{f"usd_per_million_{each}_tokens": None for each in PRICES}}
-    return found
+        changes |= {"model": change.judge, **{f"usd_per_million_{kind}_tokens": None for kind in PRICES}}
+    return changes
 
 
-def refuse_a_namesake(old: JudgeSettings, new: JudgeSettings) -> None:
-    """Another judge under the old one's name would never be asked: the old one's replies would be recalled."""
+def require_distinct_name(old: JudgeSettings, new: JudgeSettings) -> None:
+    """Raise BadConfig if another judge has the former one's name: the former one's stored replies would be used."""
     if new.model == old.model and backend_of(new).identity != backend_of(old).identity:
         raise BadConfig(
             f"This is another judge than the round's, and both are called '{new.model}'. Replies are known by the "
@@ -61,22 +65,22 @@ def refuse_a_namesake(old: JudgeSettings, new: JudgeSettings) -> None:
         )
 
 
-def refuse_the_key_elsewhere(old: JudgeSettings, new: JudgeSettings) -> None:
-    """A key is sent only where its owner said that it may go."""
+def require_key_for_host(old: JudgeSettings, new: JudgeSettings) -> None:
+    """Raise BadConfig if the key would go to a host that it was not configured for."""
     backend = backend_of(new)
     if backend.key_host not in (None, backend_of(old).key_host):
         raise BadConfig(
-            f"The key in {new.api_key_variable} was not meant for {backend.location}. Name the variable that holds the "
-            "key for that address with --key-variable NAME."
+            f"The key in {new.api_key_variable} was not configured for {backend.location}. Name the variable with "
+            "the key for that address by --key-variable NAME."
         )
 
 
 def plan_for(plan: RoundPlan, change: Overrides) -> RoundPlan:
-    """The round's plan with another template, and without demonstrations that are not wanted."""
+    """Return the round's plan with the overridden template and demonstrations."""
     if change.template is not None:
-        templates = tuple(load_template(change.template, each.name) for each in plan.templates)
+        templates = tuple(load_template(change.template, version.name) for version in plan.templates)
         plan = replace(plan, templates=templates)
     if change.demonstrations is not None:
-        static = tuple(each for each in plan.demonstrations if each.kind == "static")
+        static = tuple(demonstration for demonstration in plan.demonstrations if demonstration.kind == "static")
         plan = replace(plan, demonstrations=() if change.demonstrations == "none" else static)
     return plan

@@ -1,4 +1,4 @@
-"""Opening a round: everything that it reads is chosen here and fixed; or the unfinished round is taken up again."""
+"""Open a round, which fixes everything that it reads, or resume the unfinished one."""
 
 import logging
 from collections.abc import Sequence
@@ -7,8 +7,8 @@ from pathlib import Path
 from cyclealign.config import ExperimentConfig
 from cyclealign.errors import BadConfig, PolicyError, StoreError
 from cyclealign.judge.templates import load_demonstrations, load_template
-from cyclealign.loop.demonstration_gain import dynamic_to_show, note_left_out
-from cyclealign.loop.lease import LEASE_SECONDS, alive
+from cyclealign.loop.demonstration_gain import dynamic_to_show, note_withheld
+from cyclealign.loop.lease import LEASE_SECONDS, may_be_alive
 from cyclealign.loop.session import RoundSession
 from cyclealign.prompt_import import split_of
 from cyclealign.records import Message, Prompt, Round, RoundPlan, Template, content_id
@@ -23,7 +23,7 @@ DEMO_HELD_OUT_SHARE = 0.15
 
 
 def open_or_resume(session: RoundSession) -> Round:
-    """The experiment's unfinished round, taken over from a run that is gone, or a new one.
+    """Return the experiment's unfinished round, taken over from a run that has ended, or a new one.
 
     Raises:
         ExperimentBusy: another run is advancing the experiment.
@@ -33,17 +33,23 @@ def open_or_resume(session: RoundSession) -> Round:
     if round_ is None:
         round_ = session.store.rounds.open(plan_round(session), session.owner, LEASE_SECONDS)
     else:
-        session.store.rounds.take_over(round_.id, session.owner, LEASE_SECONDS, alive)
+        session.store.rounds.take_over(round_.id, session.owner, LEASE_SECONDS, may_be_alive)
         logger.info("Going on with round %d of '%s'.", round_.number, round_.experiment)
-    note_left_out(session, round_)
+    note_withheld(session, round_)
     return round_
 
 
 def plan_round(session: RoundSession) -> RoundPlan:
-    """Choose what the next round reads."""
+    """Choose everything that the next round reads.
+
+    Raises:
+        BadConfig: the base model or the training method differs from the experiment's.
+        StoreError: no unused prompts, or no held-out prompts, are left.
+        PolicyError: a prompt does not fit the context.
+    """
     config, store = session.config, session.store
-    same_base_model(session)
-    same_method(session)
+    require_same_base_model(session)
+    require_same_method(session)
     if config.prompts.set_name == DEMO_SET:
         import_demo_world(store)
     fresh = in_seeded_order(store.prompts.unused(config.prompts.set_name, config.experiment), config.seed)
@@ -63,8 +69,8 @@ def plan_round(session: RoundSession) -> RoundPlan:
         experiment=config.experiment,
         settings=config.model_dump(mode="json"),
         seed=config.seed,
-        prompts=fitting(session, fresh, config.prompts.per_round),
-        held_out=fitting(session, held_out, config.prompts.held_out),
+        prompts=prompts_that_fit(session, fresh, config.prompts.per_round),
+        held_out=prompts_that_fit(session, held_out, config.prompts.held_out),
         templates=tuple(template_for(session, name) for name in TEMPLATES),
         demonstrations=(*static, *dynamic_to_show(session)),
         base_model=session.base_model,
@@ -72,24 +78,24 @@ def plan_round(session: RoundSession) -> RoundPlan:
 
 
 def import_demo_world(store: Store) -> None:
-    """Put the demo world's prompts and labelled lists into the store; what is there stays as it is."""
+    """Add the demo world's prompts and labelled lists to the store; existing ones stay unchanged."""
     from cyclealign.demo.world import dataset
 
-    turns = [Prompt.of((Message(role="user", content=text),)) for text in dataset.prompts("alignment")]
-    store.prompts.add(DEMO_SET, [(each, split_of(each, DEMO_HELD_OUT_SHARE)) for each in turns], "demo world")
+    prompts = [Prompt.of((Message(role="user", content=text),)) for text in dataset.prompts("alignment")]
+    store.prompts.add(DEMO_SET, [(prompt, split_of(prompt, DEMO_HELD_OUT_SHARE)) for prompt in prompts], "demo world")
     store.prompts.add_labelled_lists(DEMO_SET, dataset.labelled_lists(48, 4, seed=0))
 
 
 def in_seeded_order(prompts: Sequence[Prompt], seed: int) -> list[Prompt]:
-    """A shuffle that depends on seed and content only."""
+    """Return the prompts in an order that depends on the seed and their content only."""
     return sorted(prompts, key=lambda prompt: content_id("draw", seed, prompt.id))
 
 
-def fitting(session: RoundSession, prompts: Sequence[Prompt], count: int) -> tuple[Prompt, ...]:
-    """The first ``count`` prompts that leave room for an answer in the policy's context.
+def prompts_that_fit(session: RoundSession, prompts: Sequence[Prompt], count: int) -> tuple[Prompt, ...]:
+    """Return the first ``count`` prompts that leave room for an answer in the policy's context.
 
     Raises:
-        PolicyError: one does not and the config says ``refuse``; or none does.
+        PolicyError: one does not and ``prompts.too_long`` is ``refuse``; or none does.
     """
     room = session.policy.context_tokens - session.config.policy.max_new_tokens
     chosen: list[Prompt] = []
@@ -100,14 +106,14 @@ def fitting(session: RoundSession, prompts: Sequence[Prompt], count: int) -> tup
         if tokens <= room:
             chosen.append(prompt)
         elif session.config.prompts.too_long == "refuse":
-            raise PolicyError(too_long(session.config, prompt, tokens, session.policy.context_tokens))
+            raise PolicyError(too_long_message(session.config, prompt, tokens, session.policy.context_tokens))
     if not chosen:
         raise PolicyError(f"No prompt leaves room for {session.config.policy.max_new_tokens} tokens of answer.")
     return tuple(chosen)
 
 
-def too_long(config: ExperimentConfig, prompt: Prompt, tokens: int, context: int) -> str:
-    """The message about a prompt over the context."""
+def too_long_message(config: ExperimentConfig, prompt: Prompt, tokens: int, context: int) -> str:
+    """Return the error message for a prompt that does not fit the context."""
     return (
         f"The prompt '{prompt.text[:60]}...' takes {tokens:,} tokens; with policy.max_new_tokens = "
         f"{config.policy.max_new_tokens:,} it does not fit the model's context of {context:,}. Shorten it, lower "
@@ -116,16 +122,16 @@ def too_long(config: ExperimentConfig, prompt: Prompt, tokens: int, context: int
 
 
 def template_for(session: RoundSession, name: str) -> Template:
-    """The template file as it is now, unless that very version was dropped with a round that was rolled back.
+    """Return the template file's current version, unless that version was rolled back with its round.
 
-    Templates are promoted and dropped with their round: a version that no accepted round used, and a rolled-back one
-    did, gives way to the accepted version until the file is edited again.
+    Templates are promoted and dropped with their round: a version that was used by a rolled-back round and by no
+    accepted one is replaced by the last accepted version until the file is edited again.
     """
-    found = load_template(session.templates, name)
+    current = load_template(session.templates, name)
     experiment = session.config.experiment
     accepted = session.store.templates.last_accepted(experiment, name)
-    if accepted is None or found.hash not in session.store.templates.rolled_back(experiment, name):
-        return found
+    if accepted is None or current.hash not in session.store.templates.rolled_back(experiment, name):
+        return current
     logger.warning(
         "%s: this version was dropped with a round that was rolled back; using the accepted version %s. Edit the file "
         "to try another.",
@@ -135,8 +141,8 @@ def template_for(session: RoundSession, name: str) -> Template:
     return accepted
 
 
-def same_base_model(session: RoundSession) -> None:
-    """Raise BadConfig if the experiment began with another base model: its adapters would not fit."""
+def require_same_base_model(session: RoundSession) -> None:
+    """Raise BadConfig if the experiment began with another base model, which its adapters belong to."""
     last = session.store.experiments.base_model(session.config.experiment)
     if last is not None and last != session.base_model:
         raise BadConfig(
@@ -145,8 +151,8 @@ def same_base_model(session: RoundSession) -> None:
         )
 
 
-def same_method(session: RoundSession) -> None:
-    """Raise BadConfig if the experiment began with another method: adapters do not go on from whole weights."""
+def require_same_method(session: RoundSession) -> None:
+    """Raise BadConfig if the experiment began with another method: an adapter cannot continue from full weights."""
     first, now = session.store.experiments.training_method(session.config.experiment), session.config.training.method
     if first is not None and first != now:
         raise BadConfig(

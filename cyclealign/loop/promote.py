@@ -11,11 +11,11 @@ from cyclealign.records import (
 )
 
 
-def teach(session: RoundSession, round_: Round) -> int:
-    """Agreed rankings that beat chance are proposed as demonstrations, and the oldest retired; returns the proposals.
+def promote_demonstrations(session: RoundSession, round_: Round) -> int:
+    """Propose agreed rankings that beat chance as demonstrations and retire the oldest; return the number proposed.
 
-    They count from the moment the round is accepted; with a round that is rolled back they are dropped. A list that
-    was put to people is no example of agreement, and is never proposed.
+    They become active when the round is accepted and are dropped if it is rolled back. Lists that were sent to
+    reviewers are excluded: policy and judge disagreed on them.
     """
     settings = session.config.demonstrations
     texts = {each.id: each.text for row in session.store.candidates.by_prompt(round_.id).values() for each in row}
@@ -24,8 +24,8 @@ def teach(session: RoundSession, round_: Round) -> int:
     agreed = [
         row for prompt_id, row in session.store.agreements.by_prompt(round_.id).items() if prompt_id not in doubtful
     ]
-    worth = demonstrations.promotable(agreed, settings.max_chance)[: settings.max_kept]
-    promoted = [(promotion(each, question[each.prompt_id], texts, round_), each.prompt_id) for each in worth]
+    promotable = demonstrations.promotable(agreed, settings.max_chance)[: settings.max_kept]
+    promoted = [(promotion(each, question[each.prompt_id], texts, round_), each.prompt_id) for each in promotable]
     in_use = session.store.demonstrations.active(round_.experiment)  # also where this round does not show them
     retired = demonstrations.to_retire(in_use, len(promoted), settings.max_kept)
     session.store.demonstrations.propose(round_.id, promoted, retired)
@@ -33,6 +33,6 @@ def teach(session: RoundSession, round_: Round) -> int:
 
 
 def promotion(agreed: Agreement, question: str, texts: Mapping[str, str], round_: Round) -> Demonstration:
-    """An agreed ranking as a demonstration."""
+    """Return an agreed ranking as a demonstration."""
     answers = tuple(texts[each] for each in agreed.order)
     return Demonstration.of(question, answers, "dynamic", agreed.tau, agreed.chance, round_.number)

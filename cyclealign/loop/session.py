@@ -1,4 +1,4 @@
-"""From a config to working parts: the one place where store, policy and judge are wired together."""
+"""The round session: store, policy and judge, made from the settings. The only place where they are wired together."""
 
 import gc
 import time
@@ -14,9 +14,9 @@ from cyclealign.config import ExperimentConfig
 from cyclealign.errors import PolicyError
 from cyclealign.files import home
 from cyclealign.loop.backends import backend_of
-from cyclealign.loop.concurrency import WorkSignal, as_they_come
-from cyclealign.loop.judge_session import calls_at_once, judge_of
-from cyclealign.loop.lease import this_owner
+from cyclealign.loop.concurrency import WorkSignal, consume_jobs
+from cyclealign.loop.judge_session import max_concurrent_calls, open_judge
+from cyclealign.loop.lease import owner_name
 from cyclealign.loop.ports import Ports
 from cyclealign.loop.settings import policy_settings
 from cyclealign.policy import Policy, weights
@@ -25,32 +25,33 @@ from cyclealign.records import Adapter, Round
 from cyclealign.store import Store
 
 T = TypeVar("T")
-# One piece of judging: it asks what it must, and returns what it made of the replies.
-Job = Callable[[AskJudge], Awaitable[T]]
+# Asks the judge as often as it needs and returns a value made from the replies.
+JudgeJob = Callable[[AskJudge], Awaitable[T]]
 
 
 @dataclass
 class RoundSession:
-    """The parts of one run. Policy and judge are made when first wanted: a finished round needs neither."""
+    """The parts of one run. Policy and judge are made at their first use: a finished round needs neither."""
 
     config: ExperimentConfig
     store: Store
     stack: ExitStack
     ports: Ports = field(default_factory=Ports)
-    _seen: dict[str, weights.FileStates] = field(default_factory=dict)
+    # Content hash of an adapter -> state of its files when the hash was last computed.
+    _verified: dict[str, weights.FileStates] = field(default_factory=dict)
 
     @cached_property
     def run(self) -> str:
-        """The id of the run."""
+        """Return the id of the run; the same one throughout the session."""
         return self.ports.run_id()
 
     @cached_property
     def owner(self) -> str:
-        """Who holds the rounds that this run advances."""
-        return this_owner(self.run)
+        """Return the name under which this run leases rounds."""
+        return owner_name(self.run)
 
-    def work_by(self, config: ExperimentConfig) -> None:
-        """Take on other settings; a policy or a judge that was made by others is made anew when it is next wanted."""
+    def apply_settings(self, config: ExperimentConfig) -> None:
+        """Switch to other settings; a policy or judge whose settings differ is made anew at its next use."""
         before, self.config = self.config, config
         if policy_settings(before) != policy_settings(config):
             self.__dict__.pop("model_folder", None)
@@ -61,7 +62,7 @@ class RoundSession:
 
     @cached_property
     def model_folder(self) -> str:
-        """The policy's model: a folder or hub id; the demo's own is trained on first use."""
+        """Return the policy's model, a folder or hub id; the demo's is trained at the first use."""
         if self.config.policy.model != "demo":
             return self.config.policy.model
         from cyclealign.demo.policy import demo_policy
@@ -72,7 +73,7 @@ class RoundSession:
 
     @property
     def base_model(self) -> str:
-        """The name of the base model in the history."""
+        """Return the name of the base model in the history."""
         if self.config.policy.model == "demo":
             return f"demo/{Path(self.model_folder).name}"
         revision = self.config.policy.revision
@@ -80,16 +81,17 @@ class RoundSession:
 
     @cached_property
     def policy(self) -> Policy:
-        policy = self._served_policy() if self.config.policy.kind == "vllm" else self._policy_here()
+        """Return the policy; loads the model or starts its server."""
+        policy = self._vllm_policy() if self.config.policy.kind == "vllm" else self._transformers_policy()
         self.stack.callback(policy.close)
         return policy
 
-    def _policy_here(self) -> Policy:
+    def _transformers_policy(self) -> Policy:
         from cyclealign.policy.transformers_policy import TransformersPolicy
 
         return TransformersPolicy(self.config.policy, self.model_folder)
 
-    def _served_policy(self) -> Policy:
+    def _vllm_policy(self) -> Policy:
         from cyclealign.policy.vllm_policy import VllmPolicy
 
         config = self.config
@@ -103,64 +105,75 @@ class RoundSession:
 
     @property
     def templates(self) -> Path:
+        """Return the folder of the judge's templates and written demonstrations."""
         return Path(self.config.templates)
 
-    def ask(self, round_: Round, what: str, jobs: Sequence[Job[T]]) -> list[T]:
-        """Run ``jobs`` together; each puts its questions to the judge and makes something of the replies."""
+    def run_jobs(self, round_: Round, label: str, jobs: Sequence[JudgeJob[T]]) -> list[T]:
+        """Run the jobs concurrently and return their results in the same order; ``label`` names the progress bar."""
         done = 0
 
-        def counted(job: Job[T]) -> Job[T]:
+        def counted(job: JudgeJob[T]) -> JudgeJob[T]:
             async def run(ask_judge: AskJudge) -> T:
                 nonlocal done
                 result = await job(ask_judge)
                 done += 1
-                report_progress(what, done, len(jobs))
+                report_progress(label, done, len(jobs))
                 return result
 
             return run
 
-        report_progress(what, 0, len(jobs))
-        return self.ask_as_they_come(round_, lambda: map(counted, jobs), WorkSignal.after_the_last())
+        report_progress(label, 0, len(jobs))
+        return self.consume_jobs(round_, lambda: map(counted, jobs), WorkSignal.closed())
 
-    def ask_as_they_come(self, round_: Round, look: Callable[[], Iterable[Job[T]]], bell: WorkSignal) -> list[T]:
-        """Run the jobs that ``look`` finds each time the bell rings; they need not be there from the beginning."""
+    def consume_jobs(
+        self, round_: Round, find_jobs: Callable[[], Iterable[JudgeJob[T]]], signal: WorkSignal
+    ) -> list[T]:
+        """Run the jobs that ``find_jobs`` returns at each signal; see `concurrency.consume_jobs`."""
 
         async def run() -> list[T]:
-            async with judge_of(self.config, self.store, self.ports, lambda: self.judge_address, round_) as ask_judge:
-                calls = calls_at_once(self.config.judge)
-                # A few more lists than calls: the next request is ready when there is room for it.
-                return await as_they_come(ask_judge, look, bell, calls + calls // 4 + 1)
+            judge = open_judge(self.config, self.store, self.ports, lambda: self.judge_address, round_)
+            async with judge as ask_judge:
+                calls = max_concurrent_calls(self.config.judge)
+                # A few more jobs than calls, so that the next request is ready when there is room for it.
+                return await consume_jobs(ask_judge, find_jobs, signal, calls + calls // 4 + 1)
 
-        with passed_over_by_the_collector():
-            return bell.run(run)
+        with frozen_heap():
+            return signal.run(run)
 
     def use(self, adapter: Adapter | None) -> None:
-        """Put an adapter on the policy, after a look that it is the one that the history tells of."""
+        """Load the adapter into the policy, after checking that its weights are the recorded ones.
+
+        Args:
+            adapter: None for the base model.
+
+        Raises:
+            PolicyError: the weights on disk are missing or have changed.
+        """
         if adapter is not None:
-            self._refuse_other_weights(adapter)
+            self._verify_weights(adapter)
         self.policy.use(adapter)
 
-    def _refuse_other_weights(self, adapter: Adapter) -> None:
-        """Files of unchanged size and time are not read again: whole weights are many GB, and used for each batch."""
+    def _verify_weights(self, adapter: Adapter) -> None:
+        """Compare the content hash. Files of unchanged size and time are not read again: full weights are many GB."""
         folder = Path(adapter.path)
         state = weights.file_states(folder)
-        if self._seen.get(adapter.content_hash) == state:
+        if self._verified.get(adapter.content_hash) == state:
             return
         if weights.content_hash(folder) != adapter.content_hash:
             raise PolicyError(
                 f"The weights in {folder} are missing or not those that were recorded (hash "
                 f"{adapter.content_hash[:12]}). Restore them from a backup, or start a new experiment."
             )
-        self._seen[adapter.content_hash] = state
+        self._verified[adapter.content_hash] = state
 
-    def rest(self) -> None:
-        """Let the policy, if there is one yet, give the accelerator's memory up until it is asked again."""
+    def release_policy_memory(self) -> None:
+        """Let the policy, if it is loaded, free the accelerator's memory until it is used again."""
         if "policy" in self.__dict__:
             self.policy.release_memory()
 
     @contextmanager
     def timed(self, round_: Round, step: str) -> Iterator[None]:
-        """Add the seconds of the block to the round's step, whatever ends it."""
+        """Add the seconds of the block to the round's step, also if it fails."""
         started = time.monotonic()
         try:
             yield
@@ -169,10 +182,10 @@ class RoundSession:
 
 
 @contextmanager
-def passed_over_by_the_collector() -> Iterator[None]:
-    """Keep the garbage collector from going through all that is in memory already, again and again.
+def frozen_heap() -> Iterator[None]:
+    """Exclude the objects that exist now from garbage collection during the block.
 
-    A judge's thousands of replies set off full collections; with Prefect loaded each holds up every call by 0.2 s.
+    A judge's thousands of replies trigger full collections; with Prefect loaded each one delays every call by 0.2 s.
     """
     gc.freeze()
     try:
@@ -183,7 +196,7 @@ def passed_over_by_the_collector() -> Iterator[None]:
 
 @contextmanager
 def open_session(config: ExperimentConfig, ports: Ports | None = None) -> Iterator[RoundSession]:
-    """Open the store and put the tools away at the end."""
+    """Open the store; at the end close it with the policy and the judge."""
     with ExitStack() as stack:
         store = stack.enter_context(Store.open())
         yield RoundSession(config, store, stack, ports or Ports())

@@ -1,4 +1,4 @@
-"""The policy's half of a round: the rankings become an adapter."""
+"""Training: fine-tune the policy on the round's rankings."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,13 +13,13 @@ from cyclealign.training.job import RankedAnswers, TrainingJob, decided_pairs
 
 
 def train(session: RoundSession, round_: Round) -> str:
-    """Fine-tune the parent's adapter, or its whole weights, on the round's rankings; returns the new adapter's id.
+    """Fine-tune the parent's adapter, or its full weights, on the round's rankings; return the new adapter's id.
 
-    The folder appears first and the row last, so a row means an adapter that is complete.
+    The folder is written first and the row last, so a row means a complete adapter.
     """
-    made = session.store.adapters.of_round(round_.id)
-    if made is not None:
-        return made.id
+    existing = session.store.adapters.of_round(round_.id)
+    if existing is not None:
+        return existing.id
     folder = home() / "adapters" / round_.experiment / f"round-{round_.number}"
     job = TrainingJob(
         model=session.model_folder,
@@ -44,35 +44,35 @@ def train(session: RoundSession, round_: Round) -> str:
 
 
 def ranked_answers(session: RoundSession, round_: Round) -> tuple[RankedAnswers, ...]:
-    """The lists to learn from: the target's order, the judge's decided pairs and the weight of each judged prompt.
+    """Return the training lists: the target's order, the judge's decided pairs and the weight of each judged prompt.
 
-    Where a person has ranked a list, that order is learnt, all of its pairs, with the weight 1.
+    A list ranked by a person is trained on that order instead, with all of its pairs and weight 1.
     """
     settings = session.config.training
     rankings = session.store.rankings
     orders, verdicts = rankings.by_prompt(round_.id, settings.target), rankings.by_prompt(round_.id, "judge")
     weight_of = {row.prompt_id: row.weight for row in session.store.agreements.by_prompt(round_.id).values()}
     candidate_of: Mapping[str, Candidate] = {
-        each.id: each for row in session.store.candidates.by_prompt(round_.id).values() for each in row
+        candidate.id: candidate for row in session.store.candidates.by_prompt(round_.id).values() for candidate in row
     }
-    people = session.store.reviews.mark_learnt(round_.id)
+    human_orders = session.store.reviews.mark_learnt(round_.id)
 
     def ranked_list(prompt: Prompt) -> RankedAnswers:
-        by_person = prompt.id in people
-        order = people[prompt.id] if by_person else orders[prompt.id].order
+        by_person = prompt.id in human_orders
+        order = human_orders[prompt.id] if by_person else orders[prompt.id].order
         return RankedAnswers(
             prompt_ids=tuple(session.policy.prompt_ids(prompt)),
             answers=tuple(candidate_of[each].token_ids for each in order),
             weight=1.0 if by_person else weight_of[prompt.id],
-            pairs=None if by_person else decided(order, verdicts[prompt.id], settings),
+            pairs=None if by_person else pairs_by_position(order, verdicts[prompt.id], settings),
         )
 
     return tuple(ranked_list(prompt) for prompt in round_.plan.prompts if prompt.id in orders)
 
 
-def decided(
+def pairs_by_position(
     order: Sequence[str], verdict: Ranking, settings: TrainingSettings
 ) -> tuple[tuple[int, int, float], ...] | None:
-    """The judge's decided pairs, by place in the order to learn."""
+    """Return the judge's decided pairs as positions in the order to train on, with the share of verdicts."""
     follow = settings.target == "agreement"
     return decided_pairs(order, verdict.preferences, settings.min_preference, follow_order=follow)

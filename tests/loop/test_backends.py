@@ -74,7 +74,7 @@ def test_a_third_kind_ranks_lists_once_it_is_registered(store, monkeypatch):
 
     with ExitStack() as stack:
         session = RoundSession(ExperimentConfig(experiment="trial", judge=judge), store, stack)
-        (judgement,) = session.ask(round_, "rank", [job])
+        (judgement,) = session.run_jobs(round_, "rank", [job])
     assert judgement.ranking("a prompt").order == ("3", "2", "1")
     assert store.calls.spending("trial").usd == pytest.approx(2 * 10 / 1e6)
 

@@ -7,7 +7,7 @@ import pytest
 
 from cyclealign.errors import JudgeUnavailable, PolicyError
 from cyclealign.loop import concurrency
-from cyclealign.loop.concurrency import BackgroundWorker, Stopped, WorkSignal, as_they_come
+from cyclealign.loop.concurrency import BackgroundWorker, OtherSideFailed, WorkSignal, consume_jobs
 from cyclealign.policy.transformers_policy import TransformersPolicy
 from cyclealign.store import Store
 
@@ -21,7 +21,7 @@ class Shelf:
         self.new, self.done, self.at_work, self.most = [], [], 0, 0
         self.news = threading.Condition()
 
-    def put(self, name, bell, doing=None):
+    def put(self, name, signal, doing=None):
         async def job(ask_judge):
             self.at_work += 1
             self.most = max(self.most, self.at_work)
@@ -35,7 +35,7 @@ class Shelf:
             return name
 
         self.new.append(job)
-        bell.ring()
+        signal.notify()
 
     def look(self):
         found, self.new = self.new, []
@@ -46,7 +46,7 @@ class Shelf:
             assert self.news.wait_for(lambda: len(self.done) >= count, LONG)
 
     def work(self, at_once=2):
-        return lambda bell: bell.run(lambda: as_they_come(None, self.look, bell, at_once))
+        return lambda signal: signal.run(lambda: consume_jobs(None, self.look, signal, at_once))
 
 
 def test_work_begins_before_all_is_made():
@@ -54,18 +54,18 @@ def test_work_begins_before_all_is_made():
     shelf = Shelf()
     with BackgroundWorker(shelf.work()) as other:
         for count, name in enumerate("abc", 1):
-            shelf.put(name, other.bell)
+            shelf.put(name, other.signal)
             shelf.wait_for(count)
         assert other.result() == ["a", "b", "c"]
 
 
 def test_results_keep_their_order_and_few_are_under_way():
     """Prevents a thousand requests at once where eight were allowed, and results that depend on who was quickest."""
-    shelf, bell = Shelf(), WorkSignal()
+    shelf, signal = Shelf(), WorkSignal()
     for name in range(20):
-        shelf.put(name, bell)
-    bell.finish()
-    assert shelf.work(at_once=3)(bell) == list(range(20))
+        shelf.put(name, signal)
+    signal.close()
+    assert shelf.work(at_once=3)(signal) == list(range(20))
     assert shelf.most == 3
 
 
@@ -79,10 +79,10 @@ def test_an_error_of_the_work_ends_the_making_and_is_the_one_that_is_raised():
     def make():
         with BackgroundWorker(shelf.work()) as other:
             for name in range(1000):
-                shelf.put(name, other.bell, fail)
-                assert other.bell._stopped.wait(LONG)
+                shelf.put(name, other.signal, fail)
+                assert other.signal._stopped.wait(LONG)
                 made.append(name)
-                other.bell.go_on()
+                other.signal.raise_if_stopped()
 
     with pytest.raises(JudgeUnavailable, match="gone"):
         make()
@@ -100,9 +100,9 @@ def test_an_error_of_the_making_lets_what_was_begun_end_and_begins_nothing_more(
     def make():
         with BackgroundWorker(shelf.work(at_once=1)) as other:
             for name in range(5):
-                shelf.put(name, other.bell, slow)
+                shelf.put(name, other.signal, slow)
             assert begun.wait(LONG)
-            other.bell.stop()  # as the end of the block does it, at a moment that the test can tell
+            other.signal.stop()  # as the end of the block does it, at a moment that the test can tell
             failing.set()
             raise PolicyError("out of memory")
 
@@ -124,7 +124,7 @@ def test_a_second_interrupt_cuts_off_what_is_under_way(monkeypatch):
 
     def make():
         with BackgroundWorker(shelf.work()) as other:
-            shelf.put("a", other.bell, silent)
+            shelf.put("a", other.signal, silent)
             assert begun.wait(LONG)
             raise KeyboardInterrupt
 
@@ -141,11 +141,11 @@ def test_a_maker_learns_of_the_end_even_of_work_that_looks_in_vain():
         raise OSError("disk full")
 
     def make():
-        with BackgroundWorker(lambda bell: bell.run(lambda: as_they_come(None, look, bell, 1))) as other:
-            other.bell.ring()
-            assert other.bell._stopped.wait(LONG)
-            with pytest.raises(Stopped):
-                other.bell.go_on()
+        with BackgroundWorker(lambda signal: signal.run(lambda: consume_jobs(None, look, signal, 1))) as other:
+            other.signal.notify()
+            assert other.signal._stopped.wait(LONG)
+            with pytest.raises(OtherSideFailed):
+                other.signal.raise_if_stopped()
             other.result()
 
     with pytest.raises(OSError, match="disk full"):
@@ -192,7 +192,7 @@ def test_a_judge_that_is_gone_stops_generation_after_its_batch(long_bench):
     """Prevents a round that goes on generating for hours for nobody, and one that loses the batch in hand."""
     bench, patches = long_bench
     stopped, original = threading.Event(), WorkSignal.stop
-    patches.setattr(WorkSignal, "stop", lambda bell: (original(bell), stopped.set()))
+    patches.setattr(WorkSignal, "stop", lambda signal: (original(signal), stopped.set()))
     in_second_batch(patches, lambda: stopped.wait(LONG))
     bench.judge.status = lambda number: 401
     code, output = bench.run()

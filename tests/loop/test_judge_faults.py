@@ -75,7 +75,7 @@ def rank_all(store, round_, config):
 
     with ExitStack() as stack:
         session = RoundSession(config, store, stack)
-        return session.ask(round_, "judge", [job(number) for number in range(LISTS)])
+        return session.run_jobs(round_, "judge", [job(number) for number in range(LISTS)])
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -116,7 +116,7 @@ def still_asked():
 def test_a_policy_that_was_not_needed_yet_is_not_loaded_to_rest(bench):
     """Prevents a resumed round from loading a model only to put it to sleep."""
     with open_session(load_config(bench.write())) as session:
-        session.rest()
+        session.release_policy_memory()
         assert "policy" not in vars(session)
 
 

@@ -24,9 +24,9 @@ def test_a_policy_made_by_other_settings_is_made_anew(store):
     with ExitStack() as stack:
         session = RoundSession(config(), store, stack)
         first = session.__dict__["policy"] = StandIn()
-        session.work_by(config().model_copy(update={"judge": JudgeSettings(temperature=0.5)}))
+        session.apply_settings(config().model_copy(update={"judge": JudgeSettings(temperature=0.5)}))
         assert session.policy is first
-        session.work_by(config(temperature=0.5))
+        session.apply_settings(config(temperature=0.5))
         assert first.closed
         assert "policy" not in session.__dict__
 
@@ -36,5 +36,5 @@ def test_a_simulated_judge_has_the_bias_of_its_round(store):
     with ExitStack() as stack:
         session = RoundSession(config(), store, stack)
         before = session.judge_address
-        session.work_by(session.config.model_copy(update={"judge": JudgeSettings(position_bias=2.0)}))
+        session.apply_settings(session.config.model_copy(update={"judge": JudgeSettings(position_bias=2.0)}))
         assert session.judge_address != before
