@@ -1,1 +1,1 @@
-"""The Prefect flows: the only package that imports Prefect, and the one place where store and work meet."""
+"""The Prefect flows. The only package that imports Prefect."""

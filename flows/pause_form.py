@@ -1,7 +1,7 @@
-"""Lists put to people by a form: the run pauses, and its page in the Prefect UI asks for an order of each.
+"""Human review by a form: the run pauses, and its page in the Prefect UI asks for a ranking of each list.
 
-Prefect keeps the time of a pause by failing the run. So a thread of ours resumes it, early enough, when there is
-nothing left to answer or the time is over.
+Prefect ends an expired pause by failing the run. So a thread resumes the run before that, when all lists are settled or
+the deadline has passed.
 """
 
 import threading
@@ -27,98 +27,104 @@ from cyclealign.records import Review
 from cyclealign.store import Store
 
 POLL_SECONDS = 1
-# What Prefect waits longer than we do, for a server that is busy or away when the run is to be resumed.
+# Prefect's timeout is later than the deadline by this much, for a server that is busy or down when the run is resumed.
 SPARE_SECONDS = 900
-WHAT_TO_DO = (
-    "On these lists policy and judge disagree and the judge is unsteady. Give the letters of each list, "
-    "the best answer first, such as `B A C`. A list that you leave empty stays for `cyclealign review`."
+INSTRUCTIONS = (
+    "On these lists policy and judge disagree and the judge is inconsistent. Enter the letters of each list, "
+    "best answer first, for example `B A C`. Empty lists remain for `cyclealign review`."
 )
 
 
 def form_can_be_seen() -> bool:
-    """Whether this is a run on a server with a UI: the server that a command line starts for itself has none."""
+    """Return whether this is a run on a server with a UI; the server that a command starts for itself has none."""
     return flow_run.id is not None and get_current_settings().server.ui.enabled
 
 
 def ask_by_form(store: Store, waiting: Callable[[], Sequence[Review]], deadline: datetime) -> None:
-    """Pause the run until its form is sent off, nothing is waiting, or the time is over.
+    """Pause the run until its form is submitted, nothing is waiting, or the deadline has passed.
 
-    Orders that cannot be read are shown again, with what is wrong, as long as there is time.
+    Rankings that cannot be parsed are asked for again, with the problem, until the deadline.
+
+    Args:
+        waiting: returns the reviews that are still waiting.
     """
     lists, problems = list(waiting()), dict[str, str]()
     while lists and datetime.now(UTC) < deadline:
-        typed = paused(lists, problems, partial(over, lists, waiting, deadline), deadline)
-        problems = keep(store, lists, typed)
-        lists = [each for each in waiting() if each.prompt.id in problems]
+        typed = paused(lists, problems, partial(settled, lists, waiting, deadline), deadline)
+        problems = store_rankings(store, lists, typed)
+        lists = [review for review in waiting() if review.prompt.id in problems]
 
 
-def over(shown: Sequence[Review], waiting: Callable[[], Sequence[Review]], deadline: datetime) -> bool:
-    """Whether there is no reason to wait on: the lists that are shown are settled, or the time is over."""
-    ids = {each.prompt.id for each in shown}
-    return datetime.now(UTC) >= deadline or not any(each.prompt.id in ids for each in waiting())
+def settled(shown: Sequence[Review], waiting: Callable[[], Sequence[Review]], deadline: datetime) -> bool:
+    """Return whether the pause can end: the shown lists are settled, or the deadline has passed."""
+    ids = {review.prompt.id for review in shown}
+    return datetime.now(UTC) >= deadline or not any(review.prompt.id in ids for review in waiting())
 
 
 def paused(
     lists: Sequence[Review], problems: Mapping[str, str], done: Callable[[], bool], deadline: datetime
 ) -> list[str]:
-    """What a person typed for each list; empty texts where the run was resumed because that was ``done``.
+    """Pause the run; return the text entered for each list, or empty texts if it was resumed because all is ``done``.
 
-    Each pause has a key of its own: Prefect does not pause for a key twice, and would pass by a list that was left when
-    the run was cut off.
+    Each pause has its own key: Prefect does not pause twice for the same key, and would skip lists that were left when
+    the run was interrupted.
     """
     left = max((deadline - datetime.now(UTC)).total_seconds(), 0.0)
     with resumed_when(done):
-        given = pause_flow_run(
+        submitted = pause_flow_run(
             wait_for_input=form_for(lists, problems),
             timeout=round(left) + SPARE_SECONDS,
             poll_interval=POLL_SECONDS,
             key=f"review-{uuid4()}",
         )
-    values = given.model_dump()
+    values = submitted.model_dump()
     return [values[name] for name in fields_of(lists)]
 
 
 def fields_of(lists: Sequence[Review]) -> list[str]:
-    """The name of each list's field."""
+    """Return the name of each list's field."""
     return [f"list_{number}" for number in range(1, len(lists) + 1)]
 
 
 def form_for(lists: Sequence[Review], problems: Mapping[str, str]) -> type[RunInput]:
-    """The form: all lists as a page, and a field for each. With initial data Prefect would drop the fields' titles."""
-    says = "The best answer first, such as B A C. Empty: left for later."
+    """Return the form: a page with all lists, and a field for each.
+
+    The fields have no initial data, since Prefect would drop their titles.
+    """
+    description = "Best answer first, for example B A C. Empty: leave for later."
     fields = {
-        name: (str, Field("", title=f"List {number}", description=says, max_length=200))
+        name: (str, Field("", title=f"List {number}", description=description, max_length=200))
         for number, name in enumerate(fields_of(lists), 1)
     }
     model: type[RunInput] = create_model("Orders", __base__=RunInput, **fields)  # type: ignore[call-overload]
-    return model.with_initial_data(description=f"{WHAT_TO_DO}\n\n{human_review.review_page(lists, problems)}")
+    return model.with_initial_data(description=f"{INSTRUCTIONS}\n\n{human_review.review_page(lists, problems)}")
 
 
-def keep(store: Store, lists: Sequence[Review], typed: Sequence[str]) -> dict[str, str]:
-    """Store the orders that can be read; return by prompt id what is wrong with the others. Empty ones are left."""
+def store_rankings(store: Store, lists: Sequence[Review], typed: Sequence[str]) -> dict[str, str]:
+    """Store the rankings that can be parsed, skip empty texts, and return the problems of the others by prompt id."""
     problems = {}
-    for each, text in zip(lists, typed, strict=True):
+    for review, text in zip(lists, typed, strict=True):
         if not text.strip():
             continue
         try:
             store.reviews.answer(
-                each.round_id, each.prompt.id, human_review.parse_order(text, human_review.letters_of(each))
+                review.round_id, review.prompt.id, human_review.parse_order(text, human_review.letters_of(review))
             )
         except BadOrder as problem:
-            problems[each.prompt.id] = str(problem)
+            problems[review.prompt.id] = str(problem)
     return problems
 
 
 @contextmanager
-def resumed_when(settled: Callable[[], bool]) -> Iterator[None]:
-    """Resume this run from its pause, by an empty form, as soon as all is ``settled``."""
-    done, run_id = threading.Event(), UUID(str(flow_run.id))
+def resumed_when(done: Callable[[], bool]) -> Iterator[None]:
+    """Resume this run with an empty form as soon as ``done`` returns True during the block."""
+    ended, run_id = threading.Event(), UUID(str(flow_run.id))
 
     def watch() -> None:
-        while not done.wait(POLL_SECONDS):
-            # Asked again until the pause has ended: it may not have begun yet, or server or database be busy.
+        while not ended.wait(POLL_SECONDS):
+            # Repeated until the pause has ended: it may not have begun yet, or the server or the database may be busy.
             with suppress(PrefectException, httpx.HTTPError, StoreError):
-                if settled():
+                if done():
                     with get_client(sync_client=True) as client:
                         client.resume_flow_run(run_id)
 
@@ -127,5 +133,5 @@ def resumed_when(settled: Callable[[], bool]) -> Iterator[None]:
     try:
         yield
     finally:
-        done.set()
+        ended.set()
         thread.join()

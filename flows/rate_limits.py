@@ -1,7 +1,7 @@
-"""Requests and tokens a minute that several runs share: Prefect's global limits, taken in handfuls.
+"""Limits of requests and tokens per minute that several runs share: Prefect's global concurrency limits.
 
-A slot of a limit costs a request to the Prefect server. So a run takes two seconds' worth of slots at a time and spends
-them by itself; what it does not spend is lost with it, and the limit is never exceeded.
+Taking a slot costs a request to the Prefect server. So a run reserves two seconds' worth of slots at a time and spends
+them locally; unspent slots are lost when it ends, and the limit is never exceeded.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from cyclealign.chat_api.rate_limits import MINUTE_SECONDS, LocalRateLimiter, Ra
 from cyclealign.config import JudgeSettings
 from cyclealign.loop.ports import local_rate_limiter
 
-HANDFUL_SECONDS = 2.0
+RESERVATION_SECONDS = 2.0
 
 
 def rate_limiter(judge: JudgeSettings) -> RateLimiter:
@@ -29,81 +29,87 @@ def rate_limiter(judge: JudgeSettings) -> RateLimiter:
 
 
 def limit_name(judge: JudgeSettings, unit: str) -> str:
-    """The name of the global limit; runs that ask the same model under the same key variable share it."""
+    """Return the name of the global limit; runs with the same model and key variable share it."""
     readable = re.sub(r"[^A-Za-z0-9.-]+", "-", f"{judge.model}-{judge.api_key_variable}")
     return f"judge-{readable}-{unit}-per-minute"
 
 
 class PrefectRateLimiter:
-    """A `RateLimiter` over all runs of one Prefect server. The first makes the limits; the newest settings hold.
+    """A `RateLimiter` shared by all runs of one Prefect server. The newest run's settings apply.
 
-    The pace of this process comes first: a run that is alone is then hardly ever refused a slot.
+    A limiter of this process goes first, so that a single run is rarely refused a slot by the server.
     """
 
     def __init__(self, judge: JudgeSettings) -> None:
-        self._own = LocalRateLimiter(judge.requests_per_minute, judge.tokens_per_minute)
+        self._local = LocalRateLimiter(judge.requests_per_minute, judge.tokens_per_minute)
         self._requests = SlotReservation.of(limit_name(judge, "requests"), judge.requests_per_minute)
         self._tokens = SlotReservation.of(limit_name(judge, "tokens"), judge.tokens_per_minute)
 
     async def acquire(self, tokens: float) -> None:
-        """Wait until all runs together stay within both limits."""
-        await self._own.acquire(tokens)
+        """Wait until a call with ``tokens`` tokens keeps all runs together within both limits."""
+        await self._local.acquire(tokens)
         if self._requests:
             await self._requests.spend(1)
         if self._tokens:
             await self._tokens.spend(tokens)
 
     def correct(self, tokens: float) -> None:
-        """Correct what was expected by what it was."""
-        self._own.correct(tokens)
+        """Add to the spent tokens the difference between the actual and the estimated number."""
+        self._local.correct(tokens)
         if self._tokens:
             self._tokens.credit -= tokens
 
 
 class SlotReservation:
-    """Slots of one global limit that were taken and are not spent yet; spending goes in the order of coming."""
+    """Slots of one global limit that are taken and not yet spent. Callers are served in order.
+
+    Args:
+        name: of the global limit.
+    """
 
     def __init__(self, name: str, per_minute: float) -> None:
         self.name, self.credit = name, 0.0
         self.per_second = per_minute / MINUTE_SECONDS
-        self.size = max(1, math.ceil(self.per_second * HANDFUL_SECONDS))
-        self._turn = asyncio.Lock()
-        self._made = False
+        self.size = max(1, math.ceil(self.per_second * RESERVATION_SECONDS))
+        self._lock = asyncio.Lock()
+        self._created = False
 
     @classmethod
     def of(cls, name: str, per_minute: float | None) -> "SlotReservation | None":
-        """Where there is a limit."""
+        """Return a reservation, or None without a limit."""
         return cls(name, per_minute) if per_minute else None
 
     async def spend(self, amount: float) -> None:
-        """Wait until so many slots are there, and take them."""
-        async with self._turn:
+        """Wait for ``amount`` slots and spend them."""
+        async with self._lock:
             if self.credit < amount:
                 async with get_client() as client:
-                    await self._make(client)
+                    await self._create(client)
                     while self.credit < amount:
                         await self._take(client)
             self.credit -= amount
 
-    async def _make(self, client: PrefectClient) -> None:
-        """Make the limit, or bring it up to the settings."""
-        if not self._made:
+    async def _create(self, client: PrefectClient) -> None:
+        """Create the limit, or update it to the settings."""
+        if not self._created:
             await client.upsert_global_concurrency_limit_by_name(self.name, 2 * self.size, self.per_second)
-            self._made = True
+            self._created = True
 
     async def _take(self, client: PrefectClient) -> None:
-        """Wait for a handful of slots. Prefect's own `rate_limit` asks until it is let in, but every refusal makes the
-        server (3.8.8) forget the slots that have come back since; so we look first, which changes nothing.
+        """Wait for slots and reserve ``self.size`` of them.
+
+        Prefect's own `rate_limit` retries until it gets them, but every refusal makes the server (3.8.8) forget the
+        slots that have been freed since. So this reads the limit first, which changes nothing.
         """
-        seen = await client.read_global_concurrency_limit_by_name(self.name)
-        missing = seen.active_slots + self.size - seen.limit
+        limit = await client.read_global_concurrency_limit_by_name(self.name)
+        missing = limit.active_slots + self.size - limit.limit
         if missing <= 0:
             try:
                 await client.increment_concurrency_slots([self.name], self.size, "rate_limit")
             except httpx.HTTPStatusError as error:
                 if error.response.status_code != httpx.codes.LOCKED:
                     raise
-                missing = self.size  # another run was quicker
+                missing = self.size  # another run took them first
             else:
                 self.credit += self.size
                 return

@@ -77,11 +77,11 @@ def run_job(spec: JobSpec, config: JobConfig, as_json: bool) -> None:
     quiet_libraries()
     spec.check_installed()  # before a server starts
     from cyclealign.cli.progress_bars import live_progress
-    from flows.server.ephemeral import prefect_at_hand
+    from flows.server.ephemeral import use_prefect_server
 
     # With --json, standard output belongs to the program that reads it.
     progress = Console(stderr=True) if as_json else console
-    with live_progress(progress), prefect_at_hand("flows.distill", f"{spec.package}.job"):
+    with live_progress(progress), use_prefect_server("flows.distill", f"{spec.package}.job"):
         from flows.distill import FLOWS
 
         run_id = FLOWS[spec.name](config)

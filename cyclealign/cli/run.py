@@ -36,9 +36,9 @@ def run_align(config: ExperimentConfig, as_json: bool = False) -> None:
     quiet_libraries()
     from cyclealign.cli.progress_bars import live_progress
     from cyclealign.store import Store
-    from flows.server.ephemeral import prefect_at_hand
+    from flows.server.ephemeral import use_prefect_server
 
-    with live_progress(console), prefect_at_hand("flows.align"):
+    with live_progress(console), use_prefect_server("flows.align"):
         from flows.align import align
 
         align(config)

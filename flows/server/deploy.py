@@ -1,4 +1,4 @@
-"""What is put on the Prefect server: the work pool, the automation for vanished runs, and the deployments."""
+"""Register on the Prefect server: the work pool, the automation for vanished runs, and the deployments."""
 
 import subprocess
 import sys
@@ -20,26 +20,27 @@ from flows.server.environment import CannotStart, ServerConfig
 POOL = "local"
 TAG = "cyclealign"
 AUTOMATION = "cyclealign: a run whose process vanished is Crashed"
+# Automations on existing servers hold this text, and `recovery` finds their runs by it: do not change it.
 VANISHED = "The run's process has vanished: no heartbeat for 90 seconds. Start it again; it goes on from where it was."
 # Three heartbeats of PREFECT_FLOWS_HEARTBEAT_FREQUENCY in prefect.yaml.
 HEARTBEATS_MISSED = timedelta(seconds=90)
 
 
-def client_of(place: ServerConfig) -> SyncPrefectClient:
-    """A client of the place's server, with the user's credentials where the server wants some."""
+def client_of(server: ServerConfig) -> SyncPrefectClient:
+    """Return a client of the server, with the user's credentials if there are any."""
     api = get_current_settings().api
     return SyncPrefectClient(
-        place.api,
+        server.api,
         auth_string=api.auth_string.get_secret_value() if api.auth_string else None,
         api_key=api.key.get_secret_value() if api.key else None,
     )
 
 
 def create_pool(client: SyncPrefectClient) -> None:
-    """Create the work pool of this machine's processes, unless it is there.
+    """Create the work pool of this machine's processes, unless it exists.
 
     Raises:
-        CannotStart: there is a pool of that name for another kind of worker.
+        CannotStart: a pool of that name exists for another kind of worker.
     """
     try:
         pool = client.read_work_pool(POOL)
@@ -54,31 +55,31 @@ def create_pool(client: SyncPrefectClient) -> None:
         )
 
 
-def other_workers(client: SyncPrefectClient, place: ServerConfig) -> list[str]:
-    """Names of the workers that serve the same pool now; they take runs too."""
+def other_workers(client: SyncPrefectClient, server: ServerConfig) -> list[str]:
+    """Return the names of the other workers that serve the pool now."""
     workers = client.read_workers_for_work_pool(POOL)
-    return [each.name for each in workers if each.name != place.worker and each.status == "ONLINE"]
+    return [worker.name for worker in workers if worker.name != server.worker and worker.status == "ONLINE"]
 
 
 def watch_heartbeats(client: SyncPrefectClient, fresh_server: bool) -> None:
-    """Create the automation that marks our vanished runs, once; what users changed in it stays.
+    """Create the automation that marks vanished runs, unless it exists; users' changes to it are kept.
 
-    Its timers outlive a restart of the server, and would fire at once for runs that ended or went on meanwhile. So at
-    a fresh server's start the automation is made anew, as it was: timers belong to the old one and go with it.
+    Its timers outlive a restart of the server and would fire at once for runs that ended or resumed meanwhile. So when
+    the server has just been started, the automation is deleted, which deletes its timers, and recreated unchanged.
     """
-    found = next((each for each in client.read_automations() if each.name == AUTOMATION), None)
-    if found is None:
+    existing = next((one for one in client.read_automations() if one.name == AUTOMATION), None)
+    if existing is None:
         client.create_automation(heartbeat_automation())
-    elif fresh_server and found.enabled:
-        client.delete_automation(found.id)
-        client.create_automation(AutomationCore.model_validate(found.model_dump(exclude={"id"})))
+    elif fresh_server and existing.enabled:
+        client.delete_automation(existing.id)
+        client.create_automation(AutomationCore.model_validate(existing.model_dump(exclude={"id"})))
 
 
 def heartbeat_automation() -> AutomationCore:
-    """After one heartbeat of a run of ours there must be another event of it in time, or its process is gone."""
+    """Return the automation: a run is Crashed if no event follows its heartbeat in time, since its process is gone."""
     return AutomationCore(
         name=AUTOMATION,
-        description="Made by `cyclealign up`. Disable it here if you do not want it; deleted, it comes back.",
+        description="Made by `cyclealign up`. To switch it off, disable it here; if deleted, it is created again.",
         tags=[TAG],
         trigger=EventTrigger(
             after={"prefect.flow-run.heartbeat"},
@@ -95,35 +96,35 @@ def heartbeat_automation() -> AutomationCore:
 
 
 def deployments_file(folder: Path) -> Path:
-    """``prefect.yaml`` of the current folder, else that of the checkout which this package belongs to.
+    """Return ``prefect.yaml`` of the folder, else that of the checkout that this package belongs to.
 
     Raises:
-        CannotStart: there is neither.
+        CannotStart: neither exists.
     """
-    for place in (folder, CHECKOUT):
-        if (place / "prefect.yaml").is_file():
-            return place / "prefect.yaml"
+    for root in (folder, CHECKOUT):
+        if (root / "prefect.yaml").is_file():
+            return root / "prefect.yaml"
     raise CannotStart("There is no prefect.yaml here. Run `make up` in the folder of the cyclealign repository.")
 
 
-def deploy(place: ServerConfig) -> None:
-    """Register the deployments by Prefect's own command: unlike `serve()`, it keeps the schedules made in the UI.
+def deploy(server: ServerConfig) -> None:
+    """Register the deployments with Prefect's command, which, unlike `serve()`, keeps the schedules made in the UI.
 
     Raises:
-        CannotStart: it failed; the message holds what it said.
+        CannotStart: it failed; the message quotes its output.
     """
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file"]
     done = subprocess.run(
-        [*command, str(deployments_file(place.folder))],
-        env=place.environment(),
+        [*command, str(deployments_file(server.folder))],
+        env=server.environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    log = place.log_of("deploy")
+    log = server.log_of("deploy")
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text(done.stdout, encoding="utf-8")
     if done.returncode != 0:
         last = "\n".join(done.stdout.strip().splitlines()[-12:])
-        raise CannotStart(f"The deployments could not be registered. What was said is in {log}:\n{last}")
+        raise CannotStart(f"The deployments could not be registered. The end of {log}:\n{last}")

@@ -1,4 +1,4 @@
-"""What `cyclealign up` gives its processes by their environment, and the lock by which a home has only one of it."""
+"""The address and folders of `cyclealign up`, its processes' environment, and the lock that allows one per home."""
 
 import fcntl
 import hashlib
@@ -20,14 +20,14 @@ from cyclealign.store.database import URL_VARIABLE, database_url, parse_url
 
 HOST = "127.0.0.1"
 FOLDER_VARIABLE = "CYCLEALIGN_FOLDER"
-PATIENCE_SECONDS = 60.0
+LOCK_TIMEOUT_SECONDS = 60.0
 
-# What the user has set stays.
+# Only for variables that the user has not set.
 DEFAULTS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-    # In memory, which is Prefect's own default, a slot whose holder dies while the server restarts is lost for ever.
+    # In memory, which is Prefect's own default, a slot whose holder dies while the server restarts is lost for good.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "cyclealign,flows",
     "PREFECT_WORKER_QUERY_SECONDS": "2",
@@ -36,43 +36,50 @@ DEFAULTS = {
 
 
 class CannotStart(CycleAlignError):
-    """The Prefect server, the worker or the deployments could not be brought up."""
+    """The Prefect server, the worker or the deployments could not be started."""
 
 
 @dataclass(frozen=True)
 class ServerConfig:
-    """Where everything is: the server's address, and the folders of this machine."""
+    """The address of the Prefect server and the folders of this machine.
+
+    Args:
+        url: without ``/api``.
+        home: database, models, adapters and logs.
+        folder: the working folder of the runs.
+        external: the user named the server, so it is not started here.
+    """
 
     url: str
     home: Path
     folder: Path
-    theirs: bool
+    external: bool
 
     @classmethod
     def here(cls, port: int) -> "ServerConfig":
-        """The server of ``PREFECT_API_URL`` where the user has set it, else one of our own on this machine."""
+        """Return the server at ``PREFECT_API_URL`` if the user has set it, else one on this machine."""
         given = os.environ.get("PREFECT_API_URL", "").rstrip("/")
         return cls(given.removesuffix("/api") or f"http://{HOST}:{port}", home(), Path.cwd(), bool(given))
 
     @property
     def api(self) -> str:
-        """The address that programs use."""
+        """Return the address of the API."""
         return f"{self.url}/api"
 
     @property
     def worker(self) -> str:
-        """A name for this home's worker; the same at every start, so that its interrupted runs can be told."""
+        """Return the name of this home's worker: the same at every start, so that its interrupted runs can be found."""
         digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:8]
         return f"cyclealign-{socket.gethostname()}-{digest}"
 
     def log_of(self, name: str) -> Path:
-        """The file that a child's output goes to."""
+        """Return the file for a child process's output."""
         return self.home / "logs" / f"{name}.log"
 
     def environment(self) -> dict[str, str]:
-        """For the server, and for registering. Secrets travel by inheritance only, and are stored nowhere."""
+        """Return the environment of the server and of `prefect deploy`. Secrets are inherited only, never stored."""
         prefect_home = os.environ.get("PREFECT_HOME") or str(self.home / "prefect")
-        # Any page in the user's browser can send requests to this machine; it must not be let in by the server.
+        # Any page in the user's browser can send requests to this machine; the server must not accept them.
         origins = ",".join((self.url, self.url.replace(HOST, "localhost")))
         ours = {
             "PREFECT_HOME": prefect_home,
@@ -88,23 +95,23 @@ class ServerConfig:
         return environment
 
     def worker_environment(self) -> dict[str, str]:
-        """For the worker, whose runs inherit it: also the folder in which they work."""
+        """Return the environment of the worker, which its runs inherit: also their working folder."""
         return {**self.environment(), FOLDER_VARIABLE: str(self.folder)}
 
 
-def prefect_answers(place: ServerConfig) -> bool:
-    """Whether a Prefect server answers there.
+def prefect_answers(server: ServerConfig) -> bool:
+    """Return whether a Prefect server answers at the address.
 
     Raises:
-        CannotStart: something else does, or the server that the user named is not there.
+        CannotStart: something else answers, or an external server does not.
     """
     try:
-        reply = httpx.get(f"{place.api}/health", timeout=5.0, follow_redirects=False)
+        reply = httpx.get(f"{server.api}/health", timeout=5.0, follow_redirects=False)
         is_prefect = reply.status_code == 200 and reply.json() is True
     except httpx.ConnectError:
-        if place.theirs:
+        if server.external:
             raise CannotStart(
-                f"No Prefect server answers at PREFECT_API_URL = {place.api}. Start it, or unset the variable to have "
+                f"No Prefect server answers at PREFECT_API_URL = {server.api}. Start it, or unset the variable to have "
                 "one started here."
             ) from None
         return False
@@ -112,32 +119,32 @@ def prefect_answers(place: ServerConfig) -> bool:
         is_prefect = False
     if not is_prefect:
         raise CannotStart(
-            f"Something answers at {place.url} that is not a Prefect server. Stop it, or choose another port: "
+            f"Something answers at {server.url} that is not a Prefect server. Stop it, or choose another port: "
             "`cyclealign up --port 4300`."
         )
     return True
 
 
 @contextmanager
-def only_one(place: ServerConfig) -> Iterator[int]:
-    """Hold the home's lock, and yield its file descriptor: children that inherit it hold it too, until they are gone.
+def home_lock(server: ServerConfig) -> Iterator[int]:
+    """Hold the home's lock and yield its file descriptor; children that inherit it hold the lock until they exit.
 
     Raises:
-        CannotStart: another `cyclealign up` uses this home, or processes of one that was killed do not end.
+        CannotStart: another `cyclealign up` uses this home, or processes of a killed one do not exit.
     """
-    place.home.mkdir(parents=True, exist_ok=True)
-    with (place.home / "up.lock").open("a+") as file:
-        deadline = time.monotonic() + PATIENCE_SECONDS
+    server.home.mkdir(parents=True, exist_ok=True)
+    with (server.home / "up.lock").open("a+") as file:
+        deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
         while not _locked(file.fileno()):
-            _refuse_second(place, file.name)
+            _require_single(server, file.name)
             if time.monotonic() > deadline:
                 raise CannotStart(
                     f"A Prefect server or worker of an earlier `cyclealign up` still holds {file.name}. "
-                    "End it (`ps aux | grep flows.server.process` shows it), then start again."
+                    "Kill it (`ps aux | grep flows.server.process` shows it), then rerun."
                 )
             time.sleep(0.2)
         file.truncate(0)
-        file.write(json.dumps({"pid": os.getpid(), "started": start_time(), "url": place.url}))
+        file.write(json.dumps({"pid": os.getpid(), "started": start_time(), "url": server.url}))
         file.flush()
         yield file.fileno()
 
@@ -150,14 +157,14 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def _refuse_second(place: ServerConfig, lock: str) -> None:
-    """Raise CannotStart if the holder of the lock is alive; otherwise its children are still on their way out."""
+def _require_single(server: ServerConfig, lock: str) -> None:
+    """Raise CannotStart if the holder of the lock is alive; otherwise its children are about to exit."""
     try:
         holder = json.loads(Path(lock).read_text(encoding="utf-8"))
     except ValueError:  # it has not written its file yet
         return
     if is_running(holder["pid"], holder["started"]):
         raise CannotStart(
-            f"It is up already, for {place.home}: {holder['url']} (process {holder['pid']}). Stop that one with "
-            f"Ctrl-C, or give this one a folder of its own by {HOME_VARIABLE} and another --port."
+            f"cyclealign is already up for {server.home}: {holder['url']} (process {holder['pid']}). Stop it with "
+            f"Ctrl-C, or set {HOME_VARIABLE} to another folder and choose another --port."
         )

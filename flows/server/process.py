@@ -1,7 +1,7 @@
-"""Prefect's own processes as children of `cyclealign up`: each in a session of its own, none outliving its parent.
+"""Prefect's processes as children of `cyclealign up`: each in its own session, none outlives its parent.
 
-``python -m flows.server.process ARGUMENTS...`` is such a child: it is the ``prefect`` command, and ends when its
-standard input closes, which the kernel sees to however the parent ends. It imports nothing heavy at the top.
+``python -m flows.server.process ARGUMENTS...`` runs the ``prefect`` command and exits when its standard input closes,
+which the kernel does however the parent ends. It imports nothing heavy at the top.
 """
 
 import os
@@ -21,7 +21,7 @@ LARGEST_LOG = 10_000_000
 
 @dataclass
 class ManagedProcess:
-    """A process that was started here, and the file that its output goes to."""
+    """A child process and its log file."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -33,8 +33,10 @@ class ManagedProcess:
     ) -> "ManagedProcess":
         """Start ``prefect ARGUMENTS``.
 
-        A session of its own keeps the terminal's Ctrl-C away from the child: its parent decides in which order things
-        end. ``keep_open`` is a file descriptor (the lock) that the child holds for as long as it lives.
+        Its own session keeps the terminal's Ctrl-C away from the child: the parent decides the order of shutdown.
+
+        Args:
+            keep_open: a file descriptor (of the lock) that the child holds until it exits.
         """
         log.parent.mkdir(parents=True, exist_ok=True)
         if log.exists() and log.stat().st_size > LARGEST_LOG:
@@ -53,24 +55,24 @@ class ManagedProcess:
 
     @property
     def ended(self) -> bool:
-        """Whether it is gone."""
+        """Return whether it has exited."""
         return self.process.poll() is not None
 
-    def stop(self, impatient: Callable[[], bool] = lambda: False) -> None:
-        """Ask it to end; make it, when it has not within GRACE_SECONDS or somebody has become impatient."""
+    def stop(self, urgent: Callable[[], bool] = lambda: False) -> None:
+        """Terminate it; kill it after GRACE_SECONDS or once ``urgent`` returns True."""
         if not self.ended:
             self.process.terminate()
         deadline = time.monotonic() + GRACE_SECONDS
         while not self.ended:
-            if time.monotonic() > deadline or impatient():
+            if time.monotonic() > deadline or urgent():
                 self.process.kill()
                 self.process.wait()
             time.sleep(0.05)
         if self.process.stdin:
             self.process.stdin.close()
 
-    def last_words(self, lines: int = 12) -> str:
-        """The end of its log, for an error message."""
+    def log_tail(self, lines: int = 12) -> str:
+        """Return the end of its log, for an error message."""
         try:
             return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
         except OSError:
@@ -78,7 +80,7 @@ class ManagedProcess:
 
 
 def end_when_closed(descriptor: int) -> None:
-    """Wait until the other end of the pipe is closed, then end this process: politely, and by force if that hangs."""
+    """Wait until the other end of the pipe is closed, then end this process: SIGTERM, and SIGKILL if that hangs."""
     while os.read(descriptor, 1024):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
@@ -87,10 +89,10 @@ def end_when_closed(descriptor: int) -> None:
 
 
 def main() -> None:
-    """Be the ``prefect`` command, for as long as the parent is there."""
+    """Run the ``prefect`` command until the parent exits."""
     # A shell starts background jobs with SIGINT ignored. Prefect's worker ends by that signal, and would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    parent = os.dup(0)  # not handed on to children of this process, unlike 0 itself
+    parent = os.dup(0)  # children of this process do not inherit it, unlike 0 itself
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)

@@ -1,10 +1,9 @@
-"""Flow runs that were cut off with their worker: how they are found, and how they are made to go on.
+"""Flow runs that were interrupted together with their worker: find them and let them resume.
 
-Prefect leaves such a run "Running" for ever. It could be set to Cancelled, but whoever presses Ctrl-C on
-`cyclealign up` wants the machine back, and has not decided against the run. So the run is set to Crashed, which says
-on its page what happened, and then to AwaitingRetry, so that the next worker takes it up: the same run, with the same
-parameters and the same page. The flow finds in the database where it was and repeats nothing. Who does not want that
-cancels the waiting run in the UI.
+Prefect leaves such a run in state Running for good. Ctrl-C on `cyclealign up` is meant to free the machine, not to
+cancel the run. So the run is set to Crashed, which explains on its page what happened, and then to AwaitingRetry, so
+that the next worker takes it: the same run with the same parameters and page. The flow resumes from the database and
+repeats nothing. To drop the run, cancel it in the UI.
 """
 
 from collections.abc import Sequence
@@ -28,49 +27,52 @@ from prefect.states import AwaitingRetry, Cancelled, Crashed
 
 from flows.server.deploy import POOL, VANISHED
 
-# A paused run of ours holds its process, so one without a process was cut off in its pause.
-AT_WORK = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING, StateType.PAUSED]
+# A paused run keeps its process, so one without a process was interrupted during its pause.
+ACTIVE_STATES = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING, StateType.PAUSED]
 GRACE_SECONDS = 5.0
-STARTING = timedelta(minutes=1)
+WORKER_START = timedelta(minutes=1)  # until a worker that is about to start has taken its first run
 
 
 def reschedule_interrupted(client: SyncPrefectClient, worker: str, why: str) -> list[FlowRun]:
-    """Make the runs that this worker was at work on, and whose process is gone, wait for the next worker.
+    """Reschedule the worker's active runs whose process has exited; return them.
 
-    A run that somebody was cancelling is cancelled. Returns those that will go on. The worker must have ended: a run
-    without a process would otherwise be one that is just being started.
+    A run that was being cancelled is cancelled. The worker must have exited: otherwise a run without a process may be
+    one that is just being started.
+
+    Args:
+        why: the message of the states Crashed and Cancelled.
     """
-    going_on = []
-    for run in left_by(client, worker):
+    rescheduled = []
+    for run in interrupted_runs(client, worker):
         if process_of(run) is not None:
             continue
         if run.state_type is StateType.CANCELLING:
             client.set_flow_run_state(run.id, Cancelled(message=why), force=True)
             continue
-        # Early, so that a queue which has grown meanwhile stands behind it.
+        # Its former time puts it ahead of runs that were queued meanwhile.
         since = run.expected_start_time or datetime.now(UTC)
         client.set_flow_run_state(run.id, Crashed(message=why), force=True)
-        waiting: State[None] = AwaitingRetry(scheduled_time=since, message="It goes on with the next `make up`.")
+        waiting: State[None] = AwaitingRetry(scheduled_time=since, message="Resumes at the next `make up`.")
         client.set_flow_run_state(run.id, waiting, force=True)
-        going_on.append(run)
-    return going_on
+        rescheduled.append(run)
+    return rescheduled
 
 
-def left_by(client: SyncPrefectClient, worker: str) -> list[FlowRun]:
-    """Runs of the worker that look as if they were at work, and those that the automation has given up."""
-    at_work = _runs(client, FlowRunFilterState(type=FlowRunFilterStateType(any_=AT_WORK)))
+def interrupted_runs(client: SyncPrefectClient, worker: str) -> list[FlowRun]:
+    """Return the worker's runs in an active state, and those that the automation has marked as vanished."""
+    active = _runs(client, FlowRunFilterState(type=FlowRunFilterStateType(any_=ACTIVE_STATES)))
     crashed = _runs(client, FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CRASHED])))
     vanished = [run for run in crashed if run.state and run.state.message == VANISHED]
-    return [run for run in (*at_work, *vanished) if taken_by(run, worker)]
+    return [run for run in (*active, *vanished) if claimed_by(run, worker)]
 
 
-def taken_by(run: FlowRun, worker: str) -> bool:
-    """Whether the worker took the run. One that no worker has labelled yet was being taken as its worker ended."""
+def claimed_by(run: FlowRun, worker: str) -> bool:
+    """Return whether the worker took the run. A run without a worker's label was being taken when its worker exited."""
     return run.labels.get("prefect.worker.name", worker) == worker
 
 
 def _runs(client: SyncPrefectClient, state: FlowRunFilterState, limit: int = 200) -> list[FlowRun]:
-    """The pool's newest runs in some states."""
+    """Return the pool's newest runs in the given states."""
     return client.read_flow_runs(
         flow_run_filter=FlowRunFilter(state=state),
         work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL])),
@@ -80,7 +82,7 @@ def _runs(client: SyncPrefectClient, state: FlowRunFilterState, limit: int = 200
 
 
 def process_of(run: FlowRun) -> psutil.Process | None:
-    """The run's own process, if it lives. Process ids are used again, so its environment must name the run."""
+    """Return the run's process if it is alive. Process ids are reused, so its environment must name the run."""
     with suppress(psutil.Error, ValueError, TypeError):
         process = psutil.Process(int(run.infrastructure_pid or ""))
         if process.environ().get("PREFECT__FLOW_RUN_ID") == str(run.id) and process.status() != psutil.STATUS_ZOMBIE:
@@ -89,10 +91,10 @@ def process_of(run: FlowRun) -> psutil.Process | None:
 
 
 def end_processes(runs: Sequence[FlowRun]) -> None:
-    """End processes of runs whose worker was killed: they are in sessions of their own, and would go on unwatched.
+    """Kill the processes of runs whose worker was killed: they have their own sessions and would continue unobserved.
 
-    By SIGKILL, as the worker itself does it: at SIGTERM a run would report a crash, which looks like one of its own
-    making, and would not be put back. Its database is made for that, and its own children end with it.
+    By SIGKILL, as the worker does it: at SIGTERM a run would report a crash that looks like its own failure, and would
+    not be rescheduled. The database survives a kill, and the run's own children exit with it.
     """
     processes = [process for run in runs if (process := process_of(run)) is not None]
     for process in processes:
@@ -101,11 +103,11 @@ def end_processes(runs: Sequence[FlowRun]) -> None:
     psutil.wait_procs(processes, timeout=GRACE_SECONDS)
 
 
-def make_way(client: SyncPrefectClient) -> int:
-    """Skip scheduled runs that fell due while nobody worked, where an interrupted run of the same deployment waits.
+def skip_overdue(client: SyncPrefectClient) -> int:
+    """Cancel scheduled runs that are overdue, if an interrupted run of the same deployment waits; return their number.
 
-    The deployment lets one run work and cancels the others. It must not be chance that the interrupted one is chosen;
-    so those go too that fall due before the worker, still to be started, has surely taken its first run.
+    A deployment allows one run and cancels the others, so an overdue one could take the interrupted run's place. Runs
+    that become due before the worker has taken its first run are skipped as well.
     """
     waiting = FlowRunFilterState(name=FlowRunFilterStateName(any_=["AwaitingRetry"]))
     deployments = {run.deployment_id for run in _runs(client, waiting) if run.deployment_id}
@@ -118,10 +120,10 @@ def make_way(client: SyncPrefectClient) -> int:
         ),
         sort=FlowRunSort.EXPECTED_START_TIME_ASC,
     )
-    at_work_by = datetime.now(UTC) + STARTING
-    skipped = [run for run in overdue if run.auto_scheduled and _due(run, at_work_by)]
+    deadline = datetime.now(UTC) + WORKER_START
+    skipped = [run for run in overdue if run.auto_scheduled and _due(run, deadline)]
     for run in skipped:
-        message = "Fell due while `cyclealign up` was stopped; the run that was interrupted goes first."
+        message = "Was due while `cyclealign up` was stopped; the interrupted run resumes first."
         client.set_flow_run_state(run.id, Cancelled(message=message), force=True)
     return len(skipped)
 

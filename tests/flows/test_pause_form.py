@@ -77,15 +77,15 @@ def test_orders_from_a_terminal_end_the_pause_of_the_form(doubtful):
 
 def test_a_database_that_is_away_for_a_moment_does_not_end_the_watch(doubtful, monkeypatch):
     """Prevents a run that stays paused, hours after everything was answered, for one failed look at the database."""
-    real, failed = pause_form.over, []
+    real, failed = pause_form.settled, []
 
-    def over(*rest):
+    def settled(*rest):
         if not failed:
             failed.append(True)
             raise StoreError("The database stopped answering.")
         return real(*rest)
 
-    monkeypatch.setattr(pause_form, "over", over)
+    monkeypatch.setattr(pause_form, "settled", settled)
     with person(rank_all):
         code, output = doubtful.run()
     assert code == 0, output

@@ -22,7 +22,7 @@ def test_runs_of_one_server_share_one_limit(prefect_server, monkeypatch):
     async def taken():
         got = 0
         for run in (runs[0], runs[1], runs[0], runs[1]):
-            run._own = LocalRateLimiter(None, None)  # this process alone would wait a minute
+            run._local = LocalRateLimiter(None, None)  # this process alone would wait a minute
             try:
                 await asyncio.wait_for(run.acquire(0), 1.5)
                 got += 1

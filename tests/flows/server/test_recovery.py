@@ -19,8 +19,8 @@ def client(prefect_server: str, tmp_path: Path) -> Iterator[Any]:
     from flows.server.deploy import client_of, create_pool
     from flows.server.environment import ServerConfig
 
-    place = ServerConfig(prefect_server.removesuffix("/api"), tmp_path, tmp_path, theirs=True)
-    with client_of(place) as opened:
+    server = ServerConfig(prefect_server.removesuffix("/api"), tmp_path, tmp_path, external=True)
+    with client_of(server) as opened:
         create_pool(opened)
         yield opened
 
@@ -99,7 +99,7 @@ def test_a_run_whose_process_lives_is_left_alone_until_it_is_ended(client: Any, 
     """Prevents two processes at work on one run; a process id that was given again proves nothing."""
     from prefect.states import Running
 
-    from flows.server.recovery import end_processes, left_by, process_of, reschedule_interrupted
+    from flows.server.recovery import end_processes, interrupted_runs, process_of, reschedule_interrupted
 
     run_id, other_id = start(Running()), start(Running())
     environment = {"PREFECT__FLOW_RUN_ID": str(run_id)}
@@ -108,7 +108,7 @@ def test_a_run_whose_process_lives_is_left_alone_until_it_is_ended(client: Any, 
             client.request("PATCH", f"/flow_runs/{each}", json={"infrastructure_pid": str(process.pid)})
         assert [run.id for run in reschedule_interrupted(client, ME, "stopped")] == [other_id]
         client.set_flow_run_state(other_id, _completed(), force=True)
-        end_processes(left_by(client, ME))
+        end_processes(interrupted_runs(client, ME))
         assert process_of(client.read_flow_run(run_id)) is None
     assert [run.id for run in reschedule_interrupted(client, ME, "stopped")] == [run_id]
 

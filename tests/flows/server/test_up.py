@@ -112,7 +112,7 @@ def test_a_second_start_is_refused_by_name(site: Launched) -> None:
     site.begin()
     second = up_in(site.folder, site.port)
     assert second.returncode == 1
-    assert "up already" in " ".join(second.stdout.split())
+    assert "already up" in " ".join(second.stdout.split())
     assert site.url in "".join(second.stdout.split())
 
 
@@ -148,7 +148,7 @@ def test_a_killed_launcher_takes_its_children_along_and_the_next_start_repairs(s
     until("the scheduled time", lambda: datetime.now(UTC) > due(firing))
     site.begin()
 
-    assert "goes on now" in site.said
+    assert "resumes now" in site.said
     site.ask("DELETE", f"/deployments/{deployment}/schedules/{often}")
     kept = {each["id"]: each for each in site.deployment("trial/trial")["schedules"]}
     assert kept[made[0]["id"]]["schedule"]["cron"] == "30 3 2 2 *"
@@ -178,7 +178,7 @@ def test_a_server_that_was_there_is_used_and_left_alone(site: Launched, tmp_path
     (tmp_path / "trial_flow.py").write_text(FLOW)
     with launched(tmp_path, {"PREFECT_API_URL": f"{site.url}/api"}) as guest:
         guest.begin()
-        assert "was there already" in guest.said
+        assert "already running" in guest.said
         assert [name for name in ("server.log", "worker.log") if (guest.home / "logs" / name).exists()] == [
             "worker.log"
         ]
