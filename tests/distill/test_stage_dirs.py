@@ -166,7 +166,7 @@ def run_of_0_1_0(job: str, finished: bool = True) -> int:
     settings = settings_identity(config, exclude={"force"})
     hashes = (content_id("distillation", job, settings, {"data": "d1"}), str(sources_of(job, 1)))
     with Store.open() as store:
-        run = store.distillations.open(job, settings, hashes, config.seed, again=True)
+        run = store.distillations.open(job, settings, hashes, config.seed, force=True)
         if finished:
             store.distillations.finish(run.id, [])
     return run.id
