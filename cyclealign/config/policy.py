@@ -45,7 +45,7 @@ class PolicySettings(Section):
 
     @property
     def remote_code_trusted(self) -> bool:
-        """Whether code that comes with the model may run: the user has repeated the name of this very model."""
+        """Return whether code that comes with the model may run: the user has repeated the name of this very model."""
         return self.trust_remote_code is not None and self.trust_remote_code == self.model
 
 

@@ -68,5 +68,5 @@ class TrainingSettings(Section):
 
     @property
     def pairwise(self) -> bool:
-        """Whether the objective trains on preference pairs, not on ranked lists."""
+        """Return whether the objective trains on preference pairs, not on ranked lists."""
         return self.objective in get_args(PairwiseObjective)

@@ -1,4 +1,4 @@
-"""What a job runs with (timed steps, folders of stages and labels, progress) and what it returns.
+"""The interface between a job and its runner: timed steps, folders of stages and labels, progress, the outcome.
 
 Knows neither the store nor Prefect: `cyclealign.distill.run` and the flows pass in what they add to a step.
 """

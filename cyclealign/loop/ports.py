@@ -79,7 +79,7 @@ def save_plot(store: Store, round_: Round) -> Path:
 
 @dataclass(frozen=True)
 class Ports:
-    """What surrounds the loop. The defaults need nothing but the environment and the home folder.
+    """The surroundings of the loop. The defaults need only the environment and the home folder.
 
     Args:
         run_id: identifies the run; a retried run must have the id that it had before.

@@ -44,7 +44,7 @@ class ServerLifecycle:
 
     @property
     def managed(self) -> bool:
-        """Whether the server is started by the run, so that its development paths may be used."""
+        """Return whether the server is started by the run, so that its development paths may be used."""
         return self.settings.base_url is None
 
     @property

@@ -106,7 +106,7 @@ class ManagedServer:
 
     @property
     def ended(self) -> bool:
-        """Whether the process has exited."""
+        """Return whether the process has exited."""
         return self._process.poll() is not None
 
     @property

@@ -1,4 +1,4 @@
-"""How far policy and judge agree on the prompts of a round."""
+"""Agreements of policy and judge on the prompts of a round."""
 
 from collections.abc import Sequence
 

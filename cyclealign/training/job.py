@@ -27,7 +27,7 @@ class RankedAnswers:
 
     @property
     def has_signal(self) -> bool:
-        """Whether the list contributes to the loss: its weight is positive and at least one pair is decided."""
+        """Return whether the list contributes to the loss: its weight is positive and at least one pair is decided."""
         return self.weight > 0 and bool(self.soft_pairs())
 
     def soft_pairs(self) -> tuple[SoftPair, ...]:
@@ -81,7 +81,7 @@ class TrainingJob:
 
     @property
     def full_weights(self) -> bool:
-        """Whether all weights are trained instead of an adapter."""
+        """Return whether all weights are trained instead of an adapter."""
         return self.settings.method == "full"
 
     @property
