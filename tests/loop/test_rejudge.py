@@ -157,7 +157,7 @@ def test_without_a_key_nobody_is_asked_for_a_yes(finished, monkeypatch):
     monkeypatch.delenv("TEST_JUDGE_KEY")
     code, output = finished.command("rejudge", "bench", "--round", "1", "--demonstrations", "none")
     assert (code, "set the environment variable TEST_JUDGE_KEY" in output) == (1, True)
-    assert "give --yes" not in output
+    assert "Confirm with --yes" not in output
     assert replayed(finished, "--demonstrations", "static")["cost"]["calls"] == 0, "stored replies want no key"
 
 
@@ -183,7 +183,7 @@ def test_it_says_what_it_costs_and_does_nothing_without_a_yes(finished):
     code, output = finished.command("rejudge", "bench", "--round", "1", "--demonstrations", "none")
     assert code == 1
     assert "4 lists of round 1: at most 8 calls to 'local'" in output
-    assert "give --yes" in output
+    assert "Confirm with --yes" in output
     assert (sum(finished.judge.asked.values()), detail()["rejudgements"]) == (asked, [])
 
 
