@@ -86,3 +86,21 @@ def test_every_link_leads_somewhere(document):
         target = (document.parent / name).resolve() if name else document
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+def test_every_class_of_the_glossary_exists():
+    """Prevents a glossary of names that the code no longer has."""
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "cyclealign").rglob("*.py"))
+    glossary = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    names = {name for span in code(glossary) for name in re.findall(r"\b[A-Z][a-z]+(?:[A-Z][a-z]+)*\b", span)}
+    missing = {name for name in names if not re.search(rf"^(?:class )?{name}\b(?: =|[:(])", source, re.MULTILINE)}
+    assert names
+    assert missing == set()
+
+
+def test_every_module_of_the_glossary_exists():
+    """Prevents pointers from a term to a file that has moved."""
+    glossary = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    files = [span for span in code(glossary) if re.fullmatch(r"[a-z_]+/(?:[a-z_]+\.py)?", span)]
+    assert files
+    assert [name for name in files if not (ROOT / "cyclealign" / name).exists() and not (ROOT / name).exists()] == []
