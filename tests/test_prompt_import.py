@@ -7,6 +7,9 @@ import pytest
 
 from cyclealign.errors import BadPrompts
 from cyclealign.prompt_import import read_source, split_of
+from tests.support.paths import SHARED
+
+HH_RLHF = SHARED / "data" / "hh_rlhf" / "harmless-base" / "test.jsonl.gz"
 
 
 def written(tmp_path, *rows, name="p.jsonl"):
@@ -86,3 +89,12 @@ def test_a_data_set_that_cannot_be_fetched_is_named(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(BadPrompts, match="'nobody/nothing' is neither a local file"):
         read_source("nobody/nothing")
+
+
+@pytest.mark.skipif(not HH_RLHF.is_file(), reason=f"no HH-RLHF at {HH_RLHF}")
+def test_all_of_hh_rlhf_is_read():
+    """Prevents a strict parser from refusing rows of the real file: two turns of one speaker in a row."""
+    source = read_source(str(HH_RLHF))
+    assert len(source.prompts) == 2310
+    assert len(source.labelled) == 240
+    assert all(prompt.messages[-1]["role"] == "user" for prompt, _ in source.prompts)

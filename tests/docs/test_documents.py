@@ -104,3 +104,13 @@ def test_every_module_of_the_glossary_exists():
     files = [span for span in code(glossary) if re.fullmatch(r"[a-z_]+/(?:[a-z_]+\.py)?", span)]
     assert files
     assert [name for name in files if not (ROOT / "cyclealign" / name).exists() and not (ROOT / name).exists()] == []
+
+
+def test_tests_mirror_the_packages():
+    """Prevents tests that are looked for in vain next to the package that they cover."""
+    across = {"attacks", "browser", "docs", "homes", "recovery", "support", "vllm"}  # of more than one package
+    folders = {path.name for path in (ROOT / "tests").iterdir() if (path / "__init__.py").is_file()}
+    packages = {path.name for path in (ROOT / "cyclealign").iterdir() if (path / "__init__.py").is_file()}
+    assert folders - across - {"flows"} <= packages
+    modules = {path.stem for path in (ROOT / "cyclealign").glob("*.py")}
+    assert {path.stem.removeprefix("test_") for path in (ROOT / "tests").glob("test_*.py")} <= modules

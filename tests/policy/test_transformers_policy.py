@@ -12,7 +12,10 @@ from cyclealign.errors import PolicyError, WrongWeights
 from cyclealign.policy import Answer, as_candidates, candidate_id, distinct
 from cyclealign.policy.transformers_policy import TransformersPolicy
 from cyclealign.records import Adapter, Prompt
+from tests.support.paths import SHARED
 from tests.support.tiny import make_model
+
+REAL_MODEL = SHARED / "models" / "tiny-chat"
 
 
 def prompt(text, *before):
@@ -170,3 +173,13 @@ def test_the_tokens_logprobs_add_up_to_the_sums(policy):
     (row,) = policy.token_logprobs([[*ids, 5, 6, 2]])
     assert len(row) == len(ids) + 2
     assert policy.logprob_sums(PROMPTS[0], [[5, 6, 2]]) == pytest.approx([sum(row[-3:])], abs=1e-4)
+
+
+@pytest.mark.skipif(not REAL_MODEL.is_dir(), reason=f"no model at {REAL_MODEL}")
+def test_logprobs_of_a_real_model_equal_a_fresh_forward_pass():
+    """Prevents generation and scoring from seeing different tokens under a real tokenizer and chat template."""
+    real = TransformersPolicy(PolicySettings(max_new_tokens=12, temperature=0.8), str(REAL_MODEL))
+    prompts = [prompt("How do I bake bread?"), prompt("Tell me a joke.")]
+    for asked, answers in zip(prompts, real.answer(prompts, 2, seed=1), strict=True):
+        rescored = real.logprob_sums(asked, [answer.token_ids for answer in answers])
+        assert [answer.logprob_sum for answer in answers] == pytest.approx(rescored, abs=1e-3)
