@@ -145,72 +145,70 @@ def cprd(folder: Path) -> dict[str, Any]:
 
 
 def leaf(folder: Path) -> dict[str, Any]:
-    from cyclealign.distill.leaf import demo_models as demo
-    from cyclealign.distill.leaf import evaluate, student
+    from cyclealign.distill.leaf import demo_models, evaluate, student, train
     from cyclealign.distill.leaf.config import EvaluationSettings, StudentSettings, TeacherSettings, TrainingSettings
-    from cyclealign.distill.leaf.demo_data import Sizes, demo_material
+    from cyclealign.distill.leaf.demo_data import DemoSizes, demo_corpus
     from cyclealign.distill.leaf.labels import label
     from cyclealign.distill.leaf.losses import embedding_distance
     from cyclealign.distill.leaf.predict import encode
     from cyclealign.distill.leaf.rotations import is_unit, principal_axes, random_rotation
-    from cyclealign.distill.leaf.teacher import ModelTeacher
+    from cyclealign.distill.leaf.teacher_models import ModelTeacher
 
-    material = demo_material(0, Sizes(12, 12, 4, 12))
-    recipe = demo.Recipe(pairs=100, batch=50, hidden=16, layers=1, dims=(16, 8))
-    teacher = ModelTeacher(str(demo.demo_teacher(folder, recipe=recipe)), TeacherSettings())
-    labels = label(teacher, material, folder / "labels", 20, silent)
-    backbone, unit = str(demo.demo_backbone(folder, 0)), is_unit(labels.task_documents)
+    corpus = demo_corpus(0, DemoSizes(12, 12, 4, 12))
+    recipe = demo_models.TeacherRecipe(pairs=100, batch=50, hidden=16, layers=1, dims=(16, 8))
+    teacher = ModelTeacher(str(demo_models.demo_teacher(folder, recipe=recipe)), TeacherSettings())
+    labels = label(teacher, corpus, folder / "labels", 20, silent)
+    backbone, unit = str(demo_models.demo_backbone(folder, 0)), is_unit(labels.task_documents)
     settings = StudentSettings(dropout=False, dense_start="least_squares")
     fitted = student.new_student(backbone, settings, 16, unit, teacher.query_prompt, 0)
-    texts = student.training_texts(fitted, material.queries, material.documents)
-    student.start_dense(fitted, texts, labels.training, 20, 0)
+    texts = student.training_texts(fitted, corpus.queries, corpus.documents)
+    student.initialize_dense(fitted, texts, labels.training, 20, 0)
     steps = TrainingSettings(epochs=1, cycles=2, batch=8, learning_rate=1e-3)
-    mean_loss = student.fit(fitted, texts, labels.training, steps, 0, folder / "steps", silent)
+    mean_loss = train.fit(fitted, texts, labels.training, steps, 0, folder / "steps", silent)
     arms = [
         evaluate.Arm("teacher", wave(3, 8).numpy(), wave(6, 8, phase=1.0).numpy()),
         evaluate.Arm("symmetric", wave(3, 8, phase=2.0).numpy(), wave(6, 8, phase=3.0).numpy()),
         evaluate.Arm("asymmetric", wave(3, 8, phase=2.0).numpy(), wave(6, 8, phase=1.0).numpy()),
     ]
-    found = evaluate.search(arms, [], [{0: 1}, {1: 1, 2: 2}, {5: 1}], EvaluationSettings(dims=(4,)))
+    results = evaluate.search(arms, [], [{0: 1}, {1: 1, 2: 2}, {5: 1}], EvaluationSettings(dims=(4,)))
     return {
-        "data": [list(each) for each in (map(len, material.queries), map(len, material.task.documents))],
+        "data": [list(each) for each in (map(len, corpus.queries), map(len, corpus.task.documents))],
         "labels": labels.task_queries,
         "loss l2": [embedding_distance(wave(3, 4), wave(3, 4, phase=1.0), squared) for squared in (False, True)],
         "turns": [np.abs(principal_axes(wave(9, 3).numpy())), random_rotation(3, 1)],
         "mean loss": mean_loss,
-        "student": encode(fitted, material.task.queries, "query", 8),
-        "measures": [*evaluate.retrieval_measures(found), *evaluate.closeness(arms)],
+        "student": encode(fitted, corpus.task.queries, "query", 8),
+        "measures": [*evaluate.retrieval_measures(results), *evaluate.closeness(arms)],
     }
 
 
 def idcm(folder: Path) -> dict[str, Any]:
-    from cyclealign.distill.idcm import checkpoints as models
-    from cyclealign.distill.idcm import demo_data as world
-    from cyclealign.distill.idcm import evaluate
-    from cyclealign.distill.idcm import train as fitting
-    from cyclealign.distill.idcm.config import ESMSettings, ETMSettings, StageSettings, WindowSettings
+    from cyclealign.distill.idcm import checkpoints, evaluate, train
+    from cyclealign.distill.idcm.config import DemoSettings, ESMSettings, ETMSettings, StageSettings, WindowSettings
+    from cyclealign.distill.idcm.demo_data import demo_collection
     from cyclealign.distill.idcm.etm import TopWindows
     from cyclealign.distill.idcm.labels import window_scores
     from cyclealign.distill.idcm.losses import SELECTION_LOSSES, ranknet
     from cyclealign.distill.idcm.predict import esm_scores
-    from cyclealign.distill.idcm.tokenized import Pair, Texts, training_pairs
+    from cyclealign.distill.idcm.tokenized import Pair, TokenizedTexts, training_pairs
 
-    size = world.Size(passages=8, train_queries=3, test_queries=2, candidates=3, min_passages=2, max_passages=5)
-    collection = world.make(size)
+    sizes = DemoSettings(passages=8, train_queries=3, test_queries=2, candidates=3, min_passages=2, max_passages=5)
+    collection = demo_collection(sizes, 0)
     stage = StageSettings(steps=2, batch=2, learning_rate=1e-3)
     settings = ETMSettings(model="demo", hidden=16, layers=1, passages=stage, documents=stage)
-    etm, tokenizer = models.etm_from(models.encoder_folder(settings, collection, folder / "tiny", 0), settings, 0)
-    texts = Texts(collection, tokenizer, WindowSettings())
-    losses = fitting.fit_passages(etm, texts, collection.passages, stage, 0, silent)
-    losses += fitting.fit_documents(etm, texts, collection.train, settings, 0, silent)
+    encoder = checkpoints.encoder_source(settings, collection, folder / "encoder", 0)
+    etm, tokenizer = checkpoints.etm_from(encoder, settings, 0)
+    texts = TokenizedTexts(collection, tokenizer, WindowSettings())
+    losses = train.fit_passages(etm, texts, collection.passages, stage, 0, silent)
+    losses += train.fit_documents(etm, texts, collection.train, settings, 0, silent)
     pairs = training_pairs(collection.train, 1, 0)
     labels = window_scores(folder / "labels", "golden", etm, texts, pairs, silent)
-    esm = models.fresh_esm(etm, False, 0)
-    lessons = list(zip(pairs, labels, strict=True))
-    losses += fitting.fit_selection(esm, texts, lessons, ESMSettings(training=stage), "ndcg2", 0, silent)
-    tested = [Pair(each.query, document) for each in collection.test for document in each.candidates]
+    esm = checkpoints.new_esm(etm, False, 0)
+    labelled = list(zip(pairs, labels, strict=True))
+    losses += train.fit_selection(esm, texts, labelled, ESMSettings(training=stage), "ndcg2", 0, silent)
+    tested = [Pair(query.query, document) for query in collection.test for document in query.candidates]
     fixed = [wave(4, phase=float(number)) for number in range(len(tested))]
-    scored = evaluate.Scored.of(
+    scores = evaluate.WindowScores.of(
         collection.test, tested, fixed, {"a": wave(len(tested), 4), "b": wave(len(tested), 4, phase=1)}
     )
     mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
@@ -221,38 +219,39 @@ def idcm(folder: Path) -> dict[str, Any]:
         **by_name(SELECTION_LOSSES, wave(2, 5), wave(2, 5, phase=1.0), mask, 2),
         "training": losses,
         "student": esm_scores(esm, *texts.pairs(pairs[:3]))[0],
-        "measures": evaluate.measures(scored, TopWindows(2), (1, 2)),
+        "measures": evaluate.measures(scores, TopWindows(2), (1, 2)),
     }
 
 
 def margin_mse(folder: Path) -> dict[str, Any]:
-    from cyclealign.distill.data.bm25 import bm25, candidate_ids
-    from cyclealign.distill.margin_mse import data, evaluate, teacher
+    from cyclealign.distill.data.bm25 import bm25_run, candidate_ids
+    from cyclealign.distill.margin_mse import data, evaluate, teacher_models
     from cyclealign.distill.margin_mse.config import Config
-    from cyclealign.distill.margin_mse.demo_models import write_tiny_encoder
+    from cyclealign.distill.margin_mse.demo_models import write_encoder
+    from cyclealign.distill.margin_mse.labels import label_pairs, training_set, with_offsets
     from cyclealign.distill.margin_mse.losses import LOSSES
-    from cyclealign.distill.margin_mse.student import build_student
-    from cyclealign.distill.margin_mse.train import fit, with_offsets
+    from cyclealign.distill.margin_mse.students.registry import build_student
+    from cyclealign.distill.margin_mse.train import fit
 
-    words = {"passages": 100, "train_queries": 10, "test_queries": 10}
+    demo = {"passages": 100, "train_queries": 10, "test_queries": 10}
     small = {
-        "data": {"candidates": 8, "negatives": 2, "max_triples": 12, "demo": words},
+        "data": {"candidates": 8, "negatives": 2, "max_triples": 12, "demo": demo},
         "student": {"model": str(folder / "encoder"), "pooling": "mean", "query_tokens": 8, "passage_tokens": 12},
         "training": {"batch": 4, "epochs": 1, "learning_rate": 1e-3, "save_every": 0},
     }
     config = checked_settings(small, "golden", Config)
-    collection = data.load_collection(config)
-    write_tiny_encoder(folder / "encoder", [*collection.documents.values(), *collection.queries.values()], 0)
-    queries = collection.asked("train")
-    kept = candidate_ids(bm25(collection.documents, queries, config.data.candidates))
+    collection = data.read_collection(config)
+    write_encoder(folder / "encoder", [*collection.documents.values(), *collection.queries.values()], 0)
+    queries = collection.queries_of("train")
+    kept = candidate_ids(bm25_run(collection.documents, queries, config.data.candidates))
     triples = data.draw_triples(collection, "train", kept, config.data, config.seed)
-    score = teacher.simulated(collection, config.data.demo.teacher_noise, config.seed)
+    score = teacher_models.simulated(collection, config.data.demo.teacher_noise, config.seed)
     pairs = data.pairs_of(triples)
-    labels = teacher.label_pairs(score, pairs, {}, folder / "labels", 10, silent)
-    lesson = with_offsets(teacher.lesson_of(triples, labels), 2.0, config.seed)
+    labels = label_pairs(score, pairs, {}, folder / "labels", 10, silent)
+    shifted = with_offsets(training_set(triples, labels), 2.0, config.seed)
     student = build_student(config.student, [], config.seed)
-    mean_loss = fit(student, lesson, collection, "margin_mse", config.training, config.seed, folder / "steps")
-    asked = [(collection.queries[query], collection.documents[passage]) for query, passage in pairs[:6]]
+    mean_loss = fit(student, shifted, collection, "margin_mse", config.training, config.seed, folder / "steps")
+    texts = [(collection.queries[query], collection.documents[passage]) for query, passage in pairs[:6]]
     run = {"q1": {"p1": 2.0, "p2": 1.0, "p3": 0.5}, "q2": {"p2": 3.0, "p3": 1.0}}
     other = {"q1": {"p1": 1.0, "p2": 2.0, "p3": 0.5}, "q2": {"p2": 1.0, "p3": 2.0}}
     qrels = {"q1": {"p2": 2, "p3": 1}, "q2": {"p3": 1}, "q3": {"p1": 1}}
@@ -265,10 +264,10 @@ def margin_mse(folder: Path) -> dict[str, Any]:
         "labels": list(labels.values()),
         **by_name(LOSSES, wave(3), wave(3, phase=1), wave(3, phase=2), wave(3, phase=3)),
         "mean loss": mean_loss,
-        "student": student.score(asked),
+        "student": student.score(texts),
         "measures": [
             *evaluate.measures_of("a", values["a"]),
-            *evaluate.differences(values, "a", evaluate.ndcg(config.evaluation)),
+            *evaluate.differences(values, "a", evaluate.ndcg_name(config.evaluation)),
         ],
     }
 

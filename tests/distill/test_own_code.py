@@ -9,15 +9,15 @@ from cyclealign.distill.cprd.config import DataSettings
 from cyclealign.distill.cprd.preprocessing import pixels_of
 from cyclealign.distill.cprd.student import load as dual_encoder
 from cyclealign.distill.cprd.teacher_models import CrossEncoder
-from cyclealign.distill.idcm.checkpoints import fresh_etm
+from cyclealign.distill.idcm.checkpoints import new_etm
 from cyclealign.distill.idcm.config import ETMSettings
 from cyclealign.distill.leaf.config import StudentSettings as LeafStudent
 from cyclealign.distill.leaf.student import load_backbone
-from cyclealign.distill.leaf.teacher import load_model
+from cyclealign.distill.leaf.teacher_models import load_model
 from cyclealign.distill.margin_mse.config import StudentSettings
-from cyclealign.distill.margin_mse.students import encoder_parts
-from cyclealign.distill.margin_mse.students.cat import cross_encoder
-from cyclealign.distill.models.encoders import identity
+from cyclealign.distill.margin_mse.students.cat import load_cross_encoder
+from cyclealign.distill.margin_mse.students.encoders import load_encoder
+from cyclealign.distill.models.encoders import model_identity
 from cyclealign.distill.pld import model as classifier
 from cyclealign.distill.pld.config import ModelSettings
 from cyclealign.distill.quantidce import model as student
@@ -27,7 +27,7 @@ from cyclealign.errors import DistillError
 KINDS = ("AutoConfig", "AutoModel", "AutoModelForSequenceClassification", "AutoModelForImageClassification")
 FAMILY = {"family": "bert", "sizes": {"hidden_size": 8}}
 LOADERS = {
-    "idcm": lambda model: fresh_etm(ETMSettings(model=model), model, 0),
+    "idcm": lambda model: new_etm(ETMSettings(model=model), model, 0),
     "quantidce": lambda model: student.fresh(EncoderSettings(model=model), 0),
     "quantidce, without layers": lambda model: student.pretrained(model),
     "pld, texts": lambda model: classifier.build(ModelSettings(model=model), ("a", "b"), True, 3, 0),
@@ -38,8 +38,8 @@ LOADERS = {
     "cprd": lambda model: dual_encoder(model, DataSettings()),
     "cprd, pixels": lambda model: pixels_of(model, 8),
     "cprd, teacher": lambda model: CrossEncoder(model, 8),
-    "margin-mse": lambda model: encoder_parts(StudentSettings(kind="dot", model=model)),
-    "margin-mse, teacher": lambda model: cross_encoder(model, 16),
+    "margin-mse": lambda model: load_encoder(StudentSettings(kind="dot", model=model)),
+    "margin-mse, teacher": lambda model: load_cross_encoder(model, 16),
     "leaf": lambda model: load_backbone(model, LeafStudent(backbone=model)),
     "leaf, teacher": lambda model: load_model(model),
 }
@@ -64,7 +64,7 @@ def own_code(tmp_path, monkeypatch):
 @pytest.mark.parametrize("load", LOADERS.values(), ids=LOADERS)
 def test_code_of_a_model_is_refused_unasked(load, own_code):
     """Prevents a downloaded model from running its code by a question that a pipe answers with yes, or that waits."""
-    with pytest.raises(DistillError, match="asks for code of its own"):
+    with pytest.raises(DistillError, match="requires its own code"):
         load(str(own_code))
     assert not (own_code.parent / "ran").exists()
 
@@ -77,5 +77,5 @@ def test_the_commit_of_a_model_is_read_without_its_code(own_code, monkeypatch):
     (cached / "snapshots").mkdir()
     own_code.rename(cached / "snapshots" / "c0ffee")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cached.parent))
-    assert identity("some/own").startswith("some/own@")
+    assert model_identity("some/own").startswith("some/own@")
     assert not (cached.parent / "ran").exists()

@@ -5,7 +5,7 @@ import torch
 from tokenizers import Tokenizer, models
 from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedTokenizerFast
 
-from cyclealign.distill.idcm.checkpoints import fresh_etm
+from cyclealign.distill.idcm.checkpoints import new_etm
 from cyclealign.distill.idcm.config import ETMSettings
 from cyclealign.distill.pld import model as classifier
 from cyclealign.distill.pld.config import ModelSettings
@@ -30,7 +30,7 @@ def pickled(tmp_path, request):
 def test_a_pickle_is_refused(pickled):
     """Prevents a downloaded model from running code of its own as its weights are loaded."""
     with pytest.raises(DistillError, match="safetensors"):
-        fresh_etm(ETMSettings(model=pickled), pickled, 0)
+        new_etm(ETMSettings(model=pickled), pickled, 0)
     with pytest.raises(DistillError, match="safetensors"):
         student.fresh(EncoderSettings(model=pickled), 0)
     with pytest.raises(DistillError, match="safetensors"):

@@ -8,7 +8,7 @@ from cyclealign.distill.cprd.data import Splits
 from cyclealign.distill.cprd.labels import label, teacher_identity
 from cyclealign.distill.cprd.score_file import Scores
 from cyclealign.distill.data.datasets import fingerprint
-from cyclealign.distill.models.encoders import identity
+from cyclealign.distill.models.encoders import model_identity
 from cyclealign.distill.steps import Outcome, Steps
 
 __all__ = ["NAME", "VERSION", "Config", "inputs", "run"]
@@ -24,7 +24,7 @@ def inputs(config: Config) -> dict[str, str]:
     """
     hashes = {} if config.data.source == DEMO else {"data": fingerprint(config.data.source)}
     if config.student.model != DEMO:
-        hashes["student"] = identity(config.student.model)
+        hashes["student"] = model_identity(config.student.model)
     if config.teacher.model != "simulated":
         hashes["teacher"] = teacher_identity(config.teacher.model)
     return hashes

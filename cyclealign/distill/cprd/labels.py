@@ -11,7 +11,7 @@ from cyclealign.distill.cprd.score_file import Scores, read_scores
 from cyclealign.distill.cprd.teacher_models import CrossEncoder
 from cyclealign.distill.label_cache import cached_labels, cached_labels_in_parts, parts_of
 from cyclealign.distill.legacy import CPRD_SIMULATED_TEACHER
-from cyclealign.distill.models.encoders import identity
+from cyclealign.distill.models.encoders import model_identity
 from cyclealign.distill.settings import version_key
 from cyclealign.files import hash_of_file
 from cyclealign.progress import OnProgress
@@ -58,7 +58,7 @@ def label(folder: Path, config: Config, pairs: Pairs, on_progress: OnProgress = 
 
 def teacher_identity(model: str) -> str:
     """Return the hash of a score file, or the identity of a cross-encoder. Whoever reads a missing file reports it."""
-    return hash_of_file(Path(model)) if Path(model).is_file() else identity(model)
+    return hash_of_file(Path(model)) if Path(model).is_file() else model_identity(model)
 
 
 def simulated_scores(pairs: Pairs, settings: TeacherSettings, seed: int) -> Scores:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AutoImageProcessor, CLIPImageProcessorPil
 
-from cyclealign.distill.models.encoders import reason
+from cyclealign.distill.models.encoders import load_failure
 from cyclealign.errors import DistillError
 from cyclealign.policy.device import device
 
@@ -50,7 +50,7 @@ def pixels_of(model: str, side: int) -> Pixels:
     except (OSError, ValueError, ImportError) as error:
         raise DistillError(
             f"The image processor of '{model}' (preprocessor_config.json) cannot be loaded, so it is unknown how its "
-            f"pixels are normalised: {reason(error)}"
+            f"pixels are normalised: {load_failure(error)}"
         ) from error
     if not getattr(processor, "do_normalize", True):
         return Pixels(side, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cyclealign.distill.cprd.config import DataSettings
-from cyclealign.distill.data.datasets import table
-from cyclealign.distill.data.images import opened
+from cyclealign.distill.data.datasets import load_table
+from cyclealign.distill.data.images import load_rgb
 from cyclealign.errors import DistillError
 from cyclealign.files import json_lines
 
@@ -54,7 +54,7 @@ def read(settings: DataSettings) -> Source:
 def rows_of(source: str) -> Any:
     """Return the rows of a file, or of a data set on the hub."""
     try:
-        return table(source)
+        return load_table(source)
     except DistillError as error:
         raise DistillError(f"There is no folder '{source}' (with {CAPTIONS}). {error}") from error
 
@@ -138,4 +138,4 @@ def _captions(rows: Any, files: Sequence[str], settings: DataSettings) -> Iterat
 
 def scaled(file: Path | io.BytesIO, where: str, side: int) -> NDArray[np.uint8]:
     """Read an image file as RGB pixels, shape (side, side, 3)."""
-    return np.asarray(opened(file, where).resize((side, side), Image.Resampling.BICUBIC), dtype=np.uint8)
+    return np.asarray(load_rgb(file, where).resize((side, side), Image.Resampling.BICUBIC), dtype=np.uint8)

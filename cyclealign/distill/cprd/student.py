@@ -22,7 +22,7 @@ from transformers.utils import logging as transformers_logging
 from cyclealign.distill.cprd.config import DEMO, DataSettings, StudentSettings
 from cyclealign.distill.cprd.data import Pairs
 from cyclealign.distill.cprd.preprocessing import Pixels, pixels_of
-from cyclealign.distill.models.encoders import reason
+from cyclealign.distill.models.encoders import load_failure
 from cyclealign.distill.models.word_tokenizer import word_tokenizer
 from cyclealign.errors import DistillError
 from cyclealign.policy.device import device
@@ -111,7 +111,7 @@ def load(model: str, data: DataSettings) -> DualEncoder:
         dual_encoder = AutoModel.from_pretrained(model, use_safetensors=True, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise DistillError(f"The dual encoder '{model}' cannot be loaded: {reason(error)}") from error
+        raise DistillError(f"The dual encoder '{model}' cannot be loaded: {load_failure(error)}") from error
     if not hasattr(dual_encoder, "get_image_features"):
         raise DistillError(
             f"'{model}' is a {type(dual_encoder).__name__}, not a dual encoder of images and texts (such as CLIP)."

@@ -9,7 +9,7 @@ from transformers import AutoTokenizer, ViltForImageAndTextRetrieval
 from cyclealign.distill.cprd.data import Pairs
 from cyclealign.distill.cprd.preprocessing import pixels_of
 from cyclealign.distill.cprd.score_file import Scores
-from cyclealign.distill.models.encoders import reason
+from cyclealign.distill.models.encoders import load_failure
 from cyclealign.errors import DistillError
 from cyclealign.policy.device import device
 
@@ -32,7 +32,7 @@ class CrossEncoder:
                 model, use_safetensors=True, trust_remote_code=False
             ).eval()
         except (OSError, ValueError) as error:
-            raise DistillError(f"The cross-encoder '{model}' cannot be loaded: {reason(error)}") from error
+            raise DistillError(f"The cross-encoder '{model}' cannot be loaded: {load_failure(error)}") from error
         patch = self.model.config.patch_size
         if image_size % patch:
             raise DistillError(

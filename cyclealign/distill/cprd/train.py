@@ -11,7 +11,7 @@ from cyclealign.distill.cprd.config import DistillationSettings, StudentSettings
 from cyclealign.distill.cprd.data import Pairs
 from cyclealign.distill.cprd.losses import contrastive, divergence, hardest, ranking
 from cyclealign.distill.cprd.student import DualEncoder
-from cyclealign.distill.models.encoders import checked
+from cyclealign.distill.models.encoders import require_finite
 from cyclealign.policy.device import device
 from cyclealign.progress import OnProgress
 
@@ -136,7 +136,7 @@ def fit(
             numbers_B = order[step * settings.batch : (step + 1) * settings.batch]
             images_BD = student.of_images(pairs.images[pairs.image[numbers_B.numpy()]])
             texts_BD = student.of_texts([pairs.texts[number] for number in numbers_B.tolist()])
-            value = checked(objective.loss(numbers_B, images_BD, texts_BD), epoch * steps_per_epoch + step)
+            value = require_finite(objective.loss(numbers_B, images_BD, texts_BD), epoch * steps_per_epoch + step)
             optimizer.zero_grad()
             value.backward()
             optimizer.step()

@@ -1,1 +1,1 @@
-"""Data sets of the distillation jobs."""
+"""Readers of data sets that several distillation jobs share."""

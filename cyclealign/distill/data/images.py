@@ -1,4 +1,4 @@
-"""Image files as pixels, whatever their mode: no depth is cut off, and no transparent ground turns black."""
+"""Image files as RGB of 8 bits: 16-bit greys keep their shades, and transparent backgrounds turn white."""
 
 from io import BytesIO
 from pathlib import Path
@@ -8,38 +8,38 @@ from PIL import Image
 
 from cyclealign.errors import DistillError
 
-DEEP = "I;16"  # how Pillow's names of its grey modes of 16 bits begin
-NO_RANGE = ("I", "F")  # whole numbers of 32 bits, and fractions: which of them is white is not said
+SIXTEEN_BITS = "I;16"  # prefix of Pillow's names for 16-bit grey modes (I;16, I;16B, I;16L)
+WITHOUT_RANGE = ("I", "F")  # 32-bit integers and floats: the file does not say which value is white
 
 
-def opened(file: Path | BytesIO | Image.Image, where: str) -> Image.Image:
-    """An image in mode RGB, its transparent ground white.
+def load_rgb(file: Path | BytesIO | Image.Image, where: str) -> Image.Image:
+    """Load an image in mode RGB on a white background.
 
     Args:
-        file: an image, or the file of one.
-        where: how an error speaks of it.
+        file: an image, or a file that holds one.
+        where: name of the image in error messages.
 
     Raises:
-        DistillError: it cannot be read, or its numbers have no known range.
+        DistillError: it cannot be read, or its pixel values have no known range.
     """
     try:
         if isinstance(file, Image.Image):
-            return _flat(file, where)
+            return _flatten(file, where)
         with Image.open(file) as image:
-            return _flat(image, where)
+            return _flatten(image, where)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DistillError(f"{where}: cannot be read as an image ({error}). Restore it, or leave it out.") from error
+        raise DistillError(f"{where}: cannot be read as an image ({error}). Restore it, or remove it.") from error
 
 
-def _flat(image: Image.Image, where: str) -> Image.Image:
-    if image.mode in NO_RANGE:
-        raise DistillError(f"{where}: an image of mode {image.mode} has no known white. Save it with 8 or 16 bits.")
-    full = (_of_16_bits(image) if image.mode.startswith(DEEP) else image).convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", full.size, "white"), full).convert("RGB")
+def _flatten(image: Image.Image, where: str) -> Image.Image:
+    if image.mode in WITHOUT_RANGE:
+        raise DistillError(f"{where}: mode {image.mode} does not define white. Save the image with 8 or 16 bits.")
+    layered = (_to_8_bits(image) if image.mode.startswith(SIXTEEN_BITS) else image).convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB")
 
 
-def _of_16_bits(image: Image.Image) -> Image.Image:
-    """The upper 8 bits, which Pillow keeps of colours; of a grey of 16 bits it would keep the lower values only."""
-    deep = np.asarray(image)
-    ground = deep == image.info.get("transparency", -1)  # one grey of the file may stand for no ink
-    return Image.fromarray(np.where(ground, 255, deep >> 8).astype(np.uint8))
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """Return the upper 8 bits of a 16-bit grey image; Pillow's own conversion clips everything above 255."""
+    greys = np.asarray(image)
+    transparent = greys == image.info.get("transparency", -1)  # PNG may declare one grey value as transparent
+    return Image.fromarray(np.where(transparent, 255, greys >> 8).astype(np.uint8))

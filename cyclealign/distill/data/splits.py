@@ -1,4 +1,4 @@
-"""What is learnt from, chosen on and tested on has nothing in common."""
+"""Splits for training, validation and testing have nothing in common."""
 
 from collections.abc import Iterable
 from itertools import combinations
@@ -7,17 +7,20 @@ from typing import Any
 from cyclealign.errors import DistillError
 
 
-def refuse_shared(what: str, *parts: tuple[str, Iterable[Any]]) -> None:
-    """Refuse what is in two parts: a student that was shown what it is tested on looks better than it is.
+def require_disjoint(items: str, *splits: tuple[str, Iterable[Any]]) -> None:
+    """Refuse splits that share items: a student tested on its training data looks better than it is.
 
     Args:
-        what: the kind of thing, in the plural.
-        parts: the name of each part, and what is in it.
+        items: name of the items in error messages, in the plural.
+        splits: name and items of each split.
 
     Raises:
-        DistillError: two parts have something in common; the message names them.
+        DistillError: two splits share an item; the message names both splits and one item.
     """
-    for (one, some), (other, others) in combinations(parts, 2):
-        both = set(some) & set(others)
-        if both:
-            raise DistillError(f"{len(both)} {what} are in {one} and in {other}, {min(both)!r} for one. Part them.")
+    for (first_name, first), (second_name, second) in combinations(splits, 2):
+        shared = set(first) & set(second)
+        if shared:
+            raise DistillError(
+                f"{len(shared)} {items} are in both {first_name} and {second_name}, for example {min(shared)!r}. "
+                "Remove them from one of the two."
+            )

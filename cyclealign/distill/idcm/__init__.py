@@ -1,1 +1,1 @@
-"""IDCM, the cascade inside a document (arXiv 2105.09816): ESM chooses k windows of it, ETM scores only those."""
+"""IDCM: a cascade inside a document (arXiv 2105.09816). ESM selects k windows, and only these are scored by ETM."""

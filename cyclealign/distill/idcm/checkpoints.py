@@ -1,4 +1,4 @@
-"""ETM and ESM as folders: the encoder and its tokenizer as transformers saves them, the rest as safetensors."""
+"""Create, save and load ETM and ESM: encoder and tokenizer in transformers' format, the rest as safetensors."""
 
 import json
 from inspect import signature
@@ -16,50 +16,48 @@ from cyclealign.distill.idcm.config import DEMO, ETMSettings
 from cyclealign.distill.idcm.data import Collection
 from cyclealign.distill.idcm.esm import ESM
 from cyclealign.distill.idcm.etm import ETM
-from cyclealign.distill.models.encoders import keep_layers, reason
+from cyclealign.distill.models.encoders import limit_layers, load_failure
 from cyclealign.errors import DistillError
 from cyclealign.files import appearing_folder
 from cyclealign.policy.device import device
 
-HEAD, SELECTOR, SHAPE = "etm_head.safetensors", "esm.safetensors", "esm.json"
+ETM_HEAD, ESM_WEIGHTS, ESM_SHAPE = "etm_head.safetensors", "esm.safetensors", "esm.json"
 
 
-def encoder_folder(settings: ETMSettings, collection: Collection, tiny_folder: Path, seed: int) -> str | Path:
-    """Where the encoder is: as the settings name it, or ``tiny_folder`` with one made for the collection's words."""
+def encoder_source(settings: ETMSettings, collection: Collection, demo_folder: Path, seed: int) -> str | Path:
+    """Return the encoder of the settings, or ``demo_folder``, into which the demo encoder is written if it is new."""
     if settings.model != DEMO:
         return settings.model
-    if not tiny_folder.exists():
-        triples = (text for each in collection.passages for text in (each.query, each.positive, each.negative))
-        words = chain(triples, collection.queries.values(), collection.documents.values())
-        with appearing_folder(tiny_folder) as made:
-            demo_models.save_tiny(
-                made, words, demo_models.Shape(settings.hidden, settings.layers or demo_models.Shape.layers, seed=seed)
-            )
-    return tiny_folder
+    if not demo_folder.exists():
+        triples = (text for triple in collection.passages for text in (triple.query, triple.positive, triple.negative))
+        texts = chain(triples, collection.queries.values(), collection.documents.values())
+        with appearing_folder(demo_folder) as folder:
+            demo_models.write_encoder(folder, texts, settings.hidden, settings.layers or demo_models.LAYERS, seed)
+    return demo_folder
 
 
-def etm_from(start: str | Path, settings: ETMSettings, seed: int) -> tuple[ETM, Any]:
-    """An ETM and its tokenizer: one that `save_etm` wrote, or a fresh head on an encoder."""
-    return load_etm(Path(start)) if (Path(start) / HEAD).is_file() else fresh_etm(settings, str(start), seed)
+def etm_from(source: str | Path, settings: ETMSettings, seed: int) -> tuple[ETM, Any]:
+    """Return an ETM and its tokenizer: the one that `save_etm` wrote to ``source``, or a new head on that encoder."""
+    return load_etm(Path(source)) if (Path(source) / ETM_HEAD).is_file() else new_etm(settings, str(source), seed)
 
 
-def fresh_etm(settings: ETMSettings, source: str, seed: int) -> tuple[ETM, Any]:
-    """An ETM on a pretrained encoder, with a new head, and its tokenizer.
+def new_etm(settings: ETMSettings, source: str, seed: int) -> tuple[ETM, Any]:
+    """Return an ETM with a new head on a pretrained encoder, and its tokenizer.
 
     Args:
-        source: the encoder's folder or Hugging Face id.
+        source: folder or Hugging Face id of the encoder.
 
     Raises:
-        DistillError: there is no such encoder, or it has no such layers.
+        DistillError: the encoder cannot be loaded, or has fewer layers than the settings ask for.
     """
     try:
         config = AutoConfig.from_pretrained(source, revision=settings.revision, trust_remote_code=False)
-        keep_layers(config, settings.layers, source, "etm.layers")
+        limit_layers(config, settings.layers, source, "etm.layers")
         encoder = _encoder(source, config, settings.revision)
         encoder.config.etm_pooling, encoder.config.etm_precision = settings.pooling, settings.precision
         tokenizer = AutoTokenizer.from_pretrained(source, revision=settings.revision, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise DistillError(f"etm.model: '{source}' cannot be loaded as an encoder: {reason(error)}") from error
+        raise DistillError(f"etm.model: '{source}' cannot be loaded as an encoder: {load_failure(error)}") from error
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         etm = ETM(encoder, settings.top).eval()
@@ -69,57 +67,56 @@ def fresh_etm(settings: ETMSettings, source: str, seed: int) -> tuple[ETM, Any]:
 
 
 def _encoder(source: str | Path, config: Any, revision: str | None = None) -> Any:
-    """The encoder without the pooling layer that some kinds have: nothing reads it, and where the weights lack it, it
-    would be drawn at random.
-    """
-    kind = MODEL_MAPPING.get(type(config), None)
-    has_pooling = isinstance(kind, type) and "add_pooling_layer" in signature(kind).parameters
-    bare = {"add_pooling_layer": False} if has_pooling else {}
+    """Load an encoder without its pooler, which is unused, and random where the weights lack it."""
+    model_class = MODEL_MAPPING.get(type(config), None)
+    has_pooler = isinstance(model_class, type) and "add_pooling_layer" in signature(model_class).parameters
+    options = {"add_pooling_layer": False} if has_pooler else {}
     return AutoModel.from_pretrained(
-        source, config=config, revision=revision, use_safetensors=True, trust_remote_code=False, **bare
+        source, config=config, revision=revision, use_safetensors=True, trust_remote_code=False, **options
     )
 
 
-def fresh_esm(etm: ETM, small: bool, seed: int) -> ESM:
-    """An ESM on the ETM's embedding layer and device; all arms of a run start from the same weights."""
+def new_esm(etm: ETM, small: bool, seed: int) -> ESM:
+    """Return an untrained ESM on ETM's embedding layer and device; the same seed gives the same weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return ESM(etm.embeddings, int(etm.encoder.config.hidden_size), small).eval().to(etm.head.weight.device)
 
 
 def save_etm(folder: Path, etm: ETM, tokenizer: Any) -> None:
-    """Write everything that `load_etm` needs."""
+    """Write ETM and its tokenizer for `load_etm`."""
     etm.encoder.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
-    save_file(_without(etm, "encoder."), folder / HEAD)
+    save_file(_state(etm, without="encoder."), folder / ETM_HEAD)
 
 
 def load_etm(folder: Path) -> tuple[ETM, Any]:
-    """An ETM, on the accelerator if there is one, and its tokenizer."""
-    rest = load_file(folder / HEAD)
+    """Load an ETM and its tokenizer, on the GPU if one is available."""
+    head = load_file(folder / ETM_HEAD)
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    etm = ETM(_encoder(folder, config), len(rest["aggregate.weights_L"]))
-    etm.load_state_dict(rest, strict=False)
+    etm = ETM(_encoder(folder, config), len(head["aggregate.weights_L"]))
+    etm.load_state_dict(head, strict=False)
     return etm.eval().to(device()), AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 def save_esm(folder: Path, esm: ESM, small: bool) -> None:
-    """Write the ESM without the embedding layer, which is the ETM's."""
-    save_file(_without(esm, "\0"), folder / SELECTOR)
-    (folder / SHAPE).write_text(json.dumps({"small": small}) + "\n", encoding="utf-8")
+    """Write an ESM for `load_esm`, without the embedding layer, which belongs to ETM."""
+    save_file(_state(esm), folder / ESM_WEIGHTS)
+    (folder / ESM_SHAPE).write_text(json.dumps({"small": small}) + "\n", encoding="utf-8")
 
 
 def load_esm(folder: Path, etm: ETM) -> ESM:
-    """An ESM on the embedding layer of the ETM that it was trained for."""
-    shape = json.loads((folder / SHAPE).read_text(encoding="utf-8"))
-    esm = fresh_esm(etm, shape["small"], seed=0)
-    esm.load_state_dict(load_file(folder / SELECTOR))
+    """Load an ESM on the embedding layer of the ETM that it was trained with."""
+    shape = json.loads((folder / ESM_SHAPE).read_text(encoding="utf-8"))
+    esm = new_esm(etm, shape["small"], seed=0)
+    esm.load_state_dict(load_file(folder / ESM_WEIGHTS))
     return esm
 
 
-def _without(module: nn.Module, prefix: str) -> dict[str, torch.Tensor]:
+def _state(module: nn.Module, without: str | None = None) -> dict[str, torch.Tensor]:
+    """Return the weights of a module, except those whose names start with ``without``."""
     return {
         name: weights.detach().contiguous()
         for name, weights in module.state_dict().items()
-        if not name.startswith(prefix)
+        if without is None or not name.startswith(without)
     }

@@ -1,4 +1,4 @@
-"""Settings of IDCM. The defaults are the paper's or its released code's. Loads no heavy library."""
+"""Settings of IDCM. Defaults are those of the paper or of its released code. Imports no heavy library."""
 
 from typing import Annotated, Literal, Self
 
@@ -7,14 +7,14 @@ from pydantic import Field, model_validator
 from cyclealign.config import Formerly, Section
 from cyclealign.distill.settings import Counts, JobConfig, PairPooling
 
-# Raise it when the job's results change: students and runs of earlier versions are then made anew.
+# Increase it when the job's results change: students and runs of earlier versions are then computed anew.
 VERSION = 1
 
 DEMO = "demo"  # built-in value of data.source and etm.model
 SelectionLossName = Literal["ndcg2", "mse", "cross_entropy"]
 
 
-class WorldSettings(Section):
+class DemoSettings(Section):
     """Size of the demo data: each long document has one answering passage, at a uniformly random position."""
 
     passages: int = Field(4_000, ge=1, title="Passage triples", description="For stage 1.")
@@ -30,7 +30,7 @@ class WorldSettings(Section):
     entities: int = Field(40, ge=2, le=2_744, title="Entities", description="Invented names.")
 
     @model_validator(mode="after")
-    def _shortest_is_shorter(self) -> Self:
+    def _min_is_not_above_max(self) -> Self:
         if self.min_passages > self.max_passages:
             raise ValueError("data.demo.min_passages must not be above data.demo.max_passages.")
         return self
@@ -45,7 +45,7 @@ class DataSettings(Section):
         description="`demo`: generated documents; a folder in BEIR's format (corpus.jsonl, queries.jsonl, "
         "qrels/<split>.tsv, or .txt as TREC has them); or a Hugging Face data set of that layout such as BeIR/scifact.",
     )
-    demo: Annotated[WorldSettings, Formerly("world"), Field(title="Demo data")] = WorldSettings()
+    demo: Annotated[DemoSettings, Formerly("world"), Field(title="Demo data")] = DemoSettings()
     train_split: str = Field("train", title="Training split")
     test_split: str = Field("test", title="Test split")
     run: str | None = Field(
@@ -68,7 +68,7 @@ class WindowSettings(Section):
     centre: int = Field(50, ge=1, title="Window centre", description="Tokens that belong to this window only.")
     overlap: int = Field(7, ge=0, title="Overlap", description="Additional tokens on each side.")
     max_windows: Annotated[int, Formerly("most")] = Field(
-        40, ge=1, title="Maximum windows", description="Text after the last window is not read."
+        40, ge=1, title="Maximum windows", description="Text after the last window is ignored."
     )
 
 
@@ -110,14 +110,14 @@ class ETMSettings(Section):
 
 
 class ESMSettings(Section):
-    """The efficient module: selects windows."""
+    """The efficient module, which selects windows."""
 
     variant: Literal["ck", "cks"] = Field("ck", title="Variant", description="`cks` is the smaller one.")
     losses: tuple[SelectionLossName, ...] = Field(
         ("ndcg2",),
         min_length=1,
         title="Losses",
-        description="The first one is the IDCM arm; the others are compared with it.",
+        description="The first one trains the cascade's ESM; the others are compared with it.",
     )
     k: int = Field(4, ge=1, title="k", description="Windows scored by ETM; also the highest gain of ndcg2.")
     negatives: int = Field(
@@ -152,9 +152,9 @@ class Config(JobConfig):
     evaluation: Annotated[EvaluationSettings, Field(title="Evaluation")] = EvaluationSettings()
 
     @model_validator(mode="after")
-    def _k_is_measured(self) -> Self:
+    def _k_is_evaluated(self) -> Self:
         if self.esm.k not in self.evaluation.ks:
-            raise ValueError(f"evaluation.ks must hold esm.k ({self.esm.k}): it is the cascade's k.")
+            raise ValueError(f"evaluation.ks must include esm.k ({self.esm.k}), the cascade's k.")
         if len(set(self.esm.losses)) < len(self.esm.losses):
-            raise ValueError("esm.losses: each loss may have one arm only.")
+            raise ValueError("esm.losses names a loss twice.")
         return self

@@ -1,14 +1,14 @@
-"""What the job reads: queries, documents, judged candidates to re-rank and passage triples, as plain values."""
+"""Values of a collection: queries, documents, candidates to re-rank with their judgements, and passage triples."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Judged:
-    """The candidates of one query that are to be re-ranked, and the grades that people gave to documents: ids.
+class JudgedQuery:
+    """A query id, the document ids to be re-ranked for it, and document id -> relevance grade.
 
-    A relevant document that is no candidate is lost to every ranking of them, and counts against each.
+    A relevant document that is not a candidate is missing from every ranking, and lowers the metrics of all arms.
     """
 
     query: str
@@ -17,13 +17,13 @@ class Judged:
 
     @property
     def relevant(self) -> list[str]:
-        """Candidates of a grade above 0."""
-        return [each for each in self.candidates if self.grades.get(each, 0) > 0]
+        """Candidates with a grade above 0."""
+        return [document for document in self.candidates if self.grades.get(document, 0) > 0]
 
     @property
-    def others(self) -> list[str]:
-        """Candidates that are not relevant."""
-        return [each for each in self.candidates if self.grades.get(each, 0) <= 0]
+    def irrelevant(self) -> list[str]:
+        """Candidates with grade 0 or without a judgement."""
+        return [document for document in self.candidates if self.grades.get(document, 0) <= 0]
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Triple:
 
 @dataclass(frozen=True)
 class Collection:
-    """Everything of a data set, texts by id; ``train`` and ``test`` have no query in common."""
+    """A data set, with texts by id; ``train`` and ``test`` share no query."""
 
     queries: Mapping[str, str]
     documents: Mapping[str, str]
     passages: tuple[Triple, ...]
-    train: tuple[Judged, ...]
-    test: tuple[Judged, ...]
+    train: tuple[JudgedQuery, ...]
+    test: tuple[JudgedQuery, ...]

@@ -1,6 +1,7 @@
-"""Overlapping windows of a document's tokens, and (query, window) rows packed across documents, with masks.
+"""Overlapping windows of a document's tokens, and masked (query, window) rows of several documents.
 
-Shapes: ``P`` windows of a document, ``T`` tokens of a window, ``Q`` of a query, ``R`` rows, ``W`` tokens of a row.
+Shapes: ``N`` documents, ``P`` windows per document, ``T`` tokens per window, ``Q`` tokens per query, ``R`` rows, ``W``
+tokens per row.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from torch.nn.functional import pad
 
 @dataclass(frozen=True)
 class Windowing:
-    """How a document is cut: ``centre`` own tokens, ``overlap`` more on each side, ``max_windows`` windows at most."""
+    """Size of windows: ``centre`` own tokens, ``overlap`` more on each side; at most ``max_windows`` per document."""
 
     centre: int = 50
     overlap: int = 7
@@ -27,7 +28,7 @@ class Windowing:
 
 @dataclass(frozen=True)
 class Windows:
-    """The windows of one document, tokens at the left: ids (P, T) and mask (P, T), True where there is a token."""
+    """The windows of one document, padded on the right: ids (P, T), and mask (P, T), True at tokens."""
 
     ids_PT: Tensor  # noqa: N815
     mask_PT: Tensor  # noqa: N815
@@ -38,15 +39,15 @@ class Windows:
 
 
 def cut(ids: Sequence[int], windowing: Windowing) -> Windows:
-    """Windows i = tokens [centre i - overlap, centre (i + 1) + overlap) of the document.
+    """Cut a document into windows; window i holds its tokens [centre i - overlap, centre (i + 1) + overlap).
 
-    Every token is in the centre of exactly one window; a window without a token in its centre is not made. An empty
-    document gets one window without tokens, so that it too has a score.
+    Every token is in the centre of exactly one window, and every centre holds a token. An empty document gets one
+    window without tokens, so it has a score too.
     """
     centre, overlap = windowing.centre, windowing.overlap
-    kept = ids[: centre * windowing.max_windows]
-    starts = range(0, max(1, len(kept)), centre)
-    rows = [kept[max(0, start - overlap) : start + centre + overlap] for start in starts]
+    read = ids[: centre * windowing.max_windows]
+    starts = range(0, max(1, len(read)), centre)
+    rows = [read[max(0, start - overlap) : start + centre + overlap] for start in starts]
     ids_PT = torch.zeros(len(rows), windowing.tokens, dtype=torch.long)
     for row, tokens in enumerate(rows):
         ids_PT[row, : len(tokens)] = torch.tensor(tokens, dtype=torch.long)
@@ -55,39 +56,39 @@ def cut(ids: Sequence[int], windowing: Windowing) -> Windows:
 
 
 def packed_rows(queries: Sequence[Tensor], windows: Sequence[Windows]) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows ``query tokens + window tokens`` for all windows of all pairs, one under another.
+    """Return rows ``query tokens + window tokens`` for all windows of all pairs.
 
-    Padding is at the end of a row only, so that a row's positions, and its score, do not depend on its neighbours.
+    Padding is only at the end of a row, so a row's positions, and its score, do not depend on the other rows.
 
     Args:
         queries: token ids of each pair's query without padding, shape (Q,) each.
-        windows: the windows of each pair that are to be scored.
+        windows: the windows to score of each pair.
 
     Returns:
         ids (R, W), mask (R, W) and segments (R, W): 0 in the query, 1 after it.
     """
     width = max(len(query) for query in queries) + windows[0].ids_PT.shape[1]
     ids, masks, segments = [], [], []
-    for query_Q, each in zip(queries, windows, strict=True):
-        space = (0, width - len(query_Q) - each.ids_PT.shape[1])
-        query_PQ = query_Q.expand(len(each), -1)
-        ids.append(pad(torch.cat([query_PQ, each.ids_PT], dim=1), space))
-        masks.append(pad(torch.cat([torch.ones_like(query_PQ, dtype=torch.bool), each.mask_PT], dim=1), space))
-        segments.append((torch.arange(width) >= len(query_Q)).long().expand(len(each), -1))
+    for query_Q, document in zip(queries, windows, strict=True):
+        padding = (0, width - len(query_Q) - document.ids_PT.shape[1])
+        query_PQ = query_Q.expand(len(document), -1)
+        ids.append(pad(torch.cat([query_PQ, document.ids_PT], dim=1), padding))
+        masks.append(pad(torch.cat([torch.ones_like(query_PQ, dtype=torch.bool), document.mask_PT], dim=1), padding))
+        segments.append((torch.arange(width) >= len(query_Q)).long().expand(len(document), -1))
     ids_RW, mask_RW, segments_RW = torch.cat(ids), torch.cat(masks), torch.cat(segments)
     longest = int(mask_RW.sum(1).max())
     return ids_RW[:, :longest], mask_RW[:, :longest], segments_RW[:, :longest]
 
 
-def padded(queries: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Queries of several lengths as one tensor: ids (N, Q), mask (N, Q)."""
+def pad_queries(queries: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return queries of different lengths as one tensor: ids (N, Q), mask (N, Q)."""
     ids_NQ = torch.nn.utils.rnn.pad_sequence(list(queries), batch_first=True)
     lengths_N1 = torch.tensor([[len(query)] for query in queries])
     return ids_NQ, torch.arange(ids_NQ.shape[1]) < lengths_N1
 
 
 def by_document(flat_R: Tensor, counts: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Scores of packed rows as one row a document: scores (N, P) with 0 as padding, mask (N, P), on their device."""
+    """Regroup scores of rows by document: scores (N, P), padded with 0, and mask (N, P), on the same device."""
     scores_NP = torch.nn.utils.rnn.pad_sequence(list(flat_R.split(list(counts))), batch_first=True)
     mask_NP = torch.arange(scores_NP.shape[1]) < torch.tensor([[count] for count in counts])
     return scores_NP, mask_NP.to(scores_NP.device)

@@ -1,1 +1,1 @@
-"""LEAF: a small text-embedding model learns a large one's vectors, so that both share one space (arXiv 2509.12539)."""
+"""LEAF: distil a text-embedding model so that the student shares the teacher's vector space (arXiv 2509.12539)."""

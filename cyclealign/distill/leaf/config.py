@@ -1,4 +1,4 @@
-"""Settings of LEAF. Defaults are the paper's where its readers agree on them; loads no heavy library."""
+"""Settings of LEAF. Defaults are the paper's where it states them clearly. Imports no heavy library."""
 
 from typing import Annotated, Literal, Self
 
@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from cyclealign.config import Formerly, Section
 from cyclealign.distill.settings import Counts, JobConfig
 
-# Raise it when the job's results change: students and runs of earlier versions are then made anew.
+# Increase it when the job's results change: students and runs of earlier versions are then computed anew.
 VERSION = 1
 
 
@@ -63,12 +63,12 @@ class TeacherSettings(Section):
     @model_validator(mode="after")
     def _one_teacher(self) -> Self:
         if bool(self.model) == bool(self.vectors):
-            raise ValueError("teacher: give either a model, or model = '' and a file of vectors.")
+            raise ValueError("teacher: set either teacher.model, or teacher.model = '' and teacher.vectors.")
         return self
 
 
 class StudentSettings(Section):
-    """Backbone -> pooling -> Dense to the teacher's size -> L2 normalisation, if the teacher's vectors are unit."""
+    """Backbone -> pooling -> Dense to the teacher's size -> L2 normalisation if the teacher's vectors are unit."""
 
     backbone: str = Field("demo", title="Backbone", description="An encoder: a folder, a Hugging Face id, or `demo`.")
     revision: str | None = Field(None, title="Revision", description="Commit of the Hugging Face model.")
@@ -107,9 +107,11 @@ class TrainingSettings(Section):
 
 
 class EvaluationSettings(Section):
-    """Evaluation of the teacher, of the student, and of student queries on teacher documents."""
+    """Evaluation of the teacher, the student, and student queries on teacher documents."""
 
-    dims: Counts = Field((256, 128), title="Truncated dimensions", description="Keep the first dimensions only (MRL).")
+    dims: Counts = Field(
+        (256, 128), title="Truncated dimensions", description="Evaluate the first dimensions only (MRL)."
+    )
     precisions: tuple[Literal["float32", "int8", "binary"], ...] = Field(
         ("float32", "int8", "binary"), title="Precisions", description="Of both queries and documents."
     )
@@ -120,9 +122,11 @@ class EvaluationSettings(Section):
     )
 
     @model_validator(mode="after")
-    def _in_full_too(self) -> Self:
+    def _includes_float32(self) -> Self:
         if "float32" not in self.precisions:
-            raise ValueError("evaluation.precisions must hold 'float32': the others are compared with it.")
+            raise ValueError(
+                "evaluation.precisions must include 'float32', which the other precisions are compared with."
+            )
         return self
 
 
@@ -136,9 +140,9 @@ class Config(JobConfig):
     evaluation: Annotated[EvaluationSettings, Field(title="Evaluation")] = EvaluationSettings()
 
     @model_validator(mode="after")
-    def _the_demo_is_of_one_piece(self) -> Self:
-        others = {"teacher.model": self.teacher.model, "student.backbone": self.student.backbone}
-        if self.data.task != "demo" and "demo" in others.values():
-            named = ", ".join(key for key, value in others.items() if value == "demo")
-            raise ValueError(f"{named} 'demo' knows the demo's words only: name a model, or data.task = 'demo'.")
+    def _demo_models_need_demo_data(self) -> Self:
+        models = {"teacher.model": self.teacher.model, "student.backbone": self.student.backbone}
+        if self.data.task != "demo" and "demo" in models.values():
+            named = ", ".join(key for key, value in models.items() if value == "demo")
+            raise ValueError(f"{named}: 'demo' models need the demo data. Name a model, or set data.task = 'demo'.")
         return self

@@ -1,6 +1,6 @@
-"""The demo's world of text: made-up words, where many words mean one thing, and questions use other words than answers.
+"""Demo texts in an invented language: several words per concept, and queries that avoid the words of their answers.
 
-What is meant can only be learnt: no word looks like its synonyms. Made on the spot from a seed, nothing is downloaded.
+Synonyms do not look alike, so their meaning must be learned. Texts are generated from a seed; nothing is downloaded.
 """
 
 import random
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from cyclealign.distill.leaf.data import Corpus, Task
 
 SLOTS, CONCEPTS, SYNONYMS = 6, 12, 3
-SAID, ASKED = 5, 3  # slots that a document fills, and a question asks for
+DOCUMENT_SLOTS, QUERY_SLOTS = 5, 3  # slots that a document fills, and those of them that a query asks for
 FILLERS = 40
 ONSETS, VOWELS = "bdfgklmnprstvz", "aeiou"
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """How many texts there are of each kind."""
+class DemoSizes:
+    """Number of texts of each kind."""
 
     train_queries: int = 1_500
     train_documents: int = 3_000
@@ -28,36 +28,35 @@ class Sizes:
 Meaning = dict[int, int]  # slot -> concept
 
 
-class World:
-    """A language, and texts drawn in it."""
+class DemoTexts:
+    """A generator of queries and documents. The language is always the same; ``seed`` draws the texts."""
 
     def __init__(self, seed: int) -> None:
-        """The language is always the same; ``seed`` draws the texts."""
         language = random.Random("language")
         syllables = [onset + vowel for onset in ONSETS for vowel in VOWELS]
-        spoken = SLOTS * CONCEPTS * SYNONYMS
-        made = language.sample([a + b + c for a in syllables for b in syllables for c in "nrs"], spoken + FILLERS)
-        self.words = tuple(made)
+        meaningful = SLOTS * CONCEPTS * SYNONYMS
+        words = language.sample([a + b + c for a in syllables for b in syllables for c in "nrs"], meaningful + FILLERS)
+        self.words = tuple(words)
         self._draw = random.Random(f"texts {seed}")
-        self._fillers = made[spoken:]
+        self._fillers = words[meaningful:]
 
     def synonyms(self, slot: int, concept: int) -> Sequence[str]:
-        """The words of one concept."""
+        """Return the words of one concept."""
         start = (slot * CONCEPTS + concept) * SYNONYMS
         return self.words[start : start + SYNONYMS]
 
     def meaning(self) -> Meaning:
-        """What a document says: a concept in each of some slots."""
-        return {slot: self._draw.randrange(CONCEPTS) for slot in self._draw.sample(range(SLOTS), SAID)}
+        """Draw the meaning of a document: one concept for each of some slots."""
+        return {slot: self._draw.randrange(CONCEPTS) for slot in self._draw.sample(range(SLOTS), DOCUMENT_SLOTS)}
 
     def document(self, meaning: Meaning) -> str:
-        """A text that says all of it, between words that say nothing."""
+        """Draw a text that expresses the whole meaning, among filler words."""
         return self._text(meaning, 3)
 
-    def question(self, meaning: Meaning) -> tuple[str, Meaning]:
-        """A text that asks for a part of it, and that part."""
-        asked = {slot: meaning[slot] for slot in self._draw.sample(sorted(meaning), ASKED)}
-        return self._text(asked, 1) + " ?", asked
+    def query(self, meaning: Meaning) -> tuple[str, Meaning]:
+        """Draw a text that asks for a part of the meaning; return it with that part."""
+        part = {slot: meaning[slot] for slot in self._draw.sample(sorted(meaning), QUERY_SLOTS)}
+        return self._text(part, 1) + " ?", part
 
     def _text(self, meaning: Meaning, fillers: int) -> str:
         words = [self._draw.choice(self.synonyms(slot, concept)) for slot, concept in meaning.items()]
@@ -66,26 +65,26 @@ class World:
         return " ".join(words)
 
     def pairs(self, count: int) -> list[tuple[str, str]]:
-        """(question, document that answers it), for the teacher's own training."""
+        """Draw (query, document that answers it), to train the demo teacher on."""
         meanings = [self.meaning() for _ in range(count)]
-        return [(self.question(meaning)[0], self.document(meaning)) for meaning in meanings]
+        return [(self.query(meaning)[0], self.document(meaning)) for meaning in meanings]
 
     def task(self, queries: int, documents: int) -> Task:
-        """Questions about some of the documents; every document that says what is asked for is relevant."""
+        """Draw queries about some of the documents; every document that expresses the queried part is relevant."""
         meanings = [self.meaning() for _ in range(documents)]
-        asked = [self.question(meaning) for meaning in self._draw.sample(meanings, queries)]
+        drawn = [self.query(meaning) for meaning in self._draw.sample(meanings, queries)]
         relevant = [
             {number: 1 for number, meaning in enumerate(meanings) if part.items() <= meaning.items()}
-            for _, part in asked
+            for _, part in drawn
         ]
         texts = tuple(self.document(meaning) for meaning in meanings)
-        return Task(tuple(text for text, _ in asked), texts, tuple(relevant))
+        return Task(tuple(text for text, _ in drawn), texts, tuple(relevant))
 
 
-def demo_material(seed: int, sizes: Sizes | None = None) -> Corpus:
-    """Training texts and a task, of which no text is trained on but by chance."""
-    sizes = sizes or Sizes()
-    world = World(seed)
-    queries = tuple(world.question(world.meaning())[0] for _ in range(sizes.train_queries))
-    documents = tuple(world.document(world.meaning()) for _ in range(sizes.train_documents))
-    return Corpus(queries, documents, world.task(sizes.queries, sizes.documents))
+def demo_corpus(seed: int, sizes: DemoSizes | None = None) -> Corpus:
+    """Generate training texts and a task; a task text is among the training texts only by coincidence."""
+    sizes = sizes or DemoSizes()
+    texts = DemoTexts(seed)
+    queries = tuple(texts.query(texts.meaning())[0] for _ in range(sizes.train_queries))
+    documents = tuple(texts.document(texts.meaning()) for _ in range(sizes.train_documents))
+    return Corpus(queries, documents, texts.task(sizes.queries, sizes.documents))

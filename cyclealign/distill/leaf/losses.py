@@ -1,18 +1,18 @@
-"""The loss of LEAF: vectors in, a scalar out. Shapes: ``B`` texts, ``D`` dimensions of the teacher's space."""
+"""Loss of LEAF: vectors in, a scalar out. Shapes: ``B`` texts, ``D`` dimensions of the teacher's space."""
 
 import torch
 from torch import Tensor
 
 
 def embedding_distance(student_BD: Tensor, teacher_BD: Tensor, squared: bool = False) -> Tensor:
-    """L = mean_i ||y_i - yhat_i||_2, or the mean of its square: no division by D, no contrast, no temperature.
+    """Return L = mean_b ||y_b - yhat_b||_2, or the mean of its square.
 
-    LEAF (arXiv 2509.12539); whether the paper squares is open, see docs/methods.md. Beware of `nn.MSELoss`, which
-    divides by D as well.
+    LEAF (arXiv 2509.12539); whether the paper squares is open, see docs/methods.md. `nn.MSELoss` is another loss: it
+    also divides by D.
 
     Args:
         student_BD: the student's vectors yhat, shape (B, D).
-        teacher_BD: the teacher's vectors y, shape (B, D); no gradient goes there.
+        teacher_BD: the teacher's vectors y, shape (B, D); they get no gradient.
 
     Raises:
         ValueError: the shapes differ; broadcasting would hide it.

@@ -1,14 +1,15 @@
-"""Texts to vectors, by a teacher, a student, or the asymmetric model of both."""
+"""Encode texts by a teacher, a student, or the asymmetric model of both."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
 from cyclealign.distill.leaf.rotations import Vectors
+from cyclealign.progress import OnProgress
 
-CHUNK = 32  # batches between two words on progress
+BATCHES_PER_REPORT = 32  # the library encodes a chunk at once; progress is reported between chunks
 
 
 def encode(
@@ -16,16 +17,17 @@ def encode(
     texts: Sequence[str],
     kind: Literal["query", "document"],
     batch: int,
-    progress: Callable[[int, int], None] = lambda done, of: None,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> Vectors:
-    """Vectors (N, D), in the order of ``texts``, with the prompt and the branch that the model has for that kind."""
-    put = model.encode_query if kind == "query" else model.encode_document
-    by_length = sorted(range(len(texts)), key=lambda number: -len(texts[number]))  # little of a batch is padding
-    done: list[Vectors] = []
-    for start in range(0, len(texts), CHUNK * batch):
-        chunk = [texts[number] for number in by_length[start : start + CHUNK * batch]]
-        done.append(np.asarray(put(chunk, batch_size=batch, show_progress_bar=False), dtype=np.float32))
-        progress(min(start + CHUNK * batch, len(texts)), len(texts))
-    vectors_ND = np.concatenate(done)
+    """Return vectors (N, D) in the order of ``texts``, with the model's prompt and branch for that kind of text."""
+    encode_kind = model.encode_query if kind == "query" else model.encode_document
+    by_length = sorted(range(len(texts)), key=lambda number: -len(texts[number]))  # keeps padding of a batch short
+    size = BATCHES_PER_REPORT * batch
+    chunks: list[Vectors] = []
+    for start in range(0, len(texts), size):
+        chunk = [texts[number] for number in by_length[start : start + size]]
+        chunks.append(np.asarray(encode_kind(chunk, batch_size=batch, show_progress_bar=False), dtype=np.float32))
+        on_progress(min(start + size, len(texts)), len(texts))
+    vectors_ND = np.concatenate(chunks)
     vectors_ND[by_length] = vectors_ND.copy()
     return vectors_ND

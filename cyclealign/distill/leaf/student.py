@@ -1,23 +1,20 @@
-"""The student: backbone -> pooling -> Dense -> L2 normalisation; and the asymmetric model of student and teacher."""
+"""The student (backbone -> pooling -> Dense -> L2 normalisation), and the asymmetric model of student and teacher."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Router, Transformer
-from torch import Tensor, nn
+from torch import nn
 from transformers import AutoConfig
 
-from cyclealign.distill.leaf.config import StudentSettings, TrainingSettings
-from cyclealign.distill.leaf.losses import embedding_distance
+from cyclealign.distill.leaf.config import StudentSettings
 from cyclealign.distill.leaf.rotations import Vectors
-from cyclealign.distill.leaf.train import Schedule, train
-from cyclealign.distill.models.encoders import reason
+from cyclealign.distill.models.encoders import limit_layers, load_failure
 from cyclealign.errors import DistillError
 from cyclealign.policy.device import device
 
@@ -25,22 +22,22 @@ from cyclealign.policy.device import device
 def new_student(
     backbone: str, settings: StudentSettings, dims: int, unit: bool, query_prompt: str, seed: int
 ) -> SentenceTransformer:
-    """An untrained student.
+    """Return an untrained student.
 
     Args:
-        backbone: a folder or hub id (the demo's folder, where the settings say `demo`).
+        backbone: a folder or Hugging Face id (for `demo`: the folder of the demo backbone).
         dims: size D of the teacher's vectors.
-        unit: whether the teacher's vectors have length 1; the student's are normalised then.
+        unit: whether the teacher's vectors have length 1; the student's are then normalised.
 
     Raises:
-        DistillError: the backbone cannot be loaded, or has fewer layers than are to be kept.
+        DistillError: the backbone cannot be loaded, or has fewer layers than the settings ask for.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed % 2**63)  # for the Dense layer's first weights
+        torch.manual_seed(seed % 2**63)  # of the Dense layer's initial weights
         transformer = load_backbone(backbone, settings)
         transformer.auto_model.get_input_embeddings().requires_grad_(settings.train_word_vectors)
         if not settings.dropout:
-            without_dropout(transformer)
+            disable_dropout(transformer)
         width = transformer.get_embedding_dimension()
         modules: list[nn.Module] = [
             transformer,
@@ -54,63 +51,65 @@ def new_student(
     return SentenceTransformer(modules=modules, prompts=prompts, similarity_fn_name=similarity, device=device())
 
 
-def without_dropout(backbone: nn.Module) -> None:
-    """Let every training step see the whole network."""
+def disable_dropout(backbone: nn.Module) -> None:
+    """Set the probability of every dropout layer to 0, in attention too."""
     for module in backbone.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
 
 
 def load_backbone(backbone: str, settings: StudentSettings) -> Transformer:
-    """An encoder from safetensors, the first ``settings.layers`` layers of it."""
-    more: dict[str, Any] = {"revision": settings.revision, "trust_remote_code": False}
+    """Load the first ``settings.layers`` layers of an encoder, from safetensors and without running its own code.
+
+    Raises:
+        DistillError: it is missing or cannot be loaded, or has fewer layers.
+    """
+    source: dict[str, Any] = {"revision": settings.revision, "trust_remote_code": False}
     try:
-        if settings.layers is not None:
-            have = AutoConfig.from_pretrained(backbone, **more).num_hidden_layers
-            if settings.layers > have:  # the others would be made up, silently
-                raise DistillError(f"student.layers is {settings.layers}, but '{backbone}' has {have} layers.")
-        kept = {} if settings.layers is None else {"num_hidden_layers": settings.layers}
+        if settings.layers is not None:  # transformers would initialise missing layers at random, silently
+            limit_layers(AutoConfig.from_pretrained(backbone, **source), settings.layers, backbone, "student.layers")
+        layers = {} if settings.layers is None else {"num_hidden_layers": settings.layers}
         return Transformer(
             backbone,
             max_seq_length=settings.max_tokens,
-            model_kwargs={**more, "use_safetensors": True},
-            processor_kwargs=dict(more),
-            config_kwargs={**more, **kept},
+            model_kwargs={**source, "use_safetensors": True},
+            processor_kwargs=dict(source),
+            config_kwargs={**source, **layers},
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise DistillError(
-            f"No encoder '{backbone}' could be loaded (student.backbone). Give a folder with config.json, tokenizer "
-            f"and *.safetensors, or a Hugging Face id. ({reason(error)})"
+            f"The encoder '{backbone}' could not be loaded (student.backbone). Name a folder with config.json, "
+            f"tokenizer and *.safetensors, or a Hugging Face id. ({load_failure(error)})"
         ) from error
 
 
 def training_texts(student: SentenceTransformer, queries: Sequence[str], documents: Sequence[str]) -> list[str]:
-    """Queries with their instruction, then documents: what the student reads, row by row of the labels."""
+    """Return queries with the student's instruction, then documents: one text per row of `Labels.training`."""
     return [student.prompts["query"] + text for text in queries] + list(documents)
 
 
-def start_dense(
+def initialize_dense(
     student: SentenceTransformer,
     texts: Sequence[str],
     vectors_ND: Vectors,
-    at_most: int,
+    max_texts: int,
     seed: int,
     ridge: float = 1e-4,
 ) -> None:
     """Set the Dense layer to the least-squares map from the untrained backbone's pooled vectors to the teacher's.
 
-    Ours, not the paper's: in closed form it spares the first epochs, where a short run has few.
+    This is not in the paper. The closed-form solution replaces the first epochs, which matters in short runs.
 
     Args:
-        vectors_ND: the teacher's, one row a text.
-        at_most: so many texts are drawn.
-        ridge: penalty on the weights, as a share of the mean square of the inputs.
+        vectors_ND: the teacher's vectors, one row per text.
+        max_texts: size of the random sample of texts.
+        ridge: penalty on the weights, relative to the mean square of the inputs.
     """
     transformer, pooling, dense = list(student)[:3]
     backbone = SentenceTransformer(modules=[transformer, pooling], device=device())
-    drawn = np.random.default_rng(seed).permutation(len(texts))[:at_most]
-    inputs_NW = torch.tensor(backbone.encode([texts[n] for n in drawn], show_progress_bar=False), dtype=torch.float64)
-    targets_ND = torch.tensor(vectors_ND[drawn], dtype=torch.float64)
+    sample = np.random.default_rng(seed).permutation(len(texts))[:max_texts]
+    inputs_NW = torch.tensor(backbone.encode([texts[n] for n in sample], show_progress_bar=False), dtype=torch.float64)
+    targets_ND = torch.tensor(vectors_ND[sample], dtype=torch.float64)
     if dense.bias:
         inputs_NW = torch.cat([inputs_NW, torch.ones(len(inputs_NW), 1, dtype=torch.float64)], dim=1)
     moments_WW = inputs_NW.T @ inputs_NW
@@ -122,62 +121,29 @@ def start_dense(
             dense.linear.bias.copy_(map_WD[-1])
 
 
-class EmbeddingDistance(nn.Module):
-    """`embedding_distance` as the trainer wants it: features of one text column in, a scalar out."""
-
-    def __init__(self, student: SentenceTransformer, squared: bool) -> None:
-        super().__init__()
-        self.model = student
-        self.squared = squared
-
-    def forward(self, features: Sequence[dict[str, Tensor]], labels: Tensor) -> Tensor:
-        (texts,) = features
-        student_BD = self.model(texts)["sentence_embedding"]
-        return embedding_distance(student_BD.float(), labels.to(student_BD.device).float(), self.squared)
-
-
-def fit(
-    student: SentenceTransformer,
-    texts: Sequence[str],
-    vectors_ND: Vectors,
-    settings: TrainingSettings,
-    seed: int,
-    folder: Path,
-    progress: Callable[[int, int], None],
-) -> float:
-    """Train in place on the teacher's vectors; return the mean loss.
-
-    Args:
-        vectors_ND: one row a text.
-        folder: for checkpoints, one an epoch: a run that was stopped goes on from the last one.
-    """
-    rows = Dataset.from_dict({"text": list(texts), "label": vectors_ND})
-    loss = EmbeddingDistance(student, settings.loss == "squared_l2")
-    return train(student, rows, loss, Schedule.of(settings), seed, folder, progress)
-
-
 def asymmetric(
     student: SentenceTransformer, teacher: SentenceTransformer, axes_DD: NDArray[np.float64] | None
 ) -> SentenceTransformer:
-    """One model with two branches: queries by the student, documents by the teacher.
+    """Return one model with two branches: the student encodes queries, the teacher documents.
 
     Args:
-        axes_DD: what the teacher's vectors were multiplied with before the student learnt them, if they were; it
-            becomes a linear layer after the teacher.
+        axes_DD: rotation of the teacher's vectors that the student was trained on, if any; it becomes a linear layer
+            behind the teacher.
     """
-    branch: list[Any] = list(teacher)
+    document_branch: list[Any] = list(teacher)
     if axes_DD is not None:
-        turn_DD = torch.tensor(np.ascontiguousarray(axes_DD.T), dtype=torch.float32, device=teacher.device)
+        weights_DD = torch.tensor(np.ascontiguousarray(axes_DD.T), dtype=torch.float32, device=teacher.device)
         dims = len(axes_DD)
-        branch.append(Dense(dims, dims, bias=False, activation_function=nn.Identity(), init_weight=turn_DD))
-    router = Router.for_query_document(list(student), branch, default_route=None, allow_empty_key=False)  # type: ignore[arg-type]
-    # The names, in this order, under which the library looks for what stands before documents.
-    named = next((name for name in ("document", "passage", "corpus") if name in teacher.prompts), "")
-    prompts = {"query": student.prompts["query"], "document": str(teacher.prompts.get(named) or "")}
+        identity = nn.Identity()
+        document_branch.append(Dense(dims, dims, bias=False, activation_function=identity, init_weight=weights_DD))
+    router = Router.for_query_document(list(student), document_branch, default_route=None, allow_empty_key=False)  # type: ignore[arg-type]
+    # Names under which the library looks for the prompt of documents, in its order.
+    name = next((name for name in ("document", "passage", "corpus") if name in teacher.prompts), "")
+    prompts = {"query": student.prompts["query"], "document": str(teacher.prompts.get(name) or "")}
     similarity = student.similarity_fn_name
     return SentenceTransformer(modules=[router], prompts=prompts, similarity_fn_name=similarity, device=device())
 
 
 def save(model: SentenceTransformer, folder: Path) -> None:
-    """Write a model so that ``SentenceTransformer(folder)`` loads it; weights are safetensors."""
+    """Write a model that ``SentenceTransformer(folder)`` loads, with its weights as safetensors."""
     model.save_pretrained(str(folder), create_model_card=False, safe_serialization=True)

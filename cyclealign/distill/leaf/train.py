@@ -1,7 +1,6 @@
-"""Sentence Transformers' trainer with the schedule of LEAF: the rate falls in a straight line, cycle after cycle."""
+"""Train a student on the teacher's vectors, with Sentence Transformers' trainer and LEAF's learning rate cycles."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,91 +11,76 @@ from sentence_transformers import (
     SentenceTransformerTrainer,
     SentenceTransformerTrainingArguments,
 )
-from torch import nn
+from torch import Tensor, nn
 from transformers import PrinterCallback, TrainerCallback
 from transformers import logging as transformers_logging
 
 from cyclealign.distill.checkpoints import last_checkpoint
 from cyclealign.distill.leaf.config import TrainingSettings
-from cyclealign.distill.models.encoders import checked
+from cyclealign.distill.leaf.losses import embedding_distance
+from cyclealign.distill.leaf.rotations import Vectors
+from cyclealign.distill.models.encoders import require_finite
+from cyclealign.progress import OnProgress
 
-# Progress is told by lines of ours; bars of its own would tear the terminal's.
+# Its bars would overwrite the terminal's own progress bars.
 transformers_logging.disable_progress_bar()
 
-Progress = Callable[[int, int], None]
+
+class EmbeddingDistance(nn.Module):
+    """`embedding_distance` in the trainer's form: features of one text column in, a scalar out."""
+
+    def __init__(self, student: SentenceTransformer, squared: bool) -> None:
+        super().__init__()
+        self.model = student
+        self.squared = squared
+
+    def forward(self, features: Sequence[dict[str, Tensor]], labels: Tensor) -> Tensor:
+        (texts,) = features
+        student_BD = self.model(texts)["sentence_embedding"]
+        return embedding_distance(student_BD.float(), labels.to(student_BD.device).float(), self.squared)
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """How long to train and how fast."""
+def fit(
+    student: SentenceTransformer,
+    texts: Sequence[str],
+    vectors_ND: Vectors,
+    settings: TrainingSettings,
+    seed: int,
+    folder: Path,
+    on_progress: OnProgress,
+) -> float:
+    """Train the student in place on the teacher's vectors; return the mean loss.
 
-    batch: int
-    epochs_per_cycle: int
-    cycles: int
-    first_rate: float
-    last_rate: float
-    weight_decay: float
+    Args:
+        vectors_ND: one row per text.
+        folder: for checkpoints, one per epoch; an interrupted training resumes from the last one.
 
-    @classmethod
-    def of(cls, settings: TrainingSettings) -> "Schedule":
-        return cls(
-            settings.batch,
-            settings.epochs,
-            settings.cycles,
-            settings.learning_rate,
-            settings.last_learning_rate,
-            settings.weight_decay,
-        )
-
-    def share(self, step: int, rows: int) -> float:
-        """Share of the first rate at ``step`` (from 0): linear from 1 to last / first over each cycle."""
-        steps = -(-rows // self.batch) * self.epochs_per_cycle
-        done = (step % steps) / max(1, steps - 1)
-        return 1 - done * (1 - self.last_rate / self.first_rate)
-
-
-class Trainer(SentenceTransformerTrainer):
-    """The library's trainer, which ends at a loss that is no number, and without the model card, for which it would ask
-    the hub about the base model.
+    Raises:
+        DistillError: the loss became NaN or infinite.
     """
-
-    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
-        found = super().compute_loss(*args, **kwargs)
-        checked(found[0] if isinstance(found, tuple) else found, self.state.global_step + 1)
-        return found
-
-    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
-        pass
-
-
-class ReportSteps(TrainerCallback):
-    """Tells the caller how far training is."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._progress(state.global_step, state.max_steps)
+    rows = Dataset.from_dict({"text": list(texts), "label": vectors_ND})
+    loss = EmbeddingDistance(student, settings.loss == "squared_l2")
+    return train(student, rows, loss, settings, seed, folder, on_progress)
 
 
 def train(
     model: SentenceTransformer,
     rows: Dataset,
     loss: nn.Module,
-    schedule: Schedule,
+    settings: TrainingSettings,
     seed: int,
     folder: Path,
-    progress: Progress,
+    on_progress: OnProgress,
 ) -> float:
-    """Train in place; return the mean loss. Goes on from the last checkpoint in ``folder``, one an epoch.
+    """Train a model in place with any loss module; arguments, result and errors as of `fit`.
 
-    Raises:
-        DistillError: the loss became infinite or no number.
+    Args:
+        rows: the columns that the loss takes.
     """
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(folder),
-        per_device_train_batch_size=schedule.batch,
-        num_train_epochs=schedule.epochs_per_cycle * schedule.cycles,
+        per_device_train_batch_size=settings.batch,
+        num_train_epochs=settings.epochs * settings.cycles,
         seed=seed % 2**32,
         save_strategy="epoch",
         save_total_limit=1,
@@ -106,10 +90,42 @@ def train(
         use_cpu=not torch.cuda.is_available(),
         bf16=torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
     )
-    learnt = [weights for weights in loss.parameters() if weights.requires_grad]
-    optimizer = torch.optim.AdamW(learnt, lr=schedule.first_rate, weight_decay=schedule.weight_decay)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule.share(step, len(rows)))
-    trainer = Trainer(model=model, args=arguments, train_dataset=rows, loss=loss, optimizers=(optimizer, scheduler))
+    trainable = [weights for weights in loss.parameters() if weights.requires_grad]
+    optimizer = torch.optim.AdamW(trainable, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_share(settings, step, len(rows)))
+    trainer = _Trainer(model=model, args=arguments, train_dataset=rows, loss=loss, optimizers=(optimizer, scheduler))
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(ReportSteps(progress))
+    trainer.add_callback(_ReportSteps(on_progress))
     return float(trainer.train(resume_from_checkpoint=last_checkpoint(folder)).training_loss)
+
+
+def rate_share(settings: TrainingSettings, step: int, rows: int) -> float:
+    """Return the share of the first learning rate at ``step`` (from 0): linear from 1 to last / first in each cycle."""
+    steps_per_cycle = -(-rows // settings.batch) * settings.epochs
+    position = (step % steps_per_cycle) / max(1, steps_per_cycle - 1)
+    return 1 - position * (1 - settings.last_learning_rate / settings.learning_rate)
+
+
+class _Trainer(SentenceTransformerTrainer):
+    """The library's trainer, stopped by a loss that is not finite, and without a model card.
+
+    To write the card, the library would ask the hub about the base model.
+    """
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        result = super().compute_loss(*args, **kwargs)
+        require_finite(result[0] if isinstance(result, tuple) else result, self.state.global_step + 1)
+        return result
+
+    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+        pass
+
+
+class _ReportSteps(TrainerCallback):
+    """Reports each optimizer step."""
+
+    def __init__(self, on_progress: OnProgress) -> None:
+        self._on_progress = on_progress
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._on_progress(state.global_step, state.max_steps)

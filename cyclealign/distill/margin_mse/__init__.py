@@ -1,1 +1,1 @@
-"""Margin-MSE: a cross-encoder's score margins taught to faster rankers (Hofstätter et al., arXiv 2010.02666)."""
+"""Margin-MSE: distil the score margins of cross-encoders into faster rankers (Hofstätter et al., arXiv 2010.02666)."""

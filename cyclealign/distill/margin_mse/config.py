@@ -1,4 +1,4 @@
-"""Settings of the Margin-MSE job. Defaults are the paper's where they are certain (docs/methods.md). Loads no torch."""
+"""Settings of Margin-MSE. Defaults are the paper's where it is clear (docs/methods.md). Imports no heavy library."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from cyclealign.config import Formerly, Section
 from cyclealign.distill.settings import JobConfig
 
-# Raise it when the job's results change: students and runs of earlier versions are then made anew.
+# Increase it when the job's results change: students and runs of earlier versions are then computed anew.
 VERSION = 1
 
 DEMO = "demo"  # built-in value of data.source and student.model
@@ -17,7 +17,7 @@ LossName = Literal["margin_mse", "pointwise_mse", "weighted_ranknet", "ranknet"]
 
 @dataclass(frozen=True)
 class Arm:
-    """One student to train: its loss, and the standard deviation of the teacher's random offset per query."""
+    """A student to train: its loss, and the standard deviation of a random offset per query of the teacher's scores."""
 
     loss: LossName
     offset: float = 0.0
@@ -27,7 +27,7 @@ class Arm:
         return f"{self.loss}, offset {self.offset:g}" if self.offset else self.loss
 
 
-class WorldSettings(Section):
+class DemoSettings(Section):
     """Size of the generated demo data."""
 
     passages: int = Field(1_200, ge=100, title="Passages")
@@ -59,7 +59,7 @@ class DataSettings(Section):
     )
     negatives: int = Field(16, ge=1, title="Negatives per positive", description="Drawn from the candidates.")
     max_triples: Annotated[int, Formerly("most_triples")] = Field(2_000_000, ge=1, title="Maximum training triples")
-    demo: Annotated[WorldSettings, Formerly("world"), Field(title="Demo data")] = WorldSettings()
+    demo: Annotated[DemoSettings, Formerly("world"), Field(title="Demo data")] = DemoSettings()
 
 
 class TeacherSettings(Section):
@@ -82,9 +82,9 @@ class TeacherSettings(Section):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if self.kind in ("cross_encoders", "trained") and not self.models:
-            raise ValueError(f"teacher.models is empty: kind '{self.kind}' needs at least one model.")
+            raise ValueError(f"teacher.models is empty; kind '{self.kind}' needs at least one model.")
         if self.kind == "scores" and not self.scores:
-            raise ValueError("teacher.scores is missing: kind 'scores' reads the scores from that file.")
+            raise ValueError("teacher.scores is missing; kind 'scores' reads that file.")
         return self
 
 
@@ -149,10 +149,11 @@ class TrainingSettings(Section):
     )
 
     @model_validator(mode="after")
-    def _one_of_each(self) -> Self:
-        # Of offsets their names count: each arm lies in a folder of its name.
-        named = {"arms": self.arms, "offset_arms": self.offset_arms, "offsets": [f"{each:g}" for each in self.offsets]}
-        for name, values in named.items():
+    def _no_repetition(self) -> Self:
+        # An arm's folder is named after its offset, so offsets must differ in the digits of their names.
+        offsets = [f"{offset:g}" for offset in self.offsets]
+        names = {"arms": self.arms, "offset_arms": self.offset_arms, "offsets": offsets}
+        for name, values in names.items():
             if len(set(values)) < len(values):
                 raise ValueError(f"training.{name} names something twice: {', '.join(values)}.")
         return self
@@ -177,9 +178,9 @@ class Config(JobConfig):
     evaluation: Annotated[EvaluationSettings, Field(title="Evaluation")] = EvaluationSettings()
 
     @model_validator(mode="after")
-    def _the_world_has_its_own_teacher(self) -> Self:
+    def _settings_that_go_together(self) -> Self:
         if self.teacher.kind == "simulated" and self.data.source != DEMO:
-            raise ValueError("teacher.kind 'simulated' exists in the demo world only: name cross-encoders or a file.")
+            raise ValueError("teacher.kind 'simulated' needs the demo data. Name cross-encoders or a score file.")
         if bool(self.training.validate_every) != bool(self.data.validation_split):
             raise ValueError("training.validate_every and data.validation_split go together: set both, or neither.")
         return self
@@ -188,8 +189,8 @@ class Config(JobConfig):
     def splits(self) -> tuple[str, ...]:
         """The splits whose judgements are read."""
         data = self.data
-        learnt = data.train_split if self.teacher.kind != "scores" else None
-        return tuple(split for split in (data.test_split, data.validation_split, learnt) if split)
+        train = data.train_split if self.teacher.kind != "scores" else None
+        return tuple(split for split in (data.test_split, data.validation_split, train) if split)
 
     @property
     def arms(self) -> list[Arm]:

@@ -1,9 +1,9 @@
-"""The demo's text world: passages and queries about mixtures of topics, with a relevance that is known.
+"""Demo data: passages and queries about mixtures of topics, with known relevance.
 
-Words are made up. A passage or query has a hidden direction, a mixture of two topics'; it is written with words drawn
-from the topics' vocabularies, so that texts on one matter often share no word. The relevance of a pair is the cosine
-of the two directions. The judgements of training queries are sparse, as people's are: one relevant passage each; those
-of test queries are complete and graded.
+Words are invented. A passage or query has a hidden direction, a mixture of two topics' directions, and is written in
+words of these topics, so texts about the same topics often share no word. The relevance of a pair is the cosine of the
+two directions. Training queries have sparse judgements as human ones are, one relevant passage each; those of test
+queries are complete and graded.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,22 +12,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cyclealign.distill.margin_mse.config import WorldSettings
+from cyclealign.distill.margin_mse.config import DemoSettings
 
 DIRECTIONS = 8
 TOPICS = 24
 WORDS_PER_TOPIC = 16
-PLAIN_WORDS = 60
+PLAIN_WORDS = 60  # words without a topic
 PLAIN_SHARE = 0.2
 PASSAGE_WORDS = 14
 QUERY_WORDS = 5
-GRADES = (0.6, 0.75, 0.9)  # a relevance above the n-th is grade n
+GRADES = (0.6, 0.75, 0.9)  # relevance above the n-th threshold is grade n
 SYLLABLES = "ba be bo da de do fa fe fo ga ge go ka ke ko la le lo ma me mo na ne no ra re ro sa se so ta te to".split()
 
 
 @dataclass(frozen=True)
-class World:
-    """Texts and judgements, as in `Collection`; ``relevance`` gives the hidden truth of (query id, passage id)."""
+class DemoCollection:
+    """Texts and judgements as in `Collection`; ``relevance`` is the known relevance of (query id, passage id)."""
 
     passages: Mapping[str, str]
     queries: Mapping[str, str]
@@ -35,8 +35,8 @@ class World:
     relevance: Callable[[str, str], float]
 
 
-def make_world(settings: WorldSettings, seed: int) -> World:
-    """The world of a seed; the same settings and seed give the same world."""
+def demo_collection(settings: DemoSettings, seed: int) -> DemoCollection:
+    """Generate the collection; the same settings and seed give the same one."""
     draw = np.random.default_rng(seed)
     topics_TD = _directions(draw.normal(size=(TOPICS, DIRECTIONS)))
     words = _words(draw, TOPICS * WORDS_PER_TOPIC + PLAIN_WORDS)
@@ -44,18 +44,18 @@ def make_world(settings: WorldSettings, seed: int) -> World:
     query_ids = [f"q{number}" for number in range(settings.train_queries + settings.test_queries)]
     passages_PD, passages = _texts(draw, topics_TD, words, len(passage_ids), PASSAGE_WORDS)
     queries_QD, queries = _texts(draw, topics_TD, words, len(query_ids), QUERY_WORDS)
-    truth_QP = queries_QD @ passages_PD.T
-    row = {each: number for number, each in enumerate(query_ids)}
-    column = {each: number for number, each in enumerate(passage_ids)}
+    relevance_QP = queries_QD @ passages_PD.T
+    row = {query_id: number for number, query_id in enumerate(query_ids)}
+    column = {passage_id: number for number, passage_id in enumerate(passage_ids)}
     train, test = query_ids[: settings.train_queries], query_ids[settings.train_queries :]
-    return World(
+    return DemoCollection(
         dict(zip(passage_ids, passages, strict=True)),
         dict(zip(query_ids, queries, strict=True)),
         {
-            "train": {each: _sparse(draw, truth_QP[row[each]], passage_ids) for each in train},
-            "test": {each: _graded(truth_QP[row[each]], passage_ids) for each in test},
+            "train": {query_id: _sparse(draw, relevance_QP[row[query_id]], passage_ids) for query_id in train},
+            "test": {query_id: _graded(relevance_QP[row[query_id]], passage_ids) for query_id in test},
         },
-        lambda query_id, passage_id: float(truth_QP[row[query_id], column[passage_id]]),
+        lambda query_id, passage_id: float(relevance_QP[row[query_id], column[passage_id]]),
     )
 
 
@@ -64,7 +64,7 @@ def _directions(rows_ND: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _words(draw: np.random.Generator, count: int) -> list[str]:
-    """Made-up words of three syllables, no two the same."""
+    """Draw different invented words of three syllables."""
     codes = draw.choice(len(SYLLABLES) ** 3, size=count, replace=False)
     base = len(SYLLABLES)
     return [SYLLABLES[code // base**2] + SYLLABLES[code // base % base] + SYLLABLES[code % base] for code in codes]
@@ -73,7 +73,7 @@ def _words(draw: np.random.Generator, count: int) -> list[str]:
 def _texts(
     draw: np.random.Generator, topics_TD: NDArray[np.float64], words: list[str], count: int, length: int
 ) -> tuple[NDArray[np.float64], list[str]]:
-    """Hidden directions (count, D) and texts of ``length`` words; each mixes a main topic and a lesser one."""
+    """Return hidden directions (count, D) and texts of ``length`` words, each mixing a main and a minor topic."""
     pairs_N2 = np.stack([draw.choice(TOPICS, size=2, replace=False) for _ in range(count)])
     main_N = draw.uniform(0.55, 1.0, size=count)
     mixed_ND = main_N[:, None] * topics_TD[pairs_N2[:, 0]] + (1 - main_N)[:, None] * topics_TD[pairs_N2[:, 1]]
@@ -87,12 +87,12 @@ def _texts(
     return _directions(mixed_ND), texts
 
 
-def _sparse(draw: np.random.Generator, truth_P: NDArray[np.float64], ids: list[str]) -> dict[str, int]:
-    """One passage of the highest grade that there is; the other relevant ones stay unjudged."""
-    best = np.flatnonzero(truth_P >= min(GRADES[-1], float(truth_P.max())))
+def _sparse(draw: np.random.Generator, relevance_P: NDArray[np.float64], ids: list[str]) -> dict[str, int]:
+    """Return one passage of the highest grade; the other relevant ones stay unjudged."""
+    best = np.flatnonzero(relevance_P >= min(GRADES[-1], float(relevance_P.max())))
     return {ids[int(draw.choice(best))]: 1}
 
 
-def _graded(truth_P: NDArray[np.float64], ids: list[str]) -> dict[str, int]:
-    grades_P = np.searchsorted(GRADES, truth_P)
+def _graded(relevance_P: NDArray[np.float64], ids: list[str]) -> dict[str, int]:
+    grades_P = np.searchsorted(GRADES, relevance_P)
     return {ids[number]: int(grades_P[number]) for number in np.flatnonzero(grades_P)}

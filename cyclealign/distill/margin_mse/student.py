@@ -1,63 +1,78 @@
-"""Students of every kind behind one interface: built from the settings, or loaded from a folder."""
+"""Interface of all students: a trainable scorer of (query, passage) pairs.
 
-import json
+Shapes: ``B`` queries, ``N`` passages per query (in training a positive and a negative), ``M`` = B * N passages, ``Q``
+query tokens, ``P`` passage tokens, ``D`` vector size.
+"""
+
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers.utils import logging as transformers_logging
 
 from cyclealign.distill.margin_mse.config import StudentSettings
-from cyclealign.distill.margin_mse.students import Student
-from cyclealign.distill.margin_mse.students.cat import CrossEncoderStudent
-from cyclealign.distill.margin_mse.students.colbert import LateInteractionStudent
-from cyclealign.distill.margin_mse.students.dot import BiEncoderStudent
-from cyclealign.distill.margin_mse.students.prett import SplitStudent
-from cyclealign.distill.margin_mse.students.tk import KernelStudent
-from cyclealign.errors import DistillError
-from cyclealign.files import appearing_folder
-from cyclealign.policy.device import device
 
-SETTINGS_FILE = "student.json"
-KINDS: dict[str, type[Student]] = {
-    "dot": BiEncoderStudent,
-    "colbert": LateInteractionStudent,
-    "prett": SplitStudent,
-    "tk": KernelStudent,
-    "cat": CrossEncoderStudent,
-}
+Features = dict[str, Any]
+
+transformers_logging.disable_progress_bar()  # it would overwrite the terminal's own progress bars
 
 
-def build_student(settings: StudentSettings, texts: Sequence[str], seed: int) -> Student:
-    """A student that has learned nothing of the task yet, on the accelerator if there is one.
+class Student(nn.Module, ABC):
+    """A ranker: texts to features, features to scores."""
 
-    The same seed gives the same weights on every machine: they are drawn on the CPU.
+    def __init__(self, settings: StudentSettings) -> None:
+        super().__init__()
+        self.settings = settings
 
-    Args:
-        texts: passages, from which a kind without a tokenizer of its own takes its vocabulary.
+    @classmethod
+    @abstractmethod
+    def build(cls, settings: StudentSettings, texts: Sequence[str]) -> Self:
+        """Return an untrained student; ``texts`` are the passages."""
 
-    Raises:
-        DistillError: the encoder cannot be loaded, or does not suit the kind.
-    """
-    import torch
+    @classmethod
+    @abstractmethod
+    def load(cls, settings: StudentSettings, folder: Path) -> Self:
+        """Load the student that `save` wrote."""
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return KINDS[settings.kind].build(settings, texts).to(device())
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write weights (safetensors) and tokenizer into an empty folder."""
+
+    @abstractmethod
+    def prepare(self, queries: Sequence[str], passages: Sequence[str]) -> Features:
+        """Convert B queries and B * N passages, those of the first query first, to tensors on the CPU."""
+
+    @abstractmethod
+    def forward(self, features: Features) -> Tensor:
+        """Return scores, shape (B, N)."""
+
+    def rate_groups(self, rate: float, kernel_rate: float) -> list[dict[str, Any]]:
+        """Return the trainable parameters grouped by learning rate, as torch's optimizers take them."""
+        return [{"params": [weights for weights in self.parameters() if weights.requires_grad], "lr": rate}]
+
+    @torch.inference_mode()
+    def score(self, pairs: Sequence[tuple[str, str]], batch: int = 64) -> NDArray[np.float64]:
+        """Return scores of (query, passage) texts, shape (pairs,). A score depends on its own pair only."""
+        self.eval()
+        device = next(self.parameters()).device
+        scores = np.zeros(len(pairs))
+        by_length = sorted(range(len(pairs)), key=lambda number: len(pairs[number][1]))
+        for start in range(0, len(pairs), batch):
+            chosen = by_length[start : start + batch]
+            features = self.prepare([pairs[number][0] for number in chosen], [pairs[number][1] for number in chosen])
+            scores[chosen] = self(on_device(features, device)).squeeze(1).double().cpu().numpy()
+        return scores
 
 
-def save_student(student: Student, folder: Path) -> None:
-    """Write a folder that `load_student` reads; `dot`, `colbert` and `cat` load in sentence-transformers too."""
-    with appearing_folder(folder) as made:
-        student.save(made)
-        (made / SETTINGS_FILE).write_text(student.settings.model_dump_json(indent=2) + "\n", encoding="utf-8")
-
-
-def load_student(folder: Path) -> Student:
-    """The student that `save_student` wrote, on the accelerator if there is one.
-
-    Raises:
-        DistillError: the folder holds no student.
-    """
-    try:
-        settings = StudentSettings(**json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise DistillError(f"{folder}: no student of this job lies there ({error}).") from error
-    return KINDS[settings.kind].load(settings, folder).to(device())
+def on_device(features: Features, device: torch.device) -> Features:
+    """Move the tensors of nested features to a device."""
+    if isinstance(features, Tensor):
+        return features.to(device)
+    if isinstance(features, dict):
+        return {name: on_device(value, device) for name, value in features.items()}
+    return features

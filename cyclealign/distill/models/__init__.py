@@ -1,1 +1,1 @@
-"""Encoders, pooling and tokenizers that jobs share."""
+"""Encoders, pooling and tokenizers that several distillation jobs share."""

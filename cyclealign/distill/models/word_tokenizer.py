@@ -1,4 +1,4 @@
-"""The tokenizer of the jobs' made-up worlds: one token a word, with BERT's special tokens."""
+"""Tokenizer of the jobs' demo data: one token per word, with BERT's special tokens."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,25 +13,27 @@ MASK = "[MASK]"
 def word_tokenizer(
     words: Iterable[str], mask: bool = False, lowercase: bool = False, punctuation: bool = False, **settings: Any
 ) -> PreTrainedTokenizerFast:
-    """A tokenizer that knows ``words``, in this order after the special tokens; texts become [CLS] a [SEP] b [SEP].
+    """Return a tokenizer of ``words``, numbered in this order after the special tokens.
+
+    One text becomes [CLS] a [SEP], a pair of texts [CLS] a [SEP] b [SEP].
 
     Args:
-        words: different words.
-        mask: with a mask token, the last of the special ones.
-        lowercase: texts are lowered first.
-        punctuation: signs are words of their own; else words are what stands between blanks.
-        settings: of `PreTrainedTokenizerFast`, such as model_max_length.
+        words: vocabulary without repetitions.
+        mask: add a mask token after the other special tokens.
+        lowercase: convert texts to lower case first.
+        punctuation: split off punctuation marks as tokens; otherwise split at whitespace only.
+        settings: options of `PreTrainedTokenizerFast`, such as model_max_length.
     """
     special = [*SPECIAL, MASK] if mask else [*SPECIAL]
     ids = {word: number for number, word in enumerate([*special, *words])}
-    core = Tokenizer(models.WordLevel(ids, unk_token=UNK))
+    tokenizer = Tokenizer(models.WordLevel(ids, unk_token=UNK))
     if lowercase:
-        core.normalizer = normalizers.Lowercase()
-    core.pre_tokenizer = pre_tokenizers.Whitespace() if punctuation else pre_tokenizers.WhitespaceSplit()
-    core.post_processor = processors.TemplateProcessing(
+        tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace() if punctuation else pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{CLS} $A {SEP}",
         pair=f"{CLS} $A {SEP} $B:1 {SEP}:1",
         special_tokens=[(CLS, ids[CLS]), (SEP, ids[SEP])],
     )
     names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
-    return PreTrainedTokenizerFast(tokenizer_object=core, **dict(zip(names, special, strict=False)), **settings)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **dict(zip(names, special, strict=False)), **settings)

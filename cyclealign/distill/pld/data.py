@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from cyclealign.distill.data.datasets import fingerprint
-from cyclealign.distill.models.encoders import identity
+from cyclealign.distill.models.encoders import model_identity
 from cyclealign.distill.pld import demo_data, sources
 from cyclealign.distill.pld.config import Config, DataSettings, ModelSettings
 from cyclealign.errors import DistillError
@@ -127,8 +127,8 @@ def hash_of(items: Items) -> str:
 
 def model_hashes(settings: ModelSettings) -> dict[str, str]:
     """Return the identities of the pretrained parts of a model."""
-    parts = {"model": identity(settings.model, settings.revision)} if settings.model else {}
-    return {**parts, "tokenizer": identity(settings.tokenizer)} if settings.tokenizer else parts
+    parts = {"model": model_identity(settings.model, settings.revision)} if settings.model else {}
+    return {**parts, "tokenizer": model_identity(settings.tokenizer)} if settings.tokenizer else parts
 
 
 def hashes(config: Config) -> dict[str, str]:

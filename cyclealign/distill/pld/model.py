@@ -24,7 +24,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 from transformers.utils.generic import is_timm_local_checkpoint
 
-from cyclealign.distill.models.encoders import reason
+from cyclealign.distill.models.encoders import load_failure
 from cyclealign.distill.pld.config import ModelSettings
 from cyclealign.errors import DistillError
 from cyclealign.policy.device import device
@@ -183,4 +183,4 @@ def failure_message(settings: ModelSettings, error: Exception) -> str:
     name = settings.model or settings.family
     if "timm" in str(error) and isinstance(error, ImportError):
         return f"The model '{name}' needs timm, which is not installed: pip install timm"
-    return f"The model '{name}' cannot be built: {reason(error)}"
+    return f"The model '{name}' cannot be built: {load_failure(error)}"

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cyclealign.distill.data.datasets import table
-from cyclealign.distill.data.images import opened
+from cyclealign.distill.data.datasets import load_table
+from cyclealign.distill.data.images import load_rgb
 from cyclealign.distill.pld.config import DataSettings
 from cyclealign.errors import DistillError
 from cyclealign.files import json_lines
@@ -81,7 +81,7 @@ def pixels(content: bytes | Any, where: str, settings: DataSettings) -> NDArray[
     picture = io.BytesIO(content) if isinstance(content, bytes) else content
     if not isinstance(picture, io.BytesIO | Image.Image):
         raise DistillError(f"{where}: expected an image, found {type(picture).__name__}.")
-    converted = opened(picture, where).convert("RGB" if settings.colour else "L")
+    converted = load_rgb(picture, where).convert("RGB" if settings.colour else "L")
     small = np.asarray(
         converted.resize((settings.image_size, settings.image_size), Image.Resampling.BOX), dtype=np.uint8
     )
@@ -188,7 +188,7 @@ def named_class(label: object, known: Sequence[str] | None) -> str:
 
 def hub_rows(path: str, columns: Sequence[str]) -> Any:
     """Return one split of a data set; raise DistillError if it lacks a column."""
-    rows = table(path)
+    rows = load_table(path)
     missing = [column for column in columns if column not in rows.column_names]
     if missing:
         raise DistillError(

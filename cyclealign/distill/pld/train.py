@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cyclealign.distill.models.encoders import checked
+from cyclealign.distill.models.encoders import require_finite
 from cyclealign.distill.pld.config import ModelSettings
 from cyclealign.distill.pld.data import Splits
 from cyclealign.distill.pld.losses import LOSSES
@@ -76,7 +76,7 @@ def fit(
 def finite(value: Tensor, step: int, loss: str, tried: Mapping[str, float]) -> Tensor:
     """Return the loss, or raise DistillError with its name and keywords if it is not finite."""
     try:
-        return checked(value, step)
+        return require_finite(value, step)
     except DistillError as error:
         raise DistillError(f"'{loss}' with {dict(tried)}: {error}") from None
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from cyclealign.distill.data.datasets import table
-from cyclealign.distill.data.splits import refuse_shared
+from cyclealign.distill.data.datasets import load_table
+from cyclealign.distill.data.splits import require_disjoint
 from cyclealign.distill.quantidce import demo_data
 from cyclealign.distill.quantidce.config import DEMO, DataSettings
 from cyclealign.errors import DistillError
@@ -72,13 +72,13 @@ def load(settings: DataSettings, seed: int) -> Dialogues:
 
 
 def refuse_overlap(tests: Mapping[str, Sequence[Scored]], scored: Sequence[Scored], graded: Sequence[Graded]) -> None:
-    """Raise DistillError if a test set has a response to a context that is trained on; see `refuse_shared`."""
+    """Raise DistillError if a test set has a response to a context that is trained on; see `require_disjoint`."""
     from_levels = {(row.context, response) for row in graded for level in row.levels for response in level}
     from_scores = {(pair.context, pair.response) for pair in scored}
     for name, pairs in tests.items():
         tested = f"test set '{name}'", {(pair.context, pair.response) for pair in pairs}
-        refuse_shared("responses", ("the scored responses", from_scores), tested)
-        refuse_shared("responses", ("the levels", from_levels), tested)
+        require_disjoint("responses", ("the scored responses", from_scores), tested)
+        require_disjoint("responses", ("the levels", from_levels), tested)
 
 
 def sample(graded: list[Graded], count: int, seed: int) -> list[Graded]:
@@ -142,7 +142,7 @@ def pair_of(row: Mapping[str, Any], where: str) -> Scored:
 
 
 def rows_of(source: str | Path, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the location and the values of each row of a JSON Lines file or of a source that `table` reads."""
+    """Yield the location and the values of each row of a JSON Lines file or of a source that `load_table` reads."""
     path = Path(source)
     if path.suffix in LINES or (path.is_file() and path.suffix not in TABLES):
         return rows_of_lines(path)
@@ -151,7 +151,7 @@ def rows_of(source: str | Path, columns: Sequence[str]) -> Iterator[tuple[str, M
 
 def rows_of_table(source: str, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the location and the values of each row of a Hugging Face data set, or of a file that is read as one."""
-    rows = table(source)
+    rows = load_table(source)
     missing = [name for name in columns if name not in rows.column_names]
     if missing:
         raise DistillError(f"{source}: no column {missing}; it has {rows.column_names}. {list(columns)} are needed.")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cyclealign.distill.data.datasets import fingerprint
-from cyclealign.distill.models.encoders import identity
+from cyclealign.distill.models.encoders import model_identity
 from cyclealign.distill.quantidce import data, evaluate, model, predict, train
 from cyclealign.distill.quantidce.config import DEMO, VERSION, ArmSettings, Config, Pretraining
 from cyclealign.distill.quantidce.data import Dialogues, Scored
@@ -29,7 +29,7 @@ def inputs(config: Config) -> dict[str, str]:
     tests = {f"test {name}": source for name, source in config.data.tests.items()}
     sources = {"levels": config.data.levels, "scored": config.data.scored, **tests}
     hashes = {name: fingerprint(source) for name, source in sources.items() if source != DEMO}
-    return hashes if config.encoder.model == DEMO else {**hashes, "encoder": identity(config.encoder.model)}
+    return hashes if config.encoder.model == DEMO else {**hashes, "encoder": model_identity(config.encoder.model)}
 
 
 def run(config: Config, steps: Steps) -> Outcome:

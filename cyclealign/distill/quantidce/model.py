@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel
 from transformers.utils import logging as transformers_logging
 
-from cyclealign.distill.models.encoders import keep_layers, reason
+from cyclealign.distill.models.encoders import limit_layers, load_failure
 from cyclealign.distill.models.pooling import matched_states, mean_state
 from cyclealign.distill.models.word_tokenizer import word_tokenizer
 from cyclealign.distill.quantidce import demo_data
@@ -132,7 +132,7 @@ def fresh(settings: EncoderSettings, seed: int) -> Metric:
         )
         config = BertConfig(vocab_size=len(tokenizer), **{**DEMO_SIZES, **settings.sizes})
         config._attn_implementation = "eager"
-        keep_layers(config, settings.layers, settings.model, "encoder.layers")
+        limit_layers(config, settings.layers, settings.model, "encoder.layers")
         encoder: Any = BertModel(config)
     else:
         encoder, tokenizer = pretrained(settings.model, settings.layers)
@@ -152,7 +152,7 @@ def pretrained(model: str, layers: int | None = None) -> tuple[Any, Any]:
     """
     try:
         config = AutoConfig.from_pretrained(model, trust_remote_code=False)
-        keep_layers(config, layers, model, "encoder.layers")
+        limit_layers(config, layers, model, "encoder.layers")
         tokenizer = AutoTokenizer.from_pretrained(model, truncation_side="left", trust_remote_code=False)
         with quiet() if layers is not None else nullcontext():  # no report of the layers that are left out on purpose
             encoder = AutoModel.from_pretrained(
@@ -160,7 +160,7 @@ def pretrained(model: str, layers: int | None = None) -> tuple[Any, Any]:
             )
         return encoder, tokenizer
     except (OSError, ValueError) as error:
-        raise DistillError(f"The encoder '{model}' cannot be loaded: {reason(error)}") from error
+        raise DistillError(f"The encoder '{model}' cannot be loaded: {load_failure(error)}") from error
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import get_linear_schedule_with_warmup
 
-from cyclealign.distill.models.encoders import checked
+from cyclealign.distill.models.encoders import require_finite
 from cyclealign.distill.quantidce.config import Pretraining, PretrainingSettings, TuningSettings
 from cyclealign.distill.quantidce.data import Graded, Scored
 from cyclealign.distill.quantidce.losses import distillation, human_scores, multi_level_ranking, pairwise_logistic
@@ -115,7 +115,7 @@ def fit(
     for number, batch in enumerate(batches):
         on_progress(number, len(batches))
         optimizer.zero_grad()
-        checked(loss(batch), number).backward()
+        require_finite(loss(batch), number).backward()
         torch.nn.utils.clip_grad_norm_(metric.parameters(), MAX_GRADIENT_NORM)
         optimizer.step()
         schedule.step()

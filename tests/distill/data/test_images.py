@@ -1,4 +1,4 @@
-"""Image files of all depths and grounds become the pixels that a person sees, in both jobs of images."""
+"""Image files of all modes become the pixels that a person sees, in both image jobs."""
 
 from io import BytesIO
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cyclealign.distill.cprd.sources import scaled
-from cyclealign.distill.data.images import opened
+from cyclealign.distill.data.images import load_rgb
 from cyclealign.distill.pld.config import DataSettings
 from cyclealign.distill.pld.sources import pixels
 from cyclealign.errors import DistillError
@@ -33,13 +33,13 @@ def in_cprd(file: BytesIO, tmp_path: Path) -> np.ndarray:
     return scaled(tmp_path / "x", "x", SIDE)
 
 
-def test_a_grey_of_16_bits_keeps_its_shades(tmp_path):
-    """Prevents a picture of many greys from becoming black and white."""
+def test_a_16_bit_grey_image_keeps_its_shades(tmp_path):
+    """Prevents an image of many greys from becoming black and white."""
     file = file_of(Image.fromarray(GREYS))
     assert np.array_equal(in_pld(file)[..., 0], GREYS >> 8)
     assert np.array_equal(in_cprd(file, tmp_path), (GREYS >> 8)[..., None].repeat(3, axis=-1))
     big = Image.frombytes("I;16B", (SIDE, SIDE), GREYS.astype(">u2").tobytes())
-    assert np.array_equal(np.asarray(opened(big, "x"))[..., 0], GREYS >> 8)
+    assert np.array_equal(np.asarray(load_rgb(big, "x"))[..., 0], GREYS >> 8)
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,8 @@ def test_a_grey_of_16_bits_keeps_its_shades(tmp_path):
         ("I;16", 700, 2, {"transparency": 0}),
     ],
 )
-def test_transparent_ground_is_white(mode, ink, shown, more, tmp_path):
-    """Prevents black ink on a transparent ground from becoming black on black."""
+def test_a_transparent_background_turns_white(mode, ink, shown, more, tmp_path):
+    """Prevents black ink on a transparent background from becoming black on black."""
     image = Image.new(mode, (SIDE, SIDE))
     image.putpixel((3, 4), ink)
     wanted = np.full((SIDE, SIDE), 255)
@@ -64,8 +64,8 @@ def test_transparent_ground_is_white(mode, ink, shown, more, tmp_path):
     assert np.array_equal(in_cprd(file, tmp_path)[..., 2], wanted)
 
 
-def test_greys_and_colours_of_8_bits_stay_as_they_are():
-    """Prevents every figure from moving since the common images are read in another way."""
+def test_8_bit_greys_and_colours_are_unchanged():
+    """Prevents every result from moving because common images are read differently."""
     greys, colours = (np.random.default_rng(0).integers(0, 256, (8, 8, *more), dtype=np.uint8) for more in ((), (3,)))
     assert np.array_equal(in_pld(file_of(Image.fromarray(greys)))[..., 0], greys)
     assert np.array_equal(in_pld(file_of(Image.fromarray(colours)), colour=True), colours)
@@ -73,17 +73,17 @@ def test_greys_and_colours_of_8_bits_stay_as_they_are():
 
 
 @pytest.mark.parametrize("kind", [np.int32, np.float32])
-def test_numbers_without_a_known_range_are_refused(kind, tmp_path):
-    """Prevents pictures whose white is not known from being cut at 255."""
+def test_modes_without_a_known_range_are_refused(kind, tmp_path):
+    """Prevents images with an unknown white from being clipped at 255."""
     file = file_of(Image.fromarray(GREYS.astype(kind)), "TIFF")
-    with pytest.raises(DistillError, match=r"x: an image of mode . has no known white"):
+    with pytest.raises(DistillError, match=r"x: mode . does not define white"):
         in_pld(file)
-    with pytest.raises(DistillError, match=r"x: an image of mode . has no known white"):
+    with pytest.raises(DistillError, match=r"x: mode . does not define white"):
         in_cprd(file, tmp_path)
 
 
-def test_what_is_no_image_is_named(tmp_path):
-    """Prevents an error of a library that does not say which file is broken."""
+def test_a_file_that_is_not_an_image_is_named(tmp_path):
+    """Prevents a library error that does not name the broken file."""
     whole = file_of(Image.fromarray(GREYS)).getvalue()
     for content in (b"no image", whole[: len(whole) // 2]):
         with pytest.raises(DistillError, match="x: cannot be read as an image"):

@@ -1,4 +1,4 @@
-"""The flow of IDCM through the command line, with the smallest settings."""
+"""The IDCM job through the command line, with minimal settings."""
 
 import json
 
@@ -36,19 +36,19 @@ lengths = [1, 2]
 """
 
 
-def test_a_run_from_end_to_end_is_found_again(command, tmp_path, monkeypatch):
-    """Prevents a flow that trains again what is there, and one that loses its modules or measures."""
+def test_a_finished_run_is_reused(command, tmp_path, monkeypatch):
+    """Prevents a second training with the same settings, and runs that lose their modules or measures."""
     path = tmp_path / "tiny.toml"
     path.write_text(TINY)
     code, output, _ = command("distill", "run", "idcm", str(path), "--json")
     assert code == 0
     run = json.loads(output)
-    arms = {each["arm"] for each in run["measures"]}
+    arms = {measure["arm"] for measure in run["measures"]}
     assert {"all windows", "ESM ndcg2, k = 2", "ESM cross_entropy, k = 1", "random, k = 2", "tf-idf, k = 1"} <= arms
     with Store.open() as store:
         (row,) = store.distillations.runs("idcm")
     assert row["student_path"].rpartition("/")[2].startswith("esm-ndcg2-")
-    monkeypatch.setattr(checkpoints, "fresh_esm", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(checkpoints, "new_esm", lambda *_: pytest.fail("trained again"))
     assert json.loads(command("distill", "run", "idcm", str(path), "--json")[1])["id"] == run["id"]
 
 
@@ -60,7 +60,7 @@ def test_a_run_from_end_to_end_is_found_again(command, tmp_path, monkeypatch):
     ],
 )
 def test_documents_too_short_to_be_timed_are_refused_before_training(command, tmp_path, monkeypatch, setting, advised):
-    """Prevents three stages of training from being paid for a run that ends in an error of its last step."""
+    """Prevents three stages of training for a run whose last step fails."""
     from cyclealign.distill.idcm import train
 
     path = tmp_path / "tiny.toml"
@@ -71,8 +71,8 @@ def test_documents_too_short_to_be_timed_are_refused_before_training(command, tm
     assert advised in " ".join(output.split())
 
 
-def test_a_killed_run_keeps_its_stages(command, tmp_path, monkeypatch):
-    """Prevents stages 1 and 2 from being paid twice when stage 3 breaks."""
+def test_an_interrupted_run_keeps_its_stages(command, tmp_path, monkeypatch):
+    """Prevents stages 1 and 2 from being repeated if stage 3 fails."""
     from cyclealign.distill.idcm import train
 
     path = tmp_path / "tiny.toml"

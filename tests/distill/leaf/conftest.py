@@ -1,4 +1,4 @@
-"""Models small enough to be made for every session: they know the words of the demo's world."""
+"""Models small enough to be trained in every session; their vocabulary is that of the demo texts."""
 
 from pathlib import Path
 
@@ -6,9 +6,9 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from cyclealign.distill.leaf import demo_models
-from cyclealign.distill.leaf.teacher import load_model
+from cyclealign.distill.leaf.teacher_models import load_model
 
-RECIPE = demo_models.Recipe(pairs=400, batch=50, hidden=16, layers=1, dims=(16, 8))
+RECIPE = demo_models.TeacherRecipe(pairs=400, batch=50, hidden=16, layers=1, dims=(16, 8))
 
 
 @pytest.fixture(scope="session")

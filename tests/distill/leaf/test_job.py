@@ -1,35 +1,35 @@
-"""LEAF as a flow, with local models and files: what a run leaves, and that a stopped one goes on."""
+"""LEAF as a flow, with local models and files: results of a run, and of one that resumes."""
 
 import json
 
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from cyclealign.distill.leaf import demo_models, student
+from cyclealign.distill.leaf import demo_models, train
 from cyclealign.distill.leaf.config import Config
-from cyclealign.distill.leaf.demo_data import Sizes, demo_material
+from cyclealign.distill.leaf.demo_data import DemoSizes, demo_corpus
 from cyclealign.distill.registry import JOBS
 from cyclealign.distill.run import run_job
 from cyclealign.store import Store
 from tests.distill.leaf.conftest import RECIPE
 
-SIZES = Sizes(train_queries=60, train_documents=60, queries=30, documents=60)
+SIZES = DemoSizes(train_queries=60, train_documents=60, queries=30, documents=60)
 
 
 @pytest.fixture
 def config(tmp_path, monkeypatch):
     """A task and texts in files, a teacher and a backbone in folders."""
     monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path / "home"))
-    material = demo_material(0, SIZES)
-    (tmp_path / "queries.txt").write_text("\n".join(material.queries))
-    (tmp_path / "documents.txt").write_text("\n".join(material.documents))
+    corpus = demo_corpus(0, SIZES)
+    (tmp_path / "queries.txt").write_text("\n".join(corpus.queries))
+    (tmp_path / "documents.txt").write_text("\n".join(corpus.documents))
     task = tmp_path / "task"
     (task / "qrels").mkdir(parents=True)
-    documents = [{"_id": f"d{n}", "title": "", "text": text} for n, text in enumerate(material.task.documents)]
-    queries = [{"_id": f"q{n}", "text": text} for n, text in enumerate(material.task.queries)]
+    documents = [{"_id": f"d{n}", "title": "", "text": text} for n, text in enumerate(corpus.task.documents)]
+    queries = [{"_id": f"q{n}", "text": text} for n, text in enumerate(corpus.task.queries)]
     (task / "corpus.jsonl").write_text("\n".join(map(json.dumps, documents)))
     (task / "queries.jsonl").write_text("\n".join(map(json.dumps, queries)))
-    judged = [f"q{n}\td{each}\t1" for n, wanted in enumerate(material.task.relevant) for each in wanted]
+    judged = [f"q{n}\td{index}\t1" for n, grades in enumerate(corpus.task.relevant) for index in grades]
     (task / "qrels" / "test.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *judged]))
     return Config.model_validate(
         {
@@ -48,27 +48,27 @@ def config(tmp_path, monkeypatch):
 
 def stored(run_id):
     with Store.open() as store:
-        return next(each for each in store.distillations.runs("leaf") if each["id"] == run_id)
+        return next(run for run in store.distillations.runs("leaf") if run["id"] == run_id)
 
 
-def test_a_stopped_run_goes_on_and_leaves_a_model_of_two_branches(config, monkeypatch):
-    """Prevents a kill from costing the student that was trained, and a report without the controls."""
-    fitted = []
-    fit = student.fit
+def test_a_resumed_run_leaves_a_model_of_two_branches(config, monkeypatch):
+    """Prevents an interruption from costing the trained student, and a report without the controls."""
+    trained = []
+    fit = train.fit
 
-    def killed_at_the_control(*arguments):
-        fitted.append(arguments[5].name.partition("-")[0])
-        if fitted == ["student", "rotated_student"]:
+    def interrupted_at_the_control(*arguments):
+        trained.append(arguments[5].name.partition("-")[0])
+        if trained == ["student", "rotated_student"]:
             raise KeyboardInterrupt
         return fit(*arguments)
 
-    monkeypatch.setattr(student, "fit", killed_at_the_control)
+    monkeypatch.setattr(train, "fit", interrupted_at_the_control)
     with pytest.raises(KeyboardInterrupt):
         run_job(JOBS["leaf"], config)
     run = stored(run_job(JOBS["leaf"], config))
-    assert fitted == ["student", "rotated_student", "rotated_student"]
+    assert trained == ["student", "rotated_student", "rotated_student"]
 
-    by_name = {(each["arm"], each["name"]): each for each in run["measures"]}
+    by_name = {(measure["arm"], measure["name"]): measure for measure in run["measures"]}
     arms = {"teacher", "symmetric", "asymmetric", "rotated_teacher", "rotated_asymmetric", "misaligned", "untrained"}
     assert {arm for arm, _ in by_name} == arms | {f"{arm} 8d" for arm in arms - {"misaligned", "untrained"}}
     assert by_name["asymmetric 8d", "ndcg_at_10_int8"]["items"] == 30
@@ -76,4 +76,4 @@ def test_a_stopped_run_goes_on_and_leaves_a_model_of_two_branches(config, monkey
     loaded = SentenceTransformer(run["student_path"], device="cpu")
     assert loaded.encode_query("any").shape == loaded.encode_document("any").shape == (16,)
     assert run_job(JOBS["leaf"], config) == run["id"]
-    assert len(fitted) == 3
+    assert len(trained) == 3

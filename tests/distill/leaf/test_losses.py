@@ -1,4 +1,4 @@
-"""The loss: golden values, the library's own beside it, gradients."""
+"""The loss: golden values, equality with the library's loss, gradients."""
 
 import pytest
 import torch
@@ -13,14 +13,15 @@ STUDENT = normalize(tensor([[2.0, 1, 2], [1, 2, 2]], dtype=torch.float64))
 
 
 def test_golden_values():
-    """Prevents a division by the dimensions (nn.MSELoss), or a sum over the batch."""
+    """Prevents a division by the dimensions (as in nn.MSELoss), or a sum over the batch."""
     assert embedding_distance(STUDENT, TEACHER, squared=True).item() == pytest.approx(0.177778, abs=1e-6)
     assert embedding_distance(STUDENT, TEACHER).item() == pytest.approx(0.418276, abs=1e-6)
     cosines = (STUDENT * TEACHER).sum(-1)
     assert cosines.tolist() == pytest.approx([0.888889, 0.933333], abs=1e-6)
 
 
-def test_it_is_the_librarys_loss_where_the_library_has_it():
+def test_it_equals_the_librarys_loss():
+    """Prevents a distance other than the one that Sentence Transformers computes under the same name."""
     generator = torch.Generator().manual_seed(0)
     student, teacher = torch.randn(2, 5, 7, generator=generator)
 
@@ -32,8 +33,8 @@ def test_it_is_the_librarys_loss_where_the_library_has_it():
 
 
 @pytest.mark.parametrize("squared", [True, False])
-def test_a_text_that_is_learnt_has_no_gradient_and_no_nan(squared):
-    """Prevents the norm's gradient at zero (0 / 0) from ruining a batch in which one text is learnt exactly."""
+def test_an_exactly_learned_text_has_a_zero_gradient(squared):
+    """Prevents NaN, the norm's gradient at zero, from ruining a batch in which one text is learned exactly."""
     student = STUDENT.clone().requires_grad_()
     teacher = torch.stack([STUDENT[0], TEACHER[1]])
     embedding_distance(student, teacher, squared).backward()
@@ -41,7 +42,8 @@ def test_a_text_that_is_learnt_has_no_gradient_and_no_nan(squared):
     assert student.grad[1].norm() > 0.1
 
 
-def test_the_teacher_learns_nothing_and_shapes_must_agree():
+def test_the_teacher_gets_no_gradient_and_shapes_must_agree():
+    """Prevents a teacher moved towards its student, and a broadcast that hides wrong labels."""
     teacher = TEACHER.clone().requires_grad_()
     assert not embedding_distance(STUDENT, teacher).requires_grad
     with pytest.raises(ValueError, match=r"\(2, 3\), teacher vectors \(1, 3\)"):

@@ -1,4 +1,4 @@
-"""Smaller vectors: what rotation, truncation and quantisation keep."""
+"""Properties of rotation, truncation and quantisation."""
 
 import numpy as np
 import pytest
@@ -10,8 +10,8 @@ from cyclealign.distill.leaf.rotations import (
     is_unit,
     largest,
     principal_axes,
+    quantised,
     random_rotation,
-    read_back,
     rotated,
     unit,
 )
@@ -34,43 +34,45 @@ def test_a_rotation_keeps_every_dot_product(seed, dims):
 
 @given(st.integers(0, 20), st.integers(1, 12))
 def test_principal_axes_carry_most_in_the_first_dimensions(seed, dims):
-    """Prevents rising instead of falling order, and a map that is no rotation."""
+    """Prevents ascending instead of descending order, and a matrix that is not orthogonal."""
     before = vectors(seed) * np.arange(1, 14, dtype=np.float32)
-    turned = rotated(before, principal_axes(before))
-    assert np.allclose(turned @ turned.T, before @ before.T, rtol=1e-3, atol=1e-2)
+    sorted_axes = rotated(before, principal_axes(before))
+    assert np.allclose(sorted_axes @ sorted_axes.T, before @ before.T, rtol=1e-3, atol=1e-2)
     other = rotated(before, random_rotation(13, seed))
-    assert (turned[:, :dims] ** 2).sum() >= (other[:, :dims] ** 2).sum() - 1e-3
+    assert (sorted_axes[:, :dims] ** 2).sum() >= (other[:, :dims] ** 2).sum() - 1e-3
 
 
 @given(st.integers(0, 50))
-def test_int8_has_one_scale_and_is_read_back_within_half_a_step(seed):
-    """Prevents a scale for each dimension, which would be another metric: the small dimension keeps its size."""
+def test_int8_has_one_scale_and_an_error_of_at_most_half_a_step(seed):
+    """Prevents a scale per dimension, which would change the metric: the small dimension stays small."""
     before = vectors(seed)
     before[:, 3] *= 1e-3
     scale = largest(before)
-    after = read_back(before, "int8", scale)
+    after = quantised(before, "int8", scale)
     step = 2 * scale / LEVELS
     assert np.abs(after - before).max() <= step / 2 * 1.001
     assert len(np.unique(after[:, 3])) <= 2
 
 
-def test_int8_cuts_what_is_beyond_the_documents_range():
-    assert read_back(np.float32([[5.0, -5.0]]), "int8", 1.0) == pytest.approx(np.float32([[1, -1]]), abs=1 / 128)
+def test_int8_clips_beyond_the_range_of_the_documents():
+    """Prevents large query coordinates from wrapping around to the other sign."""
+    assert quantised(np.float32([[5.0, -5.0]]), "int8", 1.0) == pytest.approx(np.float32([[1, -1]]), abs=1 / 128)
 
 
 @given(st.integers(0, 50), st.integers(1, 20))
 def test_binary_dot_products_are_hamming_distances(seed, dims):
-    """Prevents the padding bits of the last byte from counting, where the dimensions are no multiple of 8."""
+    """Prevents the padding bits of the last byte from counting if the dimensions are not a multiple of 8."""
     before = vectors(seed, dims)
-    after = read_back(before, "binary", 1.0)
+    after = quantised(before, "binary", 1.0)
     signs = before > 0
     hamming = (signs[:, None] != signs[None]).sum(-1)
     assert np.array_equal(after @ after.T, dims - 2 * hamming)
 
 
-def test_floats_are_left_alone_and_zero_stays_zero():
+def test_float32_is_unchanged_and_zero_stays_zero():
+    """Prevents a copy in another precision, and NaN from normalising a zero vector."""
     before = vectors(0)
-    assert read_back(before, "float32", 1.0) is before
+    assert quantised(before, "float32", 1.0) is before
     assert is_unit(unit(before))
     assert not is_unit(before)
     assert unit(np.zeros((1, 3), dtype=np.float32)).tolist() == [[0, 0, 0]]

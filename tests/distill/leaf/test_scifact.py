@@ -1,4 +1,4 @@
-"""The benchmark's reading of SciFact; skipped where the data are absent."""
+"""The LEAF benchmark's reading of SciFact; skipped without the data."""
 
 import json
 
@@ -10,8 +10,8 @@ from cyclealign.distill.leaf.data import read_task
 pytestmark = pytest.mark.skipif(not leaf.SCIFACT.is_dir(), reason=f"no SciFact at {leaf.SCIFACT}")
 
 
-def test_scifact_is_read_whole_and_no_examined_claim_is_trained_on(tmp_path):
-    """Prevents lost judgements, and training on a claim that is examined or on the negation of one."""
+def test_scifact_is_read_whole_and_no_test_claim_is_trained_on(tmp_path):
+    """Prevents lost judgements, and training on a test claim or on its negation."""
     leaf.write_task(tmp_path, 500)
     task = read_task(str(tmp_path), "test")
     assert (len(task.queries), len(task.documents), sum(map(len, task.relevant))) == (300, 5183, 339)

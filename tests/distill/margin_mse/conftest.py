@@ -1,10 +1,10 @@
-"""A tiny encoder and a tiny collection, made once."""
+"""A small encoder and a small collection, created once."""
 
 import pytest
 
 from cyclealign.distill.margin_mse.config import StudentSettings
 from cyclealign.distill.margin_mse.data import Collection
-from cyclealign.distill.margin_mse.demo_models import write_tiny_encoder
+from cyclealign.distill.margin_mse.demo_models import write_encoder
 
 WORDS = "red green blue cat dog bird runs sleeps sings in on under house tree river old young fast slow here".split()
 PASSAGES = {
@@ -20,7 +20,7 @@ QRELS = {"train": {"q1": {"p1": 1}, "q2": {"p2": 1}}, "test": {"q3": {"p3": 2, "
 @pytest.fixture(scope="session")
 def encoder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("encoder")
-    write_tiny_encoder(folder, [" ".join(WORDS)], seed=1, layers=2)
+    write_encoder(folder, [" ".join(WORDS)], seed=1, layers=2)
     return folder
 
 
@@ -31,8 +31,8 @@ def collection():
 
 @pytest.fixture
 def student_settings(encoder):
-    def made(kind, **changes):
+    def settings(kind, **changes):
         values = {"model": str(encoder), "query_tokens": 8, "passage_tokens": 10, "token_size": 6, "query_masks": 3}
         return StudentSettings(kind=kind, **{**values, "split": 1, "embedding_size": 12, **changes})
 
-    return made
+    return settings

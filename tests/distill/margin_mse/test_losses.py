@@ -1,4 +1,4 @@
-"""The losses: golden values of the authors' implementation, invariances, and the library's own Margin-MSE."""
+"""Losses: golden values of the authors' implementation, invariances, and the library's own Margin-MSE."""
 
 import pytest
 import torch
@@ -18,19 +18,20 @@ numbers = st.lists(st.floats(-20, 20), min_size=4, max_size=4).map(lambda row: t
     ("loss", "value"), [(margin_mse, 35.135), (pointwise_mse, 31.43), (weighted_ranknet, 2.047970519)]
 )
 def test_golden_values_of_the_authors_implementation(loss, value):
+    """Prevents a loss that differs from the paper's by a factor or a sign."""
     assert loss(*GOLDEN).item() == pytest.approx(value, rel=1e-9)
 
 
 def test_ranknet_golden_value():
-    """Equal scores: log 2 each; no teacher has a say."""
+    """Prevents a loss with the teacher's influence; equal scores give log 2."""
     zeros = torch.zeros(3)
     assert ranknet(zeros, zeros, zeros + 9, zeros).item() == pytest.approx(0.693147, rel=1e-5)
     assert ranknet(*GOLDEN[:2], *GOLDEN[2:]) == ranknet(*GOLDEN[:2], *GOLDEN[2:][::-1])
 
 
 @given(numbers, numbers, numbers, numbers, numbers)
-def test_margin_mse_ignores_an_offset_per_query_and_pointwise_does_not(pos, neg, t_pos, t_neg, offset):
-    """Prevents a loss that forces the teacher's range of scores on the student, the point of the paper."""
+def test_margin_mse_ignores_an_offset_per_query_unlike_pointwise_mse(pos, neg, t_pos, t_neg, offset):
+    """Prevents a loss that distils the teacher's range of scores, which the paper avoids."""
     plain = margin_mse(pos, neg, t_pos, t_neg).item()
     assert margin_mse(pos, neg, t_pos + offset, t_neg + offset).item() == pytest.approx(plain, abs=1e-7)
     assert margin_mse(pos + offset, neg + offset, t_pos, t_neg).item() == pytest.approx(plain, abs=1e-7)
@@ -39,7 +40,7 @@ def test_margin_mse_ignores_an_offset_per_query_and_pointwise_does_not(pos, neg,
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_the_gradient_reaches_the_student_only(name):
+def test_only_the_student_gets_a_gradient(name):
     """Prevents a teacher that is moved towards its student."""
     rows = [row.clone().requires_grad_() for row in GOLDEN]
     LOSSES[name](*rows).backward()
@@ -49,8 +50,8 @@ def test_the_gradient_reaches_the_student_only(name):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_the_positive_is_lifted_where_the_teacher_prefers_it(name):
-    """Prevents a sign slip, which would teach the reverse of every ranking."""
+def test_the_positives_score_rises_if_the_teacher_prefers_it(name):
+    """Prevents a sign error, which would teach reversed rankings."""
     pos, neg = torch.zeros(2, requires_grad=True), torch.zeros(2, requires_grad=True)
     LOSSES[name](pos, neg, tensor([6.0, 4.0]), tensor([-6.0, -4.0])).backward()
     assert (pos.grad < 0).all()
@@ -58,10 +59,10 @@ def test_the_positive_is_lifted_where_the_teacher_prefers_it(name):
 
 
 def test_equals_the_librarys_loss(student_settings):
-    """Prevents a formula of our own: sentence-transformers' MarginMSELoss on the same model, texts and labels."""
+    """Prevents a deviation from sentence-transformers' MarginMSELoss on the same model, texts and labels."""
     from sentence_transformers.sentence_transformer.losses import MarginMSELoss
 
-    from cyclealign.distill.margin_mse.student import build_student
+    from cyclealign.distill.margin_mse.students.registry import build_student
     from tests.distill.margin_mse.conftest import PASSAGES, QUERIES
 
     student = build_student(student_settings("dot"), [], seed=0)

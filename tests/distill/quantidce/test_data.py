@@ -123,9 +123,9 @@ def test_what_is_learnt_from_is_not_tested_on(tmp_path):
         )
 
     assert len(load(right).tests["mine"]) == 1
-    with pytest.raises(DistillError, match=r"in the scored responses and in test set 'mine', .*'Fine\.'"):
+    with pytest.raises(DistillError, match=r"in both the scored responses and test set 'mine', .*'Fine\.'"):
         load(right, learnt)
-    with pytest.raises(DistillError, match=r"in the levels and in test set 'mine', .*'Well\.'"):
+    with pytest.raises(DistillError, match=r"in both the levels and test set 'mine', .*'Well\.'"):
         load(right, of_levels)
 
 

@@ -1,7 +1,8 @@
-"""Late interaction (ColBERT): for each query token the best dot product with a passage token, summed.
+"""Late interaction (ColBERT, arXiv 2004.12832): each query token's best dot product with a passage token, summed.
 
-A `MultiVectorEncoder` of sentence-transformers, saved as one. As in the paper: one encoder, a linear layer without
-compression, dot products rather than cosines, [MASK] tokens after the query that count, padding that does not.
+It is a `MultiVectorEncoder` of sentence-transformers, and saved as one. As in the Margin-MSE paper: one encoder, a
+linear layer without compression, dot products instead of cosines, [MASK] tokens after the query that count, and padding
+that does not.
 """
 
 from collections.abc import Sequence
@@ -15,16 +16,13 @@ from sentence_transformers.multi_vector_encoder.scoring import colbert_kd_scores
 from torch import Tensor, nn
 
 from cyclealign.distill.margin_mse.config import StudentSettings
-from cyclealign.distill.margin_mse.students import Features, Student
-from cyclealign.distill.margin_mse.students.dot import transformer_module
+from cyclealign.distill.margin_mse.student import Features
+from cyclealign.distill.margin_mse.students.encoders import transformer_module
+from cyclealign.distill.margin_mse.students.two_tower import TwoTowerStudent
 
 
-class LateInteractionStudent(Student):
+class LateInteractionStudent(TwoTowerStudent[MultiVectorEncoder]):
     """score(q, p) = sum_i max_j e(q)_i . e(p)_j over unpadded tokens."""
-
-    def __init__(self, settings: StudentSettings, model: MultiVectorEncoder) -> None:
-        super().__init__(settings)
-        self.model = model
 
     @classmethod
     def build(cls, settings: StudentSettings, texts: Sequence[str]) -> Self:
@@ -47,15 +45,6 @@ class LateInteractionStudent(Student):
     @classmethod
     def load(cls, settings: StudentSettings, folder: Path) -> Self:
         return cls(settings, MultiVectorEncoder(str(folder), device="cpu"))
-
-    def save(self, folder: Path) -> None:
-        self.model.save_pretrained(str(folder), create_model_card=False, safe_serialization=True)
-
-    def prepare(self, queries: Sequence[str], passages: Sequence[str]) -> Features:
-        return {
-            "queries": dict(self.model.preprocess(list(queries), task="query")),
-            "passages": dict(self.model.preprocess(list(passages), task="document")),
-        }
 
     def forward(self, features: Features) -> Tensor:
         queries = self.model(dict(features["queries"]), task="query")

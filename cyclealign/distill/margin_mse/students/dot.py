@@ -1,10 +1,9 @@
-"""The bi-encoder: query and passage encoded apart by one encoder, unnormalised dot product (BERT_DOT).
+"""Bi-encoder (BERT_DOT): one encoder reads query and passage apart; the score is their dot product.
 
-It is a `SentenceTransformer`, and is saved as one. No projection, and no normalisation: a cosine could not reach the
-margins of a cross-encoder, which are around twelve.
+It is a `SentenceTransformer`, and saved as one. Vectors are neither projected nor normalised: a cosine cannot reach the
+score margins of a cross-encoder, which are around twelve.
 """
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -13,19 +12,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import Tensor
 
 from cyclealign.distill.margin_mse.config import StudentSettings
-from cyclealign.distill.margin_mse.students import Features, Student, encoder_parts
+from cyclealign.distill.margin_mse.student import Features
+from cyclealign.distill.margin_mse.students.encoders import transformer_module
+from cyclealign.distill.margin_mse.students.two_tower import TwoTowerStudent
 
 
-class BiEncoderStudent(Student):
+class BiEncoderStudent(TwoTowerStudent[SentenceTransformer]):
     """score(q, p) = e(q) . e(p)."""
-
-    def __init__(self, settings: StudentSettings, model: SentenceTransformer) -> None:
-        super().__init__(settings)
-        self.model = model
 
     @classmethod
     def build(cls, settings: StudentSettings, texts: Sequence[str]) -> Self:
@@ -37,15 +34,6 @@ class BiEncoderStudent(Student):
     def load(cls, settings: StudentSettings, folder: Path) -> Self:
         return cls(settings, SentenceTransformer(str(folder), device="cpu"))
 
-    def save(self, folder: Path) -> None:
-        self.model.save_pretrained(str(folder), create_model_card=False, safe_serialization=True)
-
-    def prepare(self, queries: Sequence[str], passages: Sequence[str]) -> Features:
-        return {
-            "queries": dict(self.model.preprocess(list(queries), task="query")),
-            "passages": dict(self.model.preprocess(list(passages), task="document")),
-        }
-
     def forward(self, features: Features) -> Tensor:
         queries_BD = self.model(dict(features["queries"]))["sentence_embedding"]
         passages_MD = self.model(dict(features["passages"]))["sentence_embedding"]
@@ -53,30 +41,21 @@ class BiEncoderStudent(Student):
         return torch.einsum("bd,bnd->bn", queries_BD, passages_BND)
 
     def query_vectors(self, texts: Sequence[str], batch: int = 64) -> NDArray[np.float32]:
-        """Vectors of queries, shape (texts, D)."""
+        """Return vectors of queries, shape (texts, D)."""
         return np.asarray(self.model.encode_query(list(texts), batch_size=batch, show_progress_bar=False))
 
     def passage_vectors(self, texts: Sequence[str], batch: int = 64) -> NDArray[np.float32]:
-        """Vectors of passages, shape (texts, D)."""
+        """Return vectors of passages, shape (texts, D)."""
         return np.asarray(self.model.encode_document(list(texts), batch_size=batch, show_progress_bar=False))
 
     def score(self, pairs: Sequence[tuple[str, str]], batch: int = 64) -> NDArray[np.float64]:
-        """As of any student; each distinct text is encoded once."""
+        """Return scores of (query, passage) texts, shape (pairs,); each distinct text is encoded once."""
         queries = list(dict.fromkeys(query for query, _ in pairs))
         passages = list(dict.fromkeys(passage for _, passage in pairs))
         query_row = {text: number for number, text in enumerate(queries)}
         passage_row = {text: number for number, text in enumerate(passages)}
         queries_QD = self.query_vectors(queries, batch)
         passages_PD = self.passage_vectors(passages, batch)
-        left = queries_QD[[query_row[query] for query, _ in pairs]]
-        right = passages_PD[[passage_row[passage] for _, passage in pairs]]
-        return np.einsum("nd,nd->n", left, right, dtype=np.float64)
-
-
-def transformer_module(settings: StudentSettings) -> Transformer:
-    """The encoder as a module of sentence-transformers, which reads it from a folder."""
-    model, tokenizer = encoder_parts(settings)
-    with tempfile.TemporaryDirectory() as folder:
-        model.save_pretrained(folder, safe_serialization=True)
-        tokenizer.save_pretrained(folder)
-        return Transformer(folder, query_length=settings.query_tokens, document_length=settings.passage_tokens)
+        left_ND = queries_QD[[query_row[query] for query, _ in pairs]]
+        right_ND = passages_PD[[passage_row[passage] for _, passage in pairs]]
+        return np.einsum("nd,nd->n", left_ND, right_ND, dtype=np.float64)
