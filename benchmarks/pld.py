@@ -1,9 +1,9 @@
-"""PLD on handwritten characters: Omniglot, 242 classes, beside CE, KD, DIST, DKD and ListMLE.
+"""PLD on handwritten characters (Omniglot, 242 classes), compared with CE, KD, DIST, DKD and ListMLE.
 
-``python -m benchmarks.pld [--json] [--home FOLDER]`` runs the job `pld`, in a home folder
-of its own (kept with ``--home``; what is there is not computed again). Every arm tries three settings on the validation
-items; then five students of each arm, which share start and batches across arms, are measured on the test items.
-Exits with 1 if PLD is not above CE and KD with 95 % confidence. DIST and DKD are reported, and gate nothing.
+``python -m benchmarks.pld [--json] [--home FOLDER]`` runs the job `pld` in a home folder of its own (``--home`` keeps
+it and reuses finished work). Every arm tries three settings on the validation items; then five students of each arm,
+which share initial weights and batches across arms, are evaluated on the test items. Exits with 1 if PLD is not above
+CE and KD with 95 % confidence. DIST and DKD are reported only.
 """
 
 import argparse
@@ -15,14 +15,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+from benchmarks.configs import DATA, ROOT
+
 CONFIG = ROOT / "benchmarks" / "pld.toml"
-DATA = ROOT.parent / "shared" / "data" / "omniglot_small"
+OMNIGLOT = DATA / "omniglot_small"
 GATED = ("ce", "kd")
 
 
 def measure(home: Path, data: Path, runs: int, seed: int) -> dict[str, Any]:
-    """The finished run, with the settings that each arm chose."""
+    """Return the finished run, with the selected settings of each arm."""
     os.environ.update(CYCLEALIGN_HOME=str(home), OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1")
     from rich.console import Console
 
@@ -41,48 +42,50 @@ def measure(home: Path, data: Path, runs: int, seed: int) -> dict[str, Any]:
     with live_progress(Console(stderr=True)):
         run_id = run_job(JOBS["pld"], config)
     with Store.open() as store:
-        (run,) = [each for each in store.distillations.runs("pld") if each["id"] == run_id]
+        (run,) = [row for row in store.distillations.runs("pld") if row["id"] == run_id]
     chosen = {row["arm"]: int(row["value"]) for row in run["measures"] if row["name"] == "chosen try"}
     settings = {arm.loss: dict(arm.tries[chosen[arm.loss] - 1]) for arm in config.arms}
     return {**run, "chosen": settings, "gates": gates(run["measures"])}
 
 
 def gates(measures: Sequence[Mapping[str, Any]]) -> dict[str, bool]:
-    """Whether PLD is above the arms that it has to be above: the whole interval of the paired difference."""
+    """Return whether PLD is above each gated arm: the whole interval of the paired difference is above 0."""
     above = {row["arm"]: row for row in measures if row["name"] == "PLD above it"}
     return {f"PLD above {arm}": bool(above[arm]["low"] > 0) for arm in GATED}
 
 
 def as_markdown(run: Mapping[str, Any]) -> str:
-    """The table of docs/methods.md."""
+    """Return the table of docs/methods.md."""
     from cyclealign.distill.report import measure_table
     from cyclealign.evaluation.report import markdown_table
     from cyclealign.records.distillation import arm_metric
 
-    wanted = ("top-1", "PLD above it", "top-5")
-    measures = [arm_metric(row) for row in run["measures"] if row["name"] in wanted]
-    words = {arm: ", ".join(f"{key} {value:g}" for key, value in given.items()) for arm, given in run["chosen"].items()}
-    rows = [{**row, "chosen": words.get(row["arm"], "-")} for row in measure_table(measures)]
+    names = ("top-1", "PLD above it", "top-5")
+    measures = [arm_metric(row) for row in run["measures"] if row["name"] in names]
+    chosen = {
+        arm: ", ".join(f"{key} {value:g}" for key, value in settings.items()) for arm, settings in run["chosen"].items()
+    }
+    rows = [{**row, "chosen": chosen.get(row["arm"], "-")} for row in measure_table(measures)]
     return markdown_table(rows)
 
 
 def main() -> None:
-    """The command line."""
+    """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=0, help="Another seed is another split and another teacher.")
+    parser.add_argument("--seed", type=int, default=0, help="Another seed gives another split and another teacher.")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--home", type=Path, help="Keep the run here.")
-    parser.add_argument("--data", type=Path, default=DATA, help="The folder of Omniglot's .zip files.")
-    given = parser.parse_args()
-    if not list(given.data.glob("*.zip")):
-        reason = f"skipped: no .zip files of Omniglot in {given.data} (name the folder with --data)"
-        print(json.dumps({"skipped": reason}) if given.json else reason)
+    parser.add_argument("--home", type=Path, help="Keep the run here, and reuse finished work.")
+    parser.add_argument("--data", type=Path, default=OMNIGLOT, help="Folder of Omniglot's .zip files.")
+    options = parser.parse_args()
+    if not list(options.data.glob("*.zip")):
+        reason = f"skipped: no .zip files of Omniglot in {options.data} (name the folder with --data)"
+        print(json.dumps({"skipped": reason}) if options.json else reason)
         return
-    home = given.home or Path(tempfile.mkdtemp(prefix="cyclealign-pld-"))
-    found = measure(home.absolute(), given.data.absolute(), given.runs, given.seed)
-    print(json.dumps(found, indent=2) if given.json else as_markdown(found))
-    sys.exit(0 if all(found["gates"].values()) else 1)
+    home = options.home or Path(tempfile.mkdtemp(prefix="cyclealign-pld-"))
+    run = measure(home.absolute(), options.data.absolute(), options.runs, options.seed)
+    print(json.dumps(run, indent=2) if options.json else as_markdown(run))
+    sys.exit(0 if all(run["gates"].values()) else 1)
 
 
 if __name__ == "__main__":

@@ -282,12 +282,15 @@ def second_stage(module: Any, job: Any, config: Any) -> None:
 STAGES: dict[str, tuple[Callable[[Any, Any, Any], object], set[str]]] = {
     "cprd": (lambda module, job, config: module.fit(job, config, None, None, "cprd", 0), {"runs", "arms"}),
     "idcm": (
-        lambda module, job, config: module.fitted_esm(job, config, None, None, [], "ndcg2"),
+        lambda module, job, config: module.train_esm(job, config, None, None, [], "ndcg2"),
         {"evaluation", "esm.losses"},
     ),
-    "leaf": (lambda module, job, config: module.fitted(job, config, "student", None, None, None), {"evaluation"}),
+    "leaf": (
+        lambda module, job, config: module.train_student(job, config, "student", None, None, None),
+        {"evaluation"},
+    ),
     "margin_mse": (
-        lambda module, job, config: module.fitted(job, config, None, None, None, Arm("ranknet", 0.0)),
+        lambda module, job, config: module.train_student(job, config, None, None, None, Arm("ranknet", 0.0)),
         {
             "training.arms",
             "training.offsets",

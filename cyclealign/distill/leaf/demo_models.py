@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer
@@ -42,7 +43,7 @@ def write_backbone(folder: Path, words: Sequence[str], hidden: int, layers: int,
     """Write a BERT with random weights, and a tokenizer of ``words``, into ``folder``."""
     tokenizer = word_tokenizer(words, model_max_length=MAX_TOKENS)
     tokenizer.save_pretrained(folder)
-    sizes = {"intermediate_size": 2 * hidden, "max_position_embeddings": MAX_TOKENS}
+    sizes: dict[str, Any] = {"intermediate_size": 2 * hidden, "max_position_embeddings": MAX_TOKENS}
     random_bert(len(tokenizer), hidden, layers, heads=4, seed=seed, **sizes).save_pretrained(folder)
     return folder
 
