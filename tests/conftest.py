@@ -34,6 +34,17 @@ settings.load_profile("cyclealign")
 KINDS = ("sqlite", "postgresql")
 
 
+# Fixtures with which a test runs whole rounds or flows: `make test-fast` leaves these tests out.
+WHOLE_RUNS = {"bench", "flow_bench", "prefect_server"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of whole runs as slow."""
+    for item in items:
+        if WHOLE_RUNS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
+
 class PostgresServer:
     """A database on a server, with a schema per test: creating a schema is much faster than a database."""
 
