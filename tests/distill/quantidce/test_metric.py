@@ -83,7 +83,7 @@ def test_the_first_layers_of_any_encoder_are_used(encoder, kind, dialogues, tmp_
 def test_more_layers_than_there_are_is_refused(encoder, kind):
     """Prevents a setting that says one thing while another is trained."""
     model = kind if kind == "demo" else encoder(kind)
-    with pytest.raises(DistillError, match=r"encoder\.layers is 4; .* has [13] layers\. Lower it"):
+    with pytest.raises(DistillError, match=r"encoder\.layers is 4, but .* has [13] layers\. Lower it"):
         student.fresh(EncoderSettings(model=model, layers=4, max_tokens=16), 0)
 
 
