@@ -13,7 +13,7 @@ from rich.table import Table
 from cyclealign.cli import score as scoring
 from cyclealign.cli.console import console
 from cyclealign.cli.distill_runs import print_run, show_runs
-from cyclealign.cli.lazy import OldSpellings, new_app
+from cyclealign.cli.lazy import Moved, OldSpellings, new_app
 from cyclealign.cli.run import quiet_libraries
 from cyclealign.config import checked_settings, note_former
 from cyclealign.distill.registry import JOBS, JobSpec, job_named
@@ -23,23 +23,32 @@ from cyclealign.store import Store
 
 
 class Distill(OldSpellings):
-    """The commands of `cyclealign distill`; up to 0.1 it took the job first: `distill pld CONFIG`."""
+    """The commands of `cyclealign distill`; up to 0.1 it took a job, with options anywhere: `distill pld CONFIG`."""
 
     @staticmethod
-    def moved(args: list[str]) -> tuple[str, list[str]] | None:
-        """Return the group and arguments that replace an old spelling; None for a current one."""
-        if args[0].replace("_", "-") not in JOBS:
+    def moved(args: list[str]) -> Moved | None:
+        """Return the replacement of an old spelling; None for a current one."""
+        job = next((arg for arg in args if arg.replace("_", "-") in JOBS), None)
+        if job is None or not (args[0] == job or args[0].startswith("-")):
             return None
-        return ("distill", ["score", *args[2:]] if args[1:2] == ["score"] else ["run", *args])
+        if "score" not in args:
+            return Moved(f"distill {job}", "distill", ["run", *args])
+        return Moved(f"distill {job} score", "distill", ["score", *(arg for arg in args if arg not in (job, "score"))])
 
 
-app = new_app(cls=Distill, no_args_is_help=True, help="Run and inspect distillation jobs.")
+app = new_app(
+    cls=Distill,
+    no_args_is_help=True,
+    # Leaves options before the job to the command: an old spelling.
+    context_settings={"ignore_unknown_options": True},
+    help="Run and inspect distillation jobs.",
+)
 
 
 @app.command("list")
 def list_jobs() -> None:
-    """List the jobs and their settings' files."""
-    table = Table("job", "distils", "settings of the demo")
+    """List the jobs and their demo settings."""
+    table = Table("job", "description", "demo settings")
     for spec in JOBS.values():
         table.add_row(spec.name, escape(spec.about()), escape(os.path.relpath(spec.demo)))
     console.print(table)

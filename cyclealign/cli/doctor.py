@@ -43,7 +43,7 @@ class Finding:
     """The result of one check.
 
     Attributes:
-        subject: what was checked.
+        subject: the part that was checked.
         message: the result; for a missing part also the remedy.
         missing: the config needs it and it is not there.
     """
@@ -120,7 +120,7 @@ def remote(settings: EngineSettings, url: str) -> Finding:
     key = os.environ.get(settings.api_key_variable, "")
     with VllmClient(url.rstrip("/").removesuffix("/v1"), key, 20.0) as client:
         try:
-            names = ", ".join(each["id"] for each in client.models())
+            names = ", ".join(model["id"] for model in client.models())
         except (ServerUnavailable, CycleAlignError) as error:
             advice = f"Start it, or set engine.base_url and {settings.api_key_variable}."
             return Finding("vLLM", f"{url}: {error} {advice}", missing=True)

@@ -22,13 +22,13 @@ def judges(
 ) -> None:
     """Compare judge models and template versions: calls, cost, mean accuracy and steadiness."""
     with Store.open() as store:
-        found = store.judges.compare(experiment)
+        rows = store.judges.compare(experiment)
     if as_json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(rows, indent=2))
         return
-    if not found:
+    if not rows:
         console.print("No judge has been called yet. Start with `cyclealign demo` or `cyclealign run CONFIG`.")
-    for table in side_by_side("Judges", [judge_row(each) for each in found]):
+    for table in side_by_side("Judges", [judge_row(row) for row in rows]):
         console.print(table)
 
 

@@ -3,7 +3,7 @@
 import importlib
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -27,12 +27,20 @@ class LazyGroup(TyperGroup):
         return name, stand_in and load(str(name)), rest
 
 
+class Moved(NamedTuple):
+    """An old spelling, and the group and arguments that replace it."""
+
+    old: str
+    group: str
+    args: list[str]
+
+
 class OldSpellings(TyperGroup):
     """A group of commands that also accepts the spellings of the last release, with a notice."""
 
     @staticmethod
-    def moved(args: list[str]) -> tuple[str, list[str]] | None:
-        """Return the group and arguments that replace an old spelling; None for a current one."""
+    def moved(args: list[str]) -> Moved | None:
+        """Return the replacement of an old spelling; None for a current one."""
         return None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
@@ -40,10 +48,9 @@ class OldSpellings(TyperGroup):
         new = self.moved(args)
         if new is None:
             return super().resolve_command(ctx, args)
-        group, rest = new
-        note_old_spelling(f"{self.name} {args[0]}", f"{group} {rest[0]}")
-        target = self if group == self.name else load(group)
-        return TyperGroup.resolve_command(target, ctx, rest)
+        note_old_spelling(new.old, f"{new.group} {new.args[0]}")
+        target = self if new.group == self.name else load(new.group)
+        return TyperGroup.resolve_command(target, ctx, new.args)
 
 
 def load(name: str) -> Any:

@@ -8,17 +8,19 @@ from rich.table import Table
 
 from cyclealign import prompt_import
 from cyclealign.cli.console import console, print_plain
-from cyclealign.cli.lazy import OldSpellings, new_app
+from cyclealign.cli.lazy import Moved, OldSpellings, new_app
 from cyclealign.store import Store
 
 
 class Prompts(OldSpellings):
-    """The commands of `cyclealign prompts`; `check` and `show` were here before `cyclealign templates`."""
+    """The commands of `cyclealign prompts`; up to 0.1 `list` was called `sets`, and `templates` was part of it."""
 
     @staticmethod
-    def moved(args: list[str]) -> tuple[str, list[str]] | None:
-        """Return the command that an old spelling calls now, and its arguments."""
-        return ("templates", args) if args[0] in ("check", "show") else None
+    def moved(args: list[str]) -> Moved | None:
+        """Return the replacement of an old spelling; None for a current one."""
+        if args[0] == "sets":
+            return Moved("prompts sets", "prompts", ["list", *args[1:]])
+        return Moved(f"prompts {args[0]}", "templates", args) if args[0] in ("check", "show") else None
 
 
 app = new_app(cls=Prompts, no_args_is_help=True, help="Import and list prompt sets.")
@@ -47,17 +49,6 @@ def import_prompts(
 @app.command("list")
 def list_sets() -> None:
     """List the prompt sets with their sizes."""
-    print_sets()
-
-
-@app.command("sets", hidden=True)
-def list_sets_as_before() -> None:
-    """List the prompt sets with their sizes (now `prompts list`)."""
-    print_sets()
-
-
-def print_sets() -> None:
-    """Print a table of the prompt sets."""
     table = Table("set", "train", "held out", "labelled lists")
     with Store.open() as store:
         for name, train, held_out, labelled in store.prompts.sets():

@@ -145,10 +145,10 @@ def as_values(replay: "Replay", outcome: "RejudgeResult") -> dict[str, Any]:
 
 
 def question_text(replay: "Replay", diff: comparison.RankingDiff) -> str:
-    """The prompt of a list, as text."""
-    return next(each.text for each in replay.round_.plan.prompts if each.id == diff.prompt_id)
+    """Return the prompt of a list as text."""
+    return next(prompt.text for prompt in replay.round_.plan.prompts if prompt.id == diff.prompt_id)
 
 
 def texts_of(replay: "Replay", diff: comparison.RankingDiff) -> dict[str, str]:
-    """The answers of a list by id."""
-    return {each.id: each.text for each in replay.lists[diff.prompt_id]}
+    """Return the answers of a list by id."""
+    return {answer.id: answer.text for answer in replay.lists[diff.prompt_id]}

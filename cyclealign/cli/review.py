@@ -1,4 +1,4 @@
-"""`cyclealign review`: rank uncertain lists, those on which policy and judge disagree and the judge is unsteady."""
+"""`cyclealign review`: rank uncertain lists, on which policy and judge disagree and the judge is unsteady."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from cyclealign.store import Store
 from cyclealign.store.reviews import labelled
 
 QUIT, SKIP = "q", "s"
-HOW = "Best first, such as [cyan]B A C[/]; [cyan]s[/] skips the list, [cyan]q[/] ends. Each answer is kept at once."
+HOW = "Best first, such as [cyan]B A C[/]; [cyan]s[/] skips the list, [cyan]q[/] quits. Each ranking is saved at once."
 app = new_app()
 
 
@@ -39,25 +39,25 @@ def review(
 ) -> None:
     """Rank uncertain lists; the orders of policy and judge are shown after yours."""
     if queue is not None and export is not None:
-        raise BadConfig("Give `--queue` and `--export` one after the other: only ranked lists are exported.")
+        raise BadConfig("Run `--queue` and `--export` separately: only ranked lists are exported.")
     if experiment is None and (number is not None or queue is not None or export is not None):
         raise BadConfig("Name the experiment: `cyclealign review EXPERIMENT --round N`.")
     with Store.open() as store:
         if experiment is not None:
-            known(store, experiment, number)
+            require_known(store, experiment, number)
         if queue is not None and experiment is not None:
-            ask_for(store, experiment, number, queue)
+            queue_lists(store, experiment, number, queue)
         elif export is not None:
             write_demonstrations(store.reviews.find(experiment, number), export)
         elif as_json:
-            print(json.dumps([as_values(each) for each in store.reviews.find(experiment, number)], indent=2))
+            print(json.dumps([as_values(row) for row in store.reviews.find(experiment, number)], indent=2))
         elif listing:
             console.print(listed(store.reviews.find(experiment, number)))
         else:
-            ask_in_turn(store, [each for each in store.reviews.find(experiment, number) if each.status == "waiting"])
+            ask_in_turn(store, [row for row in store.reviews.find(experiment, number) if row.status == "waiting"])
 
 
-def known(store: Store, experiment: str, number: int | None) -> None:
+def require_known(store: Store, experiment: str, number: int | None) -> None:
     """Raise NoSuchExperiment unless the experiment exists, and the round if one is given."""
     if number is None:
         store.history.summaries(experiment)
@@ -65,7 +65,7 @@ def known(store: Store, experiment: str, number: int | None) -> None:
         store.rounds.get(experiment, number)
 
 
-def ask_for(store: Store, experiment: str, number: int | None, count: int) -> None:
+def queue_lists(store: Store, experiment: str, number: int | None, count: int) -> None:
     """Queue the most uncertain lists of a round; default: of the last one judged."""
     chosen = last_judged(store, experiment) if number is None else number
     round_ = store.rounds.get(experiment, chosen)
@@ -73,15 +73,15 @@ def ask_for(store: Store, experiment: str, number: int | None, count: int) -> No
     doubts = human_review.most_uncertain(agreements.values(), store.rankings.by_prompt(round_.id, "judge"), count)
     new = store.reviews.add(round_.id, doubts)
     print_plain(
-        f"Round {chosen} of '{experiment}': {new} lists queued, {len(doubts) - new} were there before, of "
-        f"{len(agreements)}: lists on which the judge is steady, or agrees with the policy, are never asked for.",
+        f"Round {chosen} of '{experiment}': {new} lists queued, {len(doubts) - new} were queued before, of "
+        f"{len(agreements)}. Lists on which the judge is steady or agrees with the policy are never queued.",
     )
 
 
 def last_judged(store: Store, experiment: str) -> int:
     """Return the last round whose policy and judge rankings were compared; if there is none, the last round."""
     numbers: list[int] = [row["number"] for row in store.history.summaries(experiment)][::-1]
-    judged = (each for each in numbers if store.agreements.by_prompt(store.rounds.get(experiment, each).id))
+    judged = (one for one in numbers if store.agreements.by_prompt(store.rounds.get(experiment, one).id))
     return next(judged, numbers[0])
 
 
@@ -91,15 +91,15 @@ def ask_in_turn(store: Store, waiting: Sequence[Review]) -> None:
         console.print("No list is waiting. Queue some of a round: `cyclealign review EXPERIMENT --queue 5`.")
         return
     console.print(HOW, highlight=False)
-    for place, each in enumerate(waiting, 1):
-        letters = human_review.letters_of(each)
-        show(each, letters, f"{place} of {len(waiting)}: {each.experiment}, round {each.number}")
+    for place, row in enumerate(waiting, 1):
+        letters = human_review.letters_of(row)
+        show(row, letters, f"{place} of {len(waiting)}: {row.experiment}, round {row.number}")
         order = typed_order(letters)
         if order == QUIT:
             return
-        kept = store.reviews.skip(each.round_id, each.prompt.id) if order == SKIP else answered(store, each, order)
-        if not kept:
-            console.print("Someone else ranked this list in the meantime; theirs is kept.")
+        saved = store.reviews.skip(row.round_id, row.prompt.id) if order == SKIP else answered(store, row, order)
+        if not saved:
+            console.print("Another reviewer ranked this list in the meantime; that ranking is kept.")
 
 
 def show(asked: Review, letters: Mapping[str, str], heading: str) -> None:
@@ -146,7 +146,7 @@ def as_values(asked: Review) -> dict[str, Any]:
         "round": asked.number,
         "prompt_id": asked.prompt.id,
         "question": asked.prompt.text,
-        "answers": {letter: asked.answers[each] for letter, each in letters.items()},
+        "answers": {letter: asked.answers[candidate] for letter, candidate in letters.items()},
         "why": asked.why,
         "status": asked.status,
         "order": None if asked.verdict is None else human_review.format_order(asked.verdict, letters),
@@ -159,9 +159,9 @@ def listed(reviews: Sequence[Review]) -> Table | str:
     if not reviews:
         return "No list was queued for review yet: set `review.lists`, or run `cyclealign review EXPERIMENT --queue 5`."
     table = Table("experiment", "round", "answers", "state", "why")
-    for each in reviews:
-        state = each.status if not each.learnt else f"{each.status}, learnt"
-        table.add_row(each.experiment, str(each.number), str(len(each.answers)), state, each.why)
+    for row in reviews:
+        state = row.status if not row.learnt else f"{row.status}, used in training"
+        table.add_row(row.experiment, str(row.number), str(len(row.answers)), state, row.why)
     return table
 
 
@@ -175,13 +175,13 @@ def write_demonstrations(reviews: Sequence[Review], path: Path) -> None:
     if path.is_dir():
         raise BadConfig(f"{path} is a folder: name a file, such as {path / 'candidates.jsonl'}.")
     written = templates.load_demonstrations(path) if path.exists() else ()
-    lists = [labelled(each) for each in reviews if each.status == "answered"]
+    lists = [labelled(row) for row in reviews if row.status == "answered"]
     new = human_review.new_lists(lists, written)
     if new:
-        append(path, [as_line(each) for each in new])
+        append(path, [as_line(row) for row in new])
     print_plain(
-        f"{len(new)} lists added to {path}, {len(lists) - len(new)} of their questions were in it before. Look at them "
-        "before the judge is shown any.",
+        f"{len(new)} lists added to {path}; {len(lists) - len(new)} were skipped, since it has their questions. Read "
+        "them before you show any to the judge.",
     )
 
 
@@ -197,6 +197,6 @@ def append(path: Path, lines: Sequence[str]) -> None:
         raise BadConfig(f"{path} cannot be written ({error.strerror}). Name another file.") from error
 
 
-def as_line(each: LabelledList) -> str:
+def as_line(row: LabelledList) -> str:
     """Return a labelled list as a line of prompts/demonstrations.jsonl."""
-    return json.dumps({"question": each.prompt.text, "answers": list(each.answers)}, ensure_ascii=False)
+    return json.dumps({"question": row.prompt.text, "answers": list(row.answers)}, ensure_ascii=False)

@@ -32,52 +32,49 @@ class Chosen(NamedTuple):
         return f"Metric: {self.folder}" + (f" (run {self.run})" if self.run is not None else "")
 
 
-def score(file: Path | None, model: Path | None, as_json: bool) -> None:
+def score(file: Path, model: Path | None, as_json: bool) -> None:
     """Print a score from 1 to 5 for each dialogue of a file, and the metric that gave it.
 
     Args:
-        file: JSON lines, or a .parquet file, with ``context`` and ``response``.
-        model: the folder of a metric; None: the newest metric trained here, one of the demo only if there is no other.
+        file: JSON Lines, or a .parquet file, with ``context`` and ``response``.
+        model: the folder of a metric; None: the newest metric trained here, one of the demo only if no other exists.
 
     Raises:
-        BadConfig: no file was named, or no metric is there.
+        BadConfig: no metric was trained here yet.
         DistillError: the file or the folder cannot be read.
     """
-    if file is None:
-        raise BadConfig(
-            'Name the file: `cyclealign distill quantidce score FILE`, {"context": [...], "response": "..."} a line.'
-        )
     from cyclealign.distill.quantidce import data, predict
     from cyclealign.distill.quantidce import model as student
 
     pairs = data.read_pairs(file)
     chosen = Chosen(model, None) if model else newest_metric()
-    found = [float(value) for value in predict.scores(student.load(chosen.folder), pairs)]
+    scores = [float(value) for value in predict.scores(student.load(chosen.folder), pairs)]
     if chosen.demo:
         Console(stderr=True).print(
-            "Only metrics of the demo's made world are here: they know its few words. Train one with a config."
+            "Only metrics trained on the demo's dialogues exist here, whose vocabulary is small. Train one with a "
+            "config."
         )
     if as_json:
-        print(json.dumps(rows_of(pairs, found, chosen), indent=2, ensure_ascii=False))
+        print(json.dumps(rows_of(pairs, scores, chosen), indent=2, ensure_ascii=False))
         return
-    console.print(table_of(pairs, found))
+    console.print(table_of(pairs, scores))
     console.print(escape(chosen.words), highlight=False, soft_wrap=True)
 
 
-def rows_of(pairs: Sequence["Scored"], found: Sequence[float], chosen: Chosen) -> list[dict[str, object]]:
+def rows_of(pairs: Sequence["Scored"], scores: Sequence[float], chosen: Chosen) -> list[dict[str, object]]:
     """Return the scores as JSON values; each row names its metric, so that rows of several files can be merged."""
     by = {"metric": str(chosen.folder), "run": chosen.run}
     return [
-        {"context": each.context, "response": each.response, "score": round(value, 4), **by}
-        for each, value in zip(pairs, found, strict=True)
+        {"context": pair.context, "response": pair.response, "score": round(value, 4), **by}
+        for pair, value in zip(pairs, scores, strict=True)
     ]
 
 
-def table_of(pairs: Sequence["Scored"], found: Sequence[float]) -> Table:
+def table_of(pairs: Sequence["Scored"], scores: Sequence[float]) -> Table:
     """Return a table of the scores, with a line per turn of the context."""
     table = Table("score", "response", "after", show_lines=True)
-    for each, value in zip(pairs, found, strict=True):
-        table.add_row(f"{value:.2f}", escape(each.response), escape("\n".join(each.context)))
+    for pair, value in zip(pairs, scores, strict=True):
+        table.add_row(f"{value:.2f}", escape(pair.response), escape("\n".join(pair.context)))
     return table
 
 
@@ -86,15 +83,15 @@ def newest_metric() -> Chosen:
     from cyclealign.store import Store
 
     with Store.open() as store:
-        runs = [each for each in store.distillations.runs() if each["job"] == JOB and each["finished_at"]]
+        runs = [run for run in store.distillations.runs() if run["job"] == JOB and run["finished_at"]]
     kept = [
-        Chosen(Path(each["student_path"]), each["id"], each["config"]["data"]["levels"] in DEMO)
-        for each in runs
-        if each["student_path"] and Path(each["student_path"]).is_dir()
+        Chosen(Path(run["student_path"]), run["id"], run["config"]["data"]["levels"] in DEMO)
+        for run in runs
+        if run["student_path"] and Path(run["student_path"]).is_dir()
     ]
     if not kept:
         raise BadConfig(
-            "No metric was trained here yet. Train one with `cyclealign distill quantidce --demo` or with a config, or "
-            "name the folder of one with --model."
+            "No metric was trained here yet. Train one with `cyclealign distill run quantidce --demo` or with a "
+            "config, or name the folder of one with --model."
         )
-    return max(kept, key=lambda each: (not each.demo, each.run))
+    return max(kept, key=lambda metric: (not metric.demo, metric.run))

@@ -1,4 +1,4 @@
-"""The command line: what it loads, prints, and still accepts from the release before."""
+"""The command line: imports, output, and spellings of the last release."""
 
 import json
 import re
@@ -91,8 +91,11 @@ def test_a_help_text_with_brackets_exists():
 OLD = {
     ("prompts", "check"): "templates check",
     ("prompts", "show", "rank"): "templates show",
+    ("prompts", "sets"): "prompts list",
     ("history", "--jobs"): "distill show",
     ("distill", "quantidce", "score", "FILE"): "distill score",
+    ("distill", "--json", "quantidce", "score", "FILE"): "distill score",
+    ("distill", "--seed", "3", "pld"): "distill run",
     **{("distill", name): "distill run" for name in JOBS},
     ("distill", "margin_mse"): "distill run",
 }

@@ -1,4 +1,4 @@
-"""`cyclealign review`, as a person uses it: what is shown, what is kept, and what a slip costs."""
+"""`cyclealign review` at a terminal: output, stored rankings, and typing errors."""
 
 import json
 import re
@@ -48,7 +48,7 @@ def told(*arguments: str, typed: str = "") -> str:
 
 
 def best_first(store: Store, place: int) -> str:
-    """What a person types who wants the answers in the order of their ids."""
+    """Return the line that ranks the answers in the order of their ids."""
     asked = store.reviews.find("trial")[place]
     return human_review.format_order(sorted(asked.answers), human_review.letters_of(asked))
 
@@ -120,7 +120,7 @@ def test_the_history_says_what_people_said(memory: Store) -> None:
 def test_the_most_doubtful_lists_of_a_round_can_be_queued_afterwards(memory: Store) -> None:
     """Prevents people from being useful only while a run waits for them, and the same list from being asked twice."""
     memory.rounds.close(1, "me", "accepted", "better")
-    assert "1 lists queued, 1 were there before" in told("trial", "--queue", "2")
+    assert "1 lists queued, 1 were queued before" in told("trial", "--queue", "2")
     assert [each.prompt for each in memory.reviews.find("trial")] == [prompt(0), prompt(1), prompt(2)]
     rows = json.loads(told("trial", "--round", "1", "--json"))
     assert [each["question"] for each in rows] == ["question 0", "question 1", "question 2"]
@@ -134,14 +134,14 @@ def test_after_a_refused_round_the_lists_of_the_judged_one_are_queued(memory: St
     memory.rounds.close(refused.id, "me", "rolled_back", "the judge failed its controls")
     assert "Round 1 of 'trial': 1 lists queued" in told("trial", "--queue", "2")
     empty = " ".join(told("trial", "--queue", "2", "--round", "2").split())
-    assert "lists on which the judge is steady, or agrees with the policy, are never asked for" in empty
+    assert "Lists on which the judge is steady or agrees with the policy are never queued" in empty
 
 
 def test_what_cannot_be_exported_to_says_so_and_stays(memory: Store, tmp_path: Path) -> None:
     """Prevents a queue or an export that is silently left out, and a traceback for a folder."""
     file = tmp_path / "candidates.jsonl"
     both = CliRunner().invoke(app, ["review", "trial", "--queue", "2", "--export", str(file)])
-    assert "one after the other" in str(both.exception)
+    assert "separately" in str(both.exception)
     assert not file.exists()
     assert len(memory.reviews.find("trial")) == 2
     folder = CliRunner().invoke(app, ["review", "trial", "--export", str(tmp_path)])

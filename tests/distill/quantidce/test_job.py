@@ -51,7 +51,7 @@ def test_a_metric_is_trained_and_scores_dialogues(command, tmp_path):
     code, output, errors = command("distill", "score", str(file))
     assert "[b]tonight[/b]" in output
     assert f"(run {row['run']})" in output
-    assert "Only metrics of the demo's made world are here" in " ".join(errors.split())
+    assert "Only metrics trained on the demo's dialogues exist here" in " ".join(errors.split())
 
 
 SIGNS = "a $5_{ and $6 [/b] | {x}"
