@@ -1,1 +1,1 @@
-"""Figures that anyone can make again: ``python -m benchmarks.<name> --json``."""
+"""Benchmarks whose figures anyone can reproduce: ``python -m benchmarks.<name> --json``."""

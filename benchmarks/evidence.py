@@ -27,7 +27,7 @@ STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365
 
 
 def run_seed(seed: int, home: Path, changes: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rounds of one seed, each with its metrics."""
+    """Return the rounds of one seed, each with its metrics."""
     config = tomllib.loads((ROOT / "flows" / "configs" / "demo.toml").read_text())
     config.update(experiment=f"demo-{seed}", seed=seed, templates=str(ROOT / "prompts"))
     path = home / f"demo-{seed}.toml"
@@ -67,7 +67,7 @@ def summary(values: Sequence[float]) -> dict[str, float]:
 
 
 def measure(seeds: Sequence[int], home: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything that docs/evidence.md shows."""
+    """Return all figures of docs/evidence.md."""
     runs = [run_seed(seed, home, changes) for seed in seeds]
     last = min(len(rounds) for rounds in runs)
     golds = list(zip(*[gold_by_round(rounds)[: last + 1] for rounds in runs], strict=True))
@@ -97,12 +97,12 @@ def measure(seeds: Sequence[int], home: Path, changes: Mapping[str, Any]) -> dic
 
 
 def cell(found: Mapping[str, float]) -> str:
-    """A mean with its interval."""
+    """Format a mean with its interval."""
     return f"{found['mean']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
 
 
 def as_markdown(found: Mapping[str, Any]) -> str:
-    """The tables of docs/evidence.md."""
+    """Return the tables of docs/evidence.md."""
     rounds = range(1, len(found["by_round"]) + 1)
     rows = ["| | base | " + " | ".join(f"round {number}" for number in rounds) + " |", "|---" * (len(rounds) + 2) + "|"]
     rows.append("| gold quality of the policy | " + " | ".join(map(cell, found["gold_quality"])) + " |")
@@ -125,7 +125,7 @@ def as_markdown(found: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--json", action="store_true")

@@ -1,4 +1,4 @@
-"""A chat-completions server that does nothing but wait: ``python -m benchmarks.latency_server --latency-ms 200``.
+"""A chat-completions server that waits, then replies: ``python -m benchmarks.latency_server --latency-ms 200``.
 
 As light as asyncio allows (no HTTP library), so that on a machine with few cores what is measured is the client. It
 ranks the labels of the last line of the request in the order given, which is all that a client needs to go on.
@@ -50,7 +50,7 @@ class Waiting(asyncio.Protocol):
 
 
 def completion(text: str, prompt_tokens: int) -> bytes:
-    """The body of a reply as chat-completion servers send it."""
+    """Return the body of a reply as chat-completion servers send it."""
     usage = {"prompt_tokens": prompt_tokens, "completion_tokens": 20, "total_tokens": prompt_tokens + 20}
     message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None, "annotations": []}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
@@ -68,7 +68,7 @@ async def serve(latency: float, slow_share: float, slow: float) -> None:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the server from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--latency-ms", type=float, default=200.0)
     parser.add_argument("--slow-share", type=float, default=0.0)

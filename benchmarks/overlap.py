@@ -1,8 +1,8 @@
-"""How long a round generates and judges, one after the other and at once.
+"""Seconds of generation and judging in a round: one after the other, and at once.
 
 ``python -m benchmarks.overlap [--json]``: at three balances the policy is a stand-in that sleeps a fixed time a batch,
 and the simulated judge, in a process of its own, answers after a fixed latency. In two more the demo's real policy
-generates. What runs are the steps of `align` without Prefect; each run starts with an empty database. Medians of five.
+generates. The steps of `align` run without Prefect, each time on an empty database. Medians of five.
 """
 
 import argparse
@@ -37,7 +37,7 @@ PROMPTS, BATCH, ORDERS, CONCURRENCY = 48, 4, 1, 4
 
 @dataclass(frozen=True)
 class Case:
-    """What is measured; ``batch_seconds`` None stands for the demo's real policy."""
+    """One measurement; ``batch_seconds`` None: the demo's real policy."""
 
     name: str
     batch_seconds: float | None
@@ -56,7 +56,7 @@ CASES = (
 
 
 class FixedTimePolicy:
-    """A stand-in that generates nothing: it sleeps, and returns made-up answers."""
+    """A stand-in that sleeps and returns placeholder answers."""
 
     context_tokens = 10_000
     manner: ClassVar[dict[str, object]] = {}
@@ -86,7 +86,7 @@ class FixedTimePolicy:
 
 
 def config_of(case: Case, base_url: str) -> ExperimentConfig:
-    """The settings of one round on the demo world's prompts."""
+    """Return the settings of one round on the demo world's prompts."""
     real = case.batch_seconds is None
     return checked(
         {
@@ -106,14 +106,14 @@ def config_of(case: Case, base_url: str) -> ExperimentConfig:
 
 
 def demo_model() -> str:
-    """The demo's policy; trained on first use."""
+    """Return the folder of the demo's policy, which is trained on first use."""
     from cyclealign.demo.policy import demo_policy
 
     return str(demo_policy(home() / "models", lambda done, of: None))
 
 
 def in_a_round(case: Case, base_url: str, work: Callable[[RoundSession, Round], Any]) -> Any:
-    """What ``work`` returns for a new round in a database of its own."""
+    """Return the result of ``work`` for a new round in a database of its own."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         store = stack.enter_context(Store.open(f"sqlite:///{folder}/memory.db"))
         session = RoundSession(config_of(case, base_url), store, stack)
@@ -124,7 +124,7 @@ def in_a_round(case: Case, base_url: str, work: Callable[[RoundSession, Round], 
 
 
 def one_after_the_other(session: RoundSession, round_: Round) -> tuple[float, float]:
-    """Seconds of generation and of judging."""
+    """Return the seconds of generation and of judging."""
     started = time.monotonic()
     generate(session, round_, WorkSignal())
     generated = time.monotonic()
@@ -133,7 +133,7 @@ def one_after_the_other(session: RoundSession, round_: Round) -> tuple[float, fl
 
 
 def at_once(session: RoundSession, round_: Round) -> float:
-    """Seconds of both."""
+    """Return the seconds of both together."""
     started = time.monotonic()
     with BackgroundWorker(lambda signal: judge(session, round_, signal)) as judging:
         generate(session, round_, judging.signal)
@@ -142,7 +142,7 @@ def at_once(session: RoundSession, round_: Round) -> float:
 
 
 def measure(case: Case, runs: int) -> dict[str, object]:
-    """The figures of one case, medians over the runs."""
+    """Return the figures of one case, medians over the runs."""
     with SimulatedJudge(faults=[f"slow:{case.judge_latency_seconds}"]) as served:
         in_a_round(case, served.base_url, one_after_the_other)  # what is loaded once counts for nobody
         alone = [in_a_round(case, served.base_url, one_after_the_other) for _ in range(runs)]
@@ -166,7 +166,7 @@ def measure(case: Case, runs: int) -> dict[str, object]:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--runs", type=int, default=5)

@@ -102,7 +102,7 @@ def one_round(config: dict[str, Any], home: Path) -> dict[str, Any]:
 
 
 def seconds_of(work: Callable[[], Any], repetitions: int = 1) -> float:
-    """The median over repetitions."""
+    """Return the median over repetitions."""
     taken = []
     for _ in range(repetitions):
         started = time.perf_counter()
@@ -112,7 +112,7 @@ def seconds_of(work: Callable[[], Any], repetitions: int = 1) -> float:
 
 
 def swap_in_and_out(policy: VllmPolicy, adapter: Adapter) -> None:
-    """Put an adapter on the engine and take it off again."""
+    """Load an adapter into the engine and unload it again."""
     policy.use(adapter)
     policy.use(None)
 
@@ -141,7 +141,7 @@ def engine_alone(policy: VllmPolicy, adapter: Adapter, asked: int, count: int) -
 
 
 def measure(config: dict[str, Any], home: Path, level: str, asked: int) -> dict[str, Any]:
-    """Everything that benchmarks/gpu.md asks for."""
+    """Return all figures of benchmarks/gpu.md."""
     whole = one_round(config, home)
     made = whole.pop("adapter")
     adapter = Adapter(made["id"], made["path"], made["content_hash"], None)
@@ -154,7 +154,7 @@ def measure(config: dict[str, Any], home: Path, level: str, asked: int) -> dict[
 
 
 def gpu_names() -> Sequence[str]:
-    """What nvidia-smi lists."""
+    """Return the GPUs that nvidia-smi lists."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
@@ -163,7 +163,7 @@ def gpu_names() -> Sequence[str]:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gpu", action="store_true", help="Refuse a machine without a GPU.")
     parser.add_argument("--config", type=Path, default=ROOT / "flows" / "configs" / "demo.toml")
@@ -185,7 +185,7 @@ def main() -> None:
 
 
 def as_text(found: dict[str, Any]) -> str:
-    """The figures, one a line."""
+    """Return the figures, one per line."""
     lines = [f"{part}.{name}: {value}" for part in ("engine", "round") for name, value in found[part].items()]
     return "\n".join([*lines, f"sleep: {found['sleep']}", *found["gpu"]])
 

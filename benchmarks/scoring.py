@@ -21,7 +21,7 @@ from cyclealign.records import Prompt, seed_from
 
 
 def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
-    """How long it takes, and what it gives."""
+    """Return the seconds that ``work`` takes, and its result."""
     started = time.perf_counter()
     found = work()
     return time.perf_counter() - started, found
@@ -66,7 +66,7 @@ def measure(policy: VllmPolicy, asked: list[Prompt], count: int, repetitions: in
 
 
 def summary(taken: dict[str, list[float]], largest: float, tokens: int, answers: int) -> dict[str, Any]:
-    """The figures, ratios first."""
+    """Return the figures, ratios first."""
     with_, without, separate = (median(taken[name]) for name in ("with", "without", "separate"))
     return {
         "separate_pass_over_generation": separate / with_,
@@ -83,7 +83,7 @@ def summary(taken: dict[str, list[float]], largest: float, tokens: int, answers:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="demo")
     parser.add_argument("--prompts", type=int, default=32)

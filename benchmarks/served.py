@@ -1,4 +1,4 @@
-"""What the benchmarks of vLLM share: a policy on a managed server, for a model folder or the demo's own."""
+"""A policy on a managed vLLM server, for a model folder or the demo's model."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,19 +13,19 @@ from cyclealign.records import Message, Prompt
 
 
 def model_folder(model: str) -> str:
-    """The model; for ``demo`` the demo's own, trained if need be."""
+    """Return the model's folder or id; for ``demo`` the demo's policy, trained on first use."""
     return str(demo_policy(home() / "models")) if model == "demo" else model
 
 
 def prompts(count: int) -> list[Prompt]:
-    """Prompts of the demo world; any model can answer them."""
+    """Return prompts of the demo world; any model can answer them."""
     texts = dataset.prompts("alignment")
     return [Prompt.of((Message(role="user", content=texts[number % len(texts)]),)) for number in range(count)]
 
 
 @contextmanager
 def served(model: str, max_new_tokens: int, **engine: Any) -> Iterator[VllmPolicy]:
-    """A policy whose server starts when first asked, and ends with the block."""
+    """Yield a policy whose server starts at the first request and ends with the block."""
     folder = model_folder(model)
     settings = PolicySettings(kind="vllm", model=folder, max_new_tokens=max_new_tokens)
     policy = VllmPolicy(settings, EngineSettings(**engine), folder, TrainingSettings().lora_rank, print_quietly)
@@ -36,9 +36,9 @@ def served(model: str, max_new_tokens: int, **engine: Any) -> Iterator[VllmPolic
 
 
 def print_quietly(text: str) -> None:
-    """Nothing: standard output is for the figures."""
+    """Print nothing: standard output is for the figures."""
 
 
 def tokens_in(rows: Sequence[Sequence[Any]]) -> int:
-    """How many tokens the answers have."""
+    """Return the number of tokens of the answers."""
     return sum(len(answer.token_ids) for row in rows for answer in row)

@@ -1,4 +1,4 @@
-"""Clean text for terminals and pages: control and invisible characters go."""
+"""Clean text for terminals and pages: control and invisible characters become escape codes."""
 
 import re
 
@@ -10,10 +10,10 @@ HIDDEN = re.compile(
 
 
 def plain_text(text: str) -> str:
-    """The text as a person is shown it: what would steer a terminal, or hide words from the eye, stands as its code."""
+    """Return the text with escape codes in place of characters that control a terminal or hide other characters."""
     lines = text.replace("\r\n", "\n")
     return _UNSEEN.sub(lambda match: f"\\u{ord(match.group()):04x}", lines)
 
 
-# Beside what hides text: a bare return, the C1 controls (U+009B begins a sequence as ESC [ does), lone surrogates.
+# Hidden characters, and: a bare return, the C1 controls (U+009B begins a sequence, like ESC [), lone surrogates.
 _UNSEEN = re.compile(f"{HIDDEN.pattern}|[\r\x80-\x9f\u2028\u2029\ud800-\udfff]")

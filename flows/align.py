@@ -19,13 +19,13 @@ def align(config: ExperimentConfig = FORM) -> int:
     """Advance an experiment by some rounds of CycleAlign.
 
     Each round: the policy answers fresh prompts, the judge ranks the answers, agreed rankings become demonstrations,
-    the policy is fine-tuned, and the round is accepted or rolled back whole. A run that was stopped resumes where it
-    was when it is started again.
+    the policy is fine-tuned, and the round is accepted or rolled back as a whole. A restarted run resumes at the same
+    point.
 
     Args:
-        config: What to align, with which judge, and how.
+        config: All settings; docs/configuration.md explains each.
 
     Returns:
-        How many rounds were finished by this run.
+        The number of rounds that this run finished.
     """
     return run_loop(config, PREFECT_PORTS)

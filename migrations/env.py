@@ -1,4 +1,4 @@
-"""How Alembic reaches the database: through the connection that the store hands over, else the configured one."""
+"""Alembic's connection to the database: the one that the store passes in, else the configured one."""
 
 from typing import Literal
 

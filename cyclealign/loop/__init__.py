@@ -1,1 +1,1 @@
-"""The steps of a round. Knows nothing of Prefect."""
+"""The steps of a round, independent of Prefect."""

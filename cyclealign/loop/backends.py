@@ -1,4 +1,4 @@
-"""The registry of judge kinds, and what the loop asks of the configured one."""
+"""The registry of judge kinds, and the price of the configured judge."""
 
 import logging
 from collections.abc import Callable

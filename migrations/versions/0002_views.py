@@ -71,7 +71,7 @@ LEFT JOIN metric AS win_rate ON win_rate.round_id = round.id AND win_rate.name =
 LEFT JOIN metric AS gold_quality ON gold_quality.round_id = round.id AND gold_quality.name = 'gold_quality'
 """
 
-# What the judge cost, by experiment, round, model, purpose of the call and version of the template.
+# The judge's cost, by experiment, round, model, purpose of the call and version of the template.
 JUDGE_SPENDING = """
 CREATE VIEW judge_spending AS
 SELECT

@@ -1,4 +1,4 @@
-"""What the judge's rankings rest on: preferences, reasons, unreadable replies, flags; what endpoints support."""
+"""Details of the judge's rankings: preferences, reasons, unreadable replies, flags; capabilities of endpoints."""
 
 import sqlalchemy as sa
 from alembic import op

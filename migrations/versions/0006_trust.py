@@ -8,7 +8,7 @@ down_revision = "0005"
 branch_labels = None
 depends_on = None
 
-# What a round took; calls to put it to another judge afterwards are counted in judge_spending alone.
+# Calls of a round; those of later rejudgements are counted in judge_spending only.
 NOT_REJUDGED = " AND judge_call.purpose <> 'rejudge'"
 
 TABLES = ("round_note", "review", "rejudgement")

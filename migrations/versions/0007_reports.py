@@ -1,4 +1,4 @@
-"""Where the report of a distillation run lies, which may be on another machine's path than the next reader's home."""
+"""The path of a distillation run's report, which may be outside the current home folder."""
 
 import sqlalchemy as sa
 from alembic import op

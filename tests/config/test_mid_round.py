@@ -1,4 +1,4 @@
-"""The settings that an open round reads anew."""
+"""Settings that may change while a round is open."""
 
 import json
 from typing import Any

@@ -23,7 +23,7 @@ JOB_OUTPUTS: dict[str, Callable[[Path], Outputs]] = {
 
 
 def outputs(job: str) -> dict[str, list[float]]:
-    """What a job computes, by part, as flat lists of numbers with six digits; on the CPU, in one thread."""
+    """Return a job's results by part, as flat lists of numbers with six digits; on the CPU, in one thread."""
     threads, state = torch.get_num_threads(), torch.random.get_rng_state()
     torch.set_num_threads(1)
     try:

@@ -31,7 +31,7 @@ def paused_run(prefect_server, *known):
 
 
 def page_of(prefect_server, run_id, keys):
-    """What the form shows above its fields; it is stored a moment after the pause begins."""
+    """Return the text above the form's fields; it is stored a moment after the pause begins."""
     reply = httpx.get(f"{prefect_server}/flow_runs/{run_id}/input/{keys['description']}")
     return reply.json() if reply.status_code == 200 else None
 

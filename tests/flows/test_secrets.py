@@ -65,7 +65,7 @@ def holding(secret, folders):
 
 
 def prefect_folder():
-    """Where the Prefect server of the tests keeps its database."""
+    """Return the folder in which the tests' Prefect server keeps its database."""
     from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
 
     return Path(str(PREFECT_API_DATABASE_CONNECTION_URL.value()).partition("///")[2]).parent

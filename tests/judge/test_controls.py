@@ -1,4 +1,4 @@
-"""Control requests: what is sent, how verdicts are scored, when a judge fails. The judges are scripted."""
+"""Control requests: their content, the scores of verdicts, the failing of a judge. The judges are scripted."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The loop with a tiny model and a local judge: what a round leaves, and what it refuses."""
+"""The loop with a tiny model and a local judge: a round's rows and files, and its errors."""
 
 import json
 import sqlite3

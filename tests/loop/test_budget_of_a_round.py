@@ -1,4 +1,4 @@
-"""A budget in a run: it stops with a message, the round stays open, and raising it goes on without paying twice."""
+"""A budget: the run stops with a message, the round stays open, a higher budget resumes it and pays nothing twice."""
 
 from collections import Counter
 

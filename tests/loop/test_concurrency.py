@@ -1,4 +1,4 @@
-"""Generation and judging at once: what the two sides do to one another. Nothing sleeps: each waits for the other."""
+"""Generation and judging at once: signals and failures of both sides. Nothing sleeps: each side waits for the other."""
 
 import asyncio
 import threading

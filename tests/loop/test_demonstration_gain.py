@@ -1,4 +1,4 @@
-"""Dynamic demonstrations are shown as long as the judge is no worse with them, and the history says what was found."""
+"""Dynamic demonstrations are shown while they do not lower the judge's accuracy; the history has the measurement."""
 
 import json
 from pathlib import Path

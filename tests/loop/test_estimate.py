@@ -1,4 +1,4 @@
-"""What rounds will cost is foretold from what they will ask, and foretelling costs nothing."""
+"""The estimate of a run equals its later calls, and sends nothing."""
 
 import json
 

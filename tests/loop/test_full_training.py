@@ -1,4 +1,4 @@
-"""Rounds that train all weights: each goes on from the folder that the one before left."""
+"""Rounds that train all weights: each starts from the model folder of the one before."""
 
 from pathlib import Path
 

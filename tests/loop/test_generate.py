@@ -1,4 +1,4 @@
-"""What is drawn for a round: equal answers are collapsed and topped up, and each answer says what made it."""
+"""Answers of a round: identical ones are collapsed and topped up, and each has its provenance."""
 
 import json
 import sqlite3

@@ -1,4 +1,4 @@
-"""A stored round is put to another judge or template: what turns is shown, the round stays as it was."""
+"""A stored round is ranked by another judge or template: flips are shown, the round does not change."""
 
 import json
 import sqlite3

@@ -58,7 +58,7 @@ def arm(kind: str, count: int) -> None:
 
 
 def of_the_ranking(_: CallStore, __: int, outcomes: Sequence[CallOutcome]) -> bool:
-    """Whether calls rank the policy's answers; those that examine the judge come before there is any answer."""
+    """Return whether calls rank the policy's answers; calls on control lists come before any answer exists."""
     return any(each.call.purpose == "rank" for each in outcomes)
 
 

@@ -1,4 +1,4 @@
-"""SIGKILL at many points of a round: the same command goes on, and the end is that of an undisturbed run."""
+"""SIGKILL at many points of a round: rerunning resumes it, and the result is that of an uninterrupted run."""
 
 import json
 import os

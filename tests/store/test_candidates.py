@@ -1,4 +1,4 @@
-"""What fills a round: answers, calls, rankings and numbers, each of which may be written twice and counts once."""
+"""Rows of a round (answers, calls, rankings, metrics): each may be written twice and counts once."""
 
 import threading
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What people read: the history, a round in detail, and the views for those who do not know the code."""
+"""The history, a round in detail, and the views for users of the database."""
 
 import json
 from dataclasses import replace

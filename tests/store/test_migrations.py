@@ -75,7 +75,7 @@ def contents(engine: sa.Engine) -> Contents:
 
 
 def differences(before: Contents, after: Contents) -> list[str]:
-    """What was in ``before`` and is missing in ``after``, in the tables and columns that both have."""
+    """Return the rows of ``before`` that are missing in ``after``, in the tables and columns that both have."""
     lost = [f"{name}: {len(rows)} rows, then {len(after[name])}" for name, rows in before.items() if name in after]
     lost = [words for words in lost if len(set(re.findall(r"\d+", words))) > 1]
     for name in before.keys() & after.keys():

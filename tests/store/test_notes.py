@@ -1,4 +1,4 @@
-"""Remarks: what was odd about replies and answers, and what the judge's rankings rest on."""
+"""Notes on replies and answers, and the details of the judge's rankings."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What other judges said of a round, what it cost, and which version of the template made which labels."""
+"""Rejudgements of a round and their cost, and the template version behind each label."""
 
 from dataclasses import replace
 

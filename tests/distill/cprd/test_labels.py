@@ -1,4 +1,4 @@
-"""What CPRD's labels and runs are known by."""
+"""The keys of CPRD's labels and runs."""
 
 from dataclasses import replace
 

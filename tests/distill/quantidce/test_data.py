@@ -1,4 +1,4 @@
-"""Dialogues from files: what is read, and what is refused by file and line."""
+"""Dialogues from files: valid ones, and errors with file and line."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What `cyclealign up` passes on and registers, checked without starting anything."""
+"""The environment and registrations of `cyclealign up`, without starting anything."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a start puts right on the Prefect server, and what it leaves alone."""
+"""Recovery at a start: runs that are rescheduled, and runs that are left alone."""
 
 import subprocess
 import sys

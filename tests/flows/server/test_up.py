@@ -1,4 +1,4 @@
-"""`cyclealign up` with a real server, worker and runs: what is registered, kept, refused, interrupted and put right."""
+"""`cyclealign up` with a real server, worker and runs: registration, schedules, errors, interruption, recovery."""
 
 import signal
 import subprocess
