@@ -152,7 +152,7 @@ def test_an_unknown_setting(bench):
 
 def test_a_missing_model_folder(bench):
     bench.set("policy", model="/nowhere/model")
-    refused(bench, "PolicyError", "/nowhere/model", "not a folder")
+    refused(bench, "PolicyError", "/nowhere/model", "no such folder")
     assert not bench.rounds()
 
 
