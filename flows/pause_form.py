@@ -30,7 +30,7 @@ POLL_SECONDS = 1
 # Prefect's timeout is later than the deadline by this much, for a server that is busy or down when the run is resumed.
 SPARE_SECONDS = 900
 INSTRUCTIONS = (
-    "On these lists policy and judge disagree and the judge is inconsistent. Enter the letters of each list, "
+    "On these lists policy and judge disagree and the judge is unsteady. Enter the letters of each list, "
     "best answer first, for example `B A C`. Empty lists remain for `cyclealign review`."
 )
 

@@ -9,7 +9,7 @@ from cyclealign.config.section import Section
 
 
 class ReviewSettings(Section):
-    """Human review of lists on which policy and judge disagree and the judge is inconsistent."""
+    """Human review of lists on which policy and judge disagree and the judge is unsteady."""
 
     lists: int = Field(
         0,

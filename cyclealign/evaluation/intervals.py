@@ -1,6 +1,6 @@
 """95 % intervals: bootstrap over items, Student's t over runs, Wilson for shares."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import sqrt
 from statistics import fmean
 
@@ -54,6 +54,21 @@ def paired_difference(
     if first.shape != second.shape:
         raise ValueError(f"arms of a pair must share their items: {len(first)} and {len(second)} were given")
     return bootstrap_mean(first - second, seed, resamples)
+
+
+def bootstrap_statistic(
+    statistic: Callable[[NDArray[np.intp]], float], items: int, seed: int = 0
+) -> tuple[float, float, float]:
+    """Return a statistic of all items and its percentile bootstrap interval; resamples without a value are left out.
+
+    Args:
+        statistic: function of the indices of the items, such as a ratio of means; NaN if it has no value.
+        items: number of items.
+    """
+    generator = np.random.default_rng(seed)
+    values = [statistic(generator.integers(0, items, items)) for _ in range(RESAMPLES)]
+    low, high = np.nanquantile(values, TAILS)
+    return statistic(np.arange(items)), float(low), float(high)
 
 
 def of_runs(values: Sequence[float]) -> tuple[float, float | None, float | None]:

@@ -125,7 +125,7 @@ ROUND_METRICS: list[RoundMetric] = [
     RoundMetric(
         "judge_accuracy_reviewed",
         "accuracy on reviewed lists",
-        "Share of pairs ranked as by reviewers; these lists were sent to reviewers because the judge was inconsistent.",
+        "Share of pairs ranked as by reviewers; these lists were sent to reviewers because the judge was unsteady.",
     ),
     RoundMetric(
         "health_accuracy",

@@ -89,7 +89,7 @@ class ReviewStore:
     def labelled_lists(self, set_name: str) -> list[records.LabelledList]:
         """Return the reviewed lists on prompts of a set, of any experiment, as labelled lists, sorted by id.
 
-        They were selected because the judge was inconsistent on them, so they are kept apart from the prompt set's own
+        They were selected because the judge was unsteady on them, so they are kept apart from the prompt set's own
         lists, a random sample.
         """
         member = tables.PromptSetMember

@@ -1,6 +1,6 @@
 """Retrieval quality: nDCG@10 of every arm, also truncated and quantised, with 95 % intervals."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from cyclealign.distill.leaf.config import EvaluationSettings
 from cyclealign.distill.leaf.rotations import Vectors, is_unit, largest, quantised, random_rotation, rotated, unit
-from cyclealign.evaluation.intervals import RESAMPLES, TAILS, bootstrap_mean, paired_difference
+from cyclealign.evaluation.intervals import bootstrap_mean, bootstrap_statistic, paired_difference
 from cyclealign.records import Metric
 from cyclealign.records.distillation import Curve
 
@@ -191,29 +191,17 @@ def inherited(results: SearchResults, dims: int) -> Interval:
     def gain(sample: NDArray[np.intp]) -> float:
         return ratio(part[sample], whole[sample]) - ratio(control_part[sample], control_whole[sample])
 
-    return bootstrap(gain, len(whole))
+    return bootstrap_statistic(gain, len(whole))
 
 
 def share(part: PerQuery, whole: PerQuery) -> Interval:
     """Return mean(part) / mean(whole) with its 95 % bootstrap interval; both are resampled by the same queries."""
-    return bootstrap(lambda sample: ratio(part[sample], whole[sample]), len(part))
+    return bootstrap_statistic(lambda sample: ratio(part[sample], whole[sample]), len(part))
 
 
 def ratio(part: PerQuery, whole: PerQuery) -> float:
     """Return mean(part) / mean(whole); NaN if the latter is 0, which the interval leaves out."""
     return float(part.mean() / whole.mean()) if whole.mean() > 0 else float("nan")
-
-
-def bootstrap(statistic: Callable[[NDArray[np.intp]], float], items: int, seed: int = 0) -> Interval:
-    """Return a statistic of all items with its 95 % percentile interval over resampled items.
-
-    Args:
-        statistic: function of the items' indices.
-    """
-    draw = np.random.default_rng(seed)
-    values = [statistic(draw.integers(0, items, items)) for _ in range(RESAMPLES)]
-    low, high = np.nanquantile(values, TAILS)
-    return statistic(np.arange(items)), float(low), float(high)
 
 
 def interval_measure(arm: str, name: str, interval: Interval, items: int) -> Metric:

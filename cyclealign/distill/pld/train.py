@@ -44,10 +44,7 @@ def fit(
     Raises:
         DistillError: the loss is not finite.
     """
-    keywords = dict(tried)
-    learning_rate = keywords.pop("learning_rate", settings.learning_rate)
-    weight_decay = keywords.pop("weight_decay", settings.weight_decay)
-    optimizer = torch.optim.AdamW(classifier.model.parameters(), lr=learning_rate, weight_decay=weight_decay)
+    keywords, optimizer = split_tried(classifier, settings, tried)
     items = len(splits.train.labels) // splits.views
     steps_per_epoch = -(-items // settings.batch)
     schedule = cosine_schedule(optimizer, settings.epochs * steps_per_epoch)
@@ -71,6 +68,17 @@ def fit(
             schedule.step()
     on_progress(settings.epochs, settings.epochs)
     classifier.model.eval()
+
+
+def split_tried(
+    classifier: Classifier, settings: ModelSettings, tried: Mapping[str, float]
+) -> tuple[dict[str, float], torch.optim.AdamW]:
+    """Return the keywords of the loss, and the optimizer with the values that override the settings."""
+    keywords = dict(tried)
+    learning_rate = keywords.pop("learning_rate", settings.learning_rate)
+    weight_decay = keywords.pop("weight_decay", settings.weight_decay)
+    optimizer = torch.optim.AdamW(classifier.model.parameters(), lr=learning_rate, weight_decay=weight_decay)
+    return keywords, optimizer
 
 
 def finite(value: Tensor, step: int, loss: str, tried: Mapping[str, float]) -> Tensor:

@@ -8,7 +8,7 @@ from scipy import stats
 
 from cyclealign.distill.quantidce.data import Graded
 from cyclealign.distill.quantidce.losses import MIN_SCORE, SCORE_RANGE
-from cyclealign.evaluation.intervals import bootstrap_mean
+from cyclealign.evaluation.intervals import TAILS, bootstrap_mean
 from cyclealign.records import Metric
 
 Vector = NDArray[np.float64]
@@ -54,10 +54,10 @@ def agreement(test: str, arms: Mapping[str, Sequence[Vector]], human: Vector, se
             for arm, runs in arms.items()
         }
         for arm in arms:
-            low, high = np.quantile(resampled[arm], [0.025, 0.975])
+            low, high = np.quantile(resampled[arm], TAILS)
             measures.append(Metric(f"{name}, {test}", whole[arm], float(low), float(high), len(human), arm=arm))
         for arm in [other for other in arms if other != first]:
-            low, high = np.quantile(resampled[first] - resampled[arm], [0.025, 0.975])
+            low, high = np.quantile(resampled[first] - resampled[arm], TAILS)
             above = whole[first] - whole[arm]
             measures.append(
                 Metric(f"{first} above it, {name}, {test}", above, float(low), float(high), len(human), arm=arm)
