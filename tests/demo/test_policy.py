@@ -13,6 +13,8 @@ from cyclealign.policy.chat_template import answer_ids, prompt_ids
 from cyclealign.policy.transformers_policy import TransformersPolicy
 from cyclealign.records import Prompt
 
+pytestmark = pytest.mark.slow
+
 TINY = Recipe(pairs=40, batch=20, vocabulary=300, hidden=16, intermediate=16, layers=1, heads=1, head_dim=16)
 
 

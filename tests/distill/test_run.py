@@ -11,6 +11,8 @@ from cyclealign.files import hash_of_folder
 from cyclealign.store import Store
 from tests.distill.conftest import Distil
 
+pytestmark = pytest.mark.slow
+
 TINY = """
 runs = 2
 [data]

@@ -18,6 +18,8 @@ from tests.distill.conftest import Distil
 from tests.distill.golden_jobs import STAGES
 from tests.distill.test_run import TINY
 
+pytestmark = pytest.mark.slow
+
 
 class Asked(Exception):
     """Ends a stage that asks where to lie."""

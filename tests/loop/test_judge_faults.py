@@ -19,6 +19,8 @@ from tests.support.faulty_judge import FAULTS, FaultyJudge
 from tests.support.local_judge import most_words_first
 from tests.support.store_values import opened
 
+pytestmark = pytest.mark.slow
+
 LISTS, ANSWERS = 24, 4
 
 

@@ -20,6 +20,8 @@ from cyclealign.judge.verdicts import parse_verdict
 from cyclealign.records import Demonstration, Reply
 from tests.support.paths import PROMPTS
 
+pytestmark = pytest.mark.slow
+
 STATIC = load_demonstrations(PROMPTS / "demonstrations.jsonl")
 EXAM = dataset.labelled_lists(80, 4, seed=1)
 

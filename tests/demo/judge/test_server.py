@@ -15,6 +15,8 @@ from cyclealign.demo.judge.model import count_tokens
 from cyclealign.demo.judge.process import SimulatedJudge
 from cyclealign.errors import BadConfig, JudgeUnavailable
 
+pytestmark = pytest.mark.slow
+
 ASKED = """[[question q1]]
 How?
 [[/question q1]]
