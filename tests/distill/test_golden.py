@@ -8,6 +8,8 @@ import torch
 from cyclealign.distill.registry import JOBS
 from tests.distill.golden import FILE, JOB_OUTPUTS, complaint, outputs
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = json.loads(FILE.read_text(encoding="utf-8"))
 
 

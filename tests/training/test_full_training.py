@@ -27,6 +27,8 @@ from cyclealign.training.trainers import make_trainer
 from cyclealign.training.worker import fit
 from tests.support.tiny import make_model
 
+pytestmark = pytest.mark.slow
+
 PROMPT = Prompt.of(({"role": "user", "content": "how do i bake bread"},))
 ANSWERS = ((8, 9, 10, 2), (11, 12, 2), (13, 14, 15, 16, 17, 2))
 ONE_FILE = "model.safetensors"

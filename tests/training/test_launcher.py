@@ -14,6 +14,8 @@ from cyclealign.training.launcher import train
 from tests.support.paths import ROOT
 from tests.support.training_jobs import no_progress, training_job
 
+pytestmark = pytest.mark.slow
+
 TWO = ROOT / "flows" / "configs" / "accelerate-two-gpus.yaml"
 
 

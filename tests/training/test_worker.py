@@ -8,6 +8,8 @@ from cyclealign.records import Adapter
 from cyclealign.training.worker import fit
 from tests.support.training_jobs import mean_logprobs, no_progress, training_job
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folders(tmp_path):

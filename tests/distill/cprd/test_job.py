@@ -1,8 +1,12 @@
 """CPRD as a whole: trained, kept, and found again."""
 
+import pytest
+
 from cyclealign.distill.cprd import student
 from cyclealign.distill.cprd.config import DataSettings
 from tests.distill.conftest import Distil
+
+pytestmark = pytest.mark.slow
 
 TINY = """
 runs = 1

@@ -7,6 +7,8 @@ import pytest
 from cyclealign.distill.idcm import checkpoints
 from cyclealign.store import Store
 
+pytestmark = pytest.mark.slow
+
 TINY = """
 [data]
 source = "demo"

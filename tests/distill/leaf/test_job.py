@@ -13,6 +13,8 @@ from cyclealign.distill.run import run_job
 from cyclealign.store import Store
 from tests.distill.leaf.conftest import RECIPE
 
+pytestmark = pytest.mark.slow
+
 SIZES = DemoSizes(train_queries=60, train_documents=60, queries=30, documents=60)
 
 

@@ -23,6 +23,8 @@ from cyclealign.store import Store
 from tests.distill.margin_mse.conftest import PASSAGES, QUERIES
 from tests.distill.margin_mse.test_data import write_beir
 
+pytestmark = pytest.mark.slow
+
 TINY = {
     "data": {
         "candidates": 20,

@@ -17,6 +17,8 @@ from cyclealign.errors import DistillError
 from cyclealign.evaluation.intervals import bootstrap_mean
 from tests.distill.margin_mse.conftest import PASSAGES, QRELS, QUERIES
 
+pytestmark = pytest.mark.slow
+
 TRIPLES = [("q1", "p1", "p2"), ("q1", "p1", "p3"), ("q2", "p2", "p1"), ("q2", "p2", "p4"), ("q3", "p3", "p1")]
 SCORES = np.array([[6.0, -5], [6, -2], [4, -4], [4, 0], [5, -6]])
 SETTINGS = TrainingSettings(batch=2, epochs=4, learning_rate=5e-3)

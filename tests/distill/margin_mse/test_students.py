@@ -11,6 +11,8 @@ from cyclealign.errors import DistillError
 from tests.distill.elsewhere import ELSEWHERE, Accelerator, MixedDevices
 from tests.distill.margin_mse.conftest import PASSAGES, QUERIES
 
+pytestmark = pytest.mark.slow
+
 PAIRS = [(query, passage) for query in QUERIES.values() for passage in PASSAGES.values()]
 
 

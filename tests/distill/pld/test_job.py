@@ -7,6 +7,8 @@ import pytest
 from cyclealign.errors import DistillError
 from tests.distill.conftest import Distil
 
+pytestmark = pytest.mark.slow
+
 TINY = """
 [data]
 classes = 4

@@ -16,6 +16,8 @@ from cyclealign.distill.quantidce.job import examine, inputs
 from cyclealign.records import content_id
 from cyclealign.store import Store
 
+pytestmark = pytest.mark.slow
+
 TINY = """
 runs = 1
 [data]
