@@ -96,7 +96,7 @@ def test_missing_driver_names_the_extra() -> None:
 
 def test_memory_that_forgets_is_refused() -> None:
     """Each thread would have a database of its own, and none would be kept."""
-    with pytest.raises(StoreError, match="forget"):
+    with pytest.raises(StoreError, match="would lose the rounds"):
         Store.open("sqlite://")
 
 
