@@ -20,6 +20,8 @@ from tests.distill.conftest import toy
 from tests.distill.test_run import TINY
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["toy"]
 
 

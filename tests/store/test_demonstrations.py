@@ -113,6 +113,7 @@ lines_of_rounds = st.lists(st.builds(Step, st.sampled_from(("accepted", "rolled_
 names = (f"line {number}" for number in itertools.count())
 
 
+@pytest.mark.slow
 @settings(
     max_examples=25,
     deadline=None,

@@ -22,6 +22,8 @@ from cyclealign.store.database import connect, parse_url
 from cyclealign.store.migrate import VERSION_TABLE, alembic_config, downgrade, migrations_folder, upgrade
 from cyclealign.tables import Base
 
+pytestmark = pytest.mark.slow
+
 SCRIPTS = ScriptDirectory.from_config(alembic_config())
 REVISIONS = [script.revision for script in SCRIPTS.walk_revisions()][::-1]
 VIEWS = {"round_summary", "judge_spending", "demonstration_history", "distillation_summary"}

@@ -13,6 +13,8 @@ from cyclealign.distill.leaf.rotations import principal_axes, rotated
 from cyclealign.distill.leaf.teacher_models import ModelTeacher, load_model
 from cyclealign.errors import DistillError
 
+pytestmark = pytest.mark.slow
+
 TEXTS = [text for pair in DemoTexts(5).pairs(60) for text in pair]
 FAST = TrainingSettings(batch=16, epochs=2, cycles=1, learning_rate=5e-3, last_learning_rate=1e-3)
 

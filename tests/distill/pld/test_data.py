@@ -224,6 +224,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
         data.load(settings(tmp_path / "absent"), 0)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not OMNIGLOT.is_dir(), reason="needs ../shared/data/omniglot_small")
 def test_omniglot_has_each_character_once():
     """Greek and Latin are in both archives: 136 + 156 folders are 242 characters."""

@@ -129,6 +129,7 @@ def test_what_is_learnt_from_is_not_tested_on(tmp_path):
         load(right, of_levels)
 
 
+@pytest.mark.slow
 def test_held_out_contexts_are_not_learnt_from():
     """Prevents the order of levels from being shown on contexts that were trained on."""
     made = data.load(DataSettings(contexts=40, responses=2), seed=0)
