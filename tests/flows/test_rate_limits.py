@@ -21,10 +21,11 @@ def test_runs_of_one_server_share_one_limit(prefect_server, monkeypatch):
 
     async def taken():
         got = 0
-        for run in (runs[0], runs[1], runs[0], runs[1]):
+        # The first two get a slot however slow the server is; the other two would wait for minutes.
+        for run, wait_seconds in ((runs[0], 120), (runs[1], 120), (runs[0], 1.5), (runs[1], 1.5)):
             run._local = LocalRateLimiter(None, None)  # this process alone would wait a minute
             try:
-                await asyncio.wait_for(run.acquire(0), 1.5)
+                await asyncio.wait_for(run.acquire(0), wait_seconds)
                 got += 1
             except TimeoutError:
                 pass
