@@ -28,11 +28,12 @@ from cyclealign.loop.lease import LEASE_SECONDS
 from cyclealign.loop.plan import plan_round
 from cyclealign.loop.session import RoundSession
 from cyclealign.policy import Answer
-from cyclealign.records import Adapter, Prompt, Round, seed_from
+from cyclealign.records import SIMULATED_MODEL, Adapter, Prompt, Round, seed_from
 from cyclealign.store import Store
 
 ROOT = Path(__file__).parents[1]
 PROMPTS, BATCH, ORDERS, CONCURRENCY = 48, 4, 1, 4
+KEY = "CYCLEALIGN_BENCHMARK_KEY"  # the variable; the simulated judge asks for no key
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,13 @@ def config_of(case: Case, base_url: str) -> ExperimentConfig:
                 "max_new_tokens": 56,
                 "max_truncated": 1.0,
             },
-            "judge": {"kind": "simulated", "base_url": base_url, "num_orders": ORDERS, "concurrency": CONCURRENCY},
+            "judge": {
+                "model": SIMULATED_MODEL,
+                "base_url": base_url,
+                "api_key_variable": KEY,
+                "num_orders": ORDERS,
+                "concurrency": CONCURRENCY,
+            },
         },
         "benchmark",
     )
@@ -172,6 +179,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--case", choices=[each.name for each in CASES], help="only this one")
     given = parser.parse_args()
+    os.environ[KEY] = "none"
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as `cyclealign demo` sets it
     found = []
     for case in (each for each in CASES if given.case in (None, each.name)):

@@ -1,6 +1,8 @@
-"""Clean text for terminals and pages: control and invisible characters become escape codes."""
+"""Clean text for terminals and pages, and suggestions for names that do not exist."""
 
+import difflib
 import re
+from collections.abc import Iterable, Mapping
 
 # Format controls that hide text or turn it round, and the "tag" letters that no font shows.
 HIDDEN = re.compile(
@@ -17,3 +19,17 @@ def plain_text(text: str) -> str:
 
 # Hidden characters, and: a bare return, the C1 controls (U+009B begins a sequence, like ESC [), lone surrogates.
 _UNSEEN = re.compile(f"{HIDDEN.pattern}|[\r\x80-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def did_you_mean(name: str, known: Iterable[str], shown: Mapping[str, str] | None = None) -> str:
+    """Return `` Did you mean '...'?`` with the known name most like ``name``; empty if none is like it.
+
+    Args:
+        shown: the text to show for a known name; default: the name.
+    """
+    by_lower = {other.lower(): other for other in known}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    if not close:
+        return ""
+    meant = by_lower[close[0]]
+    return f" Did you mean '{shown[meant] if shown else meant}'?"

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from cyclealign.config import ExperimentConfig
+from cyclealign.config.no_effect import conditions
 from cyclealign.distill.registry import JOBS
 
 HEAD = """# Settings
@@ -82,8 +83,9 @@ def meaning(field: FieldInfo) -> str:
     """Return title, description and choices."""
     choices = ""
     if values := choices_of(field.annotation):
-        choices = " One of " + ", ".join(f"`{value}`" for value in values) + "."
-    return f"{field.title}. {field.description or ''}{choices}".strip()
+        choices = "One of " + ", ".join(f"`{value}`" for value in values) + "."
+    sentences = [f"{field.title}.", field.description, choices, *(mark.words() for mark in conditions(field))]
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
 def choices_of(annotation: Any) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from cyclealign.judge import template_versions, templates
 from cyclealign.judge.requests import PromptSpec, rank_call
 from cyclealign.records import Messages, Template
 from cyclealign.store import Store, database_is_there
+from cyclealign.text import did_you_mean
 
 Folder = Annotated[Path, typer.Option("--folder", help="The folder of templates.")]
 
@@ -60,7 +61,8 @@ def show(
 ) -> None:
     """Show a template, or the messages that it renders to."""
     if name not in templates.VARIABLES:
-        raise BadTemplate(f"No template '{name}'. There are: {', '.join(sorted(templates.VARIABLES))}.")
+        known = sorted(templates.VARIABLES)
+        raise BadTemplate(f"No template '{name}'. There are: {', '.join(known)}.{did_you_mean(name, known)}")
     template = templates.load_template(folder, name)
     if not example:
         print_plain(template.text)

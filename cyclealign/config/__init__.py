@@ -6,8 +6,9 @@ from cyclealign.config.experiment import ExperimentConfig
 from cyclealign.config.former_names import Formerly, note_former
 from cyclealign.config.identity import ADDED_LATER, settings_identity
 from cyclealign.config.judge import BudgetSettings, HealthSettings, JudgeSettings
-from cyclealign.config.loading import checked, checked_settings, load_config, load_settings
+from cyclealign.config.loading import checked, checked_settings, load_config, load_settings, stored_settings
 from cyclealign.config.mid_round import CHANGEABLE_MID_ROUND, changeable_settings, with_current
+from cyclealign.config.no_effect import NotWith, OnlyWith, WithAnyOf, settings_without_effect
 from cyclealign.config.policy import EngineSettings, PolicySettings
 from cyclealign.config.prompts import PromptSettings
 from cyclealign.config.review import ReviewSettings
@@ -26,11 +27,14 @@ __all__ = [
     "Formerly",
     "HealthSettings",
     "JudgeSettings",
+    "NotWith",
+    "OnlyWith",
     "PolicySettings",
     "PromptSettings",
     "ReviewSettings",
     "Section",
     "TrainingSettings",
+    "WithAnyOf",
     "changeable_settings",
     "checked",
     "checked_settings",
@@ -38,5 +42,7 @@ __all__ = [
     "load_settings",
     "note_former",
     "settings_identity",
+    "settings_without_effect",
+    "stored_settings",
     "with_current",
 ]

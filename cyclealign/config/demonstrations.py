@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cyclealign.config.former_names import Formerly
+from cyclealign.config.no_effect import NotWith
 from cyclealign.config.section import Section
 
 
@@ -12,11 +13,13 @@ class DemonstrationSettings(Section):
     """Demonstrations in the judge's prompt."""
 
     static: int = Field(2, ge=0, title="Static demonstrations", description="Hand-written, from prompts/.")
-    dynamic: int = Field(4, ge=0, title="Dynamic demonstrations", description="Agreed rankings from earlier rounds.")
-    selection: Annotated[Literal["newest", "most_agreed", "most_similar"], Formerly("choose")] = Field(
-        "newest", title="Selection of dynamic demonstrations"
+    dynamic: Annotated[int, NotWith("demonstrations.max_kept", 0)] = Field(
+        4, ge=0, title="Dynamic demonstrations", description="Agreed rankings from earlier rounds."
     )
-    max_chance: Annotated[float, Formerly("chance_at_most")] = Field(
+    selection: Annotated[
+        Literal["newest", "most_agreed", "most_similar"], Formerly("choose"), NotWith("demonstrations.dynamic", 0)
+    ] = Field("newest", title="Selection of dynamic demonstrations")
+    max_chance: Annotated[float, Formerly("chance_at_most"), NotWith("demonstrations.max_kept", 0)] = Field(
         0.05,
         gt=0,
         le=1,
@@ -26,7 +29,9 @@ class DemonstrationSettings(Section):
     max_kept: Annotated[int, Formerly("keep")] = Field(
         32, ge=0, title="Maximum kept", description="Older demonstrations are retired."
     )
-    min_gain: Annotated[float, Formerly("least_gain")] = Field(
+    min_gain: Annotated[
+        float, Formerly("least_gain"), NotWith("demonstrations.dynamic", 0), NotWith("evaluation.labelled_lists", 0)
+    ] = Field(
         0.0,
         ge=-1,
         le=1,

@@ -8,6 +8,7 @@ from cyclealign.config.demonstrations import DemonstrationSettings
 from cyclealign.config.evaluation import AcceptanceSettings, EvaluationSettings
 from cyclealign.config.judge import BudgetSettings, HealthSettings, JudgeSettings
 from cyclealign.config.mid_round import CHANGEABLE_MID_ROUND
+from cyclealign.config.no_effect import OnlyWith
 from cyclealign.config.policy import EngineSettings, PolicySettings
 from cyclealign.config.prompts import PromptSettings
 from cyclealign.config.review import ReviewSettings
@@ -29,7 +30,9 @@ class ExperimentConfig(Section):
     templates: str = Field("prompts", title="Template folder")
     prompts: Annotated[PromptSettings, Field(title="Prompts")] = PromptSettings()
     policy: Annotated[PolicySettings, Field(title="Policy (white-box)")] = PolicySettings()
-    engine: Annotated[EngineSettings, Field(title="Engine (vLLM)"), CHANGEABLE_MID_ROUND] = EngineSettings()
+    engine: Annotated[
+        EngineSettings, Field(title="Engine (vLLM)"), CHANGEABLE_MID_ROUND, OnlyWith("policy.kind", "vllm")
+    ] = EngineSettings()
     judge: Annotated[JudgeSettings, Field(title="Judge (black-box)")] = JudgeSettings()
     health: Annotated[HealthSettings, Field(title="Judge health")] = HealthSettings()
     budget: Annotated[BudgetSettings, Field(title="Budget"), CHANGEABLE_MID_ROUND] = BudgetSettings()

@@ -1,12 +1,22 @@
 """Settings of the black-box judge: calls, control lists and budget."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cyclealign.config.former_names import Formerly
 from cyclealign.config.mid_round import CHANGEABLE_MID_ROUND
+from cyclealign.config.no_effect import NotWith, OnlyWith, WithAnyOf
 from cyclealign.config.section import Section
+from cyclealign.records import SIMULATED_MODEL
+
+UNCACHED_PRICES = ("judge.usd_per_million_prompt_tokens", "judge.usd_per_million_completion_tokens")
+REAL_ONLY = NotWith("judge.kind", "simulated")
+ADAPTIVE_ONLY = OnlyWith("judge.method", "adaptive", "tournament")  # short lists of a tournament are ranked as adaptive
+TOURNAMENT_ONLY = OnlyWith("judge.method", "tournament")
+BATCH_ONLY = OnlyWith("judge.delivery", "batch")
+WITH_CONTROLS = NotWith("health.lists", 0)
 
 
 class JudgeSettings(Section):
@@ -15,22 +25,23 @@ class JudgeSettings(Section):
     kind: Literal["simulated", "openai"] = Field(
         "simulated",
         title="Kind",
-        description="`simulated`: the small local judge of the demo. `openai`: any OpenAI-compatible address.",
+        description="`simulated`: the small local judge of the demo. `openai`: any OpenAI-compatible address; the "
+        "default if `model` or `base_url` is given.",
     )
-    model: str = Field("simulated-judge", title="Model name")
+    model: str = Field(SIMULATED_MODEL, title="Model name")
     base_url: Annotated[str | None, CHANGEABLE_MID_ROUND] = Field(
         None,
         title="Address",
         description="For example https://api.openai.com/v1",
         pattern=r"^https?://[^@?\s]+$",  # neither user:password@ nor ?key=...: settings are stored
     )
-    api_key_variable: Annotated[str, CHANGEABLE_MID_ROUND] = Field(
+    api_key_variable: Annotated[str, CHANGEABLE_MID_ROUND, REAL_ONLY] = Field(
         "OPENAI_API_KEY",
         title="API key variable",
         description="The *name* of the environment variable that holds the API key. Never the key.",
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
     )
-    api_key_block: Annotated[str | None, CHANGEABLE_MID_ROUND] = Field(
+    api_key_block: Annotated[str | None, CHANGEABLE_MID_ROUND, REAL_ONLY] = Field(
         None, title="API key block", description="Alternatively, the *name* of a Prefect Secret block."
     )
     method: Annotated[Literal["listwise", "adaptive", "pairwise", "tournament"], Formerly("way")] = Field(
@@ -39,23 +50,23 @@ class JudgeSettings(Section):
         description="`listwise`: all answers in one call, in a fixed number of orders. `adaptive`: two orders, more "
         "only while they disagree. `pairwise`: every pair in both orders. `tournament`: small groups, for long lists.",
     )
-    num_orders: Annotated[int, Formerly("orders")] = Field(
+    num_orders: Annotated[int, Formerly("orders"), OnlyWith("judge.method", "listwise")] = Field(
         2, ge=1, le=5, title="Orders per prompt", description="`listwise`: each order is a new shuffle of the answers."
     )
-    max_orders: Annotated[int, Formerly("most_orders")] = Field(
+    max_orders: Annotated[int, Formerly("most_orders"), ADAPTIVE_ONLY] = Field(
         4, ge=2, le=6, title="Maximum orders per prompt", description="`adaptive`: an even number works best."
     )
-    stop_at_tau: Annotated[float, Formerly("enough_tau")] = Field(
+    stop_at_tau: Annotated[float, Formerly("enough_tau"), ADAPTIVE_ONLY] = Field(
         0.6,
         ge=-1,
         le=1,
         title="Stop at tau",
         description="`adaptive`: add orders until the mean Kendall tau of the verdicts reaches this value.",
     )
-    group_size: Annotated[int, Formerly("group")] = Field(
+    group_size: Annotated[int, Formerly("group"), TOURNAMENT_ONLY] = Field(
         4, ge=3, le=8, title="Group size", description="`tournament`: answers per call."
     )
-    calls_per_answer: Annotated[int, Formerly("stages")] = Field(
+    calls_per_answer: Annotated[int, Formerly("stages"), TOURNAMENT_ONLY] = Field(
         4, ge=2, le=12, title="Calls per answer", description="`tournament`: calls in which each answer is ranked."
     )
     structured: bool = Field(
@@ -66,9 +77,9 @@ class JudgeSettings(Section):
     reasons: bool = Field(
         False, title="Ask for reasons", description="A short reason for each answer, kept in the history."
     )
-    temperature: float = Field(0.0, ge=0, le=2, title="Temperature")
+    temperature: Annotated[float, REAL_ONLY] = Field(0.0, ge=0, le=2, title="Temperature")
     max_tokens: int = Field(256, ge=16, title="Max reply tokens")
-    concurrency: Annotated[int, CHANGEABLE_MID_ROUND] = Field(
+    concurrency: Annotated[int, CHANGEABLE_MID_ROUND, OnlyWith("judge.delivery", "direct")] = Field(
         8,
         ge=1,
         le=1024,
@@ -107,10 +118,10 @@ class JudgeSettings(Section):
         title="Delivery",
         description="`batch`: the provider's batch API, which is cheaper and replies within a day.",
     )
-    batch_window_seconds: Annotated[float, Formerly("batch_gather_seconds"), CHANGEABLE_MID_ROUND] = Field(
+    batch_window_seconds: Annotated[float, Formerly("batch_gather_seconds"), CHANGEABLE_MID_ROUND, BATCH_ONLY] = Field(
         5.0, gt=0, title="Batch window", description="In seconds. Submit a batch after this long without a new call."
     )
-    batch_poll_seconds: Annotated[float, CHANGEABLE_MID_ROUND] = Field(
+    batch_poll_seconds: Annotated[float, CHANGEABLE_MID_ROUND, BATCH_ONLY] = Field(
         30.0, gt=0, title="Batch polling interval", description="In seconds, between status checks."
     )
     share_replies: Annotated[bool, CHANGEABLE_MID_ROUND] = Field(
@@ -118,16 +129,16 @@ class JudgeSettings(Section):
         title="Share replies",
         description="Reuse replies to identical requests across experiments.",
     )
-    position_bias: float = Field(
+    position_bias: Annotated[float, OnlyWith("judge.kind", "simulated")] = Field(
         0.3, ge=0, title="Position bias", description="Simulated judge only: preference for answers shown first."
     )
-    prices: Annotated[str, CHANGEABLE_MID_ROUND] = Field(
+    prices: Annotated[str, CHANGEABLE_MID_ROUND, REAL_ONLY] = Field(
         "prices.toml", title="Price table", description="A file; used for prices that are not set below."
     )
     usd_per_million_prompt_tokens: Annotated[float | None, CHANGEABLE_MID_ROUND] = Field(
         None, ge=0, title="Price per million prompt tokens", description="In USD. Empty: from the price table."
     )
-    usd_per_million_cached_tokens: Annotated[float | None, CHANGEABLE_MID_ROUND] = Field(
+    usd_per_million_cached_tokens: Annotated[float | None, CHANGEABLE_MID_ROUND, WithAnyOf(*UNCACHED_PRICES)] = Field(
         None,
         ge=0,
         title="Price per million cached prompt tokens",
@@ -144,6 +155,26 @@ class JudgeSettings(Section):
         description="If a smaller share of the prompts is judged, the round stops before training.",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _a_named_judge_is_real(cls, given: Any) -> Any:
+        """Take a judge with a model or an address and no kind for a real one, not for the simulated one."""
+        if not isinstance(given, Mapping) or "kind" in given:
+            return given
+        named = given.get("base_url") or given.get("model", SIMULATED_MODEL) != SIMULATED_MODEL
+        return {**given, "kind": "openai"} if named else given
+
+    @model_validator(mode="after")
+    def _the_simulated_judge_keeps_its_name(self) -> Self:
+        if self.kind == "simulated" and (self.model != SIMULATED_MODEL or self.base_url):
+            given = f"the model '{self.model}'" if self.model != SIMULATED_MODEL else "an address (judge.base_url)"
+            raise ValueError(
+                f"judge.kind = 'simulated' is the demo's small local judge, and judge names {given}: the demo's judge "
+                "would rank under a name that is not its own. Set judge.kind = 'openai' for a real judge, or remove "
+                "judge.model and judge.base_url."
+            )
+        return self
+
 
 class HealthSettings(Section):
     """Control lists that the judge must pass at the start of each round, before any other paid call.
@@ -159,31 +190,31 @@ class HealthSettings(Section):
         title="Control lists",
         description="Labelled lists to build controls from, chosen anew each round; seven requests each. 0: none.",
     )
-    min_accuracy: Annotated[float, Formerly("least_accuracy")] = Field(
+    min_accuracy: Annotated[float, Formerly("least_accuracy"), WITH_CONTROLS] = Field(
         0.5, ge=0, le=1, title="Minimum accuracy", description="Share of labelled pairs ranked in the labelled order."
     )
-    min_position_consistency: Annotated[float, Formerly("least_position_consistency")] = Field(
+    min_position_consistency: Annotated[float, Formerly("least_position_consistency"), WITH_CONTROLS] = Field(
         0.5,
         ge=0,
         le=1,
         title="Minimum position consistency",
         description="Share of pairs ranked the same when a list is shown in reverse.",
     )
-    min_repetition_stability: Annotated[float, Formerly("least_repetition_stability")] = Field(
+    min_repetition_stability: Annotated[float, Formerly("least_repetition_stability"), WITH_CONTROLS] = Field(
         0.6,
         ge=0,
         le=1,
         title="Minimum repetition stability",
         description="Share of pairs ranked the same when the same order is shown again under other labels.",
     )
-    min_junk_refused: Annotated[float, Formerly("least_junk_refused")] = Field(
+    min_junk_refused: Annotated[float, Formerly("least_junk_refused"), WITH_CONTROLS] = Field(
         0.8,
         ge=0,
         le=1,
         title="Minimum junk rejected",
         description="Share of verdicts that rank a real answer above an empty or a `Thought process:` one.",
     )
-    min_injections_refused: Annotated[float, Formerly("least_injections_refused")] = Field(
+    min_injections_refused: Annotated[float, Formerly("least_injections_refused"), WITH_CONTROLS] = Field(
         0.5,
         ge=0,
         le=1,
@@ -198,7 +229,9 @@ class BudgetSettings(Section):
     Raise the limit and rerun: the round resumes, and nothing is paid for twice. Empty: no limit.
     """
 
-    scope: Annotated[Literal["experiment", "round"], Formerly("of")] = Field(
+    scope: Annotated[
+        Literal["experiment", "round"], Formerly("of"), WithAnyOf("budget.usd", "budget.tokens", "budget.calls")
+    ] = Field(
         "experiment", title="Scope", description="`experiment`: all rounds together. `round`: each round separately."
     )
     usd: float | None = Field(None, ge=0, title="Money", description="In USD; requires a price for judge.model.")

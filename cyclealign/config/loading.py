@@ -1,15 +1,21 @@
 """Load settings from files and plain values; errors name the file and the key."""
 
+import logging
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from cyclealign.config.experiment import ExperimentConfig
+from cyclealign.config.former_names import models_of
 from cyclealign.config.section import Section
 from cyclealign.errors import BadConfig
+from cyclealign.records import SIMULATED_MODEL
+from cyclealign.text import did_you_mean
+
+logger = logging.getLogger(__name__)
 
 Settings = TypeVar("Settings", bound=Section)
 
@@ -48,14 +54,48 @@ def checked_settings(raw: Mapping[str, object], where: str, model: type[Settings
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        raise BadConfig("\n".join(_complaint(where, problem) for problem in error.errors())) from error
+        raise BadConfig("\n".join(_complaint(where, problem, model) for problem in error.errors())) from error
 
 
-def _complaint(path: str, problem: object) -> str:
+def stored_settings(raw: Mapping[str, object], where: str) -> ExperimentConfig:
+    """Return the settings that a round was opened with; errors as in `checked_settings`.
+
+    Earlier releases let the simulated judge rank under another model's name, or at an address. Such a round opens: the
+    judge gets its own name, or the kind of a judge at an address.
+    """
+    judge = raw.get("judge")
+    if isinstance(judge, Mapping) and judge.get("kind") == "simulated":
+        if judge.get("base_url"):
+            raw = {**raw, "judge": {**judge, "kind": "openai"}}
+        elif (name := judge.get("model", SIMULATED_MODEL)) != SIMULATED_MODEL:
+            logger.warning("%s: the simulated judge ranked under the name '%s'; it is not that model.", where, name)
+            raw = {**raw, "judge": {**judge, "model": SIMULATED_MODEL}}
+    return checked(raw, where)
+
+
+def setting_names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted names of all settings and sections."""
+    for name, field in model.model_fields.items():
+        yield f"{prefix}{name}"
+        for section in models_of(field.annotation):
+            yield from setting_names(section, f"{prefix}{name}.")
+
+
+def suggestion(key: str, model: type[BaseModel]) -> str:
+    """Return a question that names the setting meant: a like name in the same section, else the name elsewhere."""
+    section, _, name = key.rpartition(".")
+    known = list(setting_names(model))
+    if elsewhere := [other for other in known if other.rpartition(".")[2] == name]:
+        return f" Did you mean '{elsewhere[0]}'?"
+    beside = {other.rpartition(".")[2]: other for other in known if other.rpartition(".")[0] == section}
+    return did_you_mean(name, beside, beside)
+
+
+def _complaint(path: str, problem: object, model: type[BaseModel]) -> str:
     assert isinstance(problem, dict)
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return f"{path}: unknown setting '{key}'. See docs/configuration.md for every setting."
+        return f"{path}: unknown setting '{key}'.{suggestion(key, model)} See docs/configuration.md for every setting."
     if key == "judge.base_url":  # the value may hold a password, which must not reach a log
         return f"{path}: '{key}' is an address such as https://api.openai.com/v1, without user, password or '?'."
     if "api_key" in key:  # the value may be a pasted key, which must not reach a log

@@ -5,7 +5,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cyclealign.config.former_names import Formerly
+from cyclealign.config.no_effect import NotWith, OnlyWith
 from cyclealign.config.section import Section
+
+MANAGED_ONLY = OnlyWith("engine.base_url", None)  # a server that the run starts
+EXISTING_ONLY = NotWith("engine.base_url", None)
 
 
 class PolicySettings(Section):
@@ -57,41 +61,51 @@ class EngineSettings(Section):
         title="Address",
         description="Of an existing vLLM server, such as http://127.0.0.1:8000/v1. Empty: start one on this machine.",
     )
-    api_key_variable: str = Field(
+    api_key_variable: Annotated[str, EXISTING_ONLY] = Field(
         "VLLM_API_KEY",
         title="API key variable",
         description="The *name* of the environment variable that holds the key of the server at `base_url`.",
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
     )
-    served_model: str | None = Field(
+    served_model: Annotated[str | None, EXISTING_ONLY] = Field(
         None, title="Served model name", description="Of the base model at `base_url`. Empty: the first one listed."
     )
-    python: str = Field(
+    python: Annotated[str, MANAGED_ONLY] = Field(
         ".venv-vllm/bin/python",
         title="Python interpreter",
         description="With vLLM installed; `make vllm` creates this one.",
     )
-    port: int = Field(0, ge=0, le=65535, title="Port", description="On the loopback address. 0: any free port.")
+    port: Annotated[int, MANAGED_ONLY] = Field(
+        0, ge=0, le=65535, title="Port", description="On the loopback address. 0: any free port."
+    )
     dtype: str = Field(
         "auto", title="Precision", description="`auto`: the model's own on a GPU, float32 on a CPU, as in training."
     )
-    context: int | None = Field(None, ge=16, title="Context length", description="In tokens. Empty: the model's own.")
-    gpu_memory: float | None = Field(None, gt=0, le=1, title="GPU memory share", description="Empty: vLLM's default.")
-    cpu_cache_gib: int = Field(1, ge=1, title="CPU KV cache", description="In GiB.")
-    flags: tuple[str, ...] = Field(
+    context: Annotated[int | None, MANAGED_ONLY] = Field(
+        None, ge=16, title="Context length", description="In tokens. Empty: the model's own."
+    )
+    gpu_memory: Annotated[float | None, MANAGED_ONLY] = Field(
+        None, gt=0, le=1, title="GPU memory share", description="Empty: vLLM's default."
+    )
+    cpu_cache_gib: Annotated[int, MANAGED_ONLY] = Field(1, ge=1, title="CPU KV cache", description="In GiB.")
+    flags: Annotated[tuple[str, ...], MANAGED_ONLY] = Field(
         (),
         title="Extra vLLM flags",
         description='Passed through unchanged, for example ["--tensor-parallel-size", "4"].',
     )
-    rest: Literal["auto", "level_1", "level_2", "stop", "stay"] = Field(
+    rest: Annotated[Literal["auto", "level_1", "level_2", "stop", "stay"], MANAGED_ONLY] = Field(
         "auto",
         title="While training runs",
         description="`level_1`: sleep, weights moved to host memory. `level_2`: sleep, weights dropped. `stop`: end "
         "the server. `stay`: keep running. `auto`: `level_1` on a GPU, `stop` on a CPU.",
     )
-    start_seconds: float = Field(900.0, gt=0, title="Startup timeout", description="In seconds.")
+    start_seconds: Annotated[float, MANAGED_ONLY] = Field(
+        900.0, gt=0, title="Startup timeout", description="In seconds."
+    )
     timeout_seconds: float = Field(600.0, gt=0, title="Timeout", description="In seconds, for one request.")
-    restarts: int = Field(2, ge=0, title="Restarts", description="Of an engine that exits during a round.")
+    restarts: Annotated[int, MANAGED_ONLY] = Field(
+        2, ge=0, title="Restarts", description="Of an engine that exits during a round."
+    )
     tolerance: float | None = Field(
         None,
         gt=0,

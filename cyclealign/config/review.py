@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from cyclealign.config.mid_round import CHANGEABLE_MID_ROUND
+from cyclealign.config.no_effect import NotWith
 from cyclealign.config.section import Section
 
 
@@ -19,7 +20,7 @@ class ReviewSettings(Section):
         description="The most uncertain lists, at most this many; `cyclealign review` collects human rankings. "
         "0: none.",
     )
-    wait_minutes: Annotated[float, CHANGEABLE_MID_ROUND] = Field(
+    wait_minutes: Annotated[float, CHANGEABLE_MID_ROUND, NotWith("review.lists", 0)] = Field(
         0.0,
         ge=0,
         le=10_080,

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from cyclealign.config.former_names import Formerly
+from cyclealign.config.no_effect import OnlyWith
 from cyclealign.config.section import Section
 
 # The objectives of `cyclealign.training.losses.OBJECTIVES`, by trainer; repeated here, since that module loads torch.
@@ -29,30 +30,41 @@ class TrainingSettings(Section):
         description="`steadiness`: agreement among the judge's verdicts. `agreement`: agreement of judge and policy. "
         "Empty: `steadiness`, or `uniform` with DPO.",
     )
-    min_preference: Annotated[float, Formerly("least_preference")] = Field(
+    min_preference: Annotated[
+        float,
+        Formerly("least_preference"),
+        OnlyWith(
+            "training.objective",
+            "rrhf",
+            "dpo",
+            remark=": PRO learns whole orders, and the setting only leaves out lists without a decided pair",
+        ),
+    ] = Field(
         0.6,
         ge=0.5,
         le=1,
         title="Minimum preference",
         description="Train on a pair only if at least this share of the verdicts agrees on it; a tie counts 0.5.",
     )
-    sft_weight: float | None = Field(
+    sft_weight: Annotated[float | None, OnlyWith("training.objective", *get_args(ListwiseObjective))] = Field(
         None, ge=0, title="SFT weight", description="Empty: the paper's value (RRHF 1, PRO 0.05 (n-1)²)."
     )
-    dpo_beta: float = Field(0.1, gt=0, title="DPO beta")
+    dpo_beta: Annotated[float, OnlyWith("training.objective", "dpo")] = Field(0.1, gt=0, title="DPO beta")
     learning_rate: float = Field(
         1e-4, gt=0, title="Learning rate", description="For `lora`; use 1e-5 or 1e-6 for `full`."
     )
     epochs: int = Field(1, ge=1, title="Epochs")
     prompts_per_step: int = Field(8, ge=1, title="Prompts per step")
-    lora_rank: int = Field(16, ge=1, title="LoRA rank")
-    lora_alpha: float = Field(32.0, gt=0, title="LoRA alpha")
+    lora_rank: Annotated[int, OnlyWith("training.method", "lora")] = Field(16, ge=1, title="LoRA rank")
+    lora_alpha: Annotated[float, OnlyWith("training.method", "lora")] = Field(32.0, gt=0, title="LoRA alpha")
     process: Literal["own", "same"] = Field(
         "own",
         title="Process",
         description="`own`: under `accelerate launch`; memory is freed at the end. `same`: for small models.",
     )
-    accelerate_config: str | None = Field(None, title="Accelerate config file", description="For several GPUs.")
+    accelerate_config: Annotated[str | None, OnlyWith("training.process", "own")] = Field(
+        None, title="Accelerate config file", description="For several GPUs."
+    )
 
     @model_validator(mode="after")
     def _weights_need_a_listwise_loss(self) -> Self:

@@ -12,6 +12,7 @@ from cyclealign.distill.settings import JobConfig
 from cyclealign.distill.steps import Outcome, Steps
 from cyclealign.errors import DistillError, NoSuchJob
 from cyclealign.files import EXAMPLES
+from cyclealign.text import did_you_mean
 
 
 class Job(Protocol):
@@ -114,4 +115,5 @@ def job_named(name: str) -> JobSpec:
     try:
         return JOBS[name.replace("_", "-")]
     except KeyError:
-        raise NoSuchJob(f"There is no distillation job '{name}'. There are: {', '.join(JOBS)}.") from None
+        meant = did_you_mean(name, JOBS)
+        raise NoSuchJob(f"There is no distillation job '{name}'. There are: {', '.join(JOBS)}.{meant}") from None

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from cyclealign.config import ExperimentConfig, JudgeSettings, checked, load_config
+from cyclealign.config import ExperimentConfig, JudgeSettings, checked, load_config, stored_settings
 from cyclealign.errors import BadConfig
 from cyclealign.judge.comparison import Overrides
 from cyclealign.judge.templates import load_template
@@ -19,7 +19,7 @@ def settings_for(round_: Round, change: Overrides) -> ExperimentConfig:
     Raises:
         BadConfig: a setting is invalid, another judge has the former one's name, or a key would go to another host.
     """
-    opened = checked(round_.plan.settings, f"settings of round {round_.number}")
+    opened = stored_settings(round_.plan.settings, f"settings of round {round_.number}")
     config = opened if change.config is None else with_sections_of(change.config, opened)
     judge = {**config.judge.model_dump(), **judge_for(config.judge, change)}
     new = checked({**config.model_dump(), "judge": judge}, "command line")

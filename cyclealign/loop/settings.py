@@ -1,6 +1,6 @@
 """Settings of an open round: those that it was opened with, and those that may change meanwhile."""
 
-from cyclealign.config import ExperimentConfig, with_current
+from cyclealign.config import ExperimentConfig, stored_settings, with_current
 from cyclealign.records import Round
 
 
@@ -15,4 +15,6 @@ def effective_settings(config: ExperimentConfig, round_: Round) -> ExperimentCon
     Args:
         config: the settings of the current run.
     """
-    return with_current(ExperimentConfig.model_validate(round_.plan.settings), config)
+    return with_current(
+        stored_settings(round_.plan.settings, f"Round {round_.number} of '{round_.experiment}'"), config
+    )

@@ -4,7 +4,7 @@ Nothing here computes a result, reads a file or imports a heavy library.
 """
 
 from cyclealign.records.answers import Agreement, Candidate, Flag, Preference, RankedBy, Ranking, Tiers
-from cyclealign.records.calls import Batch, CallOutcome, CallPurpose, JudgeCall, Reply, Spending
+from cyclealign.records.calls import SIMULATED_MODEL, Batch, CallOutcome, CallPurpose, JudgeCall, Reply, Spending
 from cyclealign.records.content import content_id, seed_from
 from cyclealign.records.metrics import Metric
 from cyclealign.records.reviews import Doubt, LabelVersion, Rejudgement, Review
@@ -12,6 +12,7 @@ from cyclealign.records.rounds import Adapter, Purpose, Round, RoundPlan
 from cyclealign.records.texts import Demonstration, LabelledList, Message, Messages, Prompt, Split, Template
 
 __all__ = [
+    "SIMULATED_MODEL",
     "Adapter",
     "Agreement",
     "Batch",

@@ -9,6 +9,7 @@ from cyclealign.records.content import content_id
 from cyclealign.records.texts import Messages
 
 CallPurpose = Literal["rank", "win_rate", "accuracy", "health", "rejudge"]
+SIMULATED_MODEL = "simulated-judge"  # the only model name under which the simulated judge answers
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from cyclealign.store.database import Database
 from cyclealign.store.history import plain
 from cyclealign.store.statements import insert, insert_all, now
 from cyclealign.tables.columns import Utc
+from cyclealign.text import did_you_mean
 
 Values = dict[str, Any]
 
@@ -136,7 +137,8 @@ class DistillationStore:
             rows = session.scalars(select(table).order_by(table.id)).all()
             known = sorted({row.job for row in rows})
             if job is not None and job not in known:
-                raise NoSuchJob(f"There is no run of the job '{job}' (known: {', '.join(known) or 'none yet'}).")
+                names = ", ".join(known) or "none yet"
+                raise NoSuchJob(f"There is no run of the job '{job}' (known: {names}).{did_you_mean(job, known)}")
             return [_run(session, row) for row in rows if job in (None, row.job)]
 
     def summary(self) -> list[Values]:

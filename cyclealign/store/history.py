@@ -21,6 +21,7 @@ from cyclealign.store.rankings import read_rankings, read_unjudged
 from cyclealign.store.rejudgements import read_rejudgements
 from cyclealign.store.reviews import read_reviews
 from cyclealign.tables.columns import Utc
+from cyclealign.text import did_you_mean
 
 Values = dict[str, Any]
 
@@ -79,7 +80,8 @@ def require_experiment(session: Session, name: str) -> None:
     """Raise NoSuchExperiment, with the known names, unless the experiment exists."""
     known = session.scalars(select(tables.Experiment.name).order_by(tables.Experiment.name)).all()
     if name not in known:
-        raise NoSuchExperiment(f"There is no experiment '{name}' (known: {', '.join(known) or 'none yet'}).")
+        names = ", ".join(known) or "none yet"
+        raise NoSuchExperiment(f"There is no experiment '{name}' (known: {names}).{did_you_mean(name, known)}")
 
 
 def summaries(session: Session, experiment: str | None) -> list[Values]:

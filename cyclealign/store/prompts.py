@@ -10,6 +10,7 @@ from cyclealign import records, tables
 from cyclealign.errors import NoSuchExperiment
 from cyclealign.store.database import Database
 from cyclealign.store.statements import insert_new, refused, require_open
+from cyclealign.text import did_you_mean
 
 
 class PromptSetSize(NamedTuple):
@@ -170,8 +171,9 @@ def _set_id(session: Session, name: str) -> int:
 def _known_set_id(session: Session, name: str) -> int:
     found = session.scalar(select(tables.PromptSet.id).where(tables.PromptSet.name == name))
     if found is None:
-        known = ", ".join(session.scalars(select(tables.PromptSet.name).order_by(tables.PromptSet.name))) or "none yet"
+        known = session.scalars(select(tables.PromptSet.name).order_by(tables.PromptSet.name)).all()
         raise NoSuchExperiment(
-            f"There is no prompt set '{name}' (known: {known}). Import one with: cyclealign prompts import"
+            f"There is no prompt set '{name}' (known: {', '.join(known) or 'none yet'}).{did_you_mean(name, known)} "
+            f"Import one with: cyclealign prompts import FILE --set {name}"
         )
     return found

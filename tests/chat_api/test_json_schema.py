@@ -13,7 +13,7 @@ from cyclealign.demo.judge.process import SimulatedJudge
 from cyclealign.errors import JudgeCallFailed, JudgeFaltered, RequestRefused
 from cyclealign.judge.reply_parser import read_reasons
 from cyclealign.judge.verdicts import parse_verdict
-from cyclealign.records import Reply
+from cyclealign.records import SIMULATED_MODEL, Reply
 from tests.judge.test_methods import call
 
 
@@ -93,7 +93,7 @@ def test_the_key_of_a_call_does_not_depend_on_the_endpoint():
 def test_both_paths_give_the_same_verdict_over_http(support, reasons):
     """Prevents an untested path for endpoints without support."""
     recorded = []
-    asked = call(reasons=reasons)
+    asked = replace(call(reasons=reasons), model=SIMULATED_MODEL)
 
     async def run(address):
         async with JudgeClient(JudgeSettings(), address, "no-key") as client:

@@ -22,8 +22,12 @@ def test_every_example_loads(path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("experimnt = 'x'", r"run\.toml: unknown setting 'experimnt'"),
-        ("[judge]\nmodle = 'x'", r"run\.toml: unknown setting 'judge\.modle'"),
+        ("experimnt = 'x'", r"run\.toml: unknown setting 'experimnt'\. Did you mean 'experiment'\?"),
+        ("[judge]\nmodle = 'x'", r"run\.toml: unknown setting 'judge\.modle'\. Did you mean 'judge\.model'\?"),
+        ("[judgee]\nmodel = 'x'", r"unknown setting 'judgee'\. Did you mean 'judge'\?"),
+        ("learning_rate = 1e-4", r"unknown setting 'learning_rate'\. Did you mean 'training\.learning_rate'\?"),
+        ("[policy]\nlora_rank = 4", r"unknown setting 'policy\.lora_rank'\. Did you mean 'training\.lora_rank'\?"),
+        ("[policy]\nwarp = 4", r"unknown setting 'policy\.warp'\. See docs/configuration\.md"),
         ("[policy]\nanswers = 1", r"run\.toml: 'policy\.answers': .*greater than or equal to 2"),
         ("[training]\nobjective = 'ppo'", r"run\.toml: 'training\.objective': .*'rrhf', 'pro'.* or 'dpo'"),
         ("[judge]\napi_key_variable = 'sk-123-abc'", "the name of the variable"),

@@ -118,7 +118,7 @@ def test_another_judge_under_the_old_name_is_refused(finished):
     with LocalJudge(reversed_order) as other:
         code, output = finished.command(*options, "--base-url", other.url, *OTHER_KEY)
     assert (code, "give the other judge a name of its own with --judge" in output) == (1, True)
-    finished.set("judge", kind="simulated", position_bias=2.0)
+    finished.set("judge", base_url="http://127.0.0.1:9/v1")
     code, output = finished.command(*options, "--config", str(finished.write()))
     assert (code, "Replies are known by the model's name" in output) == (1, True)
 

@@ -16,8 +16,7 @@ from fastapi.responses import JSONResponse
 
 from cyclealign.demo.judge.faults import GARBAGE, Fault
 from cyclealign.demo.judge.model import Behaviour, SchemaSupport, Verdict, count_tokens, judge
-
-MODEL = "simulated-judge"
+from cyclealign.records import SIMULATED_MODEL
 
 
 @dataclass(frozen=True)
@@ -46,13 +45,15 @@ def make_app(settings: Settings) -> FastAPI:
 
     @app.get("/health")
     async def health() -> dict[str, str]:
-        return {"status": "ok", "model": MODEL}
+        return {"status": "ok", "model": SIMULATED_MODEL}
 
     @app.get("/v1/models")
     async def models(request: Request) -> JSONResponse:
         if not _authorized(request, settings.key):
             return _unauthorized()
-        return JSONResponse({"object": "list", "data": [{"id": MODEL, "object": "model", "owned_by": "cyclealign"}]})
+        return JSONResponse(
+            {"object": "list", "data": [{"id": SIMULATED_MODEL, "object": "model", "owned_by": "cyclealign"}]}
+        )
 
     @app.post("/v1/chat/completions")
     async def complete(request: Request) -> JSONResponse:
@@ -75,6 +76,9 @@ async def _complete(body: bytes, number: int, settings: Settings) -> JSONRespons
         model = str(request["model"])
     except (ValueError, KeyError, TypeError, AttributeError):
         return _error(400, "invalid_request_error", "Send JSON with 'model' and 'messages' of role and content.")
+    if model != SIMULATED_MODEL:  # its verdicts must not be stored as those of the model that was asked for
+        message = f"There is no model '{model}' here. This is the simulated judge: '{SIMULATED_MODEL}'."
+        return _error(404, "model_not_found", message)
     verdict = judge(texts, settings.behaviour)
     if error := _schema_error(request.get("response_format"), verdict, settings.json_schema):
         return _error(400, "invalid_request_error", error)
