@@ -11,14 +11,21 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from cyclealign.processes import is_running
 
 HOME_VARIABLE = "CYCLEALIGN_HOME"
 CHECKOUT = Path(__file__).resolve().parents[1]
 EXAMPLES = CHECKOUT / "flows" / "configs"
-_UTF8 = "utf-8-sig"  # UTF-8, with or without a byte order mark
+_GZIP_MAGIC = b"\x1f\x8b"
+# UTF-32 first: its little-endian mark begins with that of UTF-16.
+_BYTE_ORDER_MARKS = {
+    b"\xff\xfe\x00\x00": "utf-32",
+    b"\x00\x00\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
 
 
 def home() -> Path:
@@ -51,25 +58,66 @@ def hash_of_files(folder: Path, paths: Iterable[Path]) -> str:
     return hashlib.sha256(listing.encode()).hexdigest()
 
 
+@contextmanager
+def open_text(
+    path: Path, error: type[Exception] = ValueError, *, keep_undecodable: bool = False, newline: str | None = None
+) -> Iterator[TextIO]:
+    """Open a text file: UTF-8, or UTF-16 or UTF-32 with a byte order mark; gzip-compressed or not.
+
+    Args:
+        error: the kind of exception to raise.
+        keep_undecodable: read bytes that are not text as lone surrogates, so that the reader can name their line.
+        newline: as for `open`; "" leaves carriage returns in place.
+
+    Raises:
+        error: the file cannot be opened, decompressed or decoded, in the block too; the message names it and the fix.
+    """
+    try:
+        packed = _is_gzip(path, error)
+        with gzip.open(path) if packed else path.open("rb") as file:
+            encoding = _encoding(file.read(4))
+        errors = "strict"
+        if keep_undecodable:
+            errors = "surrogateescape" if encoding == "utf-8-sig" else "surrogatepass"
+        opened = gzip.open if packed else open
+        with opened(path, "rt", encoding=encoding, errors=errors, newline=newline) as text:
+            yield text
+    except (OSError, EOFError, UnicodeError) as cause:
+        raise error(
+            f"{path}: cannot be read as text ({cause}). Correct the path, or convert the file to UTF-8."
+        ) from cause
+
+
+def _is_gzip(path: Path, error: type[Exception]) -> bool:
+    with path.open("rb") as file:
+        head = file.read(2)
+    if path.suffix == ".gz" and head not in (b"", _GZIP_MAGIC):
+        raise error(f"{path}: named .gz, but not compressed. Rename it to {path.stem}, or compress it with gzip.")
+    return head == _GZIP_MAGIC
+
+
+def _encoding(head: bytes) -> str:
+    """Return the encoding by the byte order mark; without one, UTF-8."""
+    marked = (encoding for mark, encoding in _BYTE_ORDER_MARKS.items() if head.startswith(mark))
+    return next(marked, "utf-8-sig")
+
+
 def numbered_lines(path: Path, error: type[Exception] = ValueError) -> Iterator[tuple[str, str]]:
     """Yield (``path, line number``, line) for each line of a text file that is not blank, counted from 1.
 
-    A file named ``.gz`` is decompressed; a byte order mark is skipped. Lines end at line feeds and carriage returns
-    alone: str.splitlines would also break a text at U+2028.
+    Encodings and compression as in `open_text`. Lines end at line feeds and carriage returns alone: str.splitlines
+    would also break a text at U+2028.
 
     Args:
         error: the kind of exception to raise.
 
     Raises:
-        error: the file cannot be read as UTF-8 text; the message names it.
+        error: the file cannot be read as text; the message names it.
     """
-    try:
-        with gzip.open(path, "rt", encoding=_UTF8) if path.suffix == ".gz" else path.open(encoding=_UTF8) as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    yield f"{path}, line {number}", line.rstrip("\n")
-    except (OSError, EOFError, UnicodeDecodeError) as cause:
-        raise error(f"{path}: cannot be read as UTF-8 text ({cause}). Correct the path or the file.") from cause
+    with open_text(path, error) as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                yield f"{path}, line {number}", line.rstrip("\n")
 
 
 def json_lines(path: Path, error: type[Exception] = ValueError) -> Iterator[tuple[str, Any]]:

@@ -62,7 +62,7 @@ def test_json_lines_are_counted_with_blank_ones_and_split_at_line_ends_only(tmp_
     ("content", "message"),
     [
         (b"1\n\n{oops", r"some\.jsonl, line 3: not JSON \(Expecting"),
-        (b"1\n\xff\xfe", r"some\.jsonl: cannot be read as UTF-8 text"),
+        (b"1\n\xff\xfe", r"some\.jsonl: cannot be read as text"),
     ],
 )
 def test_a_bad_line_raises_the_error_of_the_caller_with_file_and_line(tmp_path, content, message):

@@ -20,7 +20,7 @@ COMMANDS = {
     "judges": "Compare judge models and template versions.",
     "review": "Rank uncertain lists yourself.",
     "rejudge": "Rank a round again with another judge, template or demonstrations.",
-    "prompts": "Import and list prompt sets.",
+    "prompts": "Import, list and show prompt sets.",
     "templates": "Check and show the judge's templates.",
     "distill": "Run and inspect distillation jobs.",
 }

@@ -9,7 +9,7 @@ from cyclealign.records.content import content_id, seed_from
 from cyclealign.records.metrics import Metric
 from cyclealign.records.reviews import Doubt, LabelVersion, Rejudgement, Review
 from cyclealign.records.rounds import Adapter, Purpose, Round, RoundPlan
-from cyclealign.records.texts import Demonstration, LabelledList, Message, Messages, Prompt, Split, Template
+from cyclealign.records.texts import Demonstration, LabelledList, Message, Messages, Prompt, Split, Template, turn_text
 
 __all__ = [
     "SIMULATED_MODEL",
@@ -44,4 +44,5 @@ __all__ = [
     "Tiers",
     "content_id",
     "seed_from",
+    "turn_text",
 ]

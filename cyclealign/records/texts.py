@@ -1,16 +1,31 @@
 """Texts that models are shown: prompts, labelled lists, demonstrations, templates."""
 
+import json
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from cyclealign.records.content import content_id
 
 
 class Message(TypedDict):
-    """One turn of a conversation, in the form that chat APIs and chat templates take."""
+    """One turn of a conversation, in the form that chat APIs and chat templates take.
+
+    ``tool_calls`` of the assistant: ``{"type": "function", "id": ..., "function": {"name": ..., "arguments": {...}}}``
+    each; ``tool_call_id`` and ``name`` of a tool's result.
+    """
 
     role: str
     content: str
+    tool_calls: NotRequired[list[dict[str, Any]]]
+    tool_call_id: NotRequired[str]
+    name: NotRequired[str]
+
+
+def turn_text(turn: Message) -> str:
+    """Return a turn's content as people and the judge read it: tool calls follow it, one ``name(arguments)`` a line."""
+    functions = [call["function"] for call in turn.get("tool_calls", [])]
+    calls = [f"{each['name']}({json.dumps(each['arguments'], ensure_ascii=False)})" for each in functions]
+    return "\n".join([*([turn["content"]] if turn["content"] or not calls else []), *calls])
 
 
 Messages = tuple[Message, ...]
@@ -33,7 +48,7 @@ class Prompt:
         """Return the conversation as text: that of a single turn, else a block ``role: text`` per turn."""
         if len(self.messages) == 1:
             return self.messages[0]["content"]
-        return "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in self.messages)
+        return "\n\n".join(f"{turn['role']}: {turn_text(turn)}" for turn in self.messages)
 
 
 @dataclass(frozen=True)

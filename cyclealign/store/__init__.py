@@ -23,14 +23,14 @@ from cyclealign.store.judges import JudgeStore
 from cyclealign.store.metrics import MetricStore
 from cyclealign.store.migrate import upgrade
 from cyclealign.store.notes import NoteStore
-from cyclealign.store.prompts import PromptSetSize, PromptStore
+from cyclealign.store.prompts import Added, PromptSetSize, PromptStore
 from cyclealign.store.rankings import RankingStore
 from cyclealign.store.rejudgements import RejudgementStore
 from cyclealign.store.reviews import ReviewStore
 from cyclealign.store.rounds import RoundStore, Verdict
 from cyclealign.store.templates import TemplateStore
 
-__all__ = ["PromptSetSize", "Store", "Verdict", "database_is_there", "database_url"]
+__all__ = ["Added", "PromptSetSize", "Store", "Verdict", "database_is_there", "database_url"]
 
 
 class Store:

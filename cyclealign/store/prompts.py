@@ -1,25 +1,40 @@
 """Prompt sets: prompts to draw from, and labelled lists to measure the judge on."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, TypeVar, cast
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import ColumnElement, Select, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
 from cyclealign.errors import NoSuchExperiment
 from cyclealign.store.database import Database
-from cyclealign.store.statements import insert_new, refused, require_open
+from cyclealign.store.statements import in_parts, insert_new, insert_quietly, refused, require_open
 from cyclealign.text import did_you_mean
+
+Item = TypeVar("Item")
+PART = 2000  # rows per statement: the values of all rows of a large file would be in memory a second time
 
 
 class PromptSetSize(NamedTuple):
-    """The numbers of prompts and labelled lists of a set."""
+    """The numbers of prompts and labelled lists of a set; ``unused`` train prompts were drawn by no round."""
 
     name: str
     train: int
     held_out: int
     labelled: int
+    unused: int
+
+
+class Added(NamedTuple):
+    """The numbers of prompts and labelled lists that were new to a set.
+
+    ``lists_on_train`` lists were left out, since their prompts are train prompts of the set already.
+    """
+
+    prompts: int
+    lists: int
+    lists_on_train: int
 
 
 class PromptStore:
@@ -30,31 +45,34 @@ class PromptStore:
 
     def add(self, set_name: str, rows: Sequence[tuple[records.Prompt, records.Split]], source: str) -> int:
         """Add prompts to a set, made if new, all or none; return how many were new to it. A prompt keeps its split."""
+        self._remember_prompts([prompt for prompt, _ in rows])
+        with self._database.writing() as session:
+            return _add_members(session, _set_id(session, set_name), rows, source)
+
+    def add_source(
+        self,
+        set_name: str,
+        rows: Sequence[tuple[records.Prompt, records.Split]],
+        lists: Sequence[records.LabelledList],
+        source: str,
+    ) -> Added:
+        """Add the prompts and labelled lists of a source to a set, made if new, all or none.
+
+        A prompt keeps the split that it has in the set, and a list of a train prompt is left out.
+        """
+        self._remember_prompts([prompt for prompt, _ in rows])
         with self._database.writing() as session:
             set_id = _set_id(session, set_name)
-            _remember_prompts(session, [prompt for prompt, _ in rows])
-            members = [
-                {"prompt_set_id": set_id, "prompt_id": prompt.id, "split": split, "source": source}
-                for prompt, split in rows
-            ]
-            return len(insert_new(session, tables.PromptSetMember, members, tables.PromptSetMember.prompt_id))
+            prompts = _add_members(session, set_id, rows, source)
+            on_train = _train_ids(session, set_id, [labelled.prompt.id for labelled in lists])
+            usable = [labelled for labelled in lists if labelled.prompt.id not in on_train]
+            return Added(prompts, _add_lists(session, set_id, usable), len(lists) - len(usable))
 
     def add_labelled_lists(self, set_name: str, lists: Sequence[records.LabelledList]) -> int:
         """Add labelled lists to a set, made if new, all or none; return how many were new to it."""
+        self._remember_prompts([labelled.prompt for labelled in lists])
         with self._database.writing() as session:
-            set_id = _set_id(session, set_name)
-            _remember_prompts(session, [labelled.prompt for labelled in lists])
-            rows = [
-                {
-                    "prompt_set_id": set_id,
-                    "id": labelled.id,
-                    "prompt_id": labelled.prompt.id,
-                    "answers": list(labelled.answers),
-                    "source": labelled.source,
-                }
-                for labelled in lists
-            ]
-            return len(insert_new(session, tables.LabelledList, rows, tables.LabelledList.id))
+            return _add_lists(session, _set_id(session, set_name), lists)
 
     def labelled_lists(self, set_name: str) -> list[records.LabelledList]:
         """Return the labelled lists of a set, by id.
@@ -73,9 +91,14 @@ class PromptStore:
                 records.LabelledList(prompt_record(prompt), tuple(row.answers), row.source) for prompt, row in found
             ]
 
-    def sets(self) -> list[PromptSetSize]:
-        """Return every set, by name, with its numbers of train and held-out prompts and labelled lists."""
+    def sets(self, experiment: str | None = None) -> list[PromptSetSize]:
+        """Return every set, by name, with its numbers of prompts and labelled lists.
+
+        Args:
+            experiment: count as unused those that no round of this experiment has drawn; default: of any experiment.
+        """
         member, labelled = tables.PromptSetMember, tables.LabelledList
+        drawn = _drawn(experiment).where(tables.RoundPrompt.prompt_id == member.prompt_id)
         of_set = select(func.count()).where(member.prompt_set_id == tables.PromptSet.id)
         lists = select(func.count()).where(labelled.prompt_set_id == tables.PromptSet.id)
         with self._database.reading() as session:
@@ -85,6 +108,7 @@ class PromptStore:
                     of_set.where(member.split == "train").scalar_subquery(),
                     of_set.where(member.split == "held_out").scalar_subquery(),
                     lists.scalar_subquery(),
+                    of_set.where(member.split == "train", ~exists(drawn)).scalar_subquery(),
                 ).order_by(tables.PromptSet.name)
             )
             return [PromptSetSize(*row) for row in found]
@@ -97,15 +121,20 @@ class PromptStore:
         Raises:
             NoSuchExperiment: there is no such set.
         """
-        drawn = (
-            select(tables.RoundPrompt.prompt_id)
-            .join(tables.Round, tables.Round.id == tables.RoundPrompt.round_id)
-            .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
-            .where(tables.Experiment.name == experiment, ~refused())
-        )
         with self._database.reading() as session:
             members = _members(_known_set_id(session, set_name), "train")
-            return [prompt_record(row) for row in session.scalars(members.where(tables.Prompt.id.not_in(drawn)))]
+            unused = members.where(tables.Prompt.id.not_in(_drawn(experiment)))
+            return [prompt_record(row) for row in session.scalars(unused)]
+
+    def first(self, set_name: str, split: records.Split, count: int) -> list[records.Prompt]:
+        """Return the first prompts of a split of the set, by id.
+
+        Raises:
+            NoSuchExperiment: there is no such set.
+        """
+        with self._database.reading() as session:
+            members = _members(_known_set_id(session, set_name), split).limit(count)
+            return [prompt_record(row) for row in session.scalars(members)]
 
     def held_out(self, set_name: str) -> list[records.Prompt]:
         """Return the held-out prompts of a set, by id.
@@ -131,6 +160,16 @@ class PromptStore:
             if session.scalar(change.returning(tables.RoundPrompt.prompt_id)) is None:
                 raise ValueError(f"round {round_id} did not draw the prompt {prompt_id}")
 
+    def _remember_prompts(self, prompts: Sequence[records.Prompt]) -> None:
+        """Insert new prompts in short transactions: one for a large file would block the runs of others for minutes.
+
+        A prompt belongs to no set yet, so an interruption leaves nothing half imported.
+        """
+        for part in _parts(prompts):
+            rows = [{"id": prompt.id, "messages": list(prompt.messages), "text": prompt.text} for prompt in part]
+            with self._database.writing() as session:
+                insert_quietly(session, tables.Prompt, rows)
+
     def set_aside_reasons(self, round_id: int) -> dict[str, str]:
         """Return the reasons of the prompts that were set aside, by prompt id."""
         drawn = tables.RoundPrompt
@@ -145,8 +184,7 @@ class PromptStore:
 
 def prompt_record(row: tables.Prompt) -> records.Prompt:
     """Return the value of a row."""
-    turns = (records.Message(role=turn["role"], content=turn["content"]) for turn in row.messages)
-    return records.Prompt(row.id, tuple(turns))
+    return records.Prompt(row.id, tuple(cast(records.Message, dict(turn)) for turn in row.messages))
 
 
 def _members(set_id: int, split: records.Split) -> Select[tuple[tables.Prompt]]:
@@ -158,9 +196,64 @@ def _members(set_id: int, split: records.Split) -> Select[tuple[tables.Prompt]]:
     )
 
 
-def _remember_prompts(session: Session, prompts: Sequence[records.Prompt]) -> None:
-    rows = [{"id": prompt.id, "messages": list(prompt.messages), "text": prompt.text} for prompt in prompts]
-    insert_new(session, tables.Prompt, rows, tables.Prompt.id)
+def _drawn(experiment: str | None) -> Select[tuple[str]]:
+    """Return the ids of the prompts that rounds have drawn, of one experiment or of all.
+
+    A round that was closed before the policy answered has used none.
+    """
+    drawn = (
+        select(tables.RoundPrompt.prompt_id)
+        .join(tables.Round, tables.Round.id == tables.RoundPrompt.round_id)
+        .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
+        .where(~refused())
+    )
+    return drawn if experiment is None else drawn.where(tables.Experiment.name == experiment)
+
+
+def _add_members(
+    session: Session, set_id: int, rows: Sequence[tuple[records.Prompt, records.Split]], source: str
+) -> int:
+    size = select(func.count()).where(tables.PromptSetMember.prompt_set_id == set_id)
+    before = session.scalar(size) or 0
+    for part in _parts(rows):
+        members = [
+            {"prompt_set_id": set_id, "prompt_id": prompt.id, "split": split, "source": source}
+            for prompt, split in part
+        ]
+        insert_quietly(session, tables.PromptSetMember, members)
+    return (session.scalar(size) or 0) - before
+
+
+def _add_lists(session: Session, set_id: int, lists: Sequence[records.LabelledList]) -> int:
+    added = 0
+    for part in _parts(lists):
+        rows = [
+            {
+                "prompt_set_id": set_id,
+                "id": labelled.id,
+                "prompt_id": labelled.prompt.id,
+                "answers": list(labelled.answers),
+                "source": labelled.source,
+            }
+            for labelled in part
+        ]
+        added += len(insert_new(session, tables.LabelledList, rows, tables.LabelledList.id))
+    return added
+
+
+def _train_ids(session: Session, set_id: int, prompt_ids: Sequence[str]) -> set[str]:
+    """Return those of the prompts that are train prompts of the set."""
+    member = tables.PromptSetMember
+    train: ColumnElement[bool] = (member.prompt_set_id == set_id) & (member.split == "train")
+    return {
+        prompt_id
+        for part in in_parts(prompt_ids)
+        for prompt_id in session.scalars(select(member.prompt_id).where(train, member.prompt_id.in_(part)))
+    }
+
+
+def _parts(rows: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    return (rows[start : start + PART] for start in range(0, len(rows), PART))
 
 
 def _set_id(session: Session, name: str) -> int:

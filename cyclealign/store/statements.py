@@ -41,6 +41,12 @@ def insert_new(
     return set(session.scalars(statement, [dict(row) for row in rows]))
 
 
+def insert_quietly(session: Session, table: type[tables.Base], rows: Sequence[Row]) -> None:
+    """Insert the rows whose keys are new, without returning which: several times faster for many rows."""
+    if rows:
+        session.connection().execute(insert(session, table).on_conflict_do_nothing(), [dict(row) for row in rows])
+
+
 def insert_all(session: Session, table: type[tables.Base], rows: Sequence[Row]) -> None:
     """Insert rows that are known to be new."""
     if rows:

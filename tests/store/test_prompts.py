@@ -13,7 +13,7 @@ def test_counts_what_is_new_to_the_set(store: Store) -> None:
     assert store.prompts.add("one", [*rows, rows[0]], "file") == 3
     assert store.prompts.add("one", [*rows, (prompt(3), "held_out")], "file") == 1
     assert store.prompts.add("two", rows, "file") == 3
-    assert store.prompts.sets() == [("one", 3, 1, 0), ("two", 3, 0, 0)]
+    assert store.prompts.sets() == [("one", 3, 1, 0, 3), ("two", 3, 0, 0, 3)]
 
 
 def test_a_prompt_keeps_its_split(store: Store) -> None:
