@@ -27,7 +27,7 @@ from cyclealign.loop.judge import judge
 from cyclealign.loop.lease import LEASE_SECONDS
 from cyclealign.loop.plan import plan_round
 from cyclealign.loop.session import RoundSession
-from cyclealign.policy import Answer
+from cyclealign.policy import Answer, Policy
 from cyclealign.records import SIMULATED_MODEL, Adapter, Prompt, Round, seed_from
 from cyclealign.store import Store
 
@@ -60,7 +60,7 @@ class FixedTimePolicy:
     """A stand-in that sleeps and returns placeholder answers."""
 
     context_tokens = 10_000
-    manner: ClassVar[dict[str, object]] = {}
+    provenance: ClassVar[dict[str, object]] = {}
 
     def __init__(self, batch_seconds: float) -> None:
         self._batch_seconds = batch_seconds
@@ -81,6 +81,12 @@ class FixedTimePolicy:
 
     def logprob_sums(self, prompt: Prompt, answers: Sequence[Sequence[int]]) -> list[float]:
         return [-1.0] * len(answers)
+
+    def token_logprobs(self, rows: Sequence[Sequence[int]]) -> list[list[float]]:
+        return [[-1.0] * (len(row) - 1) for row in rows]
+
+    def release_memory(self) -> None:
+        pass
 
     def close(self) -> None:
         pass
@@ -125,7 +131,8 @@ def in_a_round(case: Case, base_url: str, work: Callable[[RoundSession, Round], 
         store = stack.enter_context(Store.open(f"sqlite:///{folder}/memory.db"))
         session = RoundSession(config_of(case, base_url), store, stack)
         if case.batch_seconds is not None:
-            session.__dict__["policy"] = FixedTimePolicy(case.batch_seconds)
+            stand_in: Policy = FixedTimePolicy(case.batch_seconds)  # checked by mypy against the protocol
+            session.__dict__["policy"] = stand_in
         round_ = store.rounds.open(plan_round(session), session.owner, LEASE_SECONDS)
         return work(session, round_)
 
