@@ -12,10 +12,8 @@ from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
-    AutoTokenizer,
     GenerationConfig,
     PreTrainedModel,
-    PreTrainedTokenizerBase,
 )
 from transformers import __version__ as transformers_version
 from transformers import logging as transformers_logging
@@ -27,32 +25,12 @@ from cyclealign.policy import Answer
 from cyclealign.policy.chat_template import prompt_ids
 from cyclealign.policy.device import device
 from cyclealign.policy.model_safety import refuse_unsafe
+from cyclealign.policy.tokenizer import load_failure, load_tokenizer
 from cyclealign.policy.weights import is_full_model
 from cyclealign.records import Adapter, Prompt
 
 # Their progress bars would overwrite those of the command line.
 transformers_logging.disable_progress_bar()
-
-
-def load_tokenizer(model: str, revision: str | None = None, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """Load a tokenizer from a folder or the hub, with left padding, as generation requires.
-
-    Args:
-        trust_remote_code: Python code that comes with the model may run.
-
-    Raises:
-        PolicyError: it is missing or cannot be loaded.
-    """
-    try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            model, revision=revision, trust_remote_code=trust_remote_code
-        )
-    except (OSError, ValueError) as error:
-        raise PolicyError(_load_failure("tokenizer", model, error)) from error
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    tokenizer.padding_side = "left"
-    return tokenizer
 
 
 def load_model(
@@ -73,7 +51,7 @@ def load_model(
             dtype=torch.float32 if device(allow_mps=True) == "cpu" else "auto",
         )
     except (OSError, ValueError) as error:
-        raise PolicyError(_load_failure("model", model, error)) from error
+        raise PolicyError(load_failure("model", model, error)) from error
     return loaded.to(target_device).eval()  # type: ignore[arg-type]
 
 
@@ -89,16 +67,6 @@ def adaptable_layers(model: str, revision: str | None, trust_remote_code: bool =
     kinds = (torch.nn.Linear, Conv1D)
     layers = (name for name, layer in skeleton.named_modules() if isinstance(layer, kinds) and layer is not head)
     return tuple(sorted({name.rpartition(".")[2] for name in layers}))
-
-
-def _load_failure(part: str, model: str, error: Exception) -> str:
-    first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if not Path(model).is_dir():
-        return (
-            f"No {part} '{model}': there is no such folder, and no such model could be downloaded. Set policy.model to "
-            f"a folder with config.json, tokenizer and *.safetensors, or to a Hugging Face id. ({first_line})"
-        )
-    return f"The {part} in {model} cannot be loaded: {first_line}"
 
 
 class TransformersPolicy:

@@ -21,7 +21,8 @@ from cyclealign.errors import BadConfig, PolicyError, WrongWeights
 from cyclealign.policy import Answer, chat_template, vllm_requests
 from cyclealign.policy.attestation import Attestation, Probe, attest
 from cyclealign.policy.model_safety import refuse_unsafe
-from cyclealign.policy.transformers_policy import adaptable_layers, load_tokenizer
+from cyclealign.policy.tokenizer import load_tokenizer
+from cyclealign.policy.transformers_policy import adaptable_layers
 from cyclealign.policy.vllm_client import ServerUnavailable, VllmClient
 from cyclealign.policy.vllm_command import MAX_LOADED_ADAPTERS, ServedModel, precision
 from cyclealign.policy.vllm_lifecycle import NEEDS_MANAGED_SERVER, ServerLifecycle

@@ -12,7 +12,8 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 from transformers import GenerationConfig, PretrainedConfig, PreTrainedModel, Trainer
 
-from cyclealign.policy.transformers_policy import load_model, load_tokenizer
+from cyclealign.policy.tokenizer import load_tokenizer
+from cyclealign.policy.transformers_policy import load_model
 from cyclealign.training.job import TrainingJob
 
 Model: TypeAlias = PreTrainedModel | PeftModel

@@ -17,7 +17,7 @@ from transformers import Trainer, TrainerCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
-from cyclealign.policy.transformers_policy import load_tokenizer
+from cyclealign.policy.tokenizer import load_tokenizer
 from cyclealign.progress import OnProgress
 from cyclealign.training.collate import collate_lists, collate_pairs, list_rows, padding_row, pair_rows
 from cyclealign.training.job import TrainingJob

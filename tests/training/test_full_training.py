@@ -15,7 +15,8 @@ from cyclealign.config import PolicySettings, TrainingSettings
 from cyclealign.errors import PolicyError
 from cyclealign.policy import weights
 from cyclealign.policy.attestation import Probe
-from cyclealign.policy.transformers_policy import TransformersPolicy, load_tokenizer
+from cyclealign.policy.tokenizer import load_tokenizer
+from cyclealign.policy.transformers_policy import TransformersPolicy
 from cyclealign.records import Adapter, Prompt
 from cyclealign.training import model as training_model
 from cyclealign.training.collate import collate_lists
