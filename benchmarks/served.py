@@ -28,7 +28,7 @@ def served(model: str, max_new_tokens: int, **engine: Any) -> Iterator[VllmPolic
     """Yield a policy whose server starts at the first request and ends with the block."""
     folder = model_folder(model)
     settings = PolicySettings(kind="vllm", model=folder, max_new_tokens=max_new_tokens)
-    policy = VllmPolicy(settings, EngineSettings(**engine), folder, TrainingSettings().lora_rank, print_quietly)
+    policy = VllmPolicy(settings, EngineSettings(**engine), folder, TrainingSettings(), print_quietly)
     try:
         yield policy
     finally:

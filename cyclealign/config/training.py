@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from cyclealign.config.former_names import Formerly
+from cyclealign.config.identity import ADDED_LATER
 from cyclealign.config.no_effect import OnlyWith
 from cyclealign.config.section import Section
 
@@ -57,6 +58,26 @@ class TrainingSettings(Section):
     prompts_per_step: int = Field(8, ge=1, title="Prompts per step")
     lora_rank: Annotated[int, OnlyWith("training.method", "lora")] = Field(16, ge=1, title="LoRA rank")
     lora_alpha: Annotated[float, OnlyWith("training.method", "lora")] = Field(32.0, gt=0, title="LoRA alpha")
+    lora_targets: Annotated[tuple[str, ...], ADDED_LATER, OnlyWith("training.method", "lora")] = Field(
+        (),
+        title="LoRA targets",
+        description="Layers that the adapter changes: `attention`, `all-linear`, or names such as `q_proj`. Empty: the "
+        "parent's; for a first adapter all linear layers of the language model, in a mixture of experts the attention. "
+        "Never the output head.",
+    )
+    lora_dropout: Annotated[float, ADDED_LATER, OnlyWith("training.method", "lora")] = Field(
+        0.0, ge=0, lt=1, title="LoRA dropout", description="Of the adapter's input, while training."
+    )
+    use_rslora: Annotated[bool, ADDED_LATER, OnlyWith("training.method", "lora")] = Field(
+        False,
+        title="Rank-stabilised LoRA",
+        description="Scale by alpha / sqrt(rank) instead of alpha / rank, for high ranks.",
+    )
+    modules_to_save: Annotated[tuple[str, ...], ADDED_LATER, OnlyWith("training.method", "lora")] = Field(
+        (),
+        title="Modules to save",
+        description="Modules that are trained whole and saved with the adapter, such as `embed_tokens`. Not with vLLM.",
+    )
     process: Literal["own", "same"] = Field(
         "own",
         title="Process",
@@ -65,6 +86,18 @@ class TrainingSettings(Section):
     accelerate_config: Annotated[str | None, OnlyWith("training.process", "own")] = Field(
         None, title="Accelerate config file", description="For several GPUs."
     )
+
+    @field_validator("lora_targets", mode="before")
+    @classmethod
+    def _one_name_is_a_list(cls, given: object) -> object:
+        return (given,) if isinstance(given, str) and given else given
+
+    @field_validator("lora_targets")
+    @classmethod
+    def _groups_stand_alone(cls, targets: tuple[str, ...]) -> tuple[str, ...]:
+        if len(targets) > 1 and {"attention", "all-linear"} & set(targets):
+            raise ValueError("'attention' and 'all-linear' stand alone: give one of them, or names of layers.")
+        return targets
 
     @model_validator(mode="after")
     def _weights_need_a_listwise_loss(self) -> Self:

@@ -11,7 +11,7 @@ from cyclealign.loop.demonstration_gain import dynamic_to_show, note_withheld
 from cyclealign.loop.lease import LEASE_SECONDS, may_be_alive
 from cyclealign.loop.session import RoundSession
 from cyclealign.prompt_import import split_of
-from cyclealign.records import Message, Prompt, Round, RoundPlan, Template, content_id
+from cyclealign.records import Adapter, Message, Prompt, Round, RoundPlan, Template, content_id
 from cyclealign.store import Store
 
 logger = logging.getLogger(__name__)
@@ -27,10 +27,12 @@ def open_or_resume(session: RoundSession) -> Round:
 
     Raises:
         ExperimentBusy: another run is advancing the experiment.
+        BadConfig: no adapter of these settings can be trained or served.
         StoreError: no fresh prompts are left.
     """
     round_ = session.store.rounds.unfinished(session.config.experiment)
     if round_ is None:
+        require_trainable_adapter(session, session.store.rounds.last_accepted(session.config.experiment)[1])
         round_ = session.store.rounds.open(plan_round(session), session.owner, LEASE_SECONDS)
     else:
         session.store.rounds.take_over(round_.id, session.owner, LEASE_SECONDS, may_be_alive)
@@ -149,6 +151,13 @@ def require_same_base_model(session: RoundSession) -> None:
             f"Experiment '{session.config.experiment}' began with the model '{last}', and policy.model is now "
             f"'{session.base_model}'. Give this model an experiment of its own."
         )
+
+
+def require_trainable_adapter(session: RoundSession, parent: Adapter | None) -> None:
+    """Raise BadConfig if a round that goes on from the parent cannot train an adapter of these settings."""
+    from cyclealign.loop.parent_adapter import require_trainable  # loads PEFT
+
+    require_trainable(session.config, session.model_folder, parent)
 
 
 def require_same_method(session: RoundSession) -> None:

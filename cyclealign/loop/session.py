@@ -95,8 +95,7 @@ class RoundSession:
         from cyclealign.policy.vllm_policy import VllmPolicy
 
         config = self.config
-        rank = config.training.lora_rank if config.training.method == "lora" else None
-        return VllmPolicy(config.policy, config.engine, self.model_folder, rank, announce)
+        return VllmPolicy(config.policy, config.engine, self.model_folder, config.training, announce)
 
     @cached_property
     def judge_address(self) -> str | None:

@@ -6,7 +6,9 @@ from cyclealign.records import Round
 
 def policy_settings(config: ExperimentConfig) -> tuple[object, ...]:
     """Return the settings that a loaded policy depends on."""
-    return config.policy, config.engine, config.training.method, config.training.lora_rank
+    training = config.training
+    adapters = training.method, training.lora_rank, training.lora_targets, training.modules_to_save
+    return config.policy, config.engine, adapters
 
 
 def effective_settings(config: ExperimentConfig, round_: Round) -> ExperimentConfig:

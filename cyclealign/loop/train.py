@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from cyclealign.config import TrainingSettings
 from cyclealign.files import appearing_folder, home
+from cyclealign.loop.plan import require_trainable_adapter
 from cyclealign.loop.session import RoundSession
 from cyclealign.policy import weights
 from cyclealign.progress import report_progress
@@ -30,6 +31,7 @@ def train(session: RoundSession, round_: Round) -> str:
         seed=seed_from(round_.plan.seed, round_.number, "train"),
         trust_remote_code=session.config.policy.remote_code_trusted,
     )
+    require_trainable_adapter(session, round_.parent)
     session.policy.release_memory()
     with appearing_folder(folder) as unfinished:
         loss = launcher.train(job, unfinished, lambda step, of: report_progress("train", step, of))

@@ -15,7 +15,7 @@ def refuse_unsafe(model: str, revision: str | None, trust_remote_code: bool = Fa
         PolicyError: config.json refers to remote code (``auto_map``) without ``trust_remote_code``, or a folder has no
             safetensors.
     """
-    if not trust_remote_code and "auto_map" in _config(model, revision):
+    if not trust_remote_code and "auto_map" in read_config(model, revision):
         raise PolicyError(
             f"{model} comes with code of its own (auto_map in its config.json), which is not run without permission. "
             "If you have read that code and trust it, repeat the model's name in policy.trust_remote_code."
@@ -29,8 +29,8 @@ def refuse_unsafe(model: str, revision: str | None, trust_remote_code: bool = Fa
         )
 
 
-def _config(model: str, revision: str | None) -> dict[str, Any]:
-    """Return the model's config.json; {} if there is none, which loading the model will report."""
+def read_config(model: str, revision: str | None) -> dict[str, Any]:
+    """Return the values of the model's config.json; {} if there is none, which loading the model will report."""
     try:
         config, _ = PretrainedConfig.get_config_dict(model, revision=revision)
     except (OSError, ValueError):

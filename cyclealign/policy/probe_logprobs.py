@@ -5,16 +5,16 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from peft import PeftModel
-
-from cyclealign.policy.attestation import MAX_ROW_TOKENS, Logprobs, Probe, Rows, truncate_rows
-from cyclealign.policy.transformers_policy import load_model, token_logprobs
+from cyclealign.policy.attestation import Logprobs, Probe, Rows, truncate_rows
+from cyclealign.policy.model_loading import load_adapter, load_model
+from cyclealign.policy.tokenizer import UNBOUNDED_CONTEXT, context_of
+from cyclealign.policy.transformers_policy import token_logprobs
 from cyclealign.policy.weights import is_full_model
 
 
 def select_probe_rows(texts: Sequence[Sequence[int]], model: Any) -> Rows:
     """Return the rows of a probe, taken from the training data: there the log-probs change most."""
-    return truncate_rows(texts, getattr(model.config.get_text_config(), "max_position_embeddings", MAX_ROW_TOKENS))
+    return truncate_rows(texts, context_of(model.config) or UNBOUNDED_CONTEXT)
 
 
 def probe_logprobs(model: Any, rows: Rows, with_adapter: bool = True) -> Logprobs:
@@ -46,10 +46,10 @@ def probe_from_folders(
             parent_logprobs = probe_logprobs(load_model(parent, None, device, trust_remote_code), rows)
         trained = load_model(str(folder), None, device, trust_remote_code)
         return Probe(rows, probe_logprobs(trained, rows), parent_logprobs, base_logprobs)
-    with_adapters = PeftModel.from_pretrained(base, str(folder), adapter_name="own")
+    with_adapters = load_adapter(base, str(folder), "own")
     own_logprobs = probe_logprobs(with_adapters, rows)
     if parent is not None:
-        with_adapters.load_adapter(parent, adapter_name="parent")
+        load_adapter(with_adapters, parent, "parent")
         with_adapters.set_adapter("parent")
         parent_logprobs = probe_logprobs(with_adapters, rows)
     return Probe(rows, own_logprobs, parent_logprobs, base_logprobs)

@@ -1,10 +1,12 @@
-"""Load a model's tokenizer and the length of its context, without its weights and without torch."""
+"""Load a model's tokenizer, its config and the length of its context, without its weights and without torch."""
 
-from pathlib import Path
-
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
 from cyclealign.errors import PolicyError
+from cyclealign.policy.load_failures import load_failure
+from cyclealign.policy.model_safety import read_config
+
+UNBOUNDED_CONTEXT = 1 << 20  # of models that state no maximum, such as state-space models; in tokens
 
 
 def load_tokenizer(model: str, revision: str | None = None, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
@@ -22,10 +24,38 @@ def load_tokenizer(model: str, revision: str | None = None, trust_remote_code: b
         )
     except (OSError, ValueError) as error:
         raise PolicyError(load_failure("tokenizer", model, error)) from error
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    _ensure_pad_token(tokenizer, vocabulary_size(model, revision))
     tokenizer.padding_side = "left"
     return tokenizer
+
+
+def vocabulary_size(model: str, revision: str | None) -> int | None:
+    """Return the number of rows of the model's embedding, by its config.json; None: it does not say."""
+    config = read_config(model, revision)
+    size = config.get("vocab_size", (config.get("text_config") or {}).get("vocab_size"))
+    return None if size is None else int(size)
+
+
+def _ensure_pad_token(tokenizer: PreTrainedTokenizerBase, vocabulary: int | None) -> None:
+    """Give the tokenizer a pad token that the model has an embedding for; it is masked, so that any will do."""
+    pad = tokenizer.pad_token_id
+    if pad is None or (vocabulary is not None and pad >= vocabulary):
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+
+
+def load_config(model: str, revision: str | None, trust_remote_code: bool = False) -> PretrainedConfig:
+    """Load a model's config.
+
+    Raises:
+        PolicyError: it is missing or cannot be loaded.
+    """
+    try:
+        config: PretrainedConfig = AutoConfig.from_pretrained(
+            model, revision=revision, trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        raise PolicyError(load_failure("model", model, error)) from error
+    return config
 
 
 def context_length(model: str, revision: str | None = None, trust_remote_code: bool = False) -> int | None:
@@ -34,20 +64,10 @@ def context_length(model: str, revision: str | None = None, trust_remote_code: b
     Raises:
         PolicyError: the config is missing or cannot be read.
     """
-    try:
-        config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError) as error:
-        raise PolicyError(load_failure("config", model, error)) from error
+    return context_of(load_config(model, revision, trust_remote_code))
+
+
+def context_of(config: PretrainedConfig) -> int | None:
+    """Return the longest context that a config states, in tokens; for multimodal models that of the language model."""
     longest = getattr(config.get_text_config(), "max_position_embeddings", None)
     return longest if isinstance(longest, int) else None
-
-
-def load_failure(part: str, model: str, error: Exception) -> str:
-    """Return the message for a part of a model that cannot be loaded."""
-    first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if not Path(model).is_dir():
-        return (
-            f"No {part} '{model}': there is no such folder, and no such model could be downloaded. Set policy.model to "
-            f"a folder with config.json, tokenizer and *.safetensors, or to a Hugging Face id. ({first_line})"
-        )
-    return f"The {part} in {model} cannot be loaded: {first_line}"

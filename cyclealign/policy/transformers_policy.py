@@ -9,64 +9,17 @@ from typing import Any
 import torch
 from peft import PeftModel
 from torch import Tensor
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    GenerationConfig,
-    PreTrainedModel,
-)
+from transformers import GenerationConfig, PreTrainedModel
 from transformers import __version__ as transformers_version
-from transformers import logging as transformers_logging
-from transformers.pytorch_utils import Conv1D
 
 from cyclealign.config import PolicySettings
-from cyclealign.errors import PolicyError
 from cyclealign.policy import Answer
 from cyclealign.policy.chat_template import prompt_ids
 from cyclealign.policy.device import device
-from cyclealign.policy.model_safety import refuse_unsafe
-from cyclealign.policy.tokenizer import load_failure, load_tokenizer
+from cyclealign.policy.model_loading import load_adapter, load_model, require_embeddings
+from cyclealign.policy.tokenizer import UNBOUNDED_CONTEXT, context_of, load_tokenizer
 from cyclealign.policy.weights import is_full_model
 from cyclealign.records import Adapter, Prompt
-
-# Their progress bars would overwrite those of the command line.
-transformers_logging.disable_progress_bar()
-
-
-def load_model(
-    model: str, revision: str | None, target_device: str, trust_remote_code: bool = False
-) -> PreTrainedModel:
-    """Load a causal language model from safetensors, in evaluation mode; in float32 on a machine without accelerator.
-
-    Raises:
-        PolicyError: the folder or id is missing, has no safetensors, or requires remote code without permission.
-    """
-    refuse_unsafe(model, revision, trust_remote_code)
-    try:
-        loaded: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            model,
-            revision=revision,
-            trust_remote_code=trust_remote_code,
-            use_safetensors=True,
-            dtype=torch.float32 if device(allow_mps=True) == "cpu" else "auto",
-        )
-    except (OSError, ValueError) as error:
-        raise PolicyError(load_failure("model", model, error)) from error
-    return loaded.to(target_device).eval()  # type: ignore[arg-type]
-
-
-def adaptable_layers(model: str, revision: str | None, trust_remote_code: bool = False) -> tuple[str, ...]:
-    """Return the names of the layers that PEFT's "all-linear" adapts: every linear layer except the output head.
-
-    No weights are loaded.
-    """
-    config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
-    with torch.device("meta"):
-        skeleton = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
-    head = skeleton.get_output_embeddings()
-    kinds = (torch.nn.Linear, Conv1D)
-    layers = (name for name, layer in skeleton.named_modules() if isinstance(layer, kinds) and layer is not head)
-    return tuple(sorted({name.rpartition(".")[2] for name in layers}))
 
 
 class TransformersPolicy:
@@ -95,7 +48,7 @@ class TransformersPolicy:
 
     @property
     def context_tokens(self) -> int:
-        return int(self._base.config.max_position_embeddings)
+        return context_of(self._base.config) or UNBOUNDED_CONTEXT
 
     @property
     def provenance(self) -> dict[str, object]:
@@ -114,13 +67,8 @@ class TransformersPolicy:
 
     def _load_adapter(self, adapter: Adapter) -> None:
         """Activate ``adapter`` and delete all others, so that no name can refer to stale weights."""
-        try:
-            if not isinstance(self._model, PeftModel):
-                self._model = PeftModel.from_pretrained(self._base, adapter.path, adapter_name=adapter.id)
-            elif adapter.id not in self._model.peft_config:
-                self._model.load_adapter(adapter.path, adapter_name=adapter.id)
-        except (OSError, ValueError) as error:
-            raise PolicyError(f"The adapter in {adapter.path} cannot be loaded: {error}") from error
+        if not isinstance(self._model, PeftModel) or adapter.id not in self._model.peft_config:
+            self._model = load_adapter(self._model, adapter.path, adapter.id)
         self._model.set_adapter(adapter.id)
         for other in [name for name in self._model.peft_config if name != adapter.id]:
             self._model.delete_adapter(other)
@@ -189,6 +137,7 @@ class TransformersPolicy:
         """Keep the model: it is small, or it would not be in this process."""
 
     def _padded(self, rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+        require_embeddings(rows, self._base, self._tokenizer)
         padded = self._tokenizer.pad({"input_ids": [list(row) for row in rows]}, return_tensors="pt")
         return {name: padded[name].to(self._base.device) for name in ("input_ids", "attention_mask")}
 

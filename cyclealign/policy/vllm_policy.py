@@ -14,15 +14,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeGuard, TypeVar
 
-from transformers import AutoConfig, GenerationConfig
+from transformers import GenerationConfig
 
-from cyclealign.config import EngineSettings, PolicySettings
+from cyclealign.config import EngineSettings, PolicySettings, TrainingSettings
 from cyclealign.errors import BadConfig, PolicyError, WrongWeights
 from cyclealign.policy import Answer, chat_template, vllm_requests
+from cyclealign.policy.adapter_layers import planned_layers, require_servable, stored_layers, stored_settings
 from cyclealign.policy.attestation import Attestation, Probe, attest
 from cyclealign.policy.model_safety import refuse_unsafe
-from cyclealign.policy.tokenizer import load_tokenizer
-from cyclealign.policy.transformers_policy import adaptable_layers
+from cyclealign.policy.tokenizer import UNBOUNDED_CONTEXT, context_length, load_config, load_tokenizer
 from cyclealign.policy.vllm_client import ServerUnavailable, VllmClient
 from cyclealign.policy.vllm_command import MAX_LOADED_ADAPTERS, ServedModel, precision
 from cyclealign.policy.vllm_lifecycle import NEEDS_MANAGED_SERVER, ServerLifecycle
@@ -53,11 +53,11 @@ class VllmPolicy:
     """Samples and scores through vLLM; see `cyclealign.policy.Policy`. Thread-safe.
 
     Args:
-        lora_rank: maximum rank of the adapters to serve. None: rounds train full weights.
+        training: method, and the layers and rank of the adapters to serve.
         notify: called with messages for the user: slow steps and failures.
 
     Raises:
-        BadConfig: rounds train full weights, and the server is not managed.
+        BadConfig: rounds train full weights and the server is not managed, or vLLM cannot serve such adapters.
         PolicyError: the model is unsafe or cannot be loaded.
     """
 
@@ -66,15 +66,17 @@ class VllmPolicy:
         settings: PolicySettings,
         engine: EngineSettings,
         model: str,
-        lora_rank: int | None,
+        training: TrainingSettings,
         notify: Callable[[str], None] = logger.info,
     ) -> None:
-        if lora_rank is None and engine.base_url is not None:
+        if training.method == "full" and engine.base_url is not None:
             raise BadConfig(NEEDS_MANAGED_SERVER)
         refuse_unsafe(model, settings.revision, settings.remote_code_trusted)
         self._settings, self._engine_settings, self._model = settings, engine, model
         self._tokenizer = load_tokenizer(model, settings.revision, settings.remote_code_trusted)
-        self._lora_rank = lora_rank
+        self._training = training
+        # Of the adapters used so far, beyond the settings' own: what is served never shrinks, so no server restarts.
+        self._modules_seen, self._rank_seen = set[str](), training.lora_rank
         self.server = ServerLifecycle(engine, self._served, notify)
         self._lock = threading.RLock()
         self._wanted: Adapter | None = None
@@ -89,13 +91,25 @@ class VllmPolicy:
         revision, trust_remote_code = self._settings.revision, self._settings.remote_code_trusted
         if _is_full_model(self._wanted):
             return ServedModel(_absolute(self._wanted.path), None, None, (), trust_remote_code)
-        return ServedModel(_absolute(self._model), revision, self._lora_rank, self._lora_modules, trust_remote_code)
+        if self._training.method == "full":
+            return ServedModel(_absolute(self._model), revision, None, (), trust_remote_code)
+        modules = tuple(sorted({*self._lora_modules, *self._modules_seen}))
+        return ServedModel(_absolute(self._model), revision, self._rank_seen, modules, trust_remote_code)
+
+    def _note_layers(self, adapter: Adapter) -> None:
+        """Add rank and layers of an adapter to those to serve: an earlier version may have chosen others."""
+        folder = Path(adapter.path)
+        layers = stored_layers(folder)
+        require_servable(layers, self._training)
+        self._modules_seen.update(layers.short_names)
+        self._rank_seen = max(self._rank_seen, int(stored_settings(folder).get("r", 0)))
 
     @cached_property
     def _lora_modules(self) -> tuple[str, ...]:
-        if self._lora_rank is None:
-            return ()
-        return adaptable_layers(self._model, self._settings.revision, self._settings.remote_code_trusted)
+        revision, trust_remote_code = self._settings.revision, self._settings.remote_code_trusted
+        layers = planned_layers(self._model, revision, trust_remote_code, self._training)
+        require_servable(layers, self._training)
+        return layers.short_names
 
     @property
     def context_tokens(self) -> int:
@@ -104,8 +118,7 @@ class VllmPolicy:
             with self._lock:
                 return int(self.server.model_card()["max_model_len"]) - 1
         revision, trust_remote_code = self._settings.revision, self._settings.remote_code_trusted
-        config = AutoConfig.from_pretrained(self._model, revision=revision, trust_remote_code=trust_remote_code)
-        longest = int(config.get_text_config().max_position_embeddings)
+        longest = context_length(self._model, revision, trust_remote_code) or UNBOUNDED_CONTEXT
         return min(longest, self._engine_settings.context or longest) - 1
 
     @property
@@ -121,6 +134,8 @@ class VllmPolicy:
 
     def use(self, adapter: Adapter | None) -> None:
         with self._lock:
+            if adapter is not None and not _is_full_model(adapter):
+                self._note_layers(adapter)
             self._wanted = adapter
         self._request(lambda client, active: None)
 
@@ -163,7 +178,7 @@ class VllmPolicy:
     def release_memory(self) -> None:
         """Put the server to sleep, or stop it: full weights are about to be replaced, and sleep would keep them."""
         with self._lock:
-            if self._lora_rank is None and self._engine_settings.rest != "stay":
+            if self._training.method == "full" and self._engine_settings.rest != "stay":
                 self.server.stop()
             else:
                 self.server.release_memory()
@@ -268,7 +283,7 @@ def end_tokens(model: str, revision: str | None, trust_remote_code: bool = False
     try:
         config: Any = GenerationConfig.from_pretrained(model, revision=revision)
     except OSError:
-        config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
+        config = load_config(model, revision, trust_remote_code).get_text_config()
     tokens = config.eos_token_id
     return {token for token in (tokens if isinstance(tokens, list) else [tokens]) if isinstance(token, int)}
 

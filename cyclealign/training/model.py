@@ -1,7 +1,7 @@
 """Load the trainable weights and save them: a LoRA adapter on the base model, or the full weights of the parent."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +12,9 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 from transformers import GenerationConfig, PretrainedConfig, PreTrainedModel, Trainer
 
-from cyclealign.policy.tokenizer import load_tokenizer
-from cyclealign.policy.transformers_policy import load_model
+from cyclealign.policy.adapter_layers import lora_config
+from cyclealign.policy.model_loading import language_model_name, load_adapter, load_model
+from cyclealign.policy.tokenizer import load_config, load_tokenizer
 from cyclealign.training.job import TrainingJob
 
 Model: TypeAlias = PreTrainedModel | PeftModel
@@ -29,74 +30,96 @@ def lora_model(job: TrainingJob) -> PeftModel:
     """Load the base model with the parent's adapter, trainable, or with a new one."""
     # On the CPU: the trainer moves it to its process's own device.
     base = load_model(job.model, job.revision, "cpu", job.trust_remote_code)
-    base.config.use_cache = False
+    disable_cache(base)
     if job.parent:
-        return PeftModel.from_pretrained(base, job.parent, is_trainable=True)
-    lora = LoraConfig(
-        r=job.settings.lora_rank,
-        lora_alpha=job.settings.lora_alpha,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
-    model = get_peft_model(base, lora)
+        config = LoraConfig.from_pretrained(job.parent)
+        config.lora_dropout, config.inference_mode = job.settings.lora_dropout, False
+        return load_adapter(base, job.parent, is_trainable=True, config=config)
+    model = get_peft_model(base, lora_config(base, job.settings))
     assert isinstance(model, PeftModel)
     return model
 
 
+def disable_cache(model: PreTrainedModel) -> None:
+    """Turn off the key-value cache, in the config of a multimodal model's language model too."""
+    model.config.use_cache = model.config.get_text_config().use_cache = False
+
+
 def parent_model(job: TrainingJob) -> PreTrainedModel:
-    """Load the full weights at the start of the round: the parent's, or the base model's."""
+    """Load the full weights at the start of the round in float32: the parent's, or the base model's."""
     if job.parent:
-        return load_model(job.parent, None, "cpu", job.trust_remote_code)
-    return load_model(job.model, job.revision, "cpu", job.trust_remote_code)
+        return load_model(job.parent, None, "cpu", job.trust_remote_code, torch.float32)
+    return load_model(job.model, job.revision, "cpu", job.trust_remote_code, torch.float32)
 
 
 def full_model(job: TrainingJob) -> tuple[PreTrainedModel, Save]:
-    """Load the parent's model with all weights trainable, and return it with its save function.
+    """Load the parent's model with all weights of the language model trainable, and return it with its save function.
 
-    The weights are trained in float32 whatever their stored precision: bfloat16 has 8 significant bits, and would
-    round most steps of fine-tuning away.
+    The weights are trained and stored in float32 whatever the base model's precision: bfloat16 has 8 significant bits,
+    and would round most steps of fine-tuning away, in a round or between rounds.
     """
     model = parent_model(job)
     stored = StorageFormat.of(model, job)
-    model.config.use_cache = False
-    for weight in model.parameters():
-        weight.data = weight.data.float()
+    disable_cache(model)
+    freeze_all_but_language_model(model)
     return model, stored.save
+
+
+def freeze_all_but_language_model(model: PreTrainedModel) -> None:
+    """Exclude the vision tower of a multimodal model, which text does not pass, from training."""
+    language_model = language_model_name(model)
+    head = {id(weight) for weight in model.get_output_embeddings().parameters()} if language_model else set()
+    for name, weight in model.named_parameters():
+        weight.requires_grad_(name.startswith(language_model) or id(weight) in head)
 
 
 @dataclass(frozen=True)
 class StorageFormat:
-    """Precision and configs of full weights as they were loaded, to store the trained ones alike.
+    """Configs of full weights as they were loaded, to store the trained ones alike.
 
-    Weights are loaded in their stored precision, or in float32 on a machine without an accelerator.
+    The weights are stored in float32, and config.json names the base model's precision, in which they are served: who
+    loads the folder casts them. Folders of earlier versions hold weights of the served precision; they are parents too.
     """
 
     job: TrainingJob
     config: PretrainedConfig
     generation_config: GenerationConfig | None
-    dtypes: Mapping[str, torch.dtype]
 
     @classmethod
     def of(cls, model: PreTrainedModel, job: TrainingJob) -> "StorageFormat":
         """Return the format of a freshly loaded model; copied, since trainers change the configs in place."""
-        dtypes = {name: weight.dtype for name, weight in model.named_parameters()}
-        return cls(job, deepcopy(model.config), deepcopy(model.generation_config), dtypes)
+        config = deepcopy(model.config)
+        set_dtype(config, stored_dtype(job))
+        return cls(job, config, deepcopy(model.generation_config))
 
     def save(self, trainer: Trainer, folder: Path) -> None:
-        """Save the model as safetensors (sharded if large), with its configs and tokenizer."""
+        """Save the model as float32 safetensors (sharded if large), with its configs and tokenizer."""
         state = gathered_state(trainer)
         if not is_main_process():
             return
         model: PreTrainedModel = unwrap(trainer)
-        if state is None:
-            for name, weight in model.named_parameters():
-                weight.data = weight.data.to(self.dtypes[name])
-        else:
-            state = {name: weight.to(self.dtypes.get(name)) for name, weight in state.items()}
         model.generation_config = self.generation_config
         model.save_pretrained(str(folder), state_dict=state)
         self.config.save_pretrained(str(folder))
         load_tokenizer(self.job.model, self.job.revision, self.job.trust_remote_code).save_pretrained(str(folder))
+
+
+def stored_dtype(job: TrainingJob) -> torch.dtype | None:
+    """Return the precision that the config of the parent, or of the base model, names; None: it names none."""
+    if job.parent:
+        config = load_config(job.parent, None, job.trust_remote_code)
+    else:
+        config = load_config(job.model, job.revision, job.trust_remote_code)
+    dtype: torch.dtype | None = config.dtype or config.get_text_config().dtype
+    return dtype
+
+
+def set_dtype(config: PretrainedConfig, dtype: torch.dtype | None) -> None:
+    """Set the precision in a config and in the configs of a multimodal model's parts."""
+    config.dtype = dtype
+    for part in config.sub_configs:
+        if getattr(config, part, None) is not None:
+            getattr(config, part).dtype = dtype
 
 
 def save_adapter(trainer: Trainer, folder: Path) -> None:
@@ -105,7 +128,12 @@ def save_adapter(trainer: Trainer, folder: Path) -> None:
     if is_main_process():
         # "default" alone: TRL adds a copy of the adapter as DPO's reference.
         unwrap(trainer).save_pretrained(
-            str(folder), selected_adapters=["default"], safe_serialization=True, state_dict=state
+            str(folder),
+            selected_adapters=["default"],
+            safe_serialization=True,
+            state_dict=state,
+            # The default compares vocabularies on the hub, and may add the whole embeddings to the adapter.
+            save_embedding_layers=False,
         )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cyclealign.config import EngineSettings, PolicySettings
+from cyclealign.config import EngineSettings, PolicySettings, TrainingSettings
 from cyclealign.errors import BadConfig, EngineFailed, PolicyError
 from cyclealign.policy import vllm_lifecycle, vllm_supervisor
 from cyclealign.policy.inside_vllm.require_key import RequireKey
@@ -23,6 +23,7 @@ from cyclealign.records import Prompt
 from tests.support.launched import alive, until
 from tests.support.tiny import make_model
 
+SETTINGS = PolicySettings(kind="vllm")
 SERVED = ServedModel("/nowhere/model", None, 16, ("q_proj",))
 SLEEPER = "import time; time.sleep(600)"
 # A stand-in for vLLM's server, which starts an engine process of its own.
@@ -159,7 +160,7 @@ def test_models_with_remote_code_run_only_if_their_name_is_repeated(tmp_path):
     config.write_text(json.dumps({**json.loads(config.read_text()), "auto_map": {"AutoModel": "evil.Model"}}))
     settings = PolicySettings(kind="vllm", model=str(tmp_path))
     with pytest.raises(PolicyError, match=r"auto_map.*trust_remote_code"):
-        VllmPolicy(settings, EngineSettings(), str(tmp_path), 16)
+        VllmPolicy(settings, EngineSettings(), str(tmp_path), TrainingSettings())
     named = settings.model_copy(update={"trust_remote_code": str(tmp_path)})
     assert named.remote_code_trusted
     assert not named.model_copy(update={"trust_remote_code": "another/model"}).remote_code_trusted
@@ -170,14 +171,18 @@ def test_a_folder_without_safetensors_is_refused_before_vllm_starts(tmp_path):
     """Prevents a pickle from being loaded."""
     (make_model(tmp_path) / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
     with pytest.raises(PolicyError, match=r"only pytorch_model\.bin"):
-        VllmPolicy(PolicySettings(kind="vllm", model=str(tmp_path)), EngineSettings(), str(tmp_path), 16)
+        VllmPolicy(
+            PolicySettings(kind="vllm", model=str(tmp_path)), EngineSettings(), str(tmp_path), TrainingSettings()
+        )
 
 
 def test_a_missing_chat_template_is_reported_before_vllm_starts(tmp_path, monkeypatch):
     """Prevents minutes of waiting for a server that cannot be used."""
     monkeypatch.setattr(vllm_lifecycle, "ManagedServer", None)
     make_model(tmp_path, template=None)
-    policy = VllmPolicy(PolicySettings(kind="vllm", model=str(tmp_path)), EngineSettings(), str(tmp_path), 16)
+    policy = VllmPolicy(
+        PolicySettings(kind="vllm", model=str(tmp_path)), EngineSettings(), str(tmp_path), TrainingSettings()
+    )
     with pytest.raises(PolicyError, match="has no chat template"):
         policy.answer([Prompt.of(({"role": "user", "content": "hello"},))], 2, seed=0)
 

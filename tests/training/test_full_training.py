@@ -4,6 +4,7 @@ import gc
 import json
 import math
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,6 @@ from cyclealign.policy.attestation import Probe
 from cyclealign.policy.tokenizer import load_tokenizer
 from cyclealign.policy.transformers_policy import TransformersPolicy
 from cyclealign.records import Adapter, Prompt
-from cyclealign.training import model as training_model
 from cyclealign.training.collate import collate_lists
 from cyclealign.training.job import RankedAnswers, TrainingJob
 from cyclealign.training.launcher import train
@@ -140,19 +140,52 @@ def test_the_probe_distinguishes_the_weights_from_the_parents_and_the_bases(poli
     assert max(abs(a - b) for a, b in zip(probe.parent, probe.base, strict=True)) > 1e-3
 
 
-def test_bfloat16_weights_are_trained_in_float32_and_stored_as_they_were(base, job, tmp_path, monkeypatch):
-    """Prevents steps that bfloat16 rounds to zero, and folders that double in size after the first round."""
+@pytest.fixture(scope="module")
+def twins(base, tmp_path_factory):
+    """The base model in bfloat16, and the same values as float32."""
+    folders = {}
+    for dtype in (torch.bfloat16, torch.float32):
+        folders[dtype] = tmp_path_factory.mktemp(str(dtype).rpartition(".")[2])
+        rounded = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
+        rounded.to(dtype).save_pretrained(folders[dtype])
+        load_tokenizer(str(base)).save_pretrained(folders[dtype])
+    return folders
 
-    def as_on_a_gpu(work):
-        return AutoModelForCausalLM.from_pretrained(work.model, dtype=torch.bfloat16)
 
-    monkeypatch.setattr(training_model, "parent_model", as_on_a_gpu)
-    model, save = full_model(job())
-    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
-    save(make_trainer(job(), tmp_path, model), tmp_path)
-    stored = load_file(tmp_path / ONE_FILE)
-    assert {weight.dtype for weight in stored.values()} == {torch.bfloat16}
-    assert json.loads((tmp_path / "config.json").read_text())["dtype"] == "bfloat16"
+def after_rounds(start: Path, job, home: Path, rounds: int) -> Path:
+    """Return the folder of the last of several rounds of five steps, at a rate that bfloat16 rounds away."""
+    parent = None
+    for number in range(rounds):
+        work = replace(job(parent, learning_rate=1e-6, epochs=5), model=str(start))
+        parent = trained(work, home / f"{start.name}-{number}")
+    assert parent is not None
+    return parent
+
+
+def test_small_steps_add_up_over_rounds_on_a_model_in_bfloat16(twins, job, tmp_path):
+    """Prevents rounds that end where they started: rounding the weights of each round took 96 % of the steps back."""
+    last = {dtype: load_file(after_rounds(start, job, tmp_path, 5) / ONE_FILE) for dtype, start in twins.items()}
+    start = load_file(twins[torch.float32] / ONE_FILE)
+    for name, weight in last[torch.bfloat16].items():
+        torch.testing.assert_close(weight, last[torch.float32][name], rtol=0, atol=1e-8)
+        assert not torch.equal(weight, start[name])
+
+
+def test_full_weights_are_served_in_the_models_own_precision(twins, job, tmp_path):
+    """Prevents a policy of twice the memory because float32 weights are stored."""
+    last = after_rounds(twins[torch.bfloat16], job, tmp_path, 2)
+    assert {weight.dtype for weight in load_file(last / ONE_FILE).values()} == {torch.float32}
+    assert json.loads((last / "config.json").read_text())["dtype"] == "bfloat16"
+    assert AutoModelForCausalLM.from_pretrained(last, dtype="auto").dtype == torch.bfloat16
+
+
+def test_full_weights_of_an_earlier_version_remain_parents(twins, job, tmp_path):
+    """Prevents an experiment from ending at an upgrade: earlier versions stored the served precision."""
+    stored = twins[torch.bfloat16]  # as a round of an earlier version left it
+    made = trained(replace(job(stored, learning_rate=1e-6, epochs=1), model=str(stored)), tmp_path / "next")
+    before, after = load_file(twins[torch.float32] / ONE_FILE), load_file(made / ONE_FILE)
+    assert before.keys() == after.keys()
+    assert 0 < max((after[name] - before[name]).abs().max().item() for name in before) < 1e-5
 
 
 def test_the_policy_holds_one_set_of_weights_at_a_time(base, job, tmp_path):

@@ -75,6 +75,6 @@ def messages() -> list[str]:
 @pytest.fixture(scope="session")
 def policy(settings: PolicySettings, engine: EngineSettings, messages: list[str]) -> Iterator[VllmPolicy]:
     """The policy on a managed server that stays up for the session."""
-    one = VllmPolicy(settings, engine, settings.model, TrainingSettings().lora_rank, messages.append)
+    one = VllmPolicy(settings, engine, settings.model, TrainingSettings(), messages.append)
     yield one
     one.close()

@@ -8,7 +8,7 @@ import httpx
 import psutil
 import pytest
 
-from cyclealign.config import EngineSettings
+from cyclealign.config import EngineSettings, TrainingSettings
 from cyclealign.errors import EngineFailed, EngineRefused, WrongWeights
 from cyclealign.policy.attestation import PROBE_FILE
 from cyclealign.policy.vllm_policy import VllmPolicy
@@ -200,7 +200,11 @@ def test_an_existing_server_gives_the_same_answers(policy, settings, twin, adapt
     monkeypatch.setenv("OUR_KEY", key_of(policy)["Authorization"].removeprefix("Bearer "))
     address = f"http://127.0.0.1:{policy.server._server.port}/v1"
     remote = VllmPolicy(
-        settings, EngineSettings(base_url=address, api_key_variable="OUR_KEY"), settings.model, 16, lambda text: None
+        settings,
+        EngineSettings(base_url=address, api_key_variable="OUR_KEY"),
+        settings.model,
+        TrainingSettings(),
+        lambda text: None,
     )
     try:
         remote.use(adapters[0])
@@ -218,7 +222,7 @@ def test_an_existing_server_gives_the_same_answers(policy, settings, twin, adapt
 
 def test_a_server_that_does_not_answer_is_reported(settings):
     """Prevents a traceback that does not name the setting."""
-    nobody = VllmPolicy(settings, EngineSettings(base_url="http://127.0.0.1:9/v1"), settings.model, 16)
+    nobody = VllmPolicy(settings, EngineSettings(base_url="http://127.0.0.1:9/v1"), settings.model, TrainingSettings())
     with pytest.raises(EngineFailed, match=r"No vLLM server answers at http://127\.0\.0\.1:9/v1"):
         nobody.use(None)
 

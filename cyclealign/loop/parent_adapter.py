@@ -1,0 +1,40 @@
+"""Check, before a round is opened or trained, that an adapter of these settings can be trained and served."""
+
+from pathlib import Path
+
+from cyclealign.config import ExperimentConfig
+from cyclealign.policy.adapter_layers import (
+    planned_layers,
+    require_layers_of_parent,
+    require_servable,
+    require_settings_of_parent,
+    stored_layers,
+)
+from cyclealign.policy.weights import is_full_model
+from cyclealign.records import Adapter
+
+
+def require_trainable(config: ExperimentConfig, model: str, parent: Adapter | None) -> None:
+    """Check rank, scale and layers of the adapter that a round would train; no weights are loaded.
+
+    Args:
+        model: folder or hub id of the base model.
+        parent: the adapter from which the round goes on.
+
+    Raises:
+        BadConfig: they differ from the parent's, or the model has no such layers, or vLLM cannot serve them.
+    """
+    settings, policy = config.training, config.policy
+    if settings.method == "full" or (parent is not None and is_full_model(Path(parent.path))):
+        return
+    layers = None
+    if parent is None or settings.lora_targets:
+        layers = planned_layers(model, policy.revision, policy.remote_code_trusted, settings)
+    if parent is not None:
+        folder = Path(parent.path)
+        require_settings_of_parent(settings, folder)
+        if layers is not None:
+            require_layers_of_parent(layers, folder)
+        layers = stored_layers(folder)
+    if policy.kind == "vllm" and layers is not None:
+        require_servable(layers, settings)
