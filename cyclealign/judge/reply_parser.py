@@ -1,67 +1,191 @@
 """Parse a judge's reply to a ranking of exactly the requested labels, or raise an error that names the problem.
 
-Several notations are accepted, but nothing is guessed: a reply with two different rankings is rejected. The first one
-does not win, since an answer may have talked the judge into quoting a verdict.
+Many notations are accepted, but nothing is guessed: a reply with two different rankings is rejected. The first one
+does not win, since an answer may have talked the judge into quoting a verdict. A ranking is best first, as the request
+says; if the reply names another direction, it is turned round where that is certain, and unreadable elsewhere.
 
 The error messages are part of the repair prompt: new wording would change requests whose replies are stored.
 """
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from cyclealign.errors import UnreadableReply
+from cyclealign.judge.reply_announcement import Heading, Page
+from cyclealign.judge.reply_direction import Direction, Signal, claims, signals
+from cyclealign.judge.reply_json import outermost_objects, unwrapped, whole_value
+from cyclealign.judge.reply_labels import Labels
+from cyclealign.judge.reply_lists import NOTATIONS, Written, chains
+from cyclealign.judge.reply_tokens import tokens
+from cyclealign.judge.reply_values import UNCLEAR_NUMBERS, Members, contradicts, is_ranking_key, key_words, tiers_of
 from cyclealign.records import Tiers
+from cyclealign.text import HIDDEN
 
 MAX_CHARACTERS = 20_000  # a ranking is short; a longer reply is degenerate
+UNCLEAR_DIRECTION = "The reply names an order other than from best to worst, or one that is not clear."
 # A numbered list with text after the labels is a ranking only if it is announced as one: it may be a review by label.
 ANNOUNCED = re.compile(r"\b(rank|best|worst|order)", re.IGNORECASE)
-BARE = re.compile(r"[\])\"'`*_.,;\s]*(\((best|worst)\))?\s*", re.IGNORECASE)
-_AROUND = " \t\"'`*_[]()"
+_THOUGHT = r"think|thinking|thought|reasoning"
+_OPENING = re.compile(rf"\s*(?:<(?:{_THOUGHT})>|\[THINK\])")
+_CLOSING = re.compile(rf"</(?:{_THOUGHT})[^<>\n]{{0,20}}>|\[/THINK\]")
+_SIGNS = str.maketrans({"“": '"', "”": '"', "„": '"', "‘": "'", "’": "'", "〉": ">", "〈": "<", "﹥": ">", "﹤": "<"})
+_RANKING_KEY = re.compile(r"(?<!\\)[\"']ranking[\"']\s*:", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """One ranking found in a reply, best first; a ``problem`` makes the reply unreadable."""
+
+    tiers: Tiers
+    problem: str = ""
+    used: tuple[Signal, ...] = ()
 
 
 def read_ranking(reply: str, labels: Sequence[str]) -> Tiers:
     """Return the labels in tiers, best first, as the reply orders them.
 
-    Accepted: ``{"ranking": [...]}`` anywhere (in a code fence, with prose around it, ties as inner lists), a reply that
-    is only a JSON list, ``K7 > M3 = X9``, and a numbered list.
+    Accepted: ``{"ranking": [...]}`` anywhere (in a code fence, with prose around it, as JSON5, ties as inner lists, as
+    a map from label to place or a comma list), a reply that is only a JSON list, ``K7 > M3 = X9``, a numbered list, a
+    table with places, and bullets that are announced as best or worst first.
 
     Raises:
-        UnreadableReply: there is no ranking, there are several different ones, or it is not a permutation of
-            ``labels``; the message names the problem in words for the judge.
+        UnreadableReply: there is no ranking, there are several different ones, it is not a permutation of ``labels``,
+            or the reply does not say clearly which end is the best; the message names the problem for the judge.
     """
-    reply = _without_reasoning(reply)
-    if len(reply) > MAX_CHARACTERS:
+    if plain := _exact(reply, labels):
+        return plain
+    known = Labels(labels)
+    reply = unwrapped(_without_reasoning(reply))
+    text = unicodedata.normalize("NFKC", HIDDEN.sub("", reply.replace("&gt;", ">").replace("&lt;", "<"))).translate(
+        _SIGNS
+    )
+    if max(len(reply), len(text)) > MAX_CHARACTERS:
         raise UnreadableReply(f"The reply is {len(reply):,} characters long. Reply with the ranking alone.")
-    stated = set(_stated(reply, labels))
-    written = (*_chains(reply, labels), *_numbered(reply, labels))
-    complete = {ranking for ranking in written if _complete(ranking, labels)}
-    if len(stated | complete) > 1:
-        raise UnreadableReply("The reply holds several different rankings.")
-    if not stated | complete:
-        raise UnreadableReply('The reply holds no {"ranking": [...]} object.')
-    ranking = (stated | complete).pop()
+    page = Page(text, known)
+    members, stated = _stated(page, reply, known)
+    readings = [*stated, *_written(page, known)]
+    if readings:
+        readings += _rising(page, known)
+    ranking = _single(readings, labels)
     _check(ranking, labels)
+    _check_direction(page, readings, ranking, members, known)
     return ranking
+
+
+def _exact(reply: str, labels: Sequence[str]) -> Tiers | None:
+    """Return the ranking of a reply in the form requested and nothing else, as most are; None for any other reply."""
+    if not reply.lstrip().startswith("{") or len(reply) > MAX_CHARACTERS or reply.count("{") > 1:
+        return None
+    try:
+        pairs = json.loads(reply, object_pairs_hook=list)
+    except (ValueError, RecursionError):
+        return None
+    if [key for key, _ in pairs] != ["ranking"] or not isinstance(pairs[0][1], list):
+        return None
+    tiers = tuple(tuple(sorted(map(str, tier))) if isinstance(tier, list) else (str(tier),) for tier in pairs[0][1])
+    return tiers if _complete(tiers, labels) else None
 
 
 def read_reasons(reply: str, labels: Sequence[str]) -> dict[str, str]:
     """Return the reply's ``"reasons"`` by label; entries of another form are left out."""
+    known = Labels(labels)
     reasons: dict[str, str] = {}
-    for name, value in _members(reply):
-        if name == "reasons" and isinstance(value, dict):
-            reasons.update({label: text for label, text in value.items() if label in labels and isinstance(text, str)})
+    for found in outermost_objects(unwrapped(_without_reasoning(reply))):
+        for name, value in found.members:
+            if key_words(name) == "reasons" and isinstance(value, dict):
+                named = ((known.canonical(label), text) for label, text in value.items())
+                reasons.update({label: text for label, text in named if label and isinstance(text, str)})
     return reasons
 
 
 def _without_reasoning(reply: str) -> str:
-    """Return the reply without a leading reasoning block: rankings considered there are not the verdict."""
-    if not re.match(r"\s*<think(ing)?>", reply):
+    """Return the reply without a leading reasoning block: rankings considered there are not the verdict.
+
+    The opening tag may be missing, as some chat templates add it to the prompt. Then the closing tag must begin or end
+    its line: an answer that is quoted in a verdict may hold such a tag, too.
+    """
+    if _OPENING.match(reply):
+        closing = _CLOSING.search(reply)
+        if closing is None:
+            raise UnreadableReply("The reply ends before its ranking. Think less.")
+        return reply[closing.end() :]
+    closings = list(_CLOSING.finditer(reply))
+    if not closings:
         return reply
-    _, end, after = reply.partition("</think")
-    if not end:
-        raise UnreadableReply("The reply ends before its ranking. Think less.")
-    return after.partition(">")[2]
+    before, after = reply[: closings[-1].start()], reply[closings[-1].end() :]
+    at_line_start = not before.rpartition("\n")[2].strip() and "\n" in before
+    return after if at_line_start or not after.partition("\n")[0].strip() else reply
+
+
+def _stated(page: Page, reply: str, labels: Labels) -> tuple[Members, list[_Reading]]:
+    """Return the members of the reply's JSON and the rankings in it, complete or not.
+
+    Signs in their wide forms are read as JSON, too, but they may also break it, so both texts are tried.
+    """
+    members: list[tuple[str, object]] = []
+    readings: list[_Reading] = []
+    for text in dict.fromkeys((reply, page.text)):
+        for found in outermost_objects(text):
+            members += found.members
+            problem = "" if text != page.text or page.json_is_plain(found) else UNCLEAR_DIRECTION
+            readings += [
+                _Reading(tiers, problem)
+                for name, value in found.members
+                if is_ranking_key(name) and (tiers := tiers_of(value, labels)) is not None
+            ]
+        whole = whole_value(text)
+        if isinstance(whole, list):
+            readings.append(_Reading(tiers_of(whole, labels) or ()))
+    return members, readings
+
+
+def _written(page: Page, labels: Labels) -> Iterator[_Reading]:
+    """Yield the complete rankings that are written without JSON, turned round if announced as worst first."""
+    for notation in NOTATIONS:
+        for written in notation(page, labels):
+            if not _complete(written.tiers, labels.shown):
+                continue
+            heading = page.heading(written.start)
+            announced = heading.direction or ANNOUNCED.search(page.text[: written.start])
+            if written.introduced == "ranking" and not announced:
+                continue
+            if heading.direction is not None or (written.introduced != "direction" and written.sign != "<"):
+                yield _oriented(written, heading)
+
+
+def _rising(page: Page, labels: Labels) -> Iterator[_Reading]:
+    """Yield each complete ``B2 < K7`` that is not announced: on its own it may mean either, beside others it counts."""
+    for written in chains(page, labels):
+        if written.sign == "<" and _complete(written.tiers, labels.shown) and not page.heading(written.start).direction:
+            yield _Reading(written.tiers[::-1])
+
+
+def _oriented(written: Written, heading: Heading) -> _Reading:
+    """Return the ranking best first, as its heading and its own notation say, or with the problem of the two."""
+    turned = written.tiers[::-1]
+    tiers = written.by_number or written.tiers
+    problem = "" if written.agrees else UNCLEAR_NUMBERS
+    if heading.direction is Direction.WORST_FIRST:
+        certain = heading.plain and written.turnable and written.by_number in (None, turned)
+        return _Reading(turned, problem or ("" if certain else UNCLEAR_DIRECTION), heading.signals)
+    if not heading.understood or heading.direction is Direction.UNKNOWN:
+        problem = problem or UNCLEAR_DIRECTION
+    if heading.direction is Direction.BEST_FIRST and (written.by_number is not None or written.sign == "<"):
+        problem = problem or UNCLEAR_DIRECTION
+    return _Reading(tiers, problem or ("" if heading.ending_is_plain(written.end) else UNCLEAR_DIRECTION))
+
+
+def _single(readings: Sequence[_Reading], labels: Sequence[str]) -> Tiers:
+    """Return the one ranking that all readings give."""
+    rankings = {reading.tiers for reading in readings}
+    if len(rankings) > 1:
+        raise UnreadableReply("The reply holds several different rankings.")
+    if not rankings:
+        raise UnreadableReply('The reply holds no {"ranking": [...]} object.')
+    return rankings.pop()
 
 
 def _check(ranking: Tiers, labels: Sequence[str]) -> None:
@@ -74,6 +198,27 @@ def _check(ranking: Tiers, labels: Sequence[str]) -> None:
         raise UnreadableReply("The ranking names a label twice.")
 
 
+def _check_direction(
+    page: Page, readings: Sequence[_Reading], ranking: Tiers, members: Members, labels: Labels
+) -> None:
+    """Raise UnreadableReply if anything in the reply says that the ranking is not best first."""
+    for problem in filter(None, (reading.problem for reading in readings)):
+        raise UnreadableReply(problem)
+    used = {signal for reading in readings for signal in reading.used}
+    if any(signal.direction is not Direction.BEST_FIRST and signal not in used for signal in page.signals):
+        raise UnreadableReply(UNCLEAR_DIRECTION)
+    for key in {key for key, _ in members}:
+        if any(signal.direction is not Direction.BEST_FIRST for signal in signals(tokens(key_words(key), labels), 0)):
+            raise UnreadableReply(UNCLEAR_DIRECTION)
+    for claim in claims(page.row, page.signals):
+        if claim.label not in (ranking[0] if claim.best else ranking[-1]):
+            raise UnreadableReply("The reply calls an answer the best or the worst, and its ranking does not.")
+    if problem := contradicts(members, ranking, labels):
+        raise UnreadableReply(problem)
+    if len(_RANKING_KEY.findall(page.text)) > sum(key_words(key) == "ranking" for key, _ in members):
+        raise UnreadableReply("The reply holds a second ranking that is not complete JSON.")
+
+
 def _quotable(labels: Sequence[str]) -> str:
     """Return short labels for the message, so that text which an answer made the judge write is not repeated to it."""
     short = [label for label in labels if re.fullmatch(r"\w{1,8}", label)]
@@ -82,79 +227,3 @@ def _quotable(labels: Sequence[str]) -> str:
 
 def _complete(ranking: Tiers, labels: Sequence[str]) -> bool:
     return sorted(label for tier in ranking for label in tier) == sorted(labels)
-
-
-def _stated(reply: str, labels: Sequence[str]) -> Iterable[Tiers]:
-    """Yield each list under a key ``ranking``, complete or not, and a reply that is one JSON list."""
-    for name, value in _members(reply):
-        if name == "ranking" and isinstance(value, list):
-            yield _tiers(value, labels)
-    try:
-        whole = json.loads(re.sub(r"^```\w*\s*|\s*```$", "", reply.strip()))
-    except (ValueError, RecursionError):
-        return
-    if isinstance(whole, list):
-        yield _tiers(whole, labels)
-
-
-def _members(reply: str) -> list[tuple[str, object]]:
-    """Return the members of every JSON object that starts anywhere in the reply; duplicate keys count twice."""
-    members: list[tuple[str, object]] = []
-
-    def keep(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        members.extend(pairs)
-        return dict(pairs)
-
-    decoder = json.JSONDecoder(object_pairs_hook=keep)
-    read_to = 0
-    for match in re.finditer(r"\{", reply):
-        if match.start() < read_to:
-            continue  # inside an object already parsed, whose inner objects were kept with it
-        before = len(members)
-        try:
-            _, read_to = decoder.raw_decode(reply, match.start())
-        except (ValueError, RecursionError):
-            del members[before:]  # complete objects inside an incomplete one are tried by themselves
-    return members
-
-
-def _tiers(value: list[object], labels: Sequence[str]) -> Tiers:
-    return tuple(
-        tuple(sorted(_label(item, labels) for item in tier)) if isinstance(tier, list) else (_label(tier, labels),)
-        for tier in value
-    )
-
-
-def _label(value: object, labels: Sequence[str]) -> str:
-    """Return the label in a text: the text itself, or the only label in it (``"Answer K7"``)."""
-    text = str(value).strip(_AROUND)
-    if text in labels:
-        return text
-    inside = [label for label in labels if re.search(rf"(?<!\w){re.escape(label)}(?!\w)", text)]
-    return inside[0] if len(inside) == 1 else text
-
-
-def _chains(reply: str, labels: Sequence[str]) -> Iterable[Tiers]:
-    """Yield each ``K7 > M3 = X9``: best first, ties by ``=``."""
-    if not any(sign in reply for sign in (">", "≻", "=", "&gt;")):
-        return  # most replies: compiling the patterns for these labels takes longer than using them
-    one = rf"[\[(\"'`*]*(?<!\w)(?:{'|'.join(map(re.escape, labels))})(?!\w)[\])\"'`*]*"
-    for match in re.finditer(rf"{one}(?:[ \t]*(?:>|≻|=)[ \t]*{one})+", reply.replace("&gt;", ">")):
-        tiers = re.split(r">|≻", match.group())
-        yield tuple(tuple(sorted(label.strip(_AROUND) for label in tier.split("="))) for tier in tiers)
-
-
-def _numbered(reply: str, labels: Sequence[str]) -> Iterable[Tiers]:
-    """Yield each list of lines numbered from 1, with a label at the start of each line."""
-    if len(reply.splitlines()) < len(labels):
-        return
-    label = rf"(?:answer\s+)?[\[(\"'`*]*(?P<label>{'|'.join(map(re.escape, labels))})(?!\w)(?P<rest>.*)"
-    pattern = re.compile(rf"^[ \t>*_#-]*(?P<number>\d{{1,2}})[ \t]*[.):][ \t*_]*{label}$", re.MULTILINE | re.IGNORECASE)
-    lines = list(pattern.finditer(reply))
-    for start in range(0, len(lines), len(labels)):
-        run = lines[start : start + len(labels)]
-        if sorted(int(line["number"]) for line in run) != list(range(1, len(labels) + 1)):
-            continue
-        bare = all(BARE.fullmatch(line["rest"]) for line in run)
-        if bare or ANNOUNCED.search(reply[: run[0].start()]):
-            yield tuple((line["label"],) for line in sorted(run, key=lambda line: int(line["number"])))
