@@ -32,7 +32,7 @@ _ORDERING = frozenset(
 class Heading:
     """The sentence before a ranking.
 
-    ``plain``: each of its words is known; ``understood``: enough of them, as it ends with a full stop and so may be about
+    ``plain``: each of its words is known; ``understood``: enough of them, as it ends with a full stop and may be about
     something else.
     """
 
