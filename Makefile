@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: demo up test test-fast test-up test-vllm check docs docs-check vllm clean
+.PHONY: demo up test test-fast test-up test-long test-vllm check docs docs-check vllm clean
 
 demo: .venv/installed
 	$(BIN)/cyclealign demo
@@ -21,7 +21,11 @@ test-fast: .venv/installed-dev
 
 # `cyclealign up` with a real server, worker and browser; tests that need a Chromium are skipped without one.
 test-up: .venv/installed-dev
-	$(BIN)/pytest -m launch
+	$(BIN)/pytest -m "launch and not long"
+
+# Tests that wait for minutes: a run that is paused for review for longer than Prefect's leases last.
+test-long: .venv/installed-dev
+	$(BIN)/pytest -m long
 
 # With a real vLLM server; skipped without .venv-vllm.
 test-vllm: .venv/installed-dev

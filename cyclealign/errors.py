@@ -12,6 +12,7 @@
     │   ├── NoSuchExperiment no experiment, round or prompt set has that name
     │   ├── NoSuchJob        no distillation job has that name, or it has not run yet
     │   ├── ExperimentBusy   another run holds the experiment's lease
+    │   ├── ExperimentStopped  too many rounds were rolled back, or too many runs failed, in a row
     │   └── LeaseLost        this run's lease expired and another run took over the round
     ├── PolicyError          the white-box model is missing, or its answers cannot be used
     │   ├── EngineFailed     vLLM did not start, or exited and could not be restarted
@@ -71,6 +72,10 @@ class NoSuchJob(StoreError):
 
 class ExperimentBusy(StoreError):
     """Another run holds the experiment's lease."""
+
+
+class ExperimentStopped(StoreError):
+    """Too many rounds of the experiment were rolled back in a row, or too many of its runs failed."""
 
 
 class LeaseLost(StoreError):

@@ -1,21 +1,21 @@
-"""The CycleAlign loop as a Prefect flow.
+"""The CycleAlign loop as Prefect flows: with the documented defaults, and with the demo's settings.
 
 Prefect's result cache stays off: the database is the record, and to resume is to run again.
 """
 
-from prefect import flow
+from prefect import Flow, State, flow
 
 from cyclealign.config import ExperimentConfig, load_config
+from cyclealign.errors import ExperimentBusy, ExperimentStopped
 from cyclealign.files import EXAMPLES
 from cyclealign.loop.align import align as run_loop
+from flows.end_states import end_state
 from flows.prefect_ports import PREFECT_PORTS
 
-# The form in the UI is filled from this instance: the demo's settings, which run on any machine without changes.
-FORM = load_config(EXAMPLES / "demo.toml").model_copy(update={"until": None, "rounds": 1})
+DEMO = load_config(EXAMPLES / "demo.toml").model_copy(update={"until": None, "rounds": 1})
 
 
-@flow(name="align", flow_run_name="align-{config.experiment}", persist_result=False, validate_parameters=True)
-def align(config: ExperimentConfig = FORM) -> int:
+def run(config: ExperimentConfig) -> int | State[int]:
     """Advance an experiment by some rounds of CycleAlign.
 
     Each round: the policy answers fresh prompts, the judge ranks the answers, agreed rankings become demonstrations,
@@ -28,4 +28,25 @@ def align(config: ExperimentConfig = FORM) -> int:
     Returns:
         The number of rounds that this run finished.
     """
-    return run_loop(config, PREFECT_PORTS)
+    try:
+        return run_loop(config, PREFECT_PORTS)
+    except (ExperimentBusy, ExperimentStopped) as error:
+        return end_state(error)
+
+
+def flow_with(form: ExperimentConfig) -> Flow[[ExperimentConfig], int | State[int]]:
+    """Return the flow whose form in the UI is filled with these settings; each deployment has a form of its own."""
+
+    def align(config: ExperimentConfig) -> int | State[int]:
+        return run(config)
+
+    align.__doc__ = run.__doc__
+    align.__defaults__ = (form,)
+    decorated = flow(
+        name="align", flow_run_name="align-{config.experiment}", persist_result=False, validate_parameters=True
+    )
+    return decorated(align)
+
+
+align = flow_with(ExperimentConfig())
+demo = flow_with(DEMO)

@@ -8,9 +8,10 @@ from prefect.cache_policies import NO_CACHE
 
 from cyclealign.loop.ports import Ports, ReviewForm
 from flows.artifacts import publish
+from flows.events import report_stop
 from flows.pause_form import ask_by_form, form_can_be_seen
 from flows.rate_limits import rate_limiter
-from flows.run_identity import this_run
+from flows.run_identity import run_name, this_run
 from flows.secrets import api_key
 
 T = TypeVar("T")
@@ -29,9 +30,11 @@ def review_form() -> ReviewForm | None:
 
 PREFECT_PORTS = Ports(
     run_id=this_run,
+    run_name=run_name,
     api_key=api_key,
     rate_limiter=rate_limiter,
     review_form=review_form,
     run_step=run_as_task,
     publish=publish,
+    report_stop=report_stop,
 )

@@ -13,6 +13,7 @@ from cyclealign.config.policy import EngineSettings, PolicySettings
 from cyclealign.config.prompts import PromptSettings
 from cyclealign.config.review import ReviewSettings
 from cyclealign.config.section import Section
+from cyclealign.config.stop import StopSettings
 from cyclealign.config.training import TrainingSettings
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "PromptSettings",
     "ReviewSettings",
     "Section",
+    "StopSettings",
     "TrainingSettings",
     "WithAnyOf",
     "changeable_settings",

@@ -18,7 +18,11 @@ class DemonstrationSettings(Section):
     )
     selection: Annotated[
         Literal["newest", "most_agreed", "most_similar"], Formerly("choose"), NotWith("demonstrations.dynamic", 0)
-    ] = Field("newest", title="Selection of dynamic demonstrations")
+    ] = Field(
+        "newest",
+        title="Selection of dynamic demonstrations",
+        description="`most_similar`: to the question that the judge is asked.",
+    )
     max_chance: Annotated[float, Formerly("chance_at_most"), NotWith("demonstrations.max_kept", 0)] = Field(
         0.05,
         gt=0,

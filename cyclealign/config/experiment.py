@@ -13,34 +13,40 @@ from cyclealign.config.policy import EngineSettings, PolicySettings
 from cyclealign.config.prompts import PromptSettings
 from cyclealign.config.review import ReviewSettings
 from cyclealign.config.section import Section
+from cyclealign.config.stop import StopSettings
 from cyclealign.config.training import TrainingSettings
 
 
 class ExperimentConfig(Section):
     """One experiment: a series of rounds that starts from one base model."""
 
+    # In the order in which a person fills in the form: first the sections that every experiment sets.
+
     experiment: str = Field(
         "demo", title="Experiment", description="Its name in the history.", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
     )
     rounds: int = Field(1, ge=1, le=100, title="Rounds", description="Number of rounds to run.")
-    until: int | None = Field(
-        None, ge=1, title="Until round", description="Stop once the experiment has this many rounds."
-    )
-    seed: int = Field(0, ge=0, title="Seed")
-    templates: str = Field("prompts", title="Template folder")
     prompts: Annotated[PromptSettings, Field(title="Prompts")] = PromptSettings()
     policy: Annotated[PolicySettings, Field(title="Policy (white-box)")] = PolicySettings()
+    judge: Annotated[JudgeSettings, Field(title="Judge (black-box)")] = JudgeSettings()
+    budget: Annotated[BudgetSettings, Field(title="Budget"), CHANGEABLE_MID_ROUND] = BudgetSettings()
+    training: Annotated[TrainingSettings, Field(title="Training")] = TrainingSettings()
+    acceptance: Annotated[AcceptanceSettings, Field(title="Acceptance")] = AcceptanceSettings()
+    review: Annotated[ReviewSettings, Field(title="Human review")] = ReviewSettings()
+    demonstrations: Annotated[DemonstrationSettings, Field(title="Demonstrations")] = DemonstrationSettings()
+    evaluation: Annotated[EvaluationSettings, Field(title="Evaluation")] = EvaluationSettings()
+    health: Annotated[HealthSettings, Field(title="Judge health")] = HealthSettings()
+    stop: Annotated[StopSettings, Field(title="Stop"), CHANGEABLE_MID_ROUND] = StopSettings()
     engine: Annotated[
         EngineSettings, Field(title="Engine (vLLM)"), CHANGEABLE_MID_ROUND, OnlyWith("policy.kind", "vllm")
     ] = EngineSettings()
-    judge: Annotated[JudgeSettings, Field(title="Judge (black-box)")] = JudgeSettings()
-    health: Annotated[HealthSettings, Field(title="Judge health")] = HealthSettings()
-    budget: Annotated[BudgetSettings, Field(title="Budget"), CHANGEABLE_MID_ROUND] = BudgetSettings()
-    demonstrations: Annotated[DemonstrationSettings, Field(title="Demonstrations")] = DemonstrationSettings()
-    training: Annotated[TrainingSettings, Field(title="Training")] = TrainingSettings()
-    evaluation: Annotated[EvaluationSettings, Field(title="Evaluation")] = EvaluationSettings()
-    acceptance: Annotated[AcceptanceSettings, Field(title="Acceptance")] = AcceptanceSettings()
-    review: Annotated[ReviewSettings, Field(title="Human review")] = ReviewSettings()
+    templates: str = Field(
+        "prompts", title="Template folder", description="Of the judge's templates and the hand-written demonstrations."
+    )
+    seed: int = Field(0, ge=0, title="Seed", description="Of the draw of prompts, the answers and the training.")
+    until: int | None = Field(
+        None, ge=1, title="Until round", description="Stop once the experiment has this many rounds. Empty: no limit."
+    )
 
     @model_validator(mode="after")
     def _doubt_needs_two_verdicts(self) -> Self:

@@ -28,7 +28,7 @@ class JudgeSettings(Section):
         description="`simulated`: the small local judge of the demo. `openai`: any OpenAI-compatible address; the "
         "default if `model` or `base_url` is given.",
     )
-    model: str = Field(SIMULATED_MODEL, title="Model name")
+    model: str = Field(SIMULATED_MODEL, title="Model name", description="As the endpoint knows it.")
     base_url: Annotated[str | None, CHANGEABLE_MID_ROUND] = Field(
         None,
         title="Address",
@@ -77,8 +77,10 @@ class JudgeSettings(Section):
     reasons: bool = Field(
         False, title="Ask for reasons", description="A short reason for each answer, kept in the history."
     )
-    temperature: Annotated[float, REAL_ONLY] = Field(0.0, ge=0, le=2, title="Temperature")
-    max_tokens: int = Field(256, ge=16, title="Max reply tokens")
+    temperature: Annotated[float, REAL_ONLY] = Field(
+        0.0, ge=0, le=2, title="Temperature", description="0: the same reply each time."
+    )
+    max_tokens: int = Field(256, ge=16, title="Max reply tokens", description="Longer with *Ask for reasons*.")
     concurrency: Annotated[int, CHANGEABLE_MID_ROUND, OnlyWith("judge.delivery", "direct")] = Field(
         8,
         ge=1,

@@ -15,6 +15,8 @@ EXISTING_ONLY = NotWith("engine.base_url", None)
 class PolicySettings(Section):
     """The white-box model to align."""
 
+    form_first = ("model", "max_new_tokens", "answers", "temperature")
+
     kind: Literal["transformers", "vllm"] = Field(
         "transformers",
         title="Kind",
@@ -27,7 +29,7 @@ class PolicySettings(Section):
         title="Trust remote code",
         description="Repeat the model's name to allow the Python code that comes with it.",
     )
-    answers: int = Field(4, ge=2, le=16, title="Answers per prompt")
+    answers: int = Field(4, ge=2, le=16, title="Answers per prompt", description="Candidates that the judge ranks.")
     top_up: int = Field(
         2,
         ge=0,
@@ -35,8 +37,10 @@ class PolicySettings(Section):
         title="Top-up draws",
         description="If answers to a prompt are identical, resample them at most this many times until all differ.",
     )
-    temperature: float = Field(1.0, gt=0, le=5, title="Temperature")
-    top_p: float = Field(1.0, gt=0, le=1, title="Top-p")
+    temperature: float = Field(1.0, gt=0, le=5, title="Temperature", description="Of the answers' sampling.")
+    top_p: float = Field(
+        1.0, gt=0, le=1, title="Top-p", description="Sample from the likeliest tokens that add up to this. 1: from all."
+    )
     max_new_tokens: int = Field(48, ge=1, title="Max new tokens", description="Per answer.")
     batch_prompts: int = Field(8, ge=1, title="Prompts per batch", description="Lower it to save memory.")
     max_truncated: Annotated[float, Formerly("most_cut")] = Field(

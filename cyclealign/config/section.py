@@ -1,11 +1,12 @@
 """Base class of all groups of settings."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from cyclealign.config import form
 from cyclealign.config.former_names import allow_former_names, current_names
 
 
@@ -14,6 +15,9 @@ class Section(BaseModel):
 
     Settings marked with `Formerly` also load under their former names and values.
     """
+
+    # Settings that the form shows before the others, in this order.
+    form_first: ClassVar[tuple[str, ...]] = ()
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -25,5 +29,8 @@ class Section(BaseModel):
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         json_schema = handler(schema)
-        allow_former_names(cls, handler.resolve_ref_schema(json_schema))
+        properties = handler.resolve_ref_schema(json_schema)
+        allow_former_names(cls, properties)
+        form.without_null(properties)
+        form.first(properties, cls.form_first)
         return json_schema

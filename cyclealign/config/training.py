@@ -17,14 +17,22 @@ PairwiseObjective = Literal["dpo"]
 class TrainingSettings(Section):
     """Fine-tuning of the policy on the rankings."""
 
+    form_first = ("objective", "learning_rate", "epochs")
+
     method: Literal["lora", "full"] = Field(
         "lora",
         title="Method",
         description="`lora`: an adapter on top of the model's weights. `full`: all weights, saved at the model's full "
         "size each round. The same for all rounds of an experiment.",
     )
-    objective: Literal[ListwiseObjective, PairwiseObjective] = Field("rrhf", title="Objective")
-    target: Literal["judge", "agreement"] = Field("judge", title="Target ranking")
+    objective: Literal[ListwiseObjective, PairwiseObjective] = Field(
+        "rrhf", title="Objective", description="`rrhf`, `pro`: losses of whole lists. `dpo`: of pairs."
+    )
+    target: Literal["judge", "agreement"] = Field(
+        "judge",
+        title="Target ranking",
+        description="`judge`: the judge's. `agreement`: agreed answers keep the policy's places.",
+    )
     weight: Literal["uniform", "agreement", "steadiness"] | None = Field(
         None,
         title="Prompt weight",
@@ -50,14 +58,20 @@ class TrainingSettings(Section):
     sft_weight: Annotated[float | None, OnlyWith("training.objective", *get_args(ListwiseObjective))] = Field(
         None, ge=0, title="SFT weight", description="Empty: the paper's value (RRHF 1, PRO 0.05 (n-1)²)."
     )
-    dpo_beta: Annotated[float, OnlyWith("training.objective", "dpo")] = Field(0.1, gt=0, title="DPO beta")
+    dpo_beta: Annotated[float, OnlyWith("training.objective", "dpo")] = Field(
+        0.1, gt=0, title="DPO beta", description="How strongly the parent's answers are kept."
+    )
     learning_rate: float = Field(
         1e-4, gt=0, title="Learning rate", description="For `lora`; use 1e-5 or 1e-6 for `full`."
     )
-    epochs: int = Field(1, ge=1, title="Epochs")
-    prompts_per_step: int = Field(8, ge=1, title="Prompts per step")
-    lora_rank: Annotated[int, OnlyWith("training.method", "lora")] = Field(16, ge=1, title="LoRA rank")
-    lora_alpha: Annotated[float, OnlyWith("training.method", "lora")] = Field(32.0, gt=0, title="LoRA alpha")
+    epochs: int = Field(1, ge=1, title="Epochs", description="Passes over the prompts of the round.")
+    prompts_per_step: int = Field(8, ge=1, title="Prompts per step", description="Lower it to save memory.")
+    lora_rank: Annotated[int, OnlyWith("training.method", "lora")] = Field(
+        16, ge=1, title="LoRA rank", description="The same for all rounds of an experiment."
+    )
+    lora_alpha: Annotated[float, OnlyWith("training.method", "lora")] = Field(
+        32.0, gt=0, title="LoRA alpha", description="The adapter is scaled by alpha / rank."
+    )
     lora_targets: Annotated[tuple[str, ...], ADDED_LATER, OnlyWith("training.method", "lora")] = Field(
         (),
         title="LoRA targets",

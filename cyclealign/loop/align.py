@@ -14,13 +14,14 @@ from cyclealign.loop.evaluate import answer_held_out_as_parent, decide, evaluate
 from cyclealign.loop.generate import generate
 from cyclealign.loop.judge import judge
 from cyclealign.loop.judge_health import examine_judge, measure_biases
-from cyclealign.loop.lease import LEASE_SECONDS, heartbeat
+from cyclealign.loop.lease import LEASE_SECONDS, heartbeat, hold_experiment
 from cyclealign.loop.plan import open_or_resume
 from cyclealign.loop.ports import Ports
 from cyclealign.loop.promote import promote_demonstrations
 from cyclealign.loop.review import review
 from cyclealign.loop.session import RoundSession, open_session
 from cyclealign.loop.settings import effective_settings
+from cyclealign.loop.stopping import count_failures, require_not_stopped, stop_after_rollbacks
 from cyclealign.loop.train import train
 from cyclealign.progress import announce
 from cyclealign.records import Round
@@ -52,14 +53,31 @@ def align(config: ExperimentConfig, ports: Ports | None = None) -> int:
 
     Raises:
         ExperimentBusy: another run is advancing the experiment.
+        ExperimentStopped: too many rounds were rolled back, or too many runs failed, in a row.
         JudgeUntrusted: the judge failed the controls; the round is rolled back.
         CycleAlignError: a step failed; the round stays open, and the next run resumes it.
     """
     with open_session(config, ports) as session:
-        rounds = session.store.rounds
-        while (finished := rounds.count_closed(config.experiment, session.run)) < config.rounds and not enough(session):
-            advance(session)
-        return finished
+        name = session.ports.run_name()
+        with hold_experiment(session.store, config.experiment, session.owner, name), count_failures(session):
+            return run_rounds(session)
+
+
+def run_rounds(session: RoundSession) -> int:
+    """Run the rounds that the settings ask for; return how many this run has finished.
+
+    Raises:
+        ExperimentStopped: too many rounds were rolled back, or too many runs failed, in a row.
+    """
+    config, store = session.config, session.store
+    while (finished := store.rounds.count_closed(config.experiment, session.run)) < config.rounds:
+        if enough(session):
+            break
+        require_not_stopped(session)
+        advance(session)
+        store.leases.forget_failures(config.experiment)
+        stop_after_rollbacks(session)
+    return finished
 
 
 def enough(session: RoundSession) -> bool:

@@ -1,16 +1,24 @@
-"""Round leases: owner, liveness, heartbeat."""
+"""Leases of experiments and rounds: owner, liveness, heartbeat.
 
+A run holds its experiment from its start to its end, and each round while it is at work on it.
+"""
+
+import logging
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from cyclealign.errors import LeaseLost
+from cyclealign.errors import ExperimentBusy, LeaseLost, StoreError
 from cyclealign.processes import is_running, start_time
+from cyclealign.records import Holder
 from cyclealign.store import Store
 
+logger = logging.getLogger(__name__)
+
 LEASE_SECONDS = 90.0
+Renew = Callable[[float], None]  # extends a lease to so many seconds from now; raises LeaseLost
 
 
 def owner_name(run: str) -> str:
@@ -25,33 +33,78 @@ def may_be_alive(owner: str) -> bool:
 
 
 @contextmanager
+def hold_experiment(store: Store, experiment: str, owner: str, run_name: str) -> Iterator[None]:
+    """Hold the experiment during the block, so that no other run advances it, not even between two rounds.
+
+    Raises:
+        ExperimentBusy: another run holds it; the message names that run.
+    """
+    holder = store.leases.take(experiment, owner, run_name, LEASE_SECONDS, may_be_alive)
+    if holder is not None:
+        raise ExperimentBusy(busy_message(experiment, holder))
+
+    def renew(seconds: float) -> None:
+        store.leases.renew(experiment, owner, seconds)
+
+    try:
+        with renewed(renew):
+            yield
+    finally:
+        release(renew)
+
+
+def busy_message(experiment: str, holder: Holder) -> str:
+    """Return the error message for an experiment that another run holds."""
+    host, pid, _, _ = holder.owner.rsplit("/", 3)
+    return (
+        f"Run '{holder.run_name}' (process {pid} on {host}, since {holder.since:%Y-%m-%d %H:%M} UTC) is advancing "
+        f"experiment '{experiment}'. Wait for its end, or cancel it; another experiment can run beside it. If it was "
+        f"killed on another machine, its lease expires after {LEASE_SECONDS:.0f} seconds."
+    )
+
+
+@contextmanager
 def heartbeat(store: Store, round_id: int, owner: str) -> Iterator[None]:
-    """Renew the lease from a thread while the block runs, and release it if the block fails.
+    """Renew the round's lease from a thread while the block runs, and release it if the block fails.
 
     A lost lease raises nothing here: the owner's next write raises LeaseLost.
     """
+
+    def renew(seconds: float) -> None:
+        store.rounds.renew_lease(round_id, owner, seconds)
+
+    try:
+        with renewed(renew):
+            yield
+    except BaseException:
+        release(renew)
+        raise
+
+
+@contextmanager
+def renewed(renew: Renew) -> Iterator[None]:
+    """Renew a lease from a thread while the block runs, until another run takes it."""
     done = threading.Event()
 
     def beat() -> None:
         while not done.wait(LEASE_SECONDS / 3):  # two renewals may fail or come late
             try:
-                store.rounds.renew_lease(round_id, owner, LEASE_SECONDS)
+                renew(LEASE_SECONDS)
             except LeaseLost:
                 return
+            except StoreError as error:  # the database may answer again before the lease expires
+                logger.warning("The lease could not be renewed and is tried again: %s", error)
 
     thread = threading.Thread(target=beat, name="lease", daemon=True)
     thread.start()
     try:
         yield
-    except BaseException:
-        release(store, round_id, owner)
-        raise
     finally:
         done.set()
         thread.join()
 
 
-def release(store: Store, round_id: int, owner: str) -> None:
-    """Let the lease expire now, so that a rerun does not wait for it."""
-    with suppress(LeaseLost):
-        store.rounds.renew_lease(round_id, owner, 0.0)
+def release(renew: Renew) -> None:
+    """Let the lease expire now, so that a rerun does not wait for it. A failure must not hide the block's own error."""
+    with suppress(StoreError):
+        renew(0.0)

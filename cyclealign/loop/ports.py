@@ -37,6 +37,15 @@ def nonce() -> str:
     return str(uuid4())
 
 
+def unnamed_run() -> str:
+    """Return the name of a run that nobody has named."""
+    return "align"
+
+
+def report_nothing(experiment: str, reason: str) -> None:
+    """Leave the report to the error that the run raises."""
+
+
 def key_from_environment(judge: JudgeSettings) -> str:
     """Return the judge's API key.
 
@@ -83,16 +92,20 @@ class Ports:
 
     Args:
         run_id: identifies the run; a retried run must have the id that it had before.
+        run_name: names the run for people.
         api_key: the judge's API key; called outside an event loop, when the first call is about to be sent.
         rate_limiter: requests and tokens per minute.
         review_form: a form for human rankings, or None if nobody could see one now.
         run_step: runs each step of a round.
         publish: reports on the experiment after each round.
+        report_stop: tells that the experiment has reached a limit of the section `stop`: (experiment, reason).
     """
 
     run_id: Callable[[], str] = nonce
+    run_name: Callable[[], str] = unnamed_run
     api_key: Callable[[JudgeSettings], str] = key_from_environment
     rate_limiter: Callable[[JudgeSettings], RateLimiter] = local_rate_limiter
     review_form: Callable[[], ReviewForm | None] = no_form
     run_step: RunStep = call_step
     publish: Callable[[Store, Round], object] = save_plot
+    report_stop: Callable[[str, str], object] = report_nothing

@@ -1,6 +1,7 @@
 """A round: its plan and its adapter."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from cyclealign.records.texts import Demonstration, Prompt, Template
@@ -19,6 +20,15 @@ class Adapter:
     path: str
     content_hash: str
     parent_id: str | None
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The run that advances an experiment: its lease's owner, its name for people, and the time of its start."""
+
+    owner: str
+    run_name: str
+    since: datetime
 
 
 @dataclass(frozen=True)

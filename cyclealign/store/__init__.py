@@ -20,6 +20,7 @@ from cyclealign.store.endpoints import EndpointStore
 from cyclealign.store.experiments import ExperimentStore
 from cyclealign.store.history import HistoryStore
 from cyclealign.store.judges import JudgeStore
+from cyclealign.store.leases import LeaseStore
 from cyclealign.store.metrics import MetricStore
 from cyclealign.store.migrate import upgrade
 from cyclealign.store.notes import NoteStore
@@ -41,6 +42,7 @@ class Store:
         database = Database(engine)
         self.prompts = PromptStore(database)
         self.experiments = ExperimentStore(database)
+        self.leases = LeaseStore(database)
         self.rounds = RoundStore(database)
         self.candidates = CandidateStore(database)
         self.calls = CallStore(database)

@@ -148,6 +148,20 @@ class RoundStore:
         with self._database.reading() as session:
             return session.scalar(closed) or 0
 
+    def rollbacks_in_a_row(self, experiment: str) -> int:
+        """Return how many rounds were rolled back since the last accepted one, without those of a refused judge."""
+        of_experiment = (
+            select(tables.Round.number)
+            .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
+            .where(tables.Experiment.name == experiment)
+        )
+        accepted = of_experiment.where(tables.Round.verdict == "accepted")
+        rolled_back = of_experiment.where(tables.Round.verdict == "rolled_back", ~refused())
+        with self._database.reading() as session:
+            last = session.scalar(accepted.with_only_columns(func.max(tables.Round.number))) or 0
+            later = rolled_back.where(tables.Round.number > last).with_only_columns(func.count(tables.Round.id))
+            return session.scalar(later) or 0
+
     def last_accepted(self, experiment: str) -> tuple[int, records.Adapter | None]:
         """Return number and adapter of the last accepted round, or (0, None), the base model, if there is none.
 

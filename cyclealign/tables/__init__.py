@@ -29,6 +29,7 @@ from cyclealign.tables.material import (
 from cyclealign.tables.rounds import (
     Adapter,
     Experiment,
+    ExperimentLease,
     Metric,
     Round,
     RoundDemonstration,
@@ -52,6 +53,7 @@ __all__ = [
     "DistillationRun",
     "DistillationStep",
     "Experiment",
+    "ExperimentLease",
     "JudgeBatch",
     "JudgeCall",
     "JudgeEndpoint",

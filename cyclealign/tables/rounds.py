@@ -19,6 +19,22 @@ class Experiment(Base):
     created_at: Mapped[datetime]
 
 
+class ExperimentLease(Base):
+    """The run that advances an experiment, by the experiment's name: the first lease is older than the first round.
+
+    ``failures`` counts the runs that failed since the last round was closed.
+    """
+
+    __tablename__ = "experiment_lease"
+    experiment: Mapped[Id]
+    owner: Mapped[str]
+    run_name: Mapped[str]
+    taken_at: Mapped[datetime]
+    lease_until: Mapped[datetime]
+    failures: Mapped[int]
+    last_failure: Mapped[str | None]
+
+
 class Round(Base):
     """One step of an experiment, held by ``owner`` until ``lease_until`` while it is open."""
 

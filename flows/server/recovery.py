@@ -9,12 +9,12 @@ repeats nothing. To drop the run, cancel it in the UI.
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import psutil
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
-    FlowRunFilterDeploymentId,
     FlowRunFilterState,
     FlowRunFilterStateName,
     FlowRunFilterStateType,
@@ -71,12 +71,17 @@ def claimed_by(run: FlowRun, worker: str) -> bool:
     return run.labels.get("prefect.worker.name", worker) == worker
 
 
-def _runs(client: SyncPrefectClient, state: FlowRunFilterState, limit: int = 200) -> list[FlowRun]:
-    """Return the pool's newest runs in the given states."""
+def _runs(
+    client: SyncPrefectClient,
+    state: FlowRunFilterState,
+    sort: FlowRunSort = FlowRunSort.EXPECTED_START_TIME_DESC,
+    limit: int = 200,
+) -> list[FlowRun]:
+    """Return the pool's runs in the given states, the newest first unless ``sort`` says otherwise."""
     return client.read_flow_runs(
         flow_run_filter=FlowRunFilter(state=state),
         work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL])),
-        sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+        sort=sort,
         limit=limit,
     )
 
@@ -104,28 +109,46 @@ def end_processes(runs: Sequence[FlowRun]) -> None:
 
 
 def skip_overdue(client: SyncPrefectClient) -> int:
-    """Cancel scheduled runs that are overdue, if an interrupted run of the same deployment waits; return their number.
+    """Cancel scheduled runs that came due while nothing ran, except one for each experiment; return their number.
 
-    A deployment allows one run and cancels the others, so an overdue one could take the interrupted run's place. Runs
-    that become due before the worker has taken its first run are skipped as well.
+    All of them would start at once, and all but one would end as Cancelled.
     """
-    waiting = FlowRunFilterState(name=FlowRunFilterStateName(any_=["AwaitingRetry"]))
-    deployments = {run.deployment_id for run in _runs(client, waiting) if run.deployment_id}
-    if not deployments:
-        return 0
-    overdue = client.read_flow_runs(
-        flow_run_filter=FlowRunFilter(
-            deployment_id=FlowRunFilterDeploymentId(any_=list(deployments)),
-            state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["Scheduled", "Late"])),
-        ),
-        sort=FlowRunSort.EXPECTED_START_TIME_ASC,
-    )
-    deadline = datetime.now(UTC) + WORKER_START
-    skipped = [run for run in overdue if run.auto_scheduled and _due(run, deadline)]
+    interrupted = _runs(client, _named("AwaitingRetry"))
+    planned = _runs(client, _named("Scheduled", "Late"), sort=FlowRunSort.EXPECTED_START_TIME_ASC)
+    skipped = surplus(interrupted, [run for run in planned if run.auto_scheduled], datetime.now(UTC))
     for run in skipped:
-        message = "Was due while `cyclealign up` was stopped; the interrupted run resumes first."
+        message = "Was due while `cyclealign up` was stopped; another run of the same experiment is started instead."
         client.set_flow_run_state(run.id, Cancelled(message=message), force=True)
     return len(skipped)
+
+
+def surplus(interrupted: Sequence[FlowRun], planned: Sequence[FlowRun], now: datetime) -> list[FlowRun]:
+    """Return the planned runs to cancel at a start.
+
+    An interrupted run goes before those of the same experiment, or of the same job; else the first overdue one goes.
+    Runs that become due before the worker has taken its first run are cancelled as well if another one goes first.
+
+    Args:
+        planned: runs of schedules, by their time.
+    """
+    taken, cancelled = {_work_of(run) for run in interrupted}, []
+    for run in planned:
+        if _work_of(run) in taken and _due(run, now + WORKER_START):
+            cancelled.append(run)
+        elif _due(run, now):
+            taken.add(_work_of(run))
+    return cancelled
+
+
+def _named(*names: str) -> FlowRunFilterState:
+    return FlowRunFilterState(name=FlowRunFilterStateName(any_=list(names)))
+
+
+def _work_of(run: FlowRun) -> tuple[UUID | None, str]:
+    """Return the work at which one run may be at a time: an experiment, or a job, which is a flow of its own."""
+    config = run.parameters.get("config")
+    experiment = config.get("experiment", "") if isinstance(config, dict) else ""
+    return run.flow_id, str(experiment)
 
 
 def _due(run: FlowRun, by: datetime) -> bool:

@@ -27,6 +27,7 @@ CHANGEABLE = {
     "judge.usd_per_million_completion_tokens",
     "judge.usd_per_million_prompt_tokens",
     "review.wait_minutes",
+    "stop",
 }
 
 

@@ -272,3 +272,16 @@ def test_a_round_has_one_adapter(store: Store) -> None:
     other = type(kept)("other", "elsewhere", "hash 2", None)
     assert store.adapters.add(made.id, other, "a-model") == kept
     assert store.adapters.of_round(made.id) == kept
+
+
+def test_rollbacks_count_from_the_last_accepted_round_without_refusals(store: Store) -> None:
+    """An experiment would stop for rollbacks of long ago, or for a judge that was refused before it did anything."""
+    verdicts = ("rolled_back", "accepted", "rolled_back", "refused", "rolled_back")
+    counts = []
+    for verdict in verdicts:
+        round_ = opened(store)
+        if verdict != "refused":
+            store.candidates.add(round_.id, answers(round_, prompt(0)))
+        store.rounds.close(round_.id, "me", "accepted" if verdict == "accepted" else "rolled_back", "")
+        counts.append(store.rounds.rollbacks_in_a_row("trial"))
+    assert counts == [1, 0, 1, 1, 2]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cyclealign.distill.registry import JOBS
 from cyclealign.errors import StoreError
 from flows.server.environment import FOLDER_VARIABLE, CannotStart, ServerConfig, home_lock
 from tests.support.paths import ROOT
@@ -79,8 +80,16 @@ def test_the_deployments_keep_what_people_set_in_the_ui_and_hold_no_path() -> No
     text = (ROOT / "prefect.yaml").read_text(encoding="utf-8")
     for deployment in yaml.safe_load(text)["deployments"]:
         assert not {"schedules", "schedule"} & set(deployment)
-        assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
         assert "cyclealign" in deployment["tags"]
         assert "(/artifacts)" in deployment["description"]
         assert ":" not in deployment["entrypoint"]
     assert str(ROOT) not in text
+
+
+def test_no_run_that_may_pause_has_a_limit_of_prefect_and_every_job_has_one() -> None:
+    """Prevents a run that is cancelled 225 seconds after it was paused for review: a pause releases its lease."""
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    limits = {deployment["name"]: deployment["concurrency_limit"] for deployment in deployments}
+    assert {name for name, limit in limits.items() if limit is None} == {"align", "demo"}
+    jobs = [limit for limit in limits.values() if limit is not None]
+    assert jobs == [{"limit": 1, "collision_strategy": "CANCEL_NEW"}] * len(JOBS)

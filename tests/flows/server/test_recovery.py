@@ -3,11 +3,14 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+
+from tests.support.paths import ROOT
 
 ME = "cyclealign-here"
 Start = Callable[..., UUID]
@@ -149,3 +152,42 @@ def test_a_pool_of_another_kind_is_refused_by_name(client: Any, monkeypatch: pyt
     monkeypatch.setattr(deploy, "POOL", "images")
     with pytest.raises(CannotStart, match="docker"):
         deploy.create_pool(client)
+
+
+def test_of_the_runs_that_came_due_meanwhile_one_of_each_experiment_is_started() -> None:
+    """Prevents a night of planned runs from starting at once, and one experiment's backlog from stopping another's."""
+    from prefect.client.schemas.objects import FlowRun
+
+    from flows.server.recovery import surplus
+
+    now, flow = datetime.now(UTC), uuid4()
+
+    def run(experiment: str, minutes_ago: float, flow_id: UUID = flow) -> FlowRun:
+        parameters = {"config": {"experiment": experiment}} if experiment else {}
+        due = now - timedelta(minutes=minutes_ago)
+        return FlowRun(flow_id=flow_id, parameters=parameters, expected_start_time=due, name=f"{experiment}-{due}")
+
+    first, second, soon = run("a", 20), run("a", 10), run("a", -0.5)
+    other, resumed, later = run("b", 15), run("c", 5), run("c", -60)
+    job = run("", 8, uuid4())
+    job_again = run("", 7, job.flow_id)
+    planned = [first, other, second, job, job_again, resumed, soon, later]
+    assert surplus([run("c", 30)], planned, now) == [second, job_again, resumed, soon]
+
+
+def test_a_deployment_of_an_earlier_version_loses_its_limit(client: Any, tmp_path: Path) -> None:
+    """Prevents a server that still cancels paused runs after an upgrade, since it kept the deployment's limit."""
+    from flows.server.deploy import deploy
+    from flows.server.environment import ServerConfig
+
+    server = ServerConfig(str(client.api_url).removesuffix("/api/").removesuffix("/api"), tmp_path, ROOT, external=True)
+    flow_id = client.create_flow_from_name("align")
+    old = client.create_deployment(
+        flow_id, "align", work_pool_name="local", concurrency_limit=1, parameters={}, entrypoint="flows.align.align"
+    )
+    assert client.read_deployment(old).global_concurrency_limit.limit == 1
+    deploy(server)
+    new = client.read_deployment(old)
+    assert new.global_concurrency_limit is None
+    assert client.read_deployment_by_name("align/demo").global_concurrency_limit is None
+    assert client.read_deployment_by_name("pld/pld").global_concurrency_limit.limit == 1

@@ -1,0 +1,65 @@
+"""A run holds its experiment from its start to its end, between its rounds as well."""
+
+import pytest
+
+from cyclealign.config import load_config
+from cyclealign.errors import ExperimentBusy, StoreError
+from cyclealign.loop import lease
+from cyclealign.loop.align import align
+from cyclealign.loop.ports import Ports
+from cyclealign.records import Holder
+from cyclealign.store import Store
+from cyclealign.store.leases import LeaseStore
+
+
+def holder() -> Holder | None:
+    with Store.open() as store:
+        return store.leases.holder("bench")
+
+
+def test_no_second_run_gets_in_between_two_rounds_and_others_work_side_by_side(bench):
+    """Prevents two schedules from taking turns with the rounds of one experiment."""
+    seen = []
+
+    def between(store, round_):
+        if round_.number == 1 and not seen:
+            seen.append(holder())
+            with pytest.raises(ExperimentBusy) as busy:
+                align(config, Ports(run_name=lambda: "the second"))
+            seen.append(str(busy.value))
+            assert align(config.model_copy(update={"experiment": "beside"})) == 1
+
+    bench.set("acceptance", min_win_rate=0.0)
+    config = load_config(bench.write())
+    ports = Ports(run_name=lambda: "the first", publish=between)
+    assert align(config.model_copy(update={"rounds": 2}), ports) == 2
+    assert seen[0].run_name == "the first"
+    assert "Run 'the first' (process" in seen[1]
+    assert "experiment 'bench'" in seen[1]
+    assert len(bench.rounds()) == 2
+    assert holder() is None
+
+
+def test_a_run_that_fails_frees_its_experiment(bench):
+    """Prevents a rerun after an error from waiting for the lease of the run that failed."""
+    bench.judge.status = lambda _: 401
+    assert bench.run()[0] == 1
+    assert holder() is None
+
+
+def test_the_lease_is_renewed_after_an_error_of_the_database(store, monkeypatch):
+    """Prevents a run that works on without a lease because the database was away for a moment."""
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.03)
+    real, calls, renewed = LeaseStore.renew, [], lease.threading.Event()
+
+    def renew(leases, experiment, owner, seconds):
+        calls.append(seconds)
+        if len(calls) == 1:
+            raise StoreError("The database stopped answering.")
+        real(leases, experiment, owner, seconds)
+        renewed.set()
+
+    monkeypatch.setattr(LeaseStore, "renew", renew)
+    with lease.hold_experiment(store, "trial", lease.owner_name("run"), "run"):
+        assert renewed.wait(30)
+    assert store.leases.holder("trial") is None
