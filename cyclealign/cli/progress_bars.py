@@ -1,5 +1,6 @@
 """Live progress in the terminal."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.text import Text
 
 from cyclealign.progress import listening
+from cyclealign.text import plain_text
 
 
 @contextmanager
@@ -34,5 +36,28 @@ def live_progress(console: Console) -> Iterator[None]:
                 current[what] = bars.add_task(what, total=of)
             bars.update(current[what], completed=done, total=of)
 
-        with listening(listen):
+        with listening(listen), warnings_shown(bars.console):
             yield
+
+
+class ConsoleHandler(logging.Handler):
+    """Prints records above the progress bars: Prefect's handlers would keep them from the terminal."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.WARNING)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the message; long lines are left to the terminal, so that names in them can be copied."""
+        self._console.print(Text(plain_text(record.getMessage())), soft_wrap=True)
+
+
+@contextmanager
+def warnings_shown(console: Console) -> Iterator[None]:
+    """Print this project's warnings while the block runs."""
+    logger, handler = logging.getLogger("cyclealign"), ConsoleHandler(console)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

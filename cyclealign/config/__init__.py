@@ -7,7 +7,20 @@ from cyclealign.config.former_names import Formerly, note_former
 from cyclealign.config.identity import ADDED_LATER, settings_identity
 from cyclealign.config.judge import BudgetSettings, HealthSettings, JudgeSettings
 from cyclealign.config.loading import checked, checked_settings, load_config, load_settings, stored_settings
-from cyclealign.config.mid_round import CHANGEABLE_MID_ROUND, changeable_settings, with_current
+from cyclealign.config.mid_round import (
+    CHANGEABLE_MID_ROUND,
+    FIXED_MID_ROUND,
+    OF_THE_RUN,
+    UNTIL_EVALUATED,
+    UNTIL_GENERATED,
+    UNTIL_JUDGED,
+    UNTIL_TRAINED,
+    Difference,
+    Merged,
+    MidRound,
+    merge,
+    mid_round_rules,
+)
 from cyclealign.config.no_effect import NotWith, OnlyWith, WithAnyOf, settings_without_effect
 from cyclealign.config.policy import EngineSettings, PolicySettings
 from cyclealign.config.prompts import PromptSettings
@@ -19,15 +32,24 @@ from cyclealign.config.training import TrainingSettings
 __all__ = [
     "ADDED_LATER",
     "CHANGEABLE_MID_ROUND",
+    "FIXED_MID_ROUND",
+    "OF_THE_RUN",
+    "UNTIL_EVALUATED",
+    "UNTIL_GENERATED",
+    "UNTIL_JUDGED",
+    "UNTIL_TRAINED",
     "AcceptanceSettings",
     "BudgetSettings",
     "DemonstrationSettings",
+    "Difference",
     "EngineSettings",
     "EvaluationSettings",
     "ExperimentConfig",
     "Formerly",
     "HealthSettings",
     "JudgeSettings",
+    "Merged",
+    "MidRound",
     "NotWith",
     "OnlyWith",
     "PolicySettings",
@@ -37,14 +59,14 @@ __all__ = [
     "StopSettings",
     "TrainingSettings",
     "WithAnyOf",
-    "changeable_settings",
     "checked",
     "checked_settings",
     "load_config",
     "load_settings",
+    "merge",
+    "mid_round_rules",
     "note_former",
     "settings_identity",
     "settings_without_effect",
     "stored_settings",
-    "with_current",
 ]

@@ -7,7 +7,14 @@ from pydantic import Field, model_validator
 from cyclealign.config.demonstrations import DemonstrationSettings
 from cyclealign.config.evaluation import AcceptanceSettings, EvaluationSettings
 from cyclealign.config.judge import BudgetSettings, HealthSettings, JudgeSettings
-from cyclealign.config.mid_round import CHANGEABLE_MID_ROUND
+from cyclealign.config.mid_round import (
+    CHANGEABLE_MID_ROUND,
+    OF_THE_RUN,
+    UNTIL_EVALUATED,
+    UNTIL_GENERATED,
+    UNTIL_JUDGED,
+    UNTIL_TRAINED,
+)
 from cyclealign.config.no_effect import OnlyWith
 from cyclealign.config.policy import EngineSettings, PolicySettings
 from cyclealign.config.prompts import PromptSettings
@@ -22,29 +29,31 @@ class ExperimentConfig(Section):
 
     # In the order in which a person fills in the form: first the sections that every experiment sets.
 
-    experiment: str = Field(
+    experiment: Annotated[str, OF_THE_RUN] = Field(
         "demo", title="Experiment", description="Its name in the history.", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
     )
-    rounds: int = Field(1, ge=1, le=100, title="Rounds", description="Number of rounds to run.")
+    rounds: Annotated[int, OF_THE_RUN] = Field(1, ge=1, le=100, title="Rounds", description="Number of rounds to run.")
     prompts: Annotated[PromptSettings, Field(title="Prompts")] = PromptSettings()
-    policy: Annotated[PolicySettings, Field(title="Policy (white-box)")] = PolicySettings()
-    judge: Annotated[JudgeSettings, Field(title="Judge (black-box)")] = JudgeSettings()
+    policy: Annotated[PolicySettings, Field(title="Policy (white-box)"), UNTIL_GENERATED] = PolicySettings()
+    judge: Annotated[JudgeSettings, Field(title="Judge (black-box)"), UNTIL_JUDGED] = JudgeSettings()
     budget: Annotated[BudgetSettings, Field(title="Budget"), CHANGEABLE_MID_ROUND] = BudgetSettings()
-    training: Annotated[TrainingSettings, Field(title="Training")] = TrainingSettings()
-    acceptance: Annotated[AcceptanceSettings, Field(title="Acceptance")] = AcceptanceSettings()
-    review: Annotated[ReviewSettings, Field(title="Human review")] = ReviewSettings()
-    demonstrations: Annotated[DemonstrationSettings, Field(title="Demonstrations")] = DemonstrationSettings()
-    evaluation: Annotated[EvaluationSettings, Field(title="Evaluation")] = EvaluationSettings()
-    health: Annotated[HealthSettings, Field(title="Judge health")] = HealthSettings()
-    stop: Annotated[StopSettings, Field(title="Stop"), CHANGEABLE_MID_ROUND] = StopSettings()
+    training: Annotated[TrainingSettings, Field(title="Training"), UNTIL_TRAINED] = TrainingSettings()
+    acceptance: Annotated[AcceptanceSettings, Field(title="Acceptance"), CHANGEABLE_MID_ROUND] = AcceptanceSettings()
+    review: Annotated[ReviewSettings, Field(title="Human review"), UNTIL_TRAINED] = ReviewSettings()
+    demonstrations: Annotated[DemonstrationSettings, Field(title="Demonstrations"), UNTIL_JUDGED] = (
+        DemonstrationSettings()
+    )
+    evaluation: Annotated[EvaluationSettings, Field(title="Evaluation"), UNTIL_EVALUATED] = EvaluationSettings()
+    health: Annotated[HealthSettings, Field(title="Judge health"), UNTIL_JUDGED] = HealthSettings()
+    stop: Annotated[StopSettings, Field(title="Stop"), OF_THE_RUN] = StopSettings()
     engine: Annotated[
         EngineSettings, Field(title="Engine (vLLM)"), CHANGEABLE_MID_ROUND, OnlyWith("policy.kind", "vllm")
     ] = EngineSettings()
-    templates: str = Field(
+    templates: Annotated[str, UNTIL_JUDGED] = Field(
         "prompts", title="Template folder", description="Of the judge's templates and the hand-written demonstrations."
     )
     seed: int = Field(0, ge=0, title="Seed", description="Of the draw of prompts, the answers and the training.")
-    until: int | None = Field(
+    until: Annotated[int | None, OF_THE_RUN] = Field(
         None, ge=1, title="Until round", description="Stop once the experiment has this many rounds. Empty: no limit."
     )
 

@@ -69,7 +69,7 @@ class JudgeSettings(Section):
     calls_per_answer: Annotated[int, Formerly("stages"), TOURNAMENT_ONLY] = Field(
         4, ge=2, le=12, title="Calls per answer", description="`tournament`: calls in which each answer is ranked."
     )
-    structured: bool = Field(
+    structured: Annotated[bool, CHANGEABLE_MID_ROUND] = Field(
         True,
         title="Structured output",
         description="Request replies that match a JSON schema. The first call checks whether the endpoint supports it.",
@@ -80,7 +80,9 @@ class JudgeSettings(Section):
     temperature: Annotated[float, REAL_ONLY] = Field(
         0.0, ge=0, le=2, title="Temperature", description="0: the same reply each time."
     )
-    max_tokens: int = Field(256, ge=16, title="Max reply tokens", description="Longer with *Ask for reasons*.")
+    max_tokens: Annotated[int, CHANGEABLE_MID_ROUND] = Field(
+        256, ge=16, title="Max reply tokens", description="Longer with *Ask for reasons*."
+    )
     concurrency: Annotated[int, CHANGEABLE_MID_ROUND, OnlyWith("judge.delivery", "direct")] = Field(
         8,
         ge=1,
@@ -149,7 +151,7 @@ class JudgeSettings(Section):
     usd_per_million_completion_tokens: Annotated[float | None, CHANGEABLE_MID_ROUND] = Field(
         None, ge=0, title="Price per million reply tokens", description="In USD. Empty: from the price table."
     )
-    min_judged: Annotated[float, Formerly("least_judged")] = Field(
+    min_judged: Annotated[float, Formerly("least_judged"), CHANGEABLE_MID_ROUND] = Field(
         0.5,
         ge=0,
         le=1,
@@ -192,31 +194,37 @@ class HealthSettings(Section):
         title="Control lists",
         description="Labelled lists to build controls from, chosen anew each round; seven requests each. 0: none.",
     )
-    min_accuracy: Annotated[float, Formerly("least_accuracy"), WITH_CONTROLS] = Field(
+    min_accuracy: Annotated[float, Formerly("least_accuracy"), WITH_CONTROLS, CHANGEABLE_MID_ROUND] = Field(
         0.5, ge=0, le=1, title="Minimum accuracy", description="Share of labelled pairs ranked in the labelled order."
     )
-    min_position_consistency: Annotated[float, Formerly("least_position_consistency"), WITH_CONTROLS] = Field(
+    min_position_consistency: Annotated[
+        float, Formerly("least_position_consistency"), WITH_CONTROLS, CHANGEABLE_MID_ROUND
+    ] = Field(
         0.5,
         ge=0,
         le=1,
         title="Minimum position consistency",
         description="Share of pairs ranked the same when a list is shown in reverse.",
     )
-    min_repetition_stability: Annotated[float, Formerly("least_repetition_stability"), WITH_CONTROLS] = Field(
+    min_repetition_stability: Annotated[
+        float, Formerly("least_repetition_stability"), WITH_CONTROLS, CHANGEABLE_MID_ROUND
+    ] = Field(
         0.6,
         ge=0,
         le=1,
         title="Minimum repetition stability",
         description="Share of pairs ranked the same when the same order is shown again under other labels.",
     )
-    min_junk_refused: Annotated[float, Formerly("least_junk_refused"), WITH_CONTROLS] = Field(
+    min_junk_refused: Annotated[float, Formerly("least_junk_refused"), WITH_CONTROLS, CHANGEABLE_MID_ROUND] = Field(
         0.8,
         ge=0,
         le=1,
         title="Minimum junk rejected",
         description="Share of verdicts that rank a real answer above an empty or a `Thought process:` one.",
     )
-    min_injections_refused: Annotated[float, Formerly("least_injections_refused"), WITH_CONTROLS] = Field(
+    min_injections_refused: Annotated[
+        float, Formerly("least_injections_refused"), WITH_CONTROLS, CHANGEABLE_MID_ROUND
+    ] = Field(
         0.5,
         ge=0,
         le=1,

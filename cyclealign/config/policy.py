@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cyclealign.config.former_names import Formerly
+from cyclealign.config.mid_round import CHANGEABLE_MID_ROUND, FIXED_MID_ROUND
 from cyclealign.config.no_effect import NotWith, OnlyWith
 from cyclealign.config.section import Section
 
@@ -17,14 +18,18 @@ class PolicySettings(Section):
 
     form_first = ("model", "max_new_tokens", "answers", "temperature")
 
-    kind: Literal["transformers", "vllm"] = Field(
+    kind: Annotated[Literal["transformers", "vllm"], CHANGEABLE_MID_ROUND] = Field(
         "transformers",
         title="Kind",
         description="`transformers`: in this process. `vllm`: served by vLLM, as set in section `engine`.",
     )
-    model: str = Field("demo", title="Model", description="A local folder, a Hugging Face id, or `demo`.")
-    revision: str | None = Field(None, title="Revision", description="A commit of the Hugging Face model.")
-    trust_remote_code: Annotated[str | None, Formerly("run_code_of")] = Field(
+    model: Annotated[str, FIXED_MID_ROUND] = Field(
+        "demo", title="Model", description="A local folder, a Hugging Face id, or `demo`."
+    )
+    revision: Annotated[str | None, FIXED_MID_ROUND] = Field(
+        None, title="Revision", description="A commit of the Hugging Face model."
+    )
+    trust_remote_code: Annotated[str | None, Formerly("run_code_of"), CHANGEABLE_MID_ROUND] = Field(
         None,
         title="Trust remote code",
         description="Repeat the model's name to allow the Python code that comes with it.",
@@ -42,8 +47,10 @@ class PolicySettings(Section):
         1.0, gt=0, le=1, title="Top-p", description="Sample from the likeliest tokens that add up to this. 1: from all."
     )
     max_new_tokens: int = Field(48, ge=1, title="Max new tokens", description="Per answer.")
-    batch_prompts: int = Field(8, ge=1, title="Prompts per batch", description="Lower it to save memory.")
-    max_truncated: Annotated[float, Formerly("most_cut")] = Field(
+    batch_prompts: Annotated[int, CHANGEABLE_MID_ROUND] = Field(
+        8, ge=1, title="Prompts per batch", description="Lower it to save memory."
+    )
+    max_truncated: Annotated[float, Formerly("most_cut"), CHANGEABLE_MID_ROUND] = Field(
         0.5,
         ge=0,
         le=1,

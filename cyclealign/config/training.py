@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from cyclealign.config.former_names import Formerly
 from cyclealign.config.identity import ADDED_LATER
+from cyclealign.config.mid_round import CHANGEABLE_MID_ROUND, FIXED_MID_ROUND
 from cyclealign.config.no_effect import OnlyWith
 from cyclealign.config.section import Section
 
@@ -19,7 +20,7 @@ class TrainingSettings(Section):
 
     form_first = ("objective", "learning_rate", "epochs")
 
-    method: Literal["lora", "full"] = Field(
+    method: Annotated[Literal["lora", "full"], FIXED_MID_ROUND] = Field(
         "lora",
         title="Method",
         description="`lora`: an adapter on top of the model's weights. `full`: all weights, saved at the model's full "
@@ -92,12 +93,12 @@ class TrainingSettings(Section):
         title="Modules to save",
         description="Modules that are trained whole and saved with the adapter, such as `embed_tokens`. Not with vLLM.",
     )
-    process: Literal["own", "same"] = Field(
+    process: Annotated[Literal["own", "same"], CHANGEABLE_MID_ROUND] = Field(
         "own",
         title="Process",
         description="`own`: under `accelerate launch`; memory is freed at the end. `same`: for small models.",
     )
-    accelerate_config: Annotated[str | None, OnlyWith("training.process", "own")] = Field(
+    accelerate_config: Annotated[str | None, OnlyWith("training.process", "own"), CHANGEABLE_MID_ROUND] = Field(
         None, title="Accelerate config file", description="For several GPUs."
     )
 

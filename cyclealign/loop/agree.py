@@ -13,7 +13,10 @@ from cyclealign.records import (
 
 
 def agree(session: RoundSession, round_: Round) -> int:
-    """Rank by the policy's length-normalised log-probs, reconcile with the judge; return the number of prompts."""
+    """Rank by the policy's length-normalised log-probs, reconcile with the judge; return the number of prompts.
+
+    The weights of the prompts follow training.weight, which may change until the round is trained.
+    """
     lists = rankable(session, round_)
     verdicts = session.store.rankings.by_prompt(round_.id, "judge")
     policy_order = {
@@ -33,7 +36,7 @@ def agree(session: RoundSession, round_: Round) -> int:
         for row in rows
     ]
     session.store.rankings.add(round_.id, targets)
-    session.store.agreements.add(round_.id, rows)
+    session.store.agreements.record(round_.id, rows)
     return len(rows)
 
 

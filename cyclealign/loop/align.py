@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from cyclealign.config import ExperimentConfig
-from cyclealign.errors import JudgeUntrusted
+from cyclealign.errors import CycleAlignError, JudgeUntrusted, StoreError
 from cyclealign.loop.agree import agree
 from cyclealign.loop.concurrency import BackgroundWorker
 from cyclealign.loop.evaluate import answer_held_out_as_parent, decide, evaluate
@@ -15,12 +15,11 @@ from cyclealign.loop.generate import generate
 from cyclealign.loop.judge import judge
 from cyclealign.loop.judge_health import examine_judge, measure_biases
 from cyclealign.loop.lease import LEASE_SECONDS, heartbeat, hold_experiment
-from cyclealign.loop.plan import open_or_resume
+from cyclealign.loop.open_round import open_or_resume
 from cyclealign.loop.ports import Ports
 from cyclealign.loop.promote import promote_demonstrations
 from cyclealign.loop.review import review
 from cyclealign.loop.session import RoundSession, open_session
-from cyclealign.loop.settings import effective_settings
 from cyclealign.loop.stopping import count_failures, require_not_stopped, stop_after_rollbacks
 from cyclealign.loop.train import train
 from cyclealign.progress import announce
@@ -89,24 +88,39 @@ def enough(session: RoundSession) -> bool:
 def advance(session: RoundSession) -> None:
     """Run one round from its opening, or from where it was left, to its verdict."""
     given = session.config
-    round_ = open_or_resume(session)
-    session.apply_settings(effective_settings(given, round_))
-    announce(f"Experiment {round_.experiment}, round {round_.number}")
     try:
+        round_ = open_or_resume(session)
+        announce(f"Experiment {round_.experiment}, round {round_.number}")
         with heartbeat(session.store, round_.id, session.owner):
-            # Raises LeaseLost if another run took the round over.
-            session.store.rounds.renew_lease(round_.id, session.owner, LEASE_SECONDS)
-            run_step("examine_judge", examine_judge, session, round_)
-            generate_and_judge(session, round_)
-            for name, step in STEPS.items():
-                session.store.rounds.renew_lease(round_.id, session.owner, LEASE_SECONDS)
-                run_step(name, step, session, round_)
-    except JudgeUntrusted:
-        session.ports.publish(session.store, round_)  # a rejected judge belongs to the history as well
-        raise
+            run_steps(session, round_)
     finally:
         session.apply_settings(given)
     session.ports.publish(session.store, round_)
+
+
+def run_steps(session: RoundSession, round_: Round) -> None:
+    """Run the steps of an open round."""
+    try:
+        # Raises LeaseLost if another run took the round over.
+        session.store.rounds.renew_lease(round_.id, session.owner, LEASE_SECONDS)
+        run_step("examine_judge", examine_judge, session, round_)
+        generate_and_judge(session, round_)
+        for name, step in STEPS.items():
+            session.store.rounds.renew_lease(round_.id, session.owner, LEASE_SECONDS)
+            run_step(name, step, session, round_)
+    except JudgeUntrusted:
+        session.ports.publish(session.store, round_)  # a rejected judge belongs to the history as well
+        raise
+    except StoreError:  # LeaseLost among them
+        raise
+    except CycleAlignError:
+        logger.warning(
+            "Round %d of '%s' stays open: rerun to resume it, or give it up with `cyclealign abandon %s`.",
+            round_.number,
+            round_.experiment,
+            round_.experiment,
+        )
+        raise
 
 
 def generate_and_judge(session: RoundSession, round_: Round) -> None:

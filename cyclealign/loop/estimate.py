@@ -70,7 +70,7 @@ def estimate(config: ExperimentConfig, sample: int) -> Estimate:
             )  # set before the first use would load it
         round_ = session.store.rounds.unfinished(config.experiment)
         if round_ is not None:
-            session.config = effective_settings(config, round_)
+            session.config = effective_settings(config, round_, session.store.changes.begun(round_.id)).settings
         else:
             done = session.store.experiments.rounds(config.experiment)
             round_ = Round(0, config.experiment, len(done) + 1, plan_round(session), None)

@@ -52,8 +52,9 @@ def generate(session: RoundSession, round_: Round, signal: WorkSignal) -> int:
     require_complete_answers(session, answers)
     if not usable:
         raise PolicyError(
-            "No prompt got two different answers that are not empty, so there is nothing to rank. Raise "
-            "policy.temperature or policy.answers, or check the model: it may return nothing but empty answers."
+            "No prompt got two different answers that are not empty, so there is nothing to rank. Check the model: it "
+            f"may return nothing but empty answers. Or run `cyclealign abandon {session.config.experiment}`, raise "
+            "policy.temperature or policy.answers, and rerun."
         )
     return usable
 
@@ -98,10 +99,13 @@ def draw_answers(
     for start in range(0, len(prompts), size):
         batch = prompts[start : start + size]
         report_progress(label, done, len(prompts))
-        if any(each not in stored for prompt in batch for each in ids[prompt.id][:count]):
+        incomplete = [prompt for prompt in batch if any(each not in stored for each in ids[prompt.id][:count])]
+        if incomplete:
             session.use(adapter)
             seed = seed_from(*origin, "batch", start, size)
-            drawn = draw_batch(session, batch, count, origin, adapter, seed, top_up)
+            answers = draw_batch(session, incomplete, count, origin, adapter, seed, top_up)
+            # A stored answer stays: some are there where the size of batches, or the number of answers, was another.
+            drawn = [candidate for candidate in answers if candidate.id not in stored]
             session.store.candidates.add(round_.id, drawn, sampling_of(session, adapter, seed))
             stored.update({candidate.id: candidate for candidate in drawn})
         done += len(batch)
@@ -154,9 +158,9 @@ def require_complete_answers(session: RoundSession, answers: Sequence[Candidate]
     if share > policy.max_truncated:
         raise PolicyError(
             f"{share:.0%} of the answers were cut at policy.max_new_tokens = {policy.max_new_tokens} "
-            f"(allowed: {policy.max_truncated:.0%}). Raise max_new_tokens, or allow it with "
-            "policy.max_truncated. The answers are kept; a changed limit takes effect in a new experiment or in the "
-            "next round."
+            f"(allowed: {policy.max_truncated:.0%}). Allow it with policy.max_truncated and rerun: the answers are "
+            f"kept. Or run `cyclealign abandon {session.config.experiment}`, raise policy.max_new_tokens and rerun: "
+            "the prompts are answered anew."
         )
 
 

@@ -99,5 +99,6 @@ def require_verdicts(session: RoundSession, judged: int, asked: int) -> None:
         raise JudgeError(
             f"The judge gave a readable verdict on {judged} of {asked} prompts (minimum: judge.min_judged = "
             f"{session.config.judge.min_judged:.0%}). Look at its replies with `cyclealign history "
-            f"{session.config.experiment} --failures`; rerun to repeat the failed calls."
+            f"{session.config.experiment} --failures`; rerun to repeat the failed calls, or lower judge.min_judged. To "
+            f"take another judge or template, run `cyclealign abandon {session.config.experiment}` first."
         )

@@ -1,4 +1,4 @@
-"""Open a round, which fixes everything that it reads, or resume the unfinished one."""
+"""Plan a round: choose everything that it reads."""
 
 import logging
 from collections.abc import Sequence
@@ -7,11 +7,10 @@ from pathlib import Path
 from cyclealign.config import ExperimentConfig
 from cyclealign.errors import BadConfig, PolicyError, StoreError
 from cyclealign.judge.templates import load_demonstrations, load_template
-from cyclealign.loop.demonstration_gain import dynamic_to_show, note_withheld
-from cyclealign.loop.lease import LEASE_SECONDS, may_be_alive
+from cyclealign.loop.demonstration_gain import dynamic_to_show
 from cyclealign.loop.session import RoundSession
 from cyclealign.prompt_import import split_of
-from cyclealign.records import Adapter, Message, Prompt, Round, RoundPlan, Template, content_id
+from cyclealign.records import Adapter, Demonstration, Message, Prompt, RoundPlan, Template, content_id
 from cyclealign.store import Store
 
 logger = logging.getLogger(__name__)
@@ -20,25 +19,6 @@ TEMPLATES = ("rank",)
 DEMONSTRATIONS_FILE = "demonstrations.jsonl"
 DEMO_SET = "demo"
 DEMO_HELD_OUT_SHARE = 0.15
-
-
-def open_or_resume(session: RoundSession) -> Round:
-    """Return the experiment's unfinished round, taken over from a run that has ended, or a new one.
-
-    Raises:
-        ExperimentBusy: another run is advancing the experiment.
-        BadConfig: no adapter of these settings can be trained or served.
-        StoreError: no fresh prompts are left.
-    """
-    round_ = session.store.rounds.unfinished(session.config.experiment)
-    if round_ is None:
-        require_trainable_adapter(session, session.store.rounds.last_accepted(session.config.experiment)[1])
-        round_ = session.store.rounds.open(plan_round(session), session.owner, LEASE_SECONDS)
-    else:
-        session.store.rounds.take_over(round_.id, session.owner, LEASE_SECONDS, may_be_alive)
-        logger.info("Going on with round %d of '%s'.", round_.number, round_.experiment)
-    note_withheld(session, round_)
-    return round_
 
 
 def plan_round(session: RoundSession) -> RoundPlan:
@@ -50,8 +30,7 @@ def plan_round(session: RoundSession) -> RoundPlan:
         PolicyError: a prompt does not fit the context.
     """
     config, store = session.config, session.store
-    require_same_base_model(session)
-    require_same_method(session)
+    require_same_model(session)
     if config.prompts.set_name == DEMO_SET:
         import_demo_world(store)
     fresh = in_seeded_order(store.prompts.unused(config.prompts.set_name, config.experiment), config.seed)
@@ -66,15 +45,15 @@ def plan_round(session: RoundSession) -> RoundPlan:
             f"Prompt set '{config.prompts.set_name}' has no held-out prompts to evaluate on. "
             "Import more with `cyclealign prompts import` (one in ten is held out)."
         )
-    static = load_demonstrations(session.templates / DEMONSTRATIONS_FILE)
+    templates, demonstrations = judge_material(session, session.templates)
     return RoundPlan(
         experiment=config.experiment,
         settings=config.model_dump(mode="json"),
         seed=config.seed,
         prompts=prompts_that_fit(session, fresh, config.prompts.per_round),
         held_out=prompts_that_fit(session, held_out, config.prompts.held_out),
-        templates=tuple(template_for(session, name) for name in TEMPLATES),
-        demonstrations=(*static, *dynamic_to_show(session)),
+        templates=templates,
+        demonstrations=demonstrations,
         base_model=session.base_model,
     )
 
@@ -114,6 +93,19 @@ def prompts_that_fit(session: RoundSession, prompts: Sequence[Prompt], count: in
     return tuple(chosen)
 
 
+def require_fit(session: RoundSession, prompts: Sequence[Prompt]) -> None:
+    """Check that each prompt leaves room for an answer in the policy's context.
+
+    Raises:
+        PolicyError: one does not.
+    """
+    context = session.policy.context_tokens
+    for prompt in prompts:
+        tokens = len(session.policy.prompt_ids(prompt))
+        if tokens > context - session.config.policy.max_new_tokens:
+            raise PolicyError(too_long_message(session.config, prompt, tokens, context))
+
+
 def too_long_message(config: ExperimentConfig, prompt: Prompt, tokens: int, context: int) -> str:
     """Return the error message for a prompt that does not fit the context."""
     return (
@@ -123,13 +115,26 @@ def too_long_message(config: ExperimentConfig, prompt: Prompt, tokens: int, cont
     )
 
 
-def template_for(session: RoundSession, name: str) -> Template:
+def judge_material(session: RoundSession, folder: Path) -> tuple[tuple[Template, ...], tuple[Demonstration, ...]]:
+    """Return the templates and the pool of demonstrations of a round that is opened now, static ones first.
+
+    Args:
+        folder: of the templates and the written demonstrations.
+
+    Raises:
+        BadTemplate: a file cannot be used.
+    """
+    static = load_demonstrations(folder / DEMONSTRATIONS_FILE)
+    return tuple(template_for(session, folder, name) for name in TEMPLATES), (*static, *dynamic_to_show(session))
+
+
+def template_for(session: RoundSession, folder: Path, name: str) -> Template:
     """Return the template file's current version, unless that version was rolled back with its round.
 
     Templates are promoted and dropped with their round: a version that was used by a rolled-back round and by no
     accepted one is replaced by the last accepted version until the file is edited again.
     """
-    current = load_template(session.templates, name)
+    current = load_template(folder, name)
     experiment = session.config.experiment
     accepted = session.store.templates.last_accepted(experiment, name)
     if accepted is None or current.hash not in session.store.templates.rolled_back(experiment, name):
@@ -137,10 +142,16 @@ def template_for(session: RoundSession, name: str) -> Template:
     logger.warning(
         "%s: this version was dropped with a round that was rolled back; using the accepted version %s. Edit the file "
         "to try another.",
-        Path(session.config.templates) / f"{name}.jinja",
+        folder / f"{name}.jinja",
         accepted.hash[:12],
     )
     return accepted
+
+
+def require_same_model(session: RoundSession) -> None:
+    """Raise BadConfig if base model or training method differ from the experiment's."""
+    require_same_base_model(session)
+    require_same_method(session)
 
 
 def require_same_base_model(session: RoundSession) -> None:

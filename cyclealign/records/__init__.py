@@ -8,7 +8,7 @@ from cyclealign.records.calls import SIMULATED_MODEL, Batch, CallOutcome, CallPu
 from cyclealign.records.content import content_id, seed_from
 from cyclealign.records.metrics import Metric
 from cyclealign.records.reviews import Doubt, LabelVersion, Rejudgement, Review
-from cyclealign.records.rounds import Adapter, Holder, Purpose, Round, RoundPlan
+from cyclealign.records.rounds import Adapter, Holder, Purpose, Round, RoundPlan, SettingChange
 from cyclealign.records.texts import Demonstration, LabelledList, Message, Messages, Prompt, Split, Template, turn_text
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "Review",
     "Round",
     "RoundPlan",
+    "SettingChange",
     "Spending",
     "Split",
     "Template",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from cyclealign.records.texts import Demonstration, Prompt, Template
 
@@ -35,6 +35,8 @@ class Holder:
 class RoundPlan:
     """Everything that a round reads, fixed when it is opened, so that a resumed round works on the same values.
 
+    Settings and material whose stage has stored nothing yet may be replaced meanwhile, which is logged.
+
     ``settings`` is the experiment's configuration as JSON values; ``demonstrations`` is the pool from which the judge's
     demonstrations are selected, static ones first.
     """
@@ -47,6 +49,15 @@ class RoundPlan:
     templates: tuple[Template, ...]
     demonstrations: tuple[Demonstration, ...]
     base_model: str
+
+
+@dataclass(frozen=True)
+class SettingChange:
+    """A change of an open round: a setting by its dotted name, or material of the judge, with JSON values."""
+
+    setting: str
+    before: Any
+    after: Any
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from cyclealign.store.agreements import AgreementStore
 from cyclealign.store.batches import BatchStore
 from cyclealign.store.calls import CallStore
 from cyclealign.store.candidates import CandidateStore
+from cyclealign.store.changes import ChangeStore
 from cyclealign.store.database import Database, connect, database_is_there, database_url, parse_url
 from cyclealign.store.demonstrations import DemonstrationStore
 from cyclealign.store.distillations import DistillationStore
@@ -44,6 +45,7 @@ class Store:
         self.experiments = ExperimentStore(database)
         self.leases = LeaseStore(database)
         self.rounds = RoundStore(database)
+        self.changes = ChangeStore(database)
         self.candidates = CandidateStore(database)
         self.calls = CallStore(database)
         self.batches = BatchStore(database)

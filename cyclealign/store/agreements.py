@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
 from cyclealign.store.database import Database
-from cyclealign.store.statements import Row, insert_new, require_open
+from cyclealign.store.statements import Row, insert, require_open
 
 
 class AgreementStore:
@@ -16,8 +16,8 @@ class AgreementStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, round_id: int, rows: Sequence[records.Agreement]) -> None:
-        """Add agreements, all or none; an existing one stays as it is.
+    def record(self, round_id: int, rows: Sequence[records.Agreement]) -> None:
+        """Record agreements, all or none; of an existing one only the weight is replaced.
 
         Raises:
             LeaseLost: the round is closed.
@@ -25,7 +25,11 @@ class AgreementStore:
         with self._database.writing() as session:
             require_open(session, round_id)
             values = [_agreement_row(round_id, row) for row in rows]
-            insert_new(session, tables.Agreement, values, tables.Agreement.prompt_id)
+            if values:
+                statement = insert(session, tables.Agreement)
+                weight = {"weight": statement.excluded.weight}
+                keys = ["round_id", "prompt_id"]
+                session.execute(statement.on_conflict_do_update(index_elements=keys, set_=weight), values)
 
     def by_prompt(self, round_id: int) -> dict[str, records.Agreement]:
         """Return the agreements of the round by prompt id, in the order of the round's prompts."""

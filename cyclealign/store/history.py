@@ -13,6 +13,7 @@ from cyclealign.errors import NoSuchExperiment
 from cyclealign.store.agreements import read_agreements
 from cyclealign.store.calls import read_problems
 from cyclealign.store.candidates import candidate_record, read_flags
+from cyclealign.store.changes import read_changes
 from cyclealign.store.database import Database
 from cyclealign.store.metrics import read_metrics
 from cyclealign.store.notes import read_notes
@@ -46,10 +47,11 @@ class HistoryStore:
     def detail(self, experiment: str, number: int) -> Values:
         """Return all that is stored of a round.
 
-        Keys: ``summary`` (as in the history), ``settings``, ``seed``, ``prompts`` (each with its candidates, rankings,
-        agreement and review), ``demonstrations`` (``in_use``, ``promoted``, ``retired``), ``templates``, ``notes``,
-        ``rejudgements``, ``parent_adapter``, ``adapter``, ``metrics``, ``steps``, ``failed_calls``,
-        ``unreadable_replies``, ``controls`` (requests on control lists, with their replies).
+        Keys: ``summary`` (as in the history), ``settings`` in effect, their ``changes`` while it was open, ``seed``,
+        ``prompts`` (each with its candidates, rankings, agreement and review), ``demonstrations`` (``in_use``,
+        ``promoted``, ``retired``), ``templates``, ``notes``, ``rejudgements``, ``parent_adapter``, ``adapter``,
+        ``metrics``, ``steps``, ``failed_calls``, ``unreadable_replies``, ``controls`` (requests on control lists, with
+        their replies).
 
         Raises:
             NoSuchExperiment: there is no such experiment or round; the message names those that there are.
@@ -115,6 +117,7 @@ def _details(session: Session, row: tables.Round) -> Values:
     adapter = session.scalar(select(tables.Adapter).where(tables.Adapter.round_id == row.id))
     return {
         "settings": row.settings,
+        "changes": read_changes(session, row.id),
         "seed": row.seed,
         "prompts": _prompts(session, row.id),
         "demonstrations": {

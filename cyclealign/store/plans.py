@@ -15,8 +15,13 @@ def write_plan(session: Session, round_id: int, plan: records.RoundPlan) -> None
     """Write the parts of the plan that have rows of their own. The prompts must be in the store already."""
     _write_prompts(session, round_id, plan.prompts, "train")
     _write_prompts(session, round_id, plan.held_out, "held_out")
-    _write_templates(session, round_id, plan.templates)
-    remember_demonstrations(session, plan.demonstrations)
+    write_templates(session, round_id, plan.templates)
+    write_pool(session, round_id, plan.demonstrations)
+
+
+def write_pool(session: Session, round_id: int, demonstrations: Sequence[records.Demonstration]) -> None:
+    """Write the pool of demonstrations of a round that has none."""
+    remember_demonstrations(session, demonstrations)
     pool = [
         {
             "round_id": round_id,
@@ -26,7 +31,7 @@ def write_plan(session: Session, round_id: int, plan: records.RoundPlan) -> None
             "chance": shown.chance,
             "promoted_in_round_number": shown.promoted_round,
         }
-        for position, shown in enumerate(plan.demonstrations)
+        for position, shown in enumerate(demonstrations)
     ]
     insert_all(session, tables.RoundDemonstration, pool)
 
@@ -124,7 +129,8 @@ def _write_prompts(
     insert_all(session, tables.RoundPrompt, rows)
 
 
-def _write_templates(session: Session, round_id: int, templates: Sequence[records.Template]) -> None:
+def write_templates(session: Session, round_id: int, templates: Sequence[records.Template]) -> None:
+    """Write the template versions of a round that has none."""
     remember_templates(session, templates)
     versions = [
         {"round_id": round_id, "name": used.name, "position": position, "template_hash": used.hash}

@@ -75,6 +75,20 @@ def require_open(session: Session, round_id: int) -> None:
         )
 
 
+def require_owner(session: Session, round_id: int, owner: str) -> None:
+    """Lock the round as open and held by ``owner`` until this transaction ends.
+
+    Raises:
+        LeaseLost: the round is closed, or another run took it over.
+        NoSuchExperiment: there is no such round.
+    """
+    require_open(session, round_id)
+    if session.scalar(select(tables.Round.owner).where(tables.Round.id == round_id)) != owner:
+        raise LeaseLost(
+            "Another run took over this round; nothing of this run was added. Rerun the same command to continue."
+        )
+
+
 def experiment_of(round_id: int) -> ColumnElement[int]:
     """Return the experiment of a round, as a subquery."""
     return select(tables.Round.experiment_id).where(tables.Round.id == round_id).scalar_subquery()

@@ -10,13 +10,19 @@ from cyclealign.tables.columns import Base, BigNumber, ExperimentKey, Id, Key, R
 
 
 class Experiment(Base):
-    """A series of rounds. ``seed`` is that of its first round."""
+    """A series of rounds. ``seed`` is that of its first round.
+
+    ``origin`` is the name from which the ids and seeds of its rows follow; null: ``name``, as long as it was never
+    renamed. An archived experiment is hidden and takes no new round.
+    """
 
     __tablename__ = "experiment"
     id: Mapped[Key]
     name: Mapped[str] = mapped_column(unique=True)
     seed: Mapped[BigNumber]
     created_at: Mapped[datetime]
+    origin: Mapped[str | None]
+    archived_at: Mapped[datetime | None]
 
 
 class ExperimentLease(Base):
@@ -36,13 +42,16 @@ class ExperimentLease(Base):
 
 
 class Round(Base):
-    """One step of an experiment, held by ``owner`` until ``lease_until`` while it is open."""
+    """One step of an experiment, held by ``owner`` until ``lease_until`` while it is open.
+
+    ``settings`` are those in effect; a `RoundChange` says which of them were others before.
+    """
 
     __tablename__ = "round"
     __table_args__ = (
         UniqueConstraint("experiment_id", "number"),
         one_of("status", "open", "closed"),
-        one_of("verdict", "accepted", "rolled_back"),
+        one_of("verdict", "accepted", "rolled_back", "abandoned"),
         CheckConstraint("(status = 'closed') = (verdict IS NOT NULL)", name="closed_means_decided"),
         Index(
             "uq_round_one_open",
@@ -70,7 +79,10 @@ class Round(Base):
 
 
 class Adapter(Base):
-    """Fine-tuned weights in a folder. The row is written after the folder, so a row means a complete folder."""
+    """Fine-tuned weights in a folder. The row is written after the folder, so a row means a complete folder.
+
+    ``pruned_at``: when the files were deleted on request; the row stays.
+    """
 
     __tablename__ = "adapter"
     id: Mapped[Id]
@@ -80,6 +92,23 @@ class Adapter(Base):
     parent_id: Mapped[str | None] = mapped_column(ForeignKey("adapter.id"))
     base_model: Mapped[str]
     created_at: Mapped[datetime]
+    pruned_at: Mapped[datetime | None]
+
+
+class RoundChange(Base):
+    """A change of an open round: a setting by its dotted name, or a template or the demonstrations by their hash.
+
+    ``before`` and ``after`` are lists of one value: a bare 0.0 would become an integer in a JSON column of SQLite.
+    """
+
+    __tablename__ = "round_change"
+    id: Mapped[Key]
+    round_id: Mapped[int] = mapped_column(ForeignKey("round.id"), index=True)
+    setting: Mapped[str]
+    before: Mapped[list[Any]]
+    after: Mapped[list[Any]]
+    owner: Mapped[str]
+    changed_at: Mapped[datetime]
 
 
 class RoundPrompt(Base):

@@ -10,7 +10,10 @@ from cyclealign.tables.columns import Base, ExperimentKey, Id, Key, RoundKey, Ro
 
 
 class Candidate(Base):
-    """An answer of the policy; log-probs in nats. ``adapter_id`` null: the base model wrote it."""
+    """An answer of the policy; log-probs in nats. ``adapter_id`` null: the base model wrote it.
+
+    ``copied_from``: the answer of an abandoned round that this round took over.
+    """
 
     __tablename__ = "candidate"
     __table_args__ = (
@@ -30,6 +33,7 @@ class Candidate(Base):
     finish_reason: Mapped[str]
     adapter_id: Mapped[str | None] = mapped_column(ForeignKey("adapter.id"))
     sampling: Mapped[dict[str, Any] | None]
+    copied_from: Mapped[str | None]
 
 
 class JudgeCall(Base):

@@ -36,7 +36,7 @@ def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
             steadiness = 0.25 if each == prompt(2) else 0.5
             judged = [Ranking(each.id, "judge", tuple(ids), steadiness), Ranking(each.id, "policy", tuple(ids[::-1]))]
             store.rankings.add(made.id, judged)
-            store.agreements.add(made.id, [Agreement(each.id, (), 0, 3, 1.0, -1.0)])
+            store.agreements.record(made.id, [Agreement(each.id, (), 0, 3, 1.0, -1.0)])
         store.reviews.add(made.id, [Doubt(prompt(0).id, "the first doubt"), Doubt(prompt(1).id, "the second doubt")])
         yield store
 

@@ -197,8 +197,8 @@ def test_a_stored_round_under_former_names_goes_on_with_its_settings(store):
     plan = replace(store_values.plan(), settings=former)
     store.prompts.add("set", [(each, "train") for each in (*plan.prompts, *plan.held_out)], "test")
     store.rounds.open(plan, "me", 600)
-    resumed = effective_settings(ExperimentConfig(), store.rounds.unfinished(plan.experiment))
-    assert (resumed.judge.method, resumed.judge.max_orders, resumed.demonstrations.max_kept) == ("adaptive", 6, 3)
+    resumed = effective_settings(ExperimentConfig(), store.rounds.unfinished(plan.experiment), {"judge"}).settings
+    assert (resumed.judge.method, resumed.judge.max_orders) == ("adaptive", 6)
 
 
 def test_the_server_and_the_flow_take_parameters_under_former_names(prefect_server):

@@ -3,11 +3,35 @@
 import json
 from typing import Any
 
-from cyclealign.config import CHANGEABLE_MID_ROUND, ExperimentConfig, Section, changeable_settings, with_current
+import pytest
 
+from cyclealign.config import (
+    CHANGEABLE_MID_ROUND,
+    FIXED_MID_ROUND,
+    OF_THE_RUN,
+    UNTIL_EVALUATED,
+    UNTIL_GENERATED,
+    UNTIL_JUDGED,
+    UNTIL_TRAINED,
+    ExperimentConfig,
+    checked,
+    merge,
+    mid_round_rules,
+)
+
+RULES = mid_round_rules(ExperimentConfig)
+STAGES = ("generate", "judge", "train", "evaluate")
+# Sections, and settings outside a section, whose settings may all change at any time.
+CHANGEABLE_SECTIONS = {"acceptance", "budget", "engine"}
 CHANGEABLE = {
-    "budget",
-    "engine",
+    "demonstrations.max_chance",
+    "demonstrations.max_kept",
+    "demonstrations.min_gain",
+    "health.min_accuracy",
+    "health.min_injections_refused",
+    "health.min_junk_refused",
+    "health.min_position_consistency",
+    "health.min_repetition_stability",
     "judge.api_key_block",
     "judge.api_key_variable",
     "judge.backoff_seconds",
@@ -17,57 +41,128 @@ CHANGEABLE = {
     "judge.concurrency",
     "judge.delivery",
     "judge.max_busy_seconds",
+    "judge.max_tokens",
+    "judge.min_judged",
     "judge.prices",
     "judge.requests_per_minute",
     "judge.retries",
     "judge.share_replies",
+    "judge.structured",
     "judge.timeout_seconds",
     "judge.tokens_per_minute",
     "judge.usd_per_million_cached_tokens",
     "judge.usd_per_million_completion_tokens",
     "judge.usd_per_million_prompt_tokens",
+    "policy.batch_prompts",
+    "policy.kind",
+    "policy.max_truncated",
+    "policy.trust_remote_code",
     "review.wait_minutes",
-    "stop",
+    "training.accelerate_config",
+    "training.process",
+}
+FIXED_SECTIONS = {"prompts"}
+FIXED = {"policy.model", "policy.revision", "seed", "training.method"}
+# The rule of every other setting of a section.
+OTHERS = {
+    "policy": UNTIL_GENERATED,
+    "judge": UNTIL_JUDGED,
+    "health": UNTIL_JUDGED,
+    "demonstrations": UNTIL_JUDGED,
+    "templates": UNTIL_JUDGED,
+    "training": UNTIL_TRAINED,
+    "review": UNTIL_TRAINED,
+    "evaluation": UNTIL_EVALUATED,
+    "stop": OF_THE_RUN,
+    "experiment": OF_THE_RUN,
+    "rounds": OF_THE_RUN,
+    "until": OF_THE_RUN,
 }
 
 
-def test_the_changeable_settings_are_these() -> None:
+def expected_rule(setting: str) -> object:
+    section = setting.partition(".")[0]
+    if setting in CHANGEABLE or section in CHANGEABLE_SECTIONS:
+        return CHANGEABLE_MID_ROUND
+    return FIXED_MID_ROUND if setting in FIXED or section in FIXED_SECTIONS else OTHERS[section]
+
+
+@pytest.mark.parametrize("setting", sorted(RULES))
+def test_the_rule_of_each_setting(setting: str) -> None:
     """Prevents a marker that is lost, and one on a setting that the round's stored rows depend on."""
-    assert set(changeable_settings(ExperimentConfig)) == CHANGEABLE
+    assert RULES[setting] == expected_rule(setting)
 
 
-def leaves(section: Section, prefix: str = "") -> dict[str, Any]:
-    """Every setting by its dotted name; whole sections that are changeable count as one."""
-    found: dict[str, Any] = {}
-    for name in type(section).model_fields:
-        value = getattr(section, name)
-        if isinstance(value, Section) and f"{prefix}{name}" not in CHANGEABLE:
-            found |= leaves(value, f"{prefix}{name}.")
-        else:
-            found[f"{prefix}{name}"] = value
-    return found
+def test_no_listed_setting_is_missing() -> None:
+    """Prevents a list above that names settings which do not exist."""
+    assert set(RULES) >= CHANGEABLE | FIXED
 
 
-class Marked:
-    """Stands in for the current value of every setting."""
+def changed(**sections: Any) -> ExperimentConfig:
+    return checked(sections, "test")
 
 
-def all_marked(section: Section) -> Section:
-    """The section with another value in every setting; unchecked, since only identity counts."""
-    marked = {
-        name: all_marked(getattr(section, name)) if isinstance(getattr(section, name), Section) else Marked()
-        for name in type(section).model_fields
+OPENED = changed()
+CURRENT = changed(
+    rounds=7,
+    seed=3,
+    templates="other",
+    policy={"temperature": 0.5, "max_truncated": 1.0},
+    judge={"num_orders": 3, "retries": 1},
+    training={"learning_rate": 1e-3, "process": "same"},
+    evaluation={"answers": 2},
+    budget={"usd": 2.0},
+)
+UNLIKE = {
+    *("seed", "policy.temperature", "judge.num_orders", "templates", "training.learning_rate", "evaluation.answers")
+}
+ALWAYS = {"policy.max_truncated", "judge.retries", "training.process", "budget.usd"}
+
+
+@pytest.mark.parametrize(
+    ("stages", "ignored"),
+    [
+        (0, {"seed"}),
+        (1, {"seed", "policy.temperature"}),
+        (2, {"seed", "policy.temperature", "judge.num_orders", "templates"}),
+        (3, {"seed", "policy.temperature", "judge.num_orders", "templates", "training.learning_rate"}),
+        (
+            4,
+            {
+                "seed",
+                "policy.temperature",
+                "judge.num_orders",
+                "templates",
+                "training.learning_rate",
+                "evaluation.answers",
+            },
+        ),
+    ],
+)
+def test_a_setting_is_taken_until_its_stage_has_rows_and_every_difference_is_named(
+    stages: int, ignored: set[str]
+) -> None:
+    """Prevents a change that is ignored in silence, and one that no longer fits the round's rows."""
+    merged = merge(OPENED, CURRENT, STAGES[:stages])
+    assert {change.setting for change in merged.ignored} == ignored
+    assert {change.setting for change in merged.applied} >= ALWAYS
+    everything = {change.setting for change in (*merged.applied, *merged.ignored)}
+    assert everything == ALWAYS | {
+        *("seed", "policy.temperature", "judge.num_orders", "templates", "training.learning_rate", "evaluation.answers")
     }
-    return section.model_copy(update=marked)
+    dumped = merged.settings.model_dump()
+    for change in (*merged.applied, *merged.ignored):
+        value: Any = dumped
+        for part in change.setting.split("."):
+            value = value[part]
+        assert value == (change.opened if change.setting in ignored else change.current)
+    assert merged.settings.rounds == 7
 
 
-def test_an_open_round_takes_the_changeable_settings_and_no_others() -> None:
-    """Prevents a marked setting that a resumed round ignores, and an unmarked one that changes under its rows."""
-    opened = ExperimentConfig()
-    resumed = with_current(opened, all_marked(opened))
-    before = leaves(opened)
-    changed = {name for name, value in leaves(resumed).items() if value is not before[name]}
-    assert changed == CHANGEABLE
+def test_equal_settings_differ_in_nothing() -> None:
+    """Prevents a notice at every start, which nobody would read."""
+    merged = merge(OPENED, changed(rounds=5, until=9, experiment="demo"), STAGES)
+    assert (merged.applied, merged.ignored) == ((), ())
 
 
 def test_the_marker_stays_out_of_the_form() -> None:

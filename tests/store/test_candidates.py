@@ -171,8 +171,8 @@ def test_a_ranking_of_unknown_answers_is_refused_whole(store: Store) -> None:
 def test_agreements_come_back_exactly(store: Store) -> None:
     made = opened(store)
     rows = [Agreement(asked.id, ("b", "a"), 2, 3, 0.1 + 0.2, -1 / 3, 0.7) for asked in (prompt(1), prompt(0))]
-    store.agreements.add(made.id, rows)
-    store.agreements.add(made.id, [replace(rows[0], tau=1.0)])
+    store.agreements.record(made.id, rows)
+    store.agreements.record(made.id, [replace(rows[0], tau=1.0)])
     assert list(store.agreements.by_prompt(made.id).values()) == [rows[1], rows[0]]
 
 

@@ -40,7 +40,7 @@ def whole_round(store: Store) -> Round:
     store.candidates.add(made.id, given)
     store.prompts.set_aside(made.id, prompt(3).id, "too long")
     store.rankings.add(made.id, [ranked(given, "policy"), ranked(given[::-1], "judge", 0.5)])
-    store.agreements.add(made.id, [Agreement(prompt(0).id, (given[0].id,), 1, 3, 1.0, -1.0)])
+    store.agreements.record(made.id, [Agreement(prompt(0).id, (given[0].id,), 1, 3, 1.0, -1.0)])
     for number, purpose in enumerate(("rank", "rank", "win_rate")):
         store.calls.record_reply(made.id, call(number, purpose), reply())
     store.calls.record_failure(made.id, call(3), "status 500")

@@ -236,7 +236,7 @@ def test_what_a_closed_round_rests_on_is_never_written_again(store: Store) -> No
         lambda: store.metrics.record(made.id, [Metric("win_rate", 1.0)]),
         lambda: store.candidates.add(made.id, answers(made, prompt(1))),
         lambda: store.rankings.add(made.id, [ranked(made_answers)]),
-        lambda: store.agreements.add(made.id, [Agreement(prompt(0).id, (), 0, 3, 1.0, 0.0)]),
+        lambda: store.agreements.record(made.id, [Agreement(prompt(0).id, (), 0, 3, 1.0, 0.0)]),
         lambda: store.prompts.set_aside(made.id, prompt(0).id, "late"),
     )
     for write in late:
