@@ -21,6 +21,11 @@ def plain_text(text: str) -> str:
 _UNSEEN = re.compile(f"{HIDDEN.pattern}|[\r\x80-\x9f\u2028\u2029\ud800-\udfff]")
 
 
+def storable_text(text: str) -> str:
+    """Return the text with U+FFFD in place of characters that databases and files reject: NUL and lone surrogates."""
+    return text.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def did_you_mean(name: str, known: Iterable[str], shown: Mapping[str, str] | None = None) -> str:
     """Return `` Did you mean '...'?`` with the known name most like ``name``; empty if none is like it.
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "judges": "Compare judge models and template versions.",
     "review": "Rank uncertain lists yourself.",
     "rejudge": "Rank a round again with another judge, template or demonstrations.",
+    "export": "Export an experiment's rankings, pairs or best answers as a data set.",
     "prompts": "Import, list and show prompt sets.",
     "templates": "Check and show the judge's templates.",
     "distill": "Run and inspect distillation jobs.",

@@ -124,8 +124,9 @@ def print_remarks(imported: Imported, lists_on_train: int = 0) -> None:
     if imported.skipped > len(imported.bad_rows):
         print_plain(f"and {imported.skipped - len(imported.bad_rows)} more.")
     if imported.unread:
-        more = ", ..." if len(imported.unread) > MAX_COLUMNS_NAMED else ""
-        print_plain(plain_text(f"Columns not read: {', '.join(imported.unread[:MAX_COLUMNS_NAMED])}{more}."))
+        more = len(imported.unread) - MAX_COLUMNS_NAMED
+        named = ", ".join(imported.unread[:MAX_COLUMNS_NAMED]) + (f" and {more} more" if more > 0 else "")
+        print_plain(plain_text(f"Columns not read: {named}."))
 
 
 def show_prompt(prompt: Prompt, labelled: LabelledList | None = None) -> None:

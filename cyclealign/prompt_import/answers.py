@@ -15,7 +15,8 @@ RANKS = ("ranks", "rank")  # the smallest is the best
 SCORES = ("scores", "score", "ratings", "rating", "overall_score")  # the largest is the best
 TEXTS = ("response", "completion", "answer", "output", "text", "content")
 DIFFERENT = "Pairs left out of the labelled lists ('chosen' and 'rejected' differ before the last answer)"
-EQUAL = "Pairs left out of the labelled lists (equal answers, or an empty one)"
+EQUAL = "Pairs left out of the labelled lists (equal answers)"
+EMPTY = "Pairs left out of the labelled lists (an empty answer)"
 TIED = "Answers left out of labelled lists (tied with, or equal to, another one)"
 UNSCORED = "Answers left out of labelled lists (no rank or score, or no text)"
 TURN = re.compile(r"\n\n(Human|Assistant): ?")
@@ -40,6 +41,9 @@ def read_dialogues(row: Row) -> Answered:
     """Return HH-RLHF's conversation before the last answer, and the two answers in the human's order."""
     before, best = _dialogue(text_of(row.take("chosen"), "chosen"))
     other_before, worst = _dialogue(text_of(row.take("rejected"), "rejected"))
+    if not best or not worst:
+        row.remark(EMPTY)
+        return Answered(before, ())
     return Answered(before, _pair(row, best, worst, before == other_before))
 
 
@@ -85,7 +89,8 @@ def read_ranked(row: Row, name: str) -> Answered:
     given = row.take(name)
     texts = [_answer_text(answer, row, name) for answer in given]
     values = _order_values(row, given, name)
-    usable = [(value, text) for value, text in zip(values, texts, strict=True) if value is not None and text.strip()]
+    pairs = zip(values, texts, strict=True)
+    usable = [(value, text) for value, text in pairs if value is not None and text is not None]
     for _ in range(len(texts) - len(usable)):
         row.remark(UNSCORED)
     kept: dict[str, float] = {}
@@ -114,12 +119,12 @@ def read_argilla(row: Row) -> Answered:
         names = [str(part.get("value") if isinstance(part, dict) else part) for part in parts]
         if len(names) > 1 and all(name in fields for name in names):
             texts = [text_of(fields[name], name) for name in names]
-            return Answered((), tuple(dict.fromkeys(text for text in texts if text.strip())))
+            return Answered((), tuple(dict.fromkeys(texts)))
     return Answered((), ())
 
 
 def _pair(row: Row, best: str, worst: str, same_prompt: bool) -> tuple[str, ...]:
-    if best == worst or not best.strip() or not worst.strip():
+    if best == worst:
         row.remark(EQUAL)
         return ()
     if not same_prompt:
@@ -134,7 +139,7 @@ def _split_answer(turns: Messages, name: str) -> tuple[Messages, str]:
     return turns[:-1], turns[-1]["content"]
 
 
-def _answer_text(answer: Any, row: Row, name: str) -> str:
+def _answer_text(answer: Any, row: Row, name: str) -> str | None:
     if isinstance(answer, dict) and "role" not in answer:
         answer = next((answer[key] for key in TEXTS if answer.get(key) is not None), None)
     if isinstance(answer, dict):
@@ -144,7 +149,7 @@ def _answer_text(answer: Any, row: Row, name: str) -> str:
         if before:
             raise RowRefused(f"each of '{name}' must be one answer of the assistant; found several turns.")
         return text
-    return "" if answer is None else text_of(answer, name)
+    return None if answer is None else text_of(answer, name)
 
 
 def _order_values(row: Row, answers: Sequence[Any], name: str) -> list[float | None]:

@@ -7,7 +7,7 @@ from cyclealign.records.answers import Agreement, Candidate, Flag, Preference, R
 from cyclealign.records.calls import SIMULATED_MODEL, Batch, CallOutcome, CallPurpose, JudgeCall, Reply, Spending
 from cyclealign.records.content import content_id, seed_from
 from cyclealign.records.metrics import Metric
-from cyclealign.records.reviews import Doubt, LabelVersion, Rejudgement, Review
+from cyclealign.records.reviews import Doubt, LabelVersion, Ranker, Rejudgement, Review
 from cyclealign.records.rounds import Adapter, Holder, Purpose, Round, RoundPlan, SettingChange
 from cyclealign.records.texts import Demonstration, LabelledList, Message, Messages, Prompt, Split, Template, turn_text
 
@@ -33,6 +33,7 @@ __all__ = [
     "Prompt",
     "Purpose",
     "RankedBy",
+    "Ranker",
     "Ranking",
     "Rejudgement",
     "Reply",

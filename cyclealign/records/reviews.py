@@ -61,6 +61,15 @@ class Rejudgement:
 
 
 @dataclass(frozen=True)
+class Ranker:
+    """A judge behind a ranking: the model asked, the model that the endpoint reports, and the template's hash."""
+
+    model: str
+    returned_model: str | None
+    template_hash: str
+
+
+@dataclass(frozen=True)
 class LabelVersion:
     """The template version (hash) behind the ``labels`` rankings of a round, and the folder of the template."""
 

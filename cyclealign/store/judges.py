@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Row, Select, func, select
 from sqlalchemy.orm import Session
 
-from cyclealign import tables
+from cyclealign import records, tables
 from cyclealign.evaluation.metric_table import about_judge
 from cyclealign.store.database import Database
 from cyclealign.store.history import require_experiment
@@ -40,6 +40,17 @@ class JudgeStore:
             return [
                 _judge(row, [_figures(session, each) for each in rounds.get((row[0], row[1]), [])]) for row in asked
             ]
+
+    def rankers(self, round_id: int) -> dict[str, list[records.Ranker]]:
+        """Return the models and template versions whose replies ranked the lists of a round, by prompt id."""
+        call = tables.JudgeCall
+        columns = (call.subject_id, call.model, call.returned_model, call.template_hash)
+        ranked = (call.round_id == round_id, call.purpose == "rank", call.status == "answered")
+        by_prompt: dict[str, list[records.Ranker]] = {}
+        with self._database.reading() as session:
+            for prompt_id, *ranker in session.execute(select(*columns).where(*ranked).distinct().order_by(*columns)):
+                by_prompt.setdefault(prompt_id, []).append(records.Ranker(*ranker))
+        return by_prompt
 
 
 def of_experiment(rows: Select[Any], experiment: str | None) -> Select[Any]:

@@ -18,6 +18,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 from sqlalchemy.types import TypeDecorator
 
+from cyclealign.text import storable_text
+
 
 class Utc(TypeDecorator[datetime]):
     """A time in UTC. SQLite stores no time zone, so it is dropped on writing and restored on reading."""
@@ -44,9 +46,7 @@ class AnyText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        if value is None:
-            return None
-        return value.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return None if value is None else storable_text(value)
 
 
 class Base(DeclarativeBase):

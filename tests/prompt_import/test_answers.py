@@ -99,8 +99,8 @@ def test_answers_that_cannot_be_used_are_refused_by_line(tmp_path, row, message)
         read_one(tmp_path, row)
 
 
-def test_equal_and_empty_answers_make_no_list(tmp_path):
-    """Prevents a pair without a difference from measuring the judge."""
-    for pair in ({"chosen": "a", "rejected": "a"}, {"chosen": "a", "rejected": " "}):
-        found = read_one(tmp_path, {"prompt": "q", **pair})
-        assert (found.labelled, sum(found.remarks.values())) == ((), 1)
+def test_equal_answers_make_no_list_and_an_empty_one_may_be_the_worse(tmp_path):
+    """Prevents a pair without a difference from measuring the judge, and a refusal to answer from being lost."""
+    equal = read_one(tmp_path, {"prompt": "q", "chosen": "a", "rejected": "a"})
+    assert (equal.labelled, sum(equal.remarks.values())) == ((), 1)
+    assert read_one(tmp_path, {"prompt": "q", "chosen": "a", "rejected": ""}).labelled[0].answers == ("a", "")
