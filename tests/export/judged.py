@@ -60,7 +60,7 @@ def judged_round(
         store.candidates.add(round_.id, by_prompt[prompt.id])
         store.rankings.add(round_.id, [with_preferences(ranked(by_prompt[prompt.id]))])
         lcs = Agreement(prompt.id, tuple(one.id for one in by_prompt[prompt.id][:1]), 1, len(words), 0.75, 0.5)
-        store.agreements.add(round_.id, [lcs])
+        store.agreements.record(round_.id, [lcs])
         call = JudgeCall("rank", prompt.id, "a|judge", TEMPLATE.hash, (Message(role="user", content=prompt.id),), ())
         store.calls.record(round_.id, [CallOutcome(call, reply())])
     if reviewed is not None:
