@@ -118,7 +118,7 @@ def ours(case: Case, config: ExperimentConfig) -> float:
                 question = f"Question {number}?"
                 call = rank_call(spec, "rank", f"{number}", question, TEXTS, (), 0)
                 reply = await ask_judge(call)
-                return reply is not None and bool(parse_verdict(call, reply))
+                return isinstance(reply, Reply) and bool(parse_verdict(call, reply))
 
             return run
 

@@ -32,7 +32,7 @@ class Recorded:
     prompt: str
     winners: tuple[str | None, str | None]
 
-    async def ask_judge(self, call: JudgeCall) -> Reply | None:
+    async def ask_judge(self, call: JudgeCall) -> Reply:
         """Return the recorded verdict for the order in the call; prose if the judge gave none."""
         label_of = {item: label for label, item in call.shown}
         winner = self.winners[[item for _, item in call.shown].index(FIRST)]

@@ -11,6 +11,7 @@
     │   ├── NewerDatabase    a newer cyclealign wrote the database
     │   ├── NoSuchExperiment no experiment, round or prompt set has that name
     │   ├── NoSuchJob        no distillation job has that name, or it has not run yet
+    │   ├── UnstorableRow    a row holds a value that the database does not take
     │   ├── ExperimentBusy   another run holds the experiment's lease
     │   ├── ExperimentStopped  too many rounds were rolled back, or too many runs failed, in a row
     │   └── LeaseLost        this run's lease expired and another run took over the round
@@ -24,6 +25,8 @@
     │   ├── JudgeUntrusted   the judge failed its control lists: nothing is trained on its verdicts
     │   ├── JudgeCallFailed  one call failed; its prompt stays unjudged
     │   │   ├── RequestRefused   ... because the endpoint rejects the request
+    │   │   ├── CallForbidden    ... with 403 or 404: for its content, or as every call would be
+    │   │   ├── NothingToRead    ... because the reply has no text: it was cut off, or holds thoughts alone
     │   │   ├── JudgeFaltered    ... for a reason that may pass: a retry may help
     │   │   └── JudgeBusy        ... because of a rate limit: a later retry helps
     │   └── UnreadableReply  one reply does not rank exactly the labels shown
@@ -56,6 +59,10 @@ class BadOrder(CycleAlignError):
 
 class StoreError(CycleAlignError):
     """The database cannot be reached, read or migrated."""
+
+
+class UnstorableRow(StoreError):
+    """A row holds a value that the database does not take; nothing of its transaction was stored."""
 
 
 class NewerDatabase(StoreError):
@@ -115,22 +122,52 @@ class JudgeUntrusted(JudgeError):
 
 
 class JudgeCallFailed(JudgeError):
-    """One call failed; its prompt stays unjudged. ``paid`` is a reply that was paid for but cannot be used."""
+    """One call failed; its prompt stays unjudged.
 
-    def __init__(self, message: str, paid: Reply | None = None) -> None:
+    Args:
+        paid: a reply that was paid for but cannot be used.
+        unpriced: whether the request was sent and may be billed, at a price that no reply names.
+    """
+
+    def __init__(self, message: str, paid: Reply | None = None, unpriced: bool = False) -> None:
         super().__init__(message)
-        self.paid = paid
+        self.paid, self.unpriced = paid, unpriced
 
 
 class RequestRefused(JudgeCallFailed):
-    """The endpoint rejects the request, and would reject it again."""
+    """The endpoint rejects the request, and would reject it again; ``parameter``: the one that it does not take."""
+
+    def __init__(self, message: str, parameter: str | None = None) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+
+
+class CallForbidden(JudgeCallFailed):
+    """The endpoint answers 403 or 404: to this request (moderation, a firewall), or to every one (key, model).
+
+    ``advice``: the likely reason and the fix if it answers so to every request.
+    """
+
+    def __init__(self, message: str, advice: str) -> None:
+        super().__init__(message)
+        self.advice = advice
+
+
+class NothingToRead(JudgeCallFailed):
+    """The reply has no text; ``cut``: it reached the limit of its tokens before any."""
+
+    def __init__(self, message: str, paid: Reply, cut: bool = False) -> None:
+        super().__init__(message, paid)
+        self.cut = cut
 
 
 class JudgeFaltered(JudgeCallFailed):
     """One attempt failed for a reason that may pass; ``unreachable``: no connection was made."""
 
-    def __init__(self, message: str, paid: Reply | None = None, unreachable: bool = False) -> None:
-        super().__init__(message, paid)
+    def __init__(
+        self, message: str, paid: Reply | None = None, unreachable: bool = False, unpriced: bool = False
+    ) -> None:
+        super().__init__(message, paid, unpriced)
         self.unreachable = unreachable
 
 

@@ -1,28 +1,30 @@
 """The provider's batch API: many calls in one file, cheaper, with replies within a day.
 
 `BatchClient.complete` is a `Complete` like `JudgeClient.complete`; only the latency differs. Each batch is logged
-before it is submitted, under a token that travels with it. A killed run therefore finds its batch again, even if it
-never learned the provider's id, and nothing is submitted twice.
+before it is submitted, under a token that travels with it. A killed run, or one that got no reply to the creation,
+therefore finds its batch again, and nothing is submitted twice.
 """
 
 import asyncio
-import json
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self, TypeVar
 from uuid import uuid4
 
-import openai
-from openai import AsyncOpenAI
-
-from cyclealign.chat_api.client import JudgeClient, request_body
-from cyclealign.errors import JudgeCallFailed, JudgeFaltered, RequestRefused
+from cyclealign.chat_api.batch_api import RUNNING, BatchApi, BatchState, Result
+from cyclealign.chat_api.budget import request_characters
+from cyclealign.chat_api.client import JudgeClient
+from cyclealign.config import JudgeSettings
+from cyclealign.errors import CallForbidden, JudgeBusy, JudgeError, JudgeFaltered, JudgeUnavailable
 from cyclealign.records import Batch, JudgeCall, Reply
 
-TOKEN_NAME = "cyclealign"  # noqa: S105 - the name of a field, not a secret
-ENDED = ("completed", "failed", "expired", "cancelled")
+logger = logging.getLogger(__name__)
+
 MAX_CALLS_PER_BATCH = 10_000
-Result = Reply | JudgeCallFailed
+MAX_BATCH_CHARACTERS = 100_000_000  # of messages; the largest provider takes files of 200 MB
+MAX_OUTAGE_WAIT_SECONDS = 300.0
+T = TypeVar("T")
 
 
 class BatchLog(Protocol):
@@ -42,26 +44,27 @@ class BatchLog(Protocol):
 
 
 class BatchClient:
-    """Collects calls until none comes for ``window_seconds``, submits them as one batch, and polls for the replies.
+    """Collects calls until none comes for a while, submits them as one batch, and polls for the replies.
 
     Use as an async context manager around all calls. If the block ends without an error, its replies are stored and
-    its batches end; after an error they stay pending in the log, and the next run fetches their replies again.
+    its batches end, except those with replies that no call has asked for; after an error all of them stay pending in
+    the log. The next run fetches the replies of pending batches again.
     """
 
-    def __init__(self, client: JudgeClient, log: BatchLog, window_seconds: float, poll_seconds: float) -> None:
-        self._client, self._log = client, log
-        self._window_seconds, self._poll_seconds = window_seconds, poll_seconds
-        self._results: dict[str, asyncio.Future[Result]] = {}
+    def __init__(self, client: JudgeClient, log: BatchLog, settings: JudgeSettings) -> None:
+        self._api, self._log, self._settings = BatchApi(client), log, settings
+        self._results: dict[str, asyncio.Future[Result | Exception]] = {}
         self._collected: list[JudgeCall] = []
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._submitted: list[str] = []
+        self._submitted: dict[str, Sequence[str]] = {}
+        self._claimed: set[str] = set()
 
     async def __aenter__(self) -> Self:
         for batch in await asyncio.to_thread(self._log.pending):
             for key in batch.keys:
                 self._results[key] = asyncio.get_running_loop().create_future()
-            self._submitted.append(batch.token)
+            self._submitted[batch.token] = batch.keys
             self._start(self._resume(batch), batch.keys)
         return self
 
@@ -73,8 +76,9 @@ class BatchClient:
         for task in self._tasks:
             task.cancel()
         if error is None:
-            for token in self._submitted:
-                self._log.end(token)
+            for token, keys in self._submitted.items():
+                if not any(self._has_unclaimed_reply(key) for key in keys):
+                    await asyncio.to_thread(self._log.end, token)
 
     async def complete(self, call: JudgeCall) -> Reply:
         """Return the reply to this call, from a pending batch or from the next one.
@@ -82,37 +86,44 @@ class BatchClient:
         Raises:
             JudgeFaltered: the batch, or this call in it, failed.
             JudgeCallFailed: this call failed, and would fail again.
-            JudgeUnavailable: the provider refuses all calls.
+            JudgeUnavailable: the provider refuses all calls, or its batch API does not work for too long.
         """
         if call.key not in self._results:
             self._results[call.key] = asyncio.get_running_loop().create_future()
             self._collected.append(call)
             self._restart_timer()
         result = await asyncio.shield(self._results[call.key])
+        self._claimed.add(call.key)
         if isinstance(result, Reply):
             return result
-        del self._results[call.key]  # a retry submits it again
+        self._results.pop(call.key, None)  # a retry submits it again
         raise result
+
+    def _has_unclaimed_reply(self, key: str) -> bool:
+        waiting = self._results.get(key)
+        if waiting is None or key in self._claimed:
+            return False
+        return not waiting.done() or isinstance(waiting.result(), Reply)
 
     def _restart_timer(self) -> None:
         if self._timer:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(self._window_seconds, self._submit_collected)
+        window = self._settings.batch_window_seconds
+        self._timer = asyncio.get_running_loop().call_later(window, self._submit_collected)
 
     def _submit_collected(self) -> None:
         collected, self._collected = self._collected, []
-        for start in range(0, len(collected), MAX_CALLS_PER_BATCH):
-            calls = collected[start : start + MAX_CALLS_PER_BATCH]
+        for calls in batches_of(collected):
             self._start(self._submit(calls), [call.key for call in calls])
 
-    def _start(self, work: Any, keys: Sequence[str]) -> None:
+    def _start(self, work: Awaitable[None], keys: Sequence[str]) -> None:
         """Run ``work`` as a task; if it fails, each of the calls fails with its error."""
 
         async def guarded() -> None:
             try:
                 await work
             except Exception as error:
-                self._fail(keys, error)
+                self._settle_open(keys, error)
 
         task = asyncio.create_task(guarded())
         self._tasks.add(task)
@@ -121,113 +132,125 @@ class BatchClient:
     async def _submit(self, calls: Sequence[JudgeCall]) -> None:
         token, keys = uuid4().hex, [call.key for call in calls]
         await asyncio.to_thread(self._log.begin, token, keys)
-        self._submitted.append(token)
-        batch_id = await submit_batch(self._client, token, calls)
+        self._submitted[token] = keys
+        file_id = await self._steadily("upload", lambda: self._api.upload(token, calls))
+        batch_id = await self._steadily("create", lambda: self._create_once(token, file_id))
         await asyncio.to_thread(self._log.set_id, token, batch_id)
         await self._follow(batch_id, keys)
 
+    async def _create_once(self, token: str, file_id: str) -> str:
+        """Create the batch; if no reply comes, the batch may exist: look for it before an error is raised."""
+        try:
+            return await self._api.create(token, file_id)
+        except JudgeFaltered as error:
+            if error.unreachable:
+                raise
+            logger.warning("No reply to the creation of a batch (%s): looking for it by its token.", error)
+            if (batch_id := await self._search(token)) is None:
+                raise
+            return batch_id
+
+    async def _search(self, token: str) -> str | None:
+        """Return the id of the batch with this token; None if it is not listed for ``batch_search_seconds``."""
+        clock, settings = asyncio.get_running_loop().time, self._settings
+        until = clock() + settings.batch_search_seconds
+        while True:
+            batch_id = await self._steadily("list", lambda: self._api.find(token))
+            if batch_id is not None or (left := until - clock()) <= 0:
+                return batch_id
+            await asyncio.sleep(min(settings.batch_poll_seconds, left))
+
     async def _resume(self, batch: Batch) -> None:
-        batch_id = batch.batch_id or await find_batch(self._client, batch.token)
+        batch_id = batch.batch_id or await self._search(batch.token)
         if batch_id is None:
-            return self._fail(batch.keys, JudgeFaltered("The batch never reached the provider."))
+            return self._settle_open(batch.keys, JudgeFaltered("The batch never reached the provider."))
         if batch.batch_id is None:
             await asyncio.to_thread(self._log.set_id, batch.token, batch_id)
         await self._follow(batch_id, batch.keys)
         return None
 
     async def _follow(self, batch_id: str, keys: Sequence[str]) -> None:
-        """Poll until the batch has ended, and settle its calls."""
-        while (batch := await retrieve_batch(self._client, batch_id)).status not in ENDED:
-            await asyncio.sleep(self._poll_seconds)
-        results = await fetch_results(self._client, batch)
-        for key in keys:
-            if key in results:
-                self._settle(key, results[key])
-        self._fail(keys, JudgeFaltered(f"The batch ended as '{batch.status}' without a result for this call."))
+        """Poll until the batch has ended, and settle its calls: those with a result first, whatever its end."""
+        state = await self._state(batch_id)
+        while state is not None and state.status in RUNNING:
+            await asyncio.sleep(self._settings.batch_poll_seconds)
+            state = await self._state(batch_id)
+        if state is None:
+            return self._settle_open(keys, JudgeFaltered("The provider no longer has the batch."))
+        for file_id in state.file_ids:
+            read = await self._unless_gone("read", lambda file_id=file_id: self._api.results(file_id))  # type: ignore[misc]
+            for key, result in (read or {}).items():
+                self._settle(key, result)
+        missing = JudgeFaltered(f"The batch ended as '{state.status}' without a result for this call.")
+        self._settle_open(keys, state.problem or missing)
+        return None
 
-    def _settle(self, key: str, result: Result) -> None:
+    async def _state(self, batch_id: str) -> BatchState | None:
+        return await self._unless_gone("poll", lambda: self._api.state(batch_id))
+
+    async def _unless_gone(self, name: str, ask: Callable[[], Awaitable[T]]) -> T | None:
+        """Return the result of a request; None if the provider answers 404 for ``batch_search_seconds``.
+
+        An object that was just made may not be found yet.
+        """
+        clock, settings = asyncio.get_running_loop().time, self._settings
+        until = clock() + settings.batch_search_seconds
+        while True:
+            try:
+                return await self._steadily(name, ask)
+            except CallForbidden:
+                if (left := until - clock()) <= 0:
+                    return None
+            await asyncio.sleep(min(settings.batch_poll_seconds, left))
+
+    async def _steadily(self, name: str, ask: Callable[[], Awaitable[T]]) -> T:
+        """Return the result of a request that may be repeated, through an outage of ``batch_max_outage_seconds``.
+
+        Raises:
+            JudgeUnavailable: the outage lasts longer; the batches stay recorded.
+        """
+        clock, settings = asyncio.get_running_loop().time, self._settings
+        began, wait = clock(), settings.batch_poll_seconds
+        while True:
+            try:
+                return await ask()
+            except (JudgeFaltered, JudgeBusy) as error:
+                pause = wait
+                if isinstance(error, JudgeBusy) and error.wait_seconds is not None:
+                    pause = error.wait_seconds
+                if clock() + pause - began > settings.batch_max_outage_seconds:
+                    raise JudgeUnavailable(_outage(name, settings.batch_max_outage_seconds, error)) from None
+                logger.warning("The batch API fails to %s: %s It is asked again in %g s.", name, error, pause)
+                await asyncio.sleep(pause)
+                wait = min(2 * wait, max(MAX_OUTAGE_WAIT_SECONDS, settings.batch_poll_seconds))
+
+    def _settle(self, key: str, result: Result | Exception) -> None:
         waiting = self._results.get(key)
         if waiting and not waiting.done():
             waiting.set_result(result)
 
-    def _fail(self, keys: Sequence[str], error: Exception) -> None:
+    def _settle_open(self, keys: Sequence[str], error: Exception) -> None:
         """Fail the calls that have no result yet."""
         for key in keys:
-            waiting = self._results.get(key)
-            if waiting and not waiting.done():
-                if isinstance(error, JudgeCallFailed):
-                    waiting.set_result(error)
-                else:
-                    waiting.set_exception(error)
-                    waiting.exception()  # marks it as retrieved: this call may not be awaited again
+            self._settle(key, error)
 
 
-async def submit_batch(client: JudgeClient, token: str, calls: Sequence[JudgeCall]) -> str:
-    """Submit the calls as one batch; return the provider's id."""
-    lines = "\n".join(json.dumps(request_line(call)) for call in calls) + "\n"
-    async with client.api() as api:
-        file = await api.files.create(file=(f"{token}.jsonl", lines.encode()), purpose="batch")
-        batch = await api.batches.create(
-            input_file_id=file.id,
-            endpoint="/v1/chat/completions",
-            completion_window="24h",
-            metadata={TOKEN_NAME: token},
-        )
-    return batch.id
+def batches_of(calls: Sequence[JudgeCall]) -> Iterator[list[JudgeCall]]:
+    """Split calls into batches of a number and size that providers take."""
+    batch: list[JudgeCall] = []
+    size = 0
+    for call in calls:
+        size += request_characters(call)
+        if batch and (len(batch) == MAX_CALLS_PER_BATCH or size > MAX_BATCH_CHARACTERS):
+            yield batch
+            batch, size = [], request_characters(call)
+        batch.append(call)
+    if batch:
+        yield batch
 
 
-async def find_batch(client: JudgeClient, token: str) -> str | None:
-    """Return the id of the batch with this token; None if the provider has none."""
-    async with client.api() as api:
-        async for batch in api.batches.list(limit=100):
-            if (batch.metadata or {}).get(TOKEN_NAME) == token:
-                return batch.id
-    return None
-
-
-async def retrieve_batch(client: JudgeClient, batch_id: str) -> openai.types.Batch:
-    """Return the batch with its current status."""
-    async with client.api() as api:
-        return await api.batches.retrieve(batch_id)
-
-
-async def fetch_results(client: JudgeClient, batch: openai.types.Batch) -> dict[str, Result]:
-    """Return the result of each call of an ended batch, by key."""
-    results: dict[str, Result] = {}
-    async with client.api() as api:
-        for file_id in (batch.output_file_id, batch.error_file_id):
-            if file_id:
-                results.update((key, parse_result(client, line)) for key, line in await _lines(api, file_id))
-    return results
-
-
-async def _lines(api: AsyncOpenAI, file_id: str) -> list[tuple[str, Mapping[str, Any]]]:
-    content = (await api.files.content(file_id)).content
-    return list(_keyed(content.splitlines()))
-
-
-def _keyed(lines: Sequence[bytes]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for line in lines:
-        try:
-            row = json.loads(line)
-            yield str(row["custom_id"]), row
-        except (ValueError, KeyError, TypeError):
-            continue  # its call gets no result, and is retried
-
-
-def request_line(call: JudgeCall) -> dict[str, Any]:
-    """Return one line of the submitted file. Its id is the call's key: replies come back in any order."""
-    return {"custom_id": call.key, "method": "POST", "url": "/v1/chat/completions", "body": request_body(call)}
-
-
-def parse_result(client: JudgeClient, line: Mapping[str, Any]) -> Result:
-    """Return the reply in a line of the result file, or the error of its call."""
-    response = line.get("response")
-    status = response.get("status_code") if isinstance(response, dict) else None
-    if status != 200 or not isinstance(response, dict):
-        kind = RequestRefused if status in (400, 413, 422) else JudgeFaltered
-        return kind(client.clean(f"Status {status} in the batch: {line.get('error') or response}"))
-    try:
-        return client.parse_reply(json.dumps(response.get("body")).encode(), 0.0, client.price.batch)
-    except JudgeCallFailed as error:
-        return error
+def _outage(name: str, max_seconds: float, error: JudgeError) -> str:
+    return (
+        f"The provider's batch API fails to {name} for longer than judge.batch_max_outage_seconds = {max_seconds:g}: "
+        f"{error} Submitted batches stay recorded: rerun later, and their replies are fetched."
+    )

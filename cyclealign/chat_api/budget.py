@@ -1,6 +1,7 @@
 """Cost estimates of judge calls, and the budget that they are paid from."""
 
 import asyncio
+from dataclasses import replace
 
 from cyclealign.chat_api.prices import Price
 from cyclealign.config import BudgetSettings
@@ -26,13 +27,36 @@ class CostEstimator:
 
     def estimate(self, call: JudgeCall) -> Spending:
         """Return the cost of one request: its prompt at the highest density seen, and the longest allowed reply."""
-        density = INITIAL_TOKENS_PER_CHARACTER if self._max_density is None else self._max_density
-        prompt, completion = round(request_characters(call) * density) + 1, max_reply_tokens(call)
-        return Spending(1, prompt + completion, self._price.of(prompt, completion) * self._price_factor)
+        reply = self.lost_reply(call)
+        return Spending(1, reply.prompt_tokens + reply.completion_tokens, reply.cost_usd)
+
+    def lost_reply(self, call: JudgeCall) -> Reply:
+        """Return an empty reply with the estimated cost of a request that may be billed and got no reply."""
+        return self._estimated(Reply("", "", self._prompt_tokens(call), max_reply_tokens(call), 0.0, 0.0))
+
+    def counted(self, call: JudgeCall, reply: Reply) -> Reply:
+        """Return the reply with estimated token counts, marked as such, if the provider gave none to believe."""
+        if reply.counted:
+            return reply
+        prompt = reply.prompt_tokens or self._prompt_tokens(call)
+        completion = reply.completion_tokens or round(len(reply.text) * self._density) + 1
+        return self._estimated(replace(reply, prompt_tokens=prompt, completion_tokens=completion, counted=True))
+
+    def _prompt_tokens(self, call: JudgeCall) -> int:
+        return round(request_characters(call) * self._density) + 1
+
+    @property
+    def _density(self) -> float:
+        return INITIAL_TOKENS_PER_CHARACTER if self._max_density is None else self._max_density
+
+    def _estimated(self, reply: Reply) -> Reply:
+        prompt, completion = reply.prompt_tokens, reply.completion_tokens
+        usd = self._price.of(prompt, completion, reply.cached_prompt_tokens) * self._price_factor
+        return replace(reply, cost_usd=usd, estimated_tokens=prompt + completion, estimated_usd=usd)
 
     def observe(self, call: JudgeCall, reply: Reply) -> None:
         """Learn from the provider's token count."""
-        if reply.prompt_tokens:
+        if reply.prompt_tokens and not reply.estimated_tokens:
             density = reply.prompt_tokens / max(1, request_characters(call))
             self._max_density = density if self._max_density is None else max(self._max_density, density)
 
@@ -93,7 +117,7 @@ def request_characters(call: JudgeCall) -> int:
 
 def max_reply_tokens(call: JudgeCall) -> int:
     """Return the maximum number of tokens in the reply."""
-    return int(dict(call.parameters).get("max_tokens", 0))
+    return call.token_limit or int(dict(call.parameters).get("max_tokens", 0))
 
 
 def spending_of(reply: Reply | None, requests: int = 1) -> Spending:

@@ -24,6 +24,5 @@ async def connect(
         if settings.delivery == "direct":
             yield client.complete
             return
-        window, poll = settings.batch_window_seconds, settings.batch_poll_seconds
-        async with BatchClient(client, batches, window, poll) as batch_client:
+        async with BatchClient(client, batches, settings) as batch_client:
             yield batch_client.complete

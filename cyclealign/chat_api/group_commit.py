@@ -12,7 +12,8 @@ T = TypeVar("T")
 class GroupCommitter(Generic[T]):
     """Passes all waiting items to ``write`` at once, in a thread of its own.
 
-    Items that arrive during a transaction go into the next one. Use as an async context manager.
+    Items that arrive during a transaction go into the next one. A group that cannot be written is written item by item,
+    so that no item is lost with another. Use as an async context manager.
     """
 
     def __init__(self, write: Callable[[Sequence[T]], None]) -> None:
@@ -35,7 +36,7 @@ class GroupCommitter(Generic[T]):
         """Return once ``item`` is stored.
 
         Raises:
-            Exception: whatever ``write`` raised; nothing of that group was stored.
+            Exception: the error of ``write`` for this item alone.
         """
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, stored))
@@ -44,16 +45,24 @@ class GroupCommitter(Generic[T]):
         await stored
 
     async def _write_all(self) -> None:
-        loop = asyncio.get_running_loop()
         while self._waiting:
             group, self._waiting = self._waiting, []
-            try:
-                await loop.run_in_executor(self._thread, self._write, [item for item, _ in group])
-            except Exception as error:
+            error = await self._error_of(group)
+            if error is None or len(group) == 1:
                 _settle(group, error)
-            else:
-                _settle(group, None)
+                continue
+            for one in group:  # the group failed as a whole, perhaps for one item of it
+                _settle([one], await self._error_of([one]))
         self._writer = None
+
+    async def _error_of(self, group: Sequence[tuple[T, asyncio.Future[None]]]) -> Exception | None:
+        """Write the items in one transaction; return the error, None if they are stored."""
+        items = [item for item, _ in group]
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._write, items)
+        except Exception as error:
+            return error
+        return None
 
 
 def _settle(group: Sequence[tuple[T, asyncio.Future[None]]], error: Exception | None) -> None:

@@ -4,12 +4,15 @@ Support is detected by the first call and remembered.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from cyclealign.chat_api.client import Complete
 from cyclealign.errors import RequestRefused
 from cyclealign.records import JudgeCall, Reply
+
+logger = logging.getLogger(__name__)
 
 
 def reply_format(labels: Sequence[str], reasons: bool) -> dict[str, object]:
@@ -59,7 +62,17 @@ class JsonSchemaClient:
             async with self._detecting:
                 if self._supported is None:
                     return await self._detect(call)
-        return await self._complete(self._with_schema(call) if self._supported else call)
+        if not self._supported:
+            return await self._complete(call)
+        try:
+            return await self._complete(self._with_schema(call))
+        except RequestRefused as error:
+            if error.parameter != "response_format":
+                raise
+        # It supported schemas when it was first asked, under the same address and name.
+        reply = await self._complete(call)
+        await self._learn(False)
+        return reply
 
     async def _detect(self, call: JudgeCall) -> Reply:
         try:
@@ -69,9 +82,15 @@ class JsonSchemaClient:
             # If the plain call is refused as well, the schema was not the reason: support stays unknown.
             reply = await self._complete(call)
             supported = False
-        await asyncio.to_thread(self._record_support, supported)
-        self._supported = supported
+        await self._learn(supported)
         return reply
+
+    async def _learn(self, supported: bool) -> None:
+        if supported != self._supported:
+            self._supported = supported
+            await asyncio.to_thread(self._record_support, supported)
+            if not supported:
+                logger.warning("The judge's endpoint takes no JSON schema; replies are requested without one.")
 
     def _with_schema(self, call: JudgeCall) -> JudgeCall:
         return replace(call, reply_format=reply_format([label for label, _ in call.shown], self._reasons))

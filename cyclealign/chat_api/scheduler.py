@@ -5,28 +5,41 @@ sends the next request, and lists do not wait for one another.
 """
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from cyclealign.chat_api.budget import Budget, CostEstimator, spending_of
+from cyclealign.chat_api.attempts import Attempts, with_cost_of
+from cyclealign.chat_api.budget import Budget, CostEstimator, max_reply_tokens, spending_of
 from cyclealign.chat_api.client import Complete
+from cyclealign.chat_api.judge_contact import JudgeContact
 from cyclealign.chat_api.prices import Price
 from cyclealign.chat_api.rate_limits import ConcurrencyLimiter, NoRateLimit, RateLimiter
 from cyclealign.config import BudgetSettings
-from cyclealign.errors import JudgeBusy, JudgeCallFailed, JudgeFaltered, JudgeUnavailable
-from cyclealign.records import CallOutcome, JudgeCall, Reply, Spending
+from cyclealign.errors import (
+    CallForbidden,
+    JudgeBusy,
+    JudgeCallFailed,
+    JudgeFaltered,
+    JudgeUnavailable,
+    NothingToRead,
+    UnstorableRow,
+)
+from cyclealign.records import CallOutcome, FailedCall, JudgeCall, Reply, Spending
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-# Returns the reply to a call, or None if the call failed; a failed call never becomes a verdict.
-AskJudge = Callable[[JudgeCall], Awaitable[Reply | None]]
+# Returns the reply to a call, or its error if the call failed; a failed call never becomes a verdict.
+AskJudge = Callable[[JudgeCall], Awaitable[Reply | FailedCall]]
 MAX_BACKOFF_SECONDS = 60.0
 
 
 @dataclass
 class CallLimits:
-    """Limits of a `CallScheduler`: concurrency, rate, retries, waiting and cost."""
+    """Limits of a `CallScheduler`: concurrency, rate, retries, waiting and cost; ``contact`` is shared by a run."""
 
     concurrency: ConcurrencyLimiter
     rate_limiter: RateLimiter = field(default_factory=NoRateLimit)
@@ -35,16 +48,15 @@ class CallLimits:
     max_busy_seconds: float = 600.0
     cost_estimator: CostEstimator = field(default_factory=lambda: CostEstimator(Price()))
     budget: Budget = field(default_factory=lambda: Budget(BudgetSettings(), Spending()))
+    contact: JudgeContact = field(default_factory=JudgeContact)
 
 
-@dataclass
-class _Attempts:
-    """History of one call: requests sent, faults, seconds spent waiting on a busy judge, cost of failed requests."""
+class _Retry(Exception):
+    """Send the call again after ``seconds``."""
 
-    requests: int = 0
-    faults: int = 0
-    busy_seconds: float = 0.0
-    wasted: Reply | None = None
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
 
 
 class CallScheduler:
@@ -66,11 +78,11 @@ class CallScheduler:
         record: Callable[[CallOutcome], Awaitable[None]],
     ) -> None:
         self._complete, self._limits, self._recall, self._record = complete, limits, recall, record
-        self._replies: dict[str, asyncio.Future[Reply | None]] = {}
+        self._replies: dict[str, asyncio.Future[Reply | FailedCall]] = {}
         self._stop_error: Exception | None = None
 
-    async def __call__(self, call: JudgeCall) -> Reply | None:
-        """Return the reply, or None if the call failed. Identical requests share one call.
+    async def __call__(self, call: JudgeCall) -> Reply | FailedCall:
+        """Return the reply, or the error if the call failed. Identical requests share one call.
 
         Raises:
             JudgeUnavailable: no call can succeed. Calls in flight finish, since they are paid for.
@@ -82,10 +94,10 @@ class CallScheduler:
         # Shielded: a cancelled caller must not cancel the call for the others that await it.
         return await asyncio.shield(self._replies[call.key])
 
-    async def _answer(self, call: JudgeCall) -> Reply | None:
+    async def _answer(self, call: JudgeCall) -> Reply | FailedCall:
         if (stored := self._recall(call)) is not None:
             return stored
-        attempts = _Attempts()
+        attempts = Attempts()
         while True:
             entered = await self._limits.concurrency.acquire()
             try:
@@ -94,8 +106,8 @@ class CallScheduler:
                 return await self._attempt(call, attempts)
             except JudgeBusy as error:
                 wait = self._busy_wait(attempts, error, entered)
-            except JudgeFaltered:
-                wait = self._backoff(attempts.faults - 1)
+            except _Retry as retry:
+                wait = retry.seconds
             except Exception as error:  # no call can succeed, is allowed, or can be stored
                 self._stop_error = error
                 raise
@@ -103,11 +115,11 @@ class CallScheduler:
                 self._limits.concurrency.release()
             await asyncio.sleep(wait)
 
-    async def _attempt(self, call: JudgeCall, attempts: _Attempts) -> Reply | None:
+    async def _attempt(self, call: JudgeCall, attempts: Attempts) -> Reply | FailedCall:
         """Send the call once and record the outcome.
 
         Raises:
-            JudgeBusy, JudgeFaltered: retry the call.
+            JudgeBusy, _Retry: send the call again.
             Exception: make no further calls.
         """
         try:
@@ -115,41 +127,87 @@ class CallScheduler:
         except JudgeBusy:
             raise
         except JudgeCallFailed as error:
-            attempts.wasted = with_cost_of(attempts.wasted, error.paid)
-            attempts.faults += 1
-            if isinstance(error, JudgeFaltered) and attempts.faults <= self._limits.retries:
-                raise
-            await self._record(CallOutcome(call, attempts.wasted, str(error), attempts.requests))
-            if isinstance(error, JudgeFaltered) and error.unreachable:
-                raise JudgeUnavailable(str(error)) from None
-            return None
+            attempts.count(error)
+            if self._may_retry(call, attempts, error):
+                raise _Retry(self._backoff(attempts.faults - 1)) from None
+            failed = await self._store(CallOutcome(call, attempts.wasted, str(error), attempts.requests))
+            self._stop_if_hopeless(call, error)
+            return failed
         self._limits.concurrency.record_success()
+        self._note_answer(call, attempts)
         reply = with_cost_of(attempts.wasted, reply) or reply
-        await self._record(CallOutcome(call, reply, None, attempts.requests))
-        return reply
+        return await self._store(CallOutcome(call, reply, None, attempts.requests))
 
-    async def _send(self, call: JudgeCall, attempts: _Attempts) -> Reply:
+    def _may_retry(self, call: JudgeCall, attempts: Attempts, error: JudgeCallFailed) -> bool:
+        """Return whether to send the call again after this error: a reply without text is paid for, so at most once."""
+        if attempts.faults > self._limits.retries:
+            return False
+        if isinstance(error, NothingToRead) and attempts.unread == 1:
+            return attempts.enlarge(call) if error.cut else True
+        return isinstance(error, JudgeFaltered)
+
+    def _stop_if_hopeless(self, call: JudgeCall, error: JudgeCallFailed) -> None:
+        """Raise JudgeUnavailable if no call of this run can be expected to succeed."""
+        if isinstance(error, JudgeFaltered) and error.unreachable:
+            raise JudgeUnavailable(str(error)) from None
+        if isinstance(error, CallForbidden | NothingToRead) and self._limits.contact.hopeless(call.key):
+            advice = f" {error.advice}" if isinstance(error, CallForbidden) else ""
+            raise JudgeUnavailable(f"No call of this run was answered. The last error: {error}{advice}") from None
+
+    def _note_answer(self, call: JudgeCall, attempts: Attempts) -> None:
+        """Note that the judge answers; if it needed a longer limit, later calls begin with that."""
+        contact = self._limits.contact
+        contact.answered = True
+        if attempts.token_limit > contact.token_limit:
+            contact.token_limit = attempts.token_limit
+            logger.warning(
+                "The judge's replies need more than judge.max_tokens = %d (thoughts count): later calls of this run "
+                "may take up to %d. Raise judge.max_tokens to save the first attempt.",
+                max_reply_tokens(call),
+                contact.token_limit,
+            )
+
+    async def _store(self, outcome: CallOutcome) -> Reply | FailedCall:
+        """Record the outcome; if the reply itself cannot be stored, record its cost and that it could not."""
+        try:
+            await self._record(outcome)
+        except UnstorableRow as error:
+            cost = outcome.reply and replace(outcome.reply, text="", model="", finish_reason="")
+            outcome = CallOutcome(outcome.call, cost, f"The reply could not be stored: {error}", outcome.requests)
+            await self._record(outcome)
+        if outcome.error is not None or outcome.reply is None:
+            return FailedCall(str(outcome.error))
+        return outcome.reply
+
+    async def _send(self, call: JudgeCall, attempts: Attempts) -> Reply:
         """Send one request, within budget and rate limits."""
         limits = self._limits
-        expected = limits.cost_estimator.estimate(call)
+        token_limit = max(attempts.token_limit, limits.contact.token_limit)
+        sent = replace(call, token_limit=token_limit or None, attempt=attempts.replies)
+        attempts.sent_limit = max_reply_tokens(sent)
+        expected = limits.cost_estimator.estimate(sent)
         await limits.budget.reserve(expected)
-        paid, sent = None, 0
+        paid, requests = None, 0
         try:
             await limits.rate_limiter.acquire(expected.tokens)
-            attempts.requests, sent = attempts.requests + 1, 1
-            paid = await self._complete(call)
+            attempts.requests, requests = attempts.requests + 1, 1
+            paid = limits.cost_estimator.counted(sent, await self._complete(sent))
             return paid
         except JudgeCallFailed as error:
+            if error.paid is not None:
+                error.paid = limits.cost_estimator.counted(sent, error.paid)
+            elif error.unpriced:
+                error.paid = limits.cost_estimator.lost_reply(sent)
             paid = error.paid
             raise
         finally:
-            actual = spending_of(paid, sent)
+            actual = spending_of(paid, requests)
             limits.budget.settle(expected, actual)
             limits.rate_limiter.correct(actual.tokens - expected.tokens if paid else 0)
             if paid:
-                limits.cost_estimator.observe(call, paid)
+                limits.cost_estimator.observe(sent, paid)
 
-    def _busy_wait(self, attempts: _Attempts, error: JudgeBusy, entered: float) -> float:
+    def _busy_wait(self, attempts: Attempts, error: JudgeBusy, entered: float) -> float:
         """Return the seconds until this call may be retried; if the judge named a time, all calls wait for it."""
         wait = error.wait_seconds if error.wait_seconds is not None else self._backoff(attempts.requests - 1)
         attempts.busy_seconds += wait
@@ -169,20 +227,6 @@ class CallScheduler:
         """
         longest = min(MAX_BACKOFF_SECONDS, self._limits.backoff_seconds * 2.0**retry)
         return longest * random.uniform(0.5, 1.0)
-
-
-def with_cost_of(earlier: Reply | None, reply: Reply | None) -> Reply | None:
-    """Return the reply with tokens, cost and time of an earlier attempt at the same call added."""
-    if earlier is None or reply is None:
-        return reply or earlier
-    return replace(
-        reply,
-        prompt_tokens=earlier.prompt_tokens + reply.prompt_tokens,
-        completion_tokens=earlier.completion_tokens + reply.completion_tokens,
-        cached_prompt_tokens=earlier.cached_prompt_tokens + reply.cached_prompt_tokens,
-        cost_usd=earlier.cost_usd + reply.cost_usd,
-        seconds=earlier.seconds + reply.seconds,
-    )
 
 
 async def gather_all(jobs: Iterable[Awaitable[T]]) -> list[T]:

@@ -8,7 +8,7 @@ import typer
 from cyclealign.cli.console import console, side_by_side
 from cyclealign.cli.lazy import new_app
 from cyclealign.evaluation.metric_table import ROUND_METRICS
-from cyclealign.evaluation.report import ABSENT, two_decimals
+from cyclealign.evaluation.report import ABSENT, two_decimals, usd_cell
 from cyclealign.store import Store
 from cyclealign.text import plain_text
 
@@ -44,6 +44,6 @@ def judge_row(judge: dict[str, Any]) -> dict[str, str]:
         "template": judge["template"][:12],
         "rounds": str(judge["rounds"]),
         "calls": f"{judge['calls']:,}",
-        "USD": f"{judge['cost_usd']:.4f}",
+        "USD": usd_cell(judge["cost_usd"], judge["estimated_usd"]),
         **figures,
     }

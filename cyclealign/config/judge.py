@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, model_validator
 
+from cyclealign.config.extra_request import check_base_url, check_extra_body, check_extra_headers, none_for_word
 from cyclealign.config.former_names import Formerly
 from cyclealign.config.mid_round import CHANGEABLE_MID_ROUND
 from cyclealign.config.no_effect import NotWith, OnlyWith, WithAnyOf
@@ -29,7 +30,7 @@ class JudgeSettings(Section):
         "default if `model` or `base_url` is given.",
     )
     model: str = Field(SIMULATED_MODEL, title="Model name", description="As the endpoint knows it.")
-    base_url: Annotated[str | None, CHANGEABLE_MID_ROUND] = Field(
+    base_url: Annotated[str | None, AfterValidator(check_base_url), CHANGEABLE_MID_ROUND] = Field(
         None,
         title="Address",
         description="For example https://api.openai.com/v1",
@@ -77,11 +78,38 @@ class JudgeSettings(Section):
     reasons: bool = Field(
         False, title="Ask for reasons", description="A short reason for each answer, kept in the history."
     )
-    temperature: Annotated[float, REAL_ONLY] = Field(
-        0.0, ge=0, le=2, title="Temperature", description="0: the same reply each time."
+    temperature: Annotated[float | None, BeforeValidator(none_for_word), REAL_ONLY] = Field(
+        0.0,
+        ge=0,
+        le=2,
+        title="Temperature",
+        description='0: the same reply each time. `"none"`: the provider\'s default. An endpoint that refuses a temperature '
+        "gets none.",
     )
     max_tokens: Annotated[int, CHANGEABLE_MID_ROUND] = Field(
-        256, ge=16, title="Max reply tokens", description="Longer with *Ask for reasons*."
+        256,
+        ge=16,
+        title="Max reply tokens",
+        description="Thoughts of a reasoning judge included. A reply that is cut off before its answer is requested "
+        "once more with four times as many, at least 2,048. Longer with *Ask for reasons*.",
+    )
+    reasoning_effort: Annotated[str | None, REAL_ONLY] = Field(
+        None,
+        pattern=r"^[a-z]+$",
+        title="Reasoning effort",
+        description="For reasoning judges, such as `low`, `medium` or `high`. Empty: the provider's default.",
+    )
+    extra_body: Annotated[dict[str, JsonValue], AfterValidator(check_extra_body), REAL_ONLY] = Field(
+        {},
+        title="Further request parameters",
+        description="A table, sent with each request as it is: `{top_p = 0.9}`, or a provider's own parameters.",
+    )
+    extra_headers: Annotated[dict[str, str], AfterValidator(check_extra_headers), CHANGEABLE_MID_ROUND, REAL_ONLY] = (
+        Field(
+            {},
+            title="Further headers",
+            description="A table. Never a secret: `$NAME` takes the value of an environment variable.",
+        )
     )
     concurrency: Annotated[int, CHANGEABLE_MID_ROUND, OnlyWith("judge.delivery", "direct")] = Field(
         8,
@@ -127,6 +155,19 @@ class JudgeSettings(Section):
     )
     batch_poll_seconds: Annotated[float, CHANGEABLE_MID_ROUND, BATCH_ONLY] = Field(
         30.0, gt=0, title="Batch polling interval", description="In seconds, between status checks."
+    )
+    batch_max_outage_seconds: Annotated[float, CHANGEABLE_MID_ROUND, BATCH_ONLY] = Field(
+        3600.0,
+        gt=0,
+        title="Max outage of the batch API",
+        description="In seconds. A batch API that fails for longer stops the run; its batches are found again.",
+    )
+    batch_search_seconds: Annotated[float, CHANGEABLE_MID_ROUND, BATCH_ONLY] = Field(
+        120.0,
+        ge=0,
+        title="Search for a lost batch",
+        description="In seconds. A batch whose creation got no reply counts as never arrived if it is not listed for "
+        "this long; only then is it submitted again.",
     )
     share_replies: Annotated[bool, CHANGEABLE_MID_ROUND] = Field(
         False,

@@ -97,7 +97,7 @@ def _complaint(path: str, problem: object, model: type[BaseModel]) -> str:
     if problem["type"] == "extra_forbidden":
         return f"{path}: unknown setting '{key}'.{suggestion(key, model)} See docs/configuration.md for every setting."
     if key == "judge.base_url":  # the value may hold a password, which must not reach a log
-        return f"{path}: '{key}' is an address such as https://api.openai.com/v1, without user, password or '?'."
+        return f"{path}: '{key}' is an address such as https://api.openai.com/v1, without user, password, key or '?'."
     if "api_key" in key:  # the value may be a pasted key, which must not reach a log
         return f"{path}: '{key}' is the name of the variable or block that holds the key, never the key itself."
     if problem["type"] == "value_error":

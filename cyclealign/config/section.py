@@ -19,7 +19,8 @@ class Section(BaseModel):
     # Settings that the form shows before the others, in this order.
     form_first: ClassVar[tuple[str, ...]] = ()
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    # Errors do not repeat the value: it may be a key in a place where none belongs.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 
     @model_validator(mode="before")
     @classmethod

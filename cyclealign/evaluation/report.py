@@ -18,6 +18,11 @@ def three_digits(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
 
 
+def usd_cell(usd: float, estimated_usd: float) -> str:
+    """Format a cost in US dollars; the part that no provider confirmed stands beside it."""
+    return f"{usd:.4f}" if not estimated_usd else f"{usd:.4f} ({estimated_usd:.4f} estimated)"
+
+
 def interval(metric: Metric | None, number: Callable[[float], str] = two_decimals) -> str:
     """Format a value with its 95 % interval if it has one; None is n/a."""
     if metric is None:

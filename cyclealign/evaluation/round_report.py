@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclealign.evaluation import metric_table
 from cyclealign.evaluation.metric_table import RoundMetric
-from cyclealign.evaluation.report import ABSENT, interval, two_decimals
+from cyclealign.evaluation.report import ABSENT, interval, two_decimals, usd_cell
 from cyclealign.records import Metric
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def round_table(rounds: Sequence[Summary]) -> list[dict[str, str]]:
             },
             "judge calls": f"{summary['judge_calls'] or 0:,}",
             "tokens": f"{summary['judge_tokens'] or 0:,}",
-            "USD": f"{summary['cost_usd'] or 0:.4f}",
+            "USD": usd_cell(summary["cost_usd"] or 0.0, summary.get("estimated_usd") or 0.0),
             "seconds": f"{summary['seconds'] or 0:.1f}",
         }
         for summary in rounds

@@ -1,7 +1,8 @@
 """One request and its reply: the parsed verdict, after at most one repair request."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from cyclealign.chat_api.attempts import longer_limit
 from cyclealign.chat_api.scheduler import AskJudge
 from cyclealign.errors import UnreadableReply
 from cyclealign.judge.reply_parser import read_ranking, read_reasons
@@ -9,7 +10,8 @@ from cyclealign.judge.requests import repair_call
 from cyclealign.records import JudgeCall, Reply, Template, Tiers
 
 Reasons = tuple[tuple[str, str], ...]
-FAILED = "The call failed."
+CUT_OFF = "The reply was cut off: raise judge.max_tokens; the thoughts of a reasoning judge count."
+FAILED = "The call failed:"
 
 
 @dataclass(frozen=True)
@@ -42,16 +44,26 @@ def parse_reasons(call: JudgeCall, reply: Reply) -> Reasons:
 
 
 async def ask_with_repair(ask_judge: AskJudge, template: Template, call: JudgeCall) -> ParsedReply:
-    """Send the call; if its reply cannot be parsed, send one repair request that names the problem. Never guess."""
+    """Send the call; if its reply cannot be parsed, send one further request. Never guess.
+
+    That is a repair request, which names the problem, or the same request with a larger limit for its reply, if the
+    reply was cut off.
+    """
     problems: list[tuple[str, str]] = []
     for attempt in range(2):
         reply = await ask_judge(call)
-        if reply is None:
-            return ParsedReply(None, (*problems, (call.key, FAILED)))
+        if not isinstance(reply, Reply):
+            return ParsedReply(None, (*problems, (call.key, f"{FAILED} {reply.error}")))
         try:
             return ParsedReply(parse_verdict(call, reply), tuple(problems), parse_reasons(call, reply))
         except UnreadableReply as error:
-            problems.append((call.key, str(error)))
+            problems.append((call.key, f"{CUT_OFF} {error}" if reply.cut else str(error)))
             if attempt == 0:
-                call = repair_call(template, call, str(error))
+                call = longer_call(call) if reply.cut else repair_call(template, call, str(error))
     return ParsedReply(None, tuple(problems))
+
+
+def longer_call(call: JudgeCall) -> JudgeCall:
+    """Return the same request with a larger limit for its reply."""
+    parameters = {**dict(call.parameters), "max_tokens": longer_limit(call)}
+    return replace(call, parameters=tuple(parameters.items()))

@@ -4,12 +4,16 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from functools import lru_cache
 
 from cyclealign.chat_api.batch import MAX_CALLS_PER_BATCH
 from cyclealign.chat_api.budget import Budget, CostEstimator
 from cyclealign.chat_api.client import Complete
 from cyclealign.chat_api.group_commit import GroupCommitter
 from cyclealign.chat_api.json_schema import JsonSchemaClient
+from cyclealign.chat_api.judge_contact import JudgeContact
+from cyclealign.chat_api.parameters import INSTEAD, ParameterClient
 from cyclealign.chat_api.rate_limits import ConcurrencyLimiter
 from cyclealign.chat_api.scheduler import AskJudge, CallLimits, CallScheduler
 from cyclealign.config import ExperimentConfig, JudgeSettings
@@ -23,15 +27,21 @@ logger = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def open_judge(
-    config: ExperimentConfig, store: Store, ports: Ports, address: Callable[[], str | None], round_: Round
+    config: ExperimentConfig,
+    store: Store,
+    ports: Ports,
+    address: Callable[[], str | None],
+    round_: Round,
+    contact: JudgeContact | None = None,
 ) -> AsyncIterator[AskJudge]:
     """Yield the function that asks the round's judge: stored replies are free, new ones are stored before they return.
 
     Args:
         address: returns the judge's base URL and may start the judge; called before the first call without a stored
             reply, as is ``ports.api_key``: a round whose replies are all stored needs no judge and no key.
+        contact: the judge's answers to the run so far; None: none yet.
     """
-    judge, price = config.judge, known_price(config)
+    judge, price, contact = config.judge, known_price(config), contact or JudgeContact()
     async with AsyncExitStack() as tools:
         recorder = GroupCommitter[CallOutcome](lambda outcomes: store.calls.record(round_.id, outcomes))
         await tools.enter_async_context(recorder)
@@ -44,13 +54,15 @@ async def open_judge(
             max_busy_seconds=judge.max_busy_seconds,
             cost_estimator=CostEstimator(price, price.batch if judge.delivery == "batch" else 1.0),
             budget=remaining_budget(config, store, round_),
+            contact=contact,
         )
 
         async def connect() -> Complete:
             key = await asyncio.to_thread(ports.api_key, judge)
             base_url = address()
             connection = backend_of(judge).connect(base_url, key, price, RoundBatchLog(store, round_))
-            return by_schema(judge, store, base_url, await tools.enter_async_context(connection))
+            complete = await tools.enter_async_context(connection)
+            return by_schema(judge, store, base_url, by_parameters(judge, store, base_url, complete, contact))
 
         yield CallScheduler(at_first_call(connect), limits, stored.reply, recorder.record)
 
@@ -68,6 +80,27 @@ def at_first_call(connect: Callable[[], Awaitable[Complete]]) -> Complete:
         return await ready(call)
 
     return complete
+
+
+def by_parameters(
+    judge: JudgeSettings, store: Store, base_url: str | None, complete: Complete, contact: JudgeContact
+) -> Complete:
+    """Return ``complete`` without the request parameters that the endpoint is known, or found, to refuse."""
+    endpoint = backend_of(judge).endpoint(base_url)
+    known = store.endpoints.refused_parameters(endpoint, judge.model)
+    for parameter in sorted(known & INSTEAD.keys()):
+        _announce_refusal(judge.model, parameter)
+    return ParameterClient(
+        complete,
+        known,
+        lambda parameter, words: store.endpoints.record_refusal(endpoint, judge.model, parameter, words),
+        one_first=judge.delivery == "direct" and not contact.answered,
+    )
+
+
+@lru_cache  # once per process, not in each step of a round
+def _announce_refusal(model: str, parameter: str) -> None:
+    logger.info("The endpoint of '%s' is known to refuse %s: %s.", model, parameter, INSTEAD[parameter])
 
 
 def by_schema(judge: JudgeSettings, store: Store, base_url: str | None, complete: Complete) -> Complete:
@@ -95,8 +128,17 @@ class RoundBatchLog:
         self._store.batches.begin(self._round.id, token, keys)
 
     def pending(self) -> list[Batch]:
-        """Return the batches that have begun and not ended."""
-        return self._store.batches.pending(self._round.experiment)
+        """Return the batches that have begun and not ended, with the keys of the calls whose replies are not stored.
+
+        Batches whose replies are all stored are ended.
+        """
+        batches = self._store.batches.pending(self._round.experiment)
+        answered = self._store.calls.answered_keys(self._round.experiment) if batches else frozenset()
+        left = [replace(batch, keys=tuple(key for key in batch.keys if key not in answered)) for batch in batches]
+        for batch in left:
+            if not batch.keys:
+                self.end(batch.token)
+        return [batch for batch in left if batch.keys]
 
 
 def max_concurrent_calls(judge: JudgeSettings) -> int:

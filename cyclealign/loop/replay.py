@@ -20,7 +20,18 @@ from cyclealign.loop.judge_requests import rankable, ranking_job
 from cyclealign.loop.overrides import plan_for, settings_for
 from cyclealign.loop.ports import Ports
 from cyclealign.loop.session import JudgeJob, RoundSession, open_session
-from cyclealign.records import Candidate, Demonstration, JudgeCall, Prompt, Ranking, Reply, Round, Spending, Template
+from cyclealign.records import (
+    Candidate,
+    Demonstration,
+    FailedCall,
+    JudgeCall,
+    Prompt,
+    Ranking,
+    Reply,
+    Round,
+    Spending,
+    Template,
+)
 from cyclealign.store import Store
 
 UNREACHABLE_TAU = 2.0  # as judge.stop_at_tau: the adaptive method then uses all of its orders
@@ -69,7 +80,7 @@ class Replay:
         rank = ranking_job(self.session, replace(self.round_, plan=plan), prompt, self.lists[prompt.id])
 
         async def job(ask_judge: AskJudge) -> Judgement:
-            async def ask_for_replay(call: JudgeCall) -> Reply | None:
+            async def ask_for_replay(call: JudgeCall) -> Reply | FailedCall:
                 self.keys.add(call.key)
                 # Its own purpose keeps the calls out of the round's verdicts and spending.
                 return await ask_judge(replace(call, purpose="rejudge"))

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
+from cyclealign.chat_api.judge_contact import JudgeContact
 from cyclealign.chat_api.scheduler import AskJudge
 from cyclealign.config import ExperimentConfig
 from cyclealign.errors import PolicyError
@@ -39,6 +40,7 @@ class RoundSession:
     ports: Ports = field(default_factory=Ports)
     # Content hash of an adapter -> state of its files when the hash was last computed.
     _verified: dict[str, weights.FileStates] = field(default_factory=dict)
+    _contact: JudgeContact = field(default_factory=JudgeContact)
 
     @cached_property
     def run(self) -> str:
@@ -59,6 +61,7 @@ class RoundSession:
                 policy.close()
         if before.judge != config.judge:
             self.__dict__.pop("judge_address", None)
+            self._contact = JudgeContact()
 
     @cached_property
     def model_folder(self) -> str:
@@ -130,7 +133,7 @@ class RoundSession:
         """Run the jobs that ``find_jobs`` returns at each signal; see `concurrency.consume_jobs`."""
 
         async def run() -> list[T]:
-            judge = open_judge(self.config, self.store, self.ports, lambda: self.judge_address, round_)
+            judge = open_judge(self.config, self.store, self.ports, lambda: self.judge_address, round_, self._contact)
             async with judge as ask_judge:
                 calls = max_concurrent_calls(self.config.judge)
                 # A few more jobs than calls, so that the next request is ready when there is room for it.

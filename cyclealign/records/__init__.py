@@ -4,7 +4,16 @@ Nothing here computes a result, reads a file or imports a heavy library.
 """
 
 from cyclealign.records.answers import Agreement, Candidate, Flag, Preference, RankedBy, Ranking, Tiers
-from cyclealign.records.calls import SIMULATED_MODEL, Batch, CallOutcome, CallPurpose, JudgeCall, Reply, Spending
+from cyclealign.records.calls import (
+    SIMULATED_MODEL,
+    Batch,
+    CallOutcome,
+    CallPurpose,
+    FailedCall,
+    JudgeCall,
+    Reply,
+    Spending,
+)
 from cyclealign.records.content import content_id, seed_from
 from cyclealign.records.metrics import Metric
 from cyclealign.records.reviews import Doubt, LabelVersion, Ranker, Rejudgement, Review
@@ -29,6 +38,7 @@ __all__ = [
     "Messages",
     "Metric",
     "CallOutcome",
+    "FailedCall",
     "Preference",
     "Prompt",
     "Purpose",

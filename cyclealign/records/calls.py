@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from cyclealign.records.content import content_id
 from cyclealign.records.texts import Messages
@@ -17,8 +17,16 @@ class JudgeCall:
     """One complete request to the judge.
 
     ``subject_id`` names the prompt or list that it is about. ``shown`` holds (label, item id) pairs in the order in
-    which the judge saw them; verdicts are matched by label. ``reply_format`` is a JSON schema for the reply. It is not
-    part of the key: endpoints without schemas get the same question.
+    which the judge saw them; verdicts are matched by label. ``parameters`` are JSON values.
+
+    The rest is the form in which the question is sent. It is not part of the key: endpoints that take another form get
+    the same question.
+
+    Args:
+        reply_format: JSON schema for the reply.
+        token_limit: limit of the reply instead of the parameter ``max_tokens``, if that has proved too small.
+        refused: names of parameters that the endpoint does not take.
+        attempt: number of replies that this request has had before, usable or not.
     """
 
     purpose: CallPurpose
@@ -27,8 +35,11 @@ class JudgeCall:
     template_hash: str
     messages: Messages
     shown: tuple[tuple[str, str], ...]
-    parameters: tuple[tuple[str, float | int | str], ...] = ()
+    parameters: tuple[tuple[str, Any], ...] = ()
     reply_format: Mapping[str, object] | None = None
+    token_limit: int | None = None
+    refused: frozenset[str] = frozenset()
+    attempt: int = 0
 
     @cached_property
     def key(self) -> str:
@@ -41,7 +52,12 @@ class Reply:
     """A chat endpoint's reply to one call, with its tokens, cost in US dollars and latency.
 
     ``model`` is the model that the endpoint reports. ``cached_prompt_tokens`` is the part of ``prompt_tokens`` that the
-    provider read from its prompt cache.
+    provider read from its prompt cache. Tokens and cost are sums over all paid attempts; ``estimated_tokens`` and
+    ``estimated_usd`` are the part of them that no provider confirmed.
+
+    Args:
+        counted: whether the provider's token counts are there and can be believed.
+        finish_reason: the provider's word for the end of the reply; "length": it was cut off.
     """
 
     text: str
@@ -51,6 +67,22 @@ class Reply:
     cost_usd: float
     seconds: float
     cached_prompt_tokens: int = 0
+    estimated_tokens: int = 0
+    estimated_usd: float = 0.0
+    counted: bool = True
+    finish_reason: str = ""
+
+    @property
+    def cut(self) -> bool:
+        """Return whether the reply reached the limit of its tokens."""
+        return self.finish_reason == "length"
+
+
+@dataclass(frozen=True)
+class FailedCall:
+    """The result of a call that failed, instead of a `Reply`."""
+
+    error: str
 
 
 @dataclass(frozen=True)

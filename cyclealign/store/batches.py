@@ -1,12 +1,16 @@
 """Batches of judge calls at the provider: written before they are submitted, so that none is submitted twice."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from sqlalchemy import select, update
 
 from cyclealign import records, tables
 from cyclealign.store.database import Database
 from cyclealign.store.statements import experiment_of, insert, now
+
+# Providers keep the files of a batch no longer.
+KEPT_FOR = timedelta(days=30)
 
 
 class BatchStore:
@@ -37,13 +41,14 @@ class BatchStore:
         self._change(token, status="collected", collected_at=now())
 
     def pending(self, experiment: str) -> list[records.Batch]:
-        """Return the batches of the experiment that are not collected, the oldest first."""
+        """Return the batches of the last 30 days of the experiment that are not collected, the oldest first."""
         batch = tables.JudgeBatch
         with self._database.reading() as session:
             found = session.scalars(
                 select(batch)
                 .join(tables.Experiment, tables.Experiment.id == batch.experiment_id)
                 .where(tables.Experiment.name == experiment, batch.status != "collected")
+                .where(batch.submitted_at > now() - KEPT_FOR)
                 .order_by(batch.id)
             )
             return [records.Batch(row.token, row.batch_id, tuple(row.call_keys)) for row in found]

@@ -4,14 +4,19 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
-from sqlalchemy import Compiled, Dialect, bindparam, case, func, select
+from sqlalchemy import Compiled, Dialect, bindparam, case, func, select, text
+from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
+from cyclealign.errors import UnstorableRow
 from cyclealign.store.database import Database
 from cyclealign.store.statements import experiment_of, insert_for, insert_new, now
 
-_PAID = ("prompt_tokens", "cached_prompt_tokens", "completion_tokens", "cost_usd", "seconds")
+_PAID = (
+    *("prompt_tokens", "cached_prompt_tokens", "completion_tokens", "cost_usd", "seconds"),
+    *("estimated_tokens", "estimated_usd"),
+)
 _OWNER = ("round_id", "purpose")
 
 
@@ -81,6 +86,7 @@ class CallStore:
         found = (
             select(call.messages, call.prompt_tokens)
             .where(call.model == model, call.status == "answered", call.attempts == 1, call.prompt_tokens > 0)
+            .where(call.estimated_tokens == 0)
             .order_by(call.id.desc())
             .limit(limit)
         )
@@ -92,9 +98,15 @@ class CallStore:
 
         A reply replaces an earlier failure of the same request; nothing replaces a reply. The cost is recorded even if
         the round is closed. A request that rejudging repeats stays with the round that sent it first.
+
+        Raises:
+            UnstorableRow: a value of one of them cannot be stored.
         """
-        with self._database.writing() as session:
-            _record(session, round_id, outcomes)
+        try:
+            with self._database.writing() as session:
+                _record(session, round_id, outcomes)
+        except (DataError, OverflowError) as error:
+            raise UnstorableRow(str(getattr(error, "orig", error))) from None
 
     def record_reply(self, round_id: int, call: records.JudgeCall, reply: records.Reply) -> None:
         """Record one reply."""
@@ -191,7 +203,7 @@ def _call_record(row: tables.JudgeCall) -> records.JudgeCall:
 
 def _reply_row(reply: records.Reply | None) -> dict[str, Any]:
     if reply is None:
-        return {"reply": None, "returned_model": None, **dict.fromkeys(_PAID, 0)}
+        return {"reply": None, "returned_model": None, "finish_reason": None, **dict.fromkeys(_PAID, 0)}
     return {
         "reply": reply.text,
         "returned_model": reply.model,
@@ -200,11 +212,15 @@ def _reply_row(reply: records.Reply | None) -> dict[str, Any]:
         "completion_tokens": reply.completion_tokens,
         "cost_usd": reply.cost_usd,
         "seconds": reply.seconds,
+        "estimated_tokens": reply.estimated_tokens,
+        "estimated_usd": reply.estimated_usd,
+        "finish_reason": reply.finish_reason or None,
     }
 
 
 def _free(reply: records.Reply) -> records.Reply:
-    return records.Reply(reply.text, reply.model, prompt_tokens=0, completion_tokens=0, cost_usd=0.0, seconds=0.0)
+    reason = reply.finish_reason
+    return records.Reply(reply.text, reply.model, 0, 0, cost_usd=0.0, seconds=0.0, finish_reason=reason)
 
 
 def _reply_record(row: tables.JudgeCall) -> records.Reply:
@@ -216,7 +232,24 @@ def _reply_record(row: tables.JudgeCall) -> records.Reply:
         cost_usd=row.cost_usd,
         seconds=row.seconds,
         cached_prompt_tokens=row.cached_prompt_tokens,
+        estimated_tokens=row.estimated_tokens,
+        estimated_usd=row.estimated_usd,
+        finish_reason=row.finish_reason or "",
     )
+
+
+def read_estimated_usd(session: Session, experiment: str) -> dict[int, float]:
+    """Return the part of each round's cost that no provider confirmed, by round id; rounds without one are left out."""
+    call = tables.JudgeCall
+    found = session.execute(
+        select(call.round_id, func.sum(call.estimated_usd))
+        .join(tables.Round, tables.Round.id == call.round_id)
+        .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
+        .where(tables.Experiment.name == experiment, call.purpose != "rejudge")
+        .where(text("estimated_tokens > 0"))  # as in the index: a parameter would keep SQLite from using it
+        .group_by(call.round_id)
+    )
+    return {round_id: float(usd) for round_id, usd in found}
 
 
 def read_problems(session: Session, round_id: int) -> list[dict[str, Any]]:

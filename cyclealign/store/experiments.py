@@ -6,6 +6,7 @@ from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from cyclealign import tables
+from cyclealign.store.calls import read_estimated_usd
 from cyclealign.store.database import Database
 from cyclealign.store.history import summaries
 from cyclealign.store.metrics import read_metrics
@@ -26,7 +27,9 @@ class ExperimentStore:
             return list(session.scalars(select(tables.Experiment.name).order_by(tables.Experiment.id)))
 
     def rounds(self, experiment: str) -> list[dict[str, Any]]:
-        """Return the rows of ``round_summary`` of one experiment, with ``metrics`` (name -> Metric) and ``notes``."""
+        """Return the rows of ``round_summary`` of one experiment, with ``metrics`` (name -> Metric), ``notes`` and
+        ``estimated_usd``, the part of the cost that no provider confirmed.
+        """
         with self._database.reading() as session:
             found = session.execute(
                 select(tables.Round.number, tables.Round.id)
@@ -34,12 +37,13 @@ class ExperimentStore:
                 .where(tables.Experiment.name == experiment)
             )
             ids = {number: round_id for number, round_id in found}  # noqa: C416 - dict() would ask a Result for keys
-            rows = summaries(session, experiment)
+            rows, estimated = summaries(session, experiment), read_estimated_usd(session, experiment)
             return [
                 {
                     **row,
                     "metrics": read_metrics(session, ids[row["number"]]),
                     "notes": read_notes(session, ids[row["number"]]),
+                    "estimated_usd": estimated.get(ids[row["number"]], 0.0),
                 }
                 for row in rows
             ]

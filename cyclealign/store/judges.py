@@ -27,7 +27,8 @@ class JudgeStore:
         first.
 
         Keys: ``model``, ``template`` (its hash), ``rounds`` that this judge ranked for, ``calls`` answered, ``tokens``,
-        ``cost_usd``, and ``figures``: the mean over those rounds of each metric about the judge, by name.
+        ``cost_usd``, ``estimated_usd`` (the part of it that no provider confirmed), and ``figures``: the mean over
+        those rounds of each metric about the judge, by name.
 
         Raises:
             NoSuchExperiment: there is no such experiment; the message names those that there are.
@@ -68,6 +69,7 @@ def _asked() -> Select[Any]:
             func.count().filter(call.status == "answered"),
             func.sum(call.prompt_tokens + call.completion_tokens),
             func.sum(call.cost_usd),
+            func.sum(call.estimated_usd),
         )
         .join(tables.Experiment, tables.Experiment.id == call.experiment_id)
         .group_by(call.model, call.template_hash)
@@ -99,7 +101,7 @@ def _figures(session: Session, round_id: int) -> dict[str, float]:
 
 
 def _judge(row: Row[Any], rounds: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-    model, template, calls, tokens, cost = row
+    model, template, calls, tokens, cost, estimated = row
     names = sorted({name for each in rounds for name in each})
     figures = {name: fmean(each[name] for each in rounds if name in each) for name in names}
     return {
@@ -109,5 +111,6 @@ def _judge(row: Row[Any], rounds: Sequence[Mapping[str, float]]) -> dict[str, An
         "calls": calls,
         "tokens": tokens,
         "cost_usd": cost,
+        "estimated_usd": estimated,
         "figures": figures,
     }

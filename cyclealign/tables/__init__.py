@@ -8,6 +8,7 @@ from cyclealign.tables.columns import Base
 from cyclealign.tables.distillations import DistillationMeasure, DistillationRun, DistillationStep
 from cyclealign.tables.judgements import (
     CandidateFlag,
+    EndpointRefusal,
     JudgeEndpoint,
     RankingPreference,
     RankingReason,
@@ -53,6 +54,7 @@ __all__ = [
     "DistillationMeasure",
     "DistillationRun",
     "DistillationStep",
+    "EndpointRefusal",
     "Experiment",
     "ExperimentLease",
     "JudgeBatch",

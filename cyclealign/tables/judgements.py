@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cyclealign.tables.columns import Base, Id, RoundPart, of_the_round, one_of
+from cyclealign.tables.columns import Base, BigNumber, Id, RoundPart, of_the_round, one_of
 
 
 class RankingPreference(Base):
@@ -71,6 +71,17 @@ class JudgeEndpoint(Base):
     found_at: Mapped[datetime]
 
 
+class EndpointRefusal(Base):
+    """A request parameter that an endpoint refuses, in its words; ``endpoint_id`` is that of `JudgeEndpoint`."""
+
+    __tablename__ = "judge_endpoint_refusal"
+    endpoint_id: Mapped[Id]
+    parameter: Mapped[Id]
+    model: Mapped[str]
+    words: Mapped[str]
+    found_at: Mapped[datetime]
+
+
 class Review(Base):
     """A list that was sent to reviewers, and why. ``verdict``: ids of its candidates, best first, once answered.
 
@@ -119,6 +130,6 @@ class Rejudgement(Base):
     tau_low: Mapped[float]
     tau_high: Mapped[float]
     calls: Mapped[int]
-    tokens: Mapped[int]
+    tokens: Mapped[BigNumber]
     cost_usd: Mapped[float]
     made_at: Mapped[datetime]

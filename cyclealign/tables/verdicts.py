@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cyclealign.tables.columns import Base, ExperimentKey, Id, Key, RoundKey, RoundPart, of_the_round, one_of
@@ -40,11 +40,18 @@ class JudgeCall(Base):
     """One complete request to the judge. Tokens, cost and seconds are sums over all its paid attempts.
 
     ``attempts`` counts the requests sent; 0: the reply of another experiment was reused, at no cost to this one.
+    ``estimated_tokens`` and ``estimated_usd`` are the part of tokens and cost that no provider confirmed.
     """
 
     __tablename__ = "judge_call"
     __table_args__ = (
         UniqueConstraint("experiment_id", "key"),
+        Index(
+            "ix_judge_call_estimated",
+            "round_id",
+            sqlite_where=text("estimated_tokens > 0"),
+            postgresql_where=text("estimated_tokens > 0"),
+        ),
         one_of("status", "answered", "failed"),
         CheckConstraint("status = 'failed' OR reply IS NOT NULL", name="answered_means_reply"),
     )
@@ -67,6 +74,9 @@ class JudgeCall(Base):
     completion_tokens: Mapped[int]
     cost_usd: Mapped[float]
     seconds: Mapped[float]
+    estimated_tokens: Mapped[int] = mapped_column(server_default="0")
+    estimated_usd: Mapped[float] = mapped_column(server_default="0")
+    finish_reason: Mapped[str | None]
     error: Mapped[str | None]
     attempts: Mapped[int]
     asked_at: Mapped[datetime]

@@ -50,6 +50,29 @@ def test_an_error_reaches_only_the_writers_of_its_group():
     asyncio.run(run())
 
 
+def test_one_bad_item_does_not_take_its_group_with_it():
+    """Prevents paid replies from being lost with a row that the database does not take."""
+    written, gate = [], threading.Event()
+
+    def write(items):
+        gate.wait(10)
+        if "bad" in items:
+            raise OverflowError("too large")
+        written.extend(items)
+
+    async def run():
+        async with GroupCommitter[str](write) as committer:
+            items = [f"good {number}" for number in range(5)] + ["bad"]
+            tasks = [asyncio.create_task(committer.record(item)) for item in items]
+            await asyncio.sleep(0)
+            gate.set()
+            return await asyncio.gather(*tasks, return_exceptions=True)
+
+    results = asyncio.run(run())
+    assert sorted(written) == [f"good {number}" for number in range(5)]
+    assert [type(result) for result in results] == [type(None)] * 5 + [OverflowError]
+
+
 def test_closing_waits_for_the_transaction_in_progress():
     """Prevents replies from being lost at the end of a run."""
     written = []

@@ -7,6 +7,7 @@ import pytest
 from cyclealign.chat_api.rate_limits import ConcurrencyLimiter
 from cyclealign.chat_api.scheduler import CallLimits, CallScheduler, gather_all
 from cyclealign.errors import JudgeBusy, JudgeCallFailed, JudgeFaltered, JudgeUnavailable, StoreError
+from cyclealign.records import FailedCall
 from tests.judge.test_methods import call, reply
 
 
@@ -55,7 +56,7 @@ def test_one_failed_call_does_not_stop_the_others():
     replied, failed, results, _ = outcomes(FakeJudge(fails={calls[3].key}), calls)
     assert failed == [calls[3].key]
     assert sorted(replied) == sorted(each.key for each in calls if each is not calls[3])
-    assert [result is None for result in results] == [number == 3 for number in range(8)]
+    assert [isinstance(result, FailedCall) for result in results] == [number == 3 for number in range(8)]
 
 
 def test_calls_in_flight_stay_within_the_concurrency():
@@ -129,14 +130,14 @@ def test_faults_are_retried_and_their_cost_is_counted():
 def test_a_permanent_fault_fails_the_call_after_its_retries():
     """Prevents endless retries."""
     recorded, result = outcome_of(scripted(*[JudgeFaltered("502")] * 3), retries=2)
-    assert result is None
+    assert result == FailedCall("502")
     assert (recorded[0].error, recorded[0].requests, recorded[0].reply) == ("502", 3, None)
 
 
 def test_a_refused_call_is_not_retried():
     """Prevents paying for the same refusal several times."""
     recorded, result = outcome_of(scripted(JudgeCallFailed("refuses", reply(""))))
-    assert result is None
+    assert result == FailedCall("refuses")
     assert (recorded[0].requests, recorded[0].reply.completion_tokens) == (1, 5)
 
 

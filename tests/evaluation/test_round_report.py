@@ -88,3 +88,9 @@ def test_names_are_told_apart():
     assert metric_table.find_metric("judge_wins_at_12").name == "judge_wins_at_"
     assert metric_table.find_metric("kl_from_base").unit == "nats/token"
     assert metric_table.find_metric("flips") is None
+
+
+def test_an_estimated_part_of_the_cost_is_shown_as_such():
+    """Prevents a price that nobody confirmed from being read as the provider's bill."""
+    (row,) = round_table([{**ROUND, "estimated_usd": 0.005}])
+    assert row["USD"] == "0.0123 (0.0050 estimated)"

@@ -12,7 +12,7 @@ from cyclealign.config import HealthSettings, JudgeSettings
 from cyclealign.judge import adversarial, controls
 from cyclealign.judge.requests import PromptSpec, RankingTask
 from cyclealign.judge.templates import load_template
-from cyclealign.records import Demonstration, LabelledList, Prompt, Reply
+from cyclealign.records import Demonstration, FailedCall, LabelledList, Prompt, Reply
 from tests.support.paths import PROMPTS
 
 TEMPLATE = load_template(PROMPTS, "rank")
@@ -37,7 +37,9 @@ def examined(script, lists=LISTS):
         fence = re.match(r"\[\[question (\S+)\]\]", content)[1]
         shown = re.findall(rf"\[\[answer (\w+) {fence}\]\]\n(.*?)\n\[\[/answer \1 {fence}\]\]", content, re.DOTALL)
         said = script(shown)
-        return None if said is None else Reply(json.dumps({"ranking": said}), "scripted", 0, 0, 0.0, 0.0)
+        return (
+            FailedCall("no reply") if said is None else Reply(json.dumps({"ranking": said}), "scripted", 0, 0, 0.0, 0.0)
+        )
 
     async def run():
         made = controls.build_control_sets([labelled(number) for number in range(lists)], 4, 1)

@@ -22,7 +22,7 @@ from cyclealign.judge.templates import load_template
 from cyclealign.judge.verdicts import parse_verdict
 from cyclealign.ranking.agreement import kendall_tau
 from cyclealign.ranking.consensus import strict_tiers
-from cyclealign.records import Demonstration, Prompt, Reply
+from cyclealign.records import Demonstration, FailedCall, Prompt, Reply
 from tests.support.paths import PROMPTS
 
 PROMPT = Prompt.of(({"role": "user", "content": "Which is best?"},))
@@ -124,7 +124,7 @@ class Judge:
     async def __call__(self, asked):
         self.asked.append(asked)
         text = self.rule(asked)
-        return None if text is None else reply(text)
+        return FailedCall("no reply") if text is None else reply(text)
 
 
 TWO_ORDERS = RankingMethod("listwise", num_orders=2)

@@ -197,7 +197,7 @@ def test_a_judge_that_fails_now_and_then(bench):
     assert len(unjudged) == 2
     assert all(each["agreement"] is None for each in unjudged)
     assert len(row["failed_calls"]) == 2
-    assert "unjudged: 0 of 1 requests gave a readable verdict. The call failed." in bench.command(*ROUND_1)[1]
+    assert "unjudged: 0 of 1 requests gave a readable verdict. The call failed:" in bench.command(*ROUND_1)[1]
 
 
 def test_replies_that_need_a_repair_are_put_right_and_told_of(bench):

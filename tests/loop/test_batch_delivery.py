@@ -1,16 +1,25 @@
 """The provider's batch API: half the price, and nothing is submitted twice, whatever happens in between."""
 
+from collections import Counter
+
 import pytest
 
-from cyclealign.chat_api.client import MIN_KEY_CHARACTERS
-from cyclealign.errors import StoreError
+from cyclealign.chat_api.credentials import MIN_KEY_CHARACTERS
+from cyclealign.errors import JudgeUnavailable, StoreError
 from cyclealign.judge.templates import load_template
 from tests.judge.test_templates import PROMPTS
 from tests.loop.test_judge_faults import LISTS, best_first, config_for, rank_all
 from tests.support.batch_server import BatchServer
 from tests.support.store_values import opened
+from tests.support.stub_judges import stub_judge
 
-BATCH = {"delivery": "batch", "batch_window_seconds": 0.05, "batch_poll_seconds": 0.02}
+BATCH = {
+    "delivery": "batch",
+    "batch_window_seconds": 0.05,
+    "batch_poll_seconds": 0.02,
+    "batch_search_seconds": 0.3,
+    "batch_max_outage_seconds": 20,
+}
 
 
 @pytest.fixture
@@ -75,7 +84,7 @@ def test_a_batch_that_never_reached_the_provider_is_submitted_once(store, round_
     """Prevents calls that wait for ever for a batch that is not there."""
     with BatchServer() as server:
         store.batches.begin(round_.id, "lost", ["some key"])
-        assert all_ranked(rank_all(store, round_, config_for(server, **BATCH)))
+        assert all_ranked(rank_all(store, round_, config_for(server, **{**BATCH, "batch_search_seconds": 0})))
         assert set(server.asked.values()) == {1}
         assert store.batches.pending("trial") == []
 
@@ -106,3 +115,90 @@ def test_a_batch_that_expires_leaves_its_calls_failed_and_named(store, round_):
     assert all(each.ranking("x") is None and each.problems for each in found)
     failed = store.history.detail("trial", 1)["failed_calls"]
     assert {each["error"] for each in failed} == {"The batch ended as 'expired' without a result for this call."}
+
+
+def test_a_batch_api_that_fails_for_a_while_gets_nothing_twice(store, round_):
+    """Prevents a 502 while polling from submitting, and paying for, the whole batch again."""
+    with BatchServer() as server:
+        server.failing = [502, 500, 429, 503]
+        assert all_ranked(rank_all(store, round_, config_for(server, **BATCH)))
+    assert set(server.asked.values()) == {1}
+    assert not server.failing
+
+
+@pytest.mark.parametrize("how", ["the connection closes", "status 500", "it is listed late"])
+def test_a_batch_whose_creation_got_no_reply_is_found_by_its_token(store, round_, how):
+    """Prevents a lost reply to the creation from making two billed batches."""
+    with BatchServer() as server:
+        server.lost_replies = int(how != "status 500")
+        server.fails_after_creating = how == "status 500"
+        server.unlisted = 3 if how == "it is listed late" else 0
+        assert all_ranked(rank_all(store, round_, config_for(server, **BATCH)))
+    assert set(server.asked.values()) == {1}
+    assert store.batches.pending("trial") == []
+
+
+def test_an_outage_beyond_the_bound_stops_the_run_and_keeps_the_batch(store, round_):
+    """Prevents a run that waits for ever, and a batch that is forgotten while it is billed."""
+    with BatchServer() as server:
+        server.failing = [502] * 1000
+        with pytest.raises(JudgeUnavailable, match=r"judge\.batch_max_outage_seconds.*bad gateway"):
+            rank_all(store, round_, config_for(server, **{**BATCH, "batch_max_outage_seconds": 0.3}))
+        submitted = dict(server.asked)
+        assert len(store.batches.pending("trial")) == 1
+        server.failing = []
+        assert all_ranked(rank_all(store, round_, config_for(server, **BATCH)))
+        assert dict(server.asked) == submitted
+
+
+def test_the_answered_calls_of_an_expired_batch_are_kept_and_booked(store, round_):
+    """Prevents paying again for replies that an expired batch holds."""
+    expired = {"code": "batch_expired", "message": "The window of 24 h has passed."}
+    seen = Counter()
+
+    def happening(number, line):
+        seen[line["custom_id"]] += 1
+        late = number % 2 and seen[line["custom_id"]] == 1 and len(server.batches) == 1
+        return {"custom_id": line["custom_id"], "response": None, "error": expired} if late else None
+
+    with BatchServer(happening, ends_as="expired") as server:
+        assert all_ranked(rank_all(store, round_, config_for(server, **BATCH)))
+    assert sorted(server.asked.values()) == [1] * LISTS + [2] * LISTS
+    assert store.calls.spending("trial").tokens == 2 * LISTS * 110
+
+
+def test_a_reasoning_judge_is_found_out_by_its_first_batch(store, round_):
+    """Prevents every call of a batch from being refused for a parameter, five times over."""
+    with BatchServer(judge=stub_judge("reasoning")) as server:
+        assert all_ranked(rank_all(store, round_, config_for(server, **BATCH)))
+    endpoint = server.url
+    assert store.endpoints.refused_parameters(endpoint, "faulty") == {"max_tokens", "temperature"}
+    assert len(server.batches) == 4  # refused twice for a parameter, cut off once, answered
+
+
+def test_a_batch_with_replies_that_no_call_asks_for_stays_recorded(store, round_, monkeypatch):
+    """Prevents a step of a resumed round from ending the batch of a later step, which would pay for it again."""
+    with BatchServer() as server:
+        config = config_for(server, **BATCH)
+        with monkeypatch.context() as patched:
+            patched.setattr(store.calls, "record", kill)
+            with pytest.raises(StoreError, match="killed"):
+                rank_all(store, round_, config)
+        submitted = dict(server.asked)
+        rank_all(store, round_, config, lists=1)
+        assert len(store.batches.pending("trial")) == 1
+        assert all_ranked(rank_all(store, round_, config))
+        assert dict(server.asked) == submitted
+    assert store.batches.pending("trial") == []
+
+
+def kill(*given):
+    raise StoreError("killed")
+
+
+def test_a_provider_that_refuses_the_batch_says_why(store, round_):
+    """Prevents a failed batch without a reason."""
+    with BatchServer(ends_as="failed") as server:
+        server.problem = {"code": "token_limit_exceeded", "message": "Enqueued token limit reached for m."}
+        found = rank_all(store, round_, config_for(server, **{**BATCH, "retries": 0}))
+    assert all("Enqueued token limit" in each.unjudged_reason for each in found)

@@ -63,10 +63,16 @@ def config_for(judge, **changes):
     )
 
 
-def rank_all(store, round_, config):
+def rank_all(store, round_, config, lists=LISTS):
     """The outcome for each list, in the order of the lists."""
+    with ExitStack() as stack:
+        return rank_in(RoundSession(config, store, stack), round_, range(lists))
+
+
+def rank_in(session, round_, numbers):
+    """The outcome for the lists of these numbers, as one step of a round."""
     template = load_template(PROMPTS, "rank")
-    spec = PromptSpec(template, "faulty", request_parameters(config.judge), 0)
+    spec = PromptSpec(template, "faulty", request_parameters(session.config.judge), 0)
 
     def job(number):
         async def run(ask_judge):
@@ -75,9 +81,7 @@ def rank_all(store, round_, config):
 
         return run
 
-    with ExitStack() as stack:
-        session = RoundSession(config, store, stack)
-        return session.run_jobs(round_, "judge", [job(number) for number in range(LISTS)])
+    return session.run_jobs(round_, "judge", [job(number) for number in numbers])
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -114,7 +118,7 @@ def test_a_fault_that_never_ends_leaves_every_list_unjudged_and_ends(store, key,
                 rank_all(store, made, config)
             return
         assert all(each.ranking("x") is None and each.problems for each in rank_all(store, made, config))
-    paid = fault in ("refusal", "doubled label", "missing label", "200 000 characters")
+    paid = fault in ("refusal", "doubled label", "missing label", "200 000 characters", "cut")
     assert (store.calls.spending("trial").tokens > 0) is paid
 
 

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from cyclealign.errors import NoSuchExperiment
-from cyclealign.records import Agreement, Demonstration, Metric, Round
+from cyclealign.records import Agreement, CallOutcome, Demonstration, Metric, Round
 from cyclealign.store import Store
 from tests.support.store_values import (
     TEMPLATE,
@@ -160,6 +160,19 @@ def test_judge_spending_view(store: Store) -> None:
     assert {(row["experiment"], row["template"], row["template_hash"]) for row in rows} == {
         ("trial", "rank", TEMPLATE.hash)
     }
+
+
+def test_the_estimated_part_of_the_cost_is_kept_apart(store: Store) -> None:
+    """Prevents the price of a request without a reply from being taken for the provider's bill."""
+    made = opened(store)
+    lost = replace(reply(cost_usd=0.5), estimated_tokens=110, estimated_usd=0.5, finish_reason="length")
+    store.calls.record(made.id, [CallOutcome(call(0), lost), CallOutcome(call(1), lost, "No reply.")])
+    store.calls.record_reply(made.id, call(1), reply(cost_usd=0.25))
+    assert store.calls.reply("trial", call(0).key) == lost
+    (row,) = store.experiments.rounds("trial")
+    assert (row["cost_usd"], row["estimated_usd"]) == (1.25, 1.0)
+    (spending,) = view(store, "judge_spending")
+    assert (spending["estimated_tokens"], spending["estimated_usd"]) == (220, 1.0)
 
 
 def test_demonstration_history_view(store: Store) -> None:

@@ -56,6 +56,7 @@ def test_a_round_that_measured_nothing_does_not_count_as_zero(store: Store) -> N
         "calls": 1,
         "tokens": 110,
         "cost_usd": 0.25,
+        "estimated_usd": 0.0,
         "figures": {},
     }
     with pytest.raises(NoSuchExperiment, match="known: trial"):

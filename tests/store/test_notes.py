@@ -1,10 +1,13 @@
 """Notes on replies and answers, and the details of the judge's rankings."""
 
+from datetime import timedelta
+
 import pytest
 
 from cyclealign.errors import LeaseLost
 from cyclealign.records import Flag, Preference, Ranking
-from cyclealign.store import Store
+from cyclealign.store import Store, endpoints
+from cyclealign.store.statements import now
 from tests.support.store_values import answers, call, opened, prompt, ranked, reply
 
 
@@ -78,6 +81,17 @@ def test_what_an_endpoint_supports_is_remembered_without_its_address(store: Stor
     assert store.endpoints.accepts_json_schema("http://user:secret@host/v1", "other") is None
     store.endpoints.record_json_schema("http://user:secret@host/v1", "m", True)
     assert store.endpoints.accepts_json_schema("http://user:secret@host/v1", "m") is True
+
+
+def test_refused_parameters_are_remembered_for_a_while(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents two refused requests at every start, and a refusal that outlives the model behind the address."""
+    store.endpoints.record_refusal("http://host/v1", "m", "temperature", "Status 400: no")
+    store.endpoints.record_refusal("http://host/v1", "m", "temperature", "Status 400: still no")
+    store.endpoints.record_refusal("http://host/v1", "m", "max_tokens", "Status 400: no")
+    assert store.endpoints.refused_parameters("http://host/v1", "m") == {"temperature", "max_tokens"}
+    assert store.endpoints.refused_parameters("http://host/v1", "other") == frozenset()
+    monkeypatch.setattr(endpoints, "now", lambda: now() + timedelta(days=31))
+    assert store.endpoints.refused_parameters("http://host/v1", "m") == frozenset()
 
 
 def test_the_last_note_about_a_thing_counts_and_outlives_the_round(store: Store) -> None:

@@ -23,11 +23,21 @@ class BatchServer:
 
     Attributes:
         asked: number of submissions by custom id.
+        judge: answers the lines; another stub judge makes another provider.
         fails_after_creating: respond with 500 after a batch was created, as a lost reply would look.
+        lost_replies: number of creations whose connection is closed without a reply.
+        failing: statuses to respond with to the next polls and lists, one each, instead of a result.
+        unlisted: number of lists that do not hold the newest batch yet.
+        problem: error that makes every batch fail as a whole.
     """
 
-    def __init__(self, override: Override = lambda number, line: None, ends_as: str = "completed") -> None:
-        self.judge, self.override, self.ends_as = LocalJudge(), override, ends_as
+    def __init__(
+        self,
+        override: Override = lambda number, line: None,
+        ends_as: str = "completed",
+        judge: LocalJudge | None = None,
+    ) -> None:
+        self.judge, self.override, self.ends_as = judge or LocalJudge(), override, ends_as
         self.ready = threading.Event()
         self.ready.set()
         self.files: dict[str, bytes] = {}
@@ -35,6 +45,9 @@ class BatchServer:
         self.asked: Counter[str] = Counter()
         self.headers: list[str] = []
         self.fails_after_creating = False
+        self.lost_replies = self.unlisted = 0
+        self.failing: list[int] = []
+        self.problem: dict[str, Any] | None = None
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
 
@@ -59,6 +72,9 @@ class BatchServer:
         """Return the batch for the client; complete it first if the server is ready."""
         if self.ready.is_set() and batch["status"] == "in_progress":
             batch["status"] = self.ends_as
+            if self.problem:
+                batch["errors"] = {"object": "list", "data": [self.problem]}
+                return {key: value for key, value in batch.items() if key != "lines"}
             done = [self.result(number, line) for number, line in enumerate(batch["lines"])]
             name = f"file-{batch['id']}-out"
             self.files[name] = "\n".join(json.dumps(row) for row in reversed(done) if row).encode()
@@ -73,8 +89,10 @@ class BatchServer:
         status, body = self.judge.reply(json.dumps(line["body"]).encode())
         return {"custom_id": line["custom_id"], "response": {"status_code": status, "body": body}, "error": None}
 
-    def answer(self, method: str, path: str, raw: bytes) -> tuple[int, bytes]:
-        """Return status and body of the reply to a request."""
+    def answer(self, method: str, path: str, raw: bytes) -> tuple[int, bytes] | None:
+        """Return status and body of the reply to a request; None: the connection closes."""
+        if method == "GET" and self.failing:
+            return self.failing.pop(0), b'{"error": {"message": "bad gateway"}}'
         if (method, path) == ("POST", "/v1/files"):
             upload = re.search(rb'name="file"; filename="[^"]*"\r\n.*?\r\n\r\n(.*?)\r\n--', raw, re.DOTALL)
             assert upload is not None
@@ -84,12 +102,19 @@ class BatchServer:
             return 200, json.dumps({**value, "created_at": 0, "status": "processed"}).encode()
         if (method, path) == ("POST", "/v1/batches"):
             batch = self.create(json.loads(raw))
+            if self.lost_replies:
+                self.lost_replies -= 1
+                return None
             return (500, b"{}") if self.fails_after_creating else (200, json.dumps(batch).encode())
         if path.startswith("/v1/files/"):
             return 200, self.files[path.split("/")[3]]
         if path.startswith("/v1/batches/"):
             return 200, json.dumps(self.shown(self.batches[path.split("/")[3]])).encode()
-        listed = {"object": "list", "data": [self.shown(batch) for batch in self.batches.values()], "has_more": False}
+        batches = list(self.batches.values())
+        if self.unlisted:
+            self.unlisted -= 1
+            batches = batches[:-1]
+        listed = {"object": "list", "data": [self.shown(batch) for batch in batches], "has_more": False}
         return 200, json.dumps(listed).encode()
 
     def _handler(server) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - the handler has a self of its own
@@ -99,7 +124,11 @@ class BatchServer:
             def handle_any(self) -> None:
                 server.headers.append(self.headers.get("Authorization", ""))
                 raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                status, body = server.answer(self.command, self.path.partition("?")[0], raw)
+                answer = server.answer(self.command, self.path.partition("?")[0], raw)
+                if answer is None:
+                    self.close_connection = True
+                    return
+                status, body = answer
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))

@@ -47,6 +47,7 @@ class LocalJudge:
         asked: number of requests by hash of the body.
         answered: number of replies with a verdict by hash of the body.
         headers: authorization headers.
+        all_headers: all headers of each request, names in lower case.
         bodies: parsed requests.
     """
 
@@ -55,6 +56,7 @@ class LocalJudge:
         self.asked: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
         self.headers: list[str] = []
+        self.all_headers: list[dict[str, str]] = []
         self.bodies: list[dict[str, Any]] = []
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -68,8 +70,8 @@ class LocalJudge:
         self._server.shutdown()
         self._server.server_close()
 
-    def reply(self, raw: bytes) -> tuple[int, dict[str, Any]]:
-        """Return HTTP status and body of the reply to a request."""
+    def reply(self, raw: bytes) -> tuple[int, Any]:
+        """Return HTTP status and body (a JSON value, or bytes) of the reply to a request."""
         body, key = json.loads(raw), hashlib.sha256(raw).hexdigest()
         with self._lock:
             number = sum(self.asked.values())
@@ -80,11 +82,7 @@ class LocalJudge:
             return status, {"error": {"message": f"scripted {status}", "type": "scripted"}}
         text = self.script(answers_in(body["messages"][-1]["content"]))
         self.answered[key] += 1
-        message = {"role": "assistant", "content": text}
-        usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
-        choice = {"index": 0, "message": message, "finish_reason": "stop"}
-        common = {"id": "c", "object": "chat.completion", "created": 0, "model": "local-judge-1"}
-        return 200, {**common, "choices": [choice], "usage": usage}
+        return 200, completion(text)
 
     def _handler(judge) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - the handler has a self of its own
         class Handler(BaseHTTPRequestHandler):
@@ -92,8 +90,9 @@ class LocalJudge:
 
             def do_POST(self) -> None:
                 judge.headers.append(self.headers.get("Authorization", ""))
+                judge.all_headers.append({name.lower(): value for name, value in self.headers.items()})
                 status, value = judge.reply(self.rfile.read(int(self.headers["Content-Length"])))
-                raw = json.dumps(value).encode()
+                raw = value if isinstance(value, bytes) else json.dumps(value).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(raw)))
@@ -104,6 +103,15 @@ class LocalJudge:
                 pass
 
         return Handler
+
+
+def completion(text: str | None, finish_reason: str = "stop", tokens: int = 10, **message: Any) -> dict[str, Any]:
+    """Return the body of a chat completion; ``message`` are further fields of its message."""
+    usage = {"prompt_tokens": 100, "completion_tokens": tokens, "total_tokens": 100 + tokens}
+    content = {"role": "assistant", "content": text, **message}
+    choice = {"index": 0, "message": content, "finish_reason": finish_reason}
+    common = {"id": "c", "object": "chat.completion", "created": 0, "model": "local-judge-1"}
+    return {**common, "choices": [choice], "usage": usage}
 
 
 def answers_in(content: str) -> Answers:
