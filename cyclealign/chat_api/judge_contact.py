@@ -13,7 +13,7 @@ class JudgeContact:
 
     Args:
         answered: whether any call of this run was answered.
-        token_limit: limit of a reply that has proved sufficient after ``judge.max_tokens`` had not; 0: none.
+        token_limit: limit of replies after ``judge.max_tokens`` has cut one off before its answer; 0: none yet.
     """
 
     answered: bool = False

@@ -47,9 +47,7 @@ class ParameterClient:
         if not self._accepted:
             async with self._detecting:
                 if not self._accepted:
-                    reply = await self._send(call)
-                    self._accepted = True
-                    return reply
+                    return await self._send(call)
         return await self._send(call)
 
     async def _send(self, call: JudgeCall) -> Reply:
@@ -76,6 +74,7 @@ class ParameterClient:
 
     async def _learn(self, refusals: dict[str, str]) -> None:
         """Remember the refusals of a request that was then accepted: others may have had another reason."""
+        self._accepted = True
         new = {parameter: words for parameter, words in refusals.items() if parameter not in self._refused}
         self._refused |= new.keys()
         for parameter, words in new.items():

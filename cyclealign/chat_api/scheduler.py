@@ -134,7 +134,7 @@ class CallScheduler:
             self._stop_if_hopeless(call, error)
             return failed
         self._limits.concurrency.record_success()
-        self._note_answer(call, attempts)
+        self._limits.contact.answered = True
         reply = with_cost_of(attempts.wasted, reply) or reply
         return await self._store(CallOutcome(call, reply, None, attempts.requests))
 
@@ -143,7 +143,11 @@ class CallScheduler:
         if attempts.faults > self._limits.retries:
             return False
         if isinstance(error, NothingToRead) and attempts.unread == 1:
-            return attempts.enlarge(call) if error.cut else True
+            if not error.cut:
+                return True
+            if longer := attempts.enlarge(call):
+                self._note_longer(call, attempts.token_limit)
+            return longer
         return isinstance(error, JudgeFaltered)
 
     def _stop_if_hopeless(self, call: JudgeCall, error: JudgeCallFailed) -> None:
@@ -154,17 +158,16 @@ class CallScheduler:
             advice = f" {error.advice}" if isinstance(error, CallForbidden) else ""
             raise JudgeUnavailable(f"No call of this run was answered. The last error: {error}{advice}") from None
 
-    def _note_answer(self, call: JudgeCall, attempts: Attempts) -> None:
-        """Note that the judge answers; if it needed a longer limit, later calls begin with that."""
+    def _note_longer(self, call: JudgeCall, limit: int) -> None:
+        """Let later calls begin with the limit that this one needs."""
         contact = self._limits.contact
-        contact.answered = True
-        if attempts.token_limit > contact.token_limit:
-            contact.token_limit = attempts.token_limit
+        if limit > contact.token_limit:
+            contact.token_limit = limit
             logger.warning(
-                "The judge's replies need more than judge.max_tokens = %d (thoughts count): later calls of this run "
-                "may take up to %d. Raise judge.max_tokens to save the first attempt.",
-                max_reply_tokens(call),
-                contact.token_limit,
+                "A reply was cut off before its answer at judge.max_tokens = %d (thoughts count): it is requested once "
+                "more, and later calls of this run may take up to %d. Raise judge.max_tokens.",
+                dict(call.parameters).get("max_tokens", 0),
+                limit,
             )
 
     async def _store(self, outcome: CallOutcome) -> Reply | FailedCall:
