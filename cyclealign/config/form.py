@@ -15,7 +15,8 @@ def without_null(schema: dict[str, Any]) -> None:
     """
     for setting in schema.get("properties", {}).values():
         kinds = [kind for kind in setting.get("anyOf", ()) if kind != NULL]
-        if len(kinds) != 1 or kinds[0].get("type") not in SIMPLE or setting.get("default", "") is not None:
+        is_optional = NULL in setting.get("anyOf", ()) and "default" in setting
+        if len(kinds) != 1 or kinds[0].get("type") not in SIMPLE or not is_optional:
             continue
         del setting["anyOf"], setting["default"]
         setting.update(kinds[0])

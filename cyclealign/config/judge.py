@@ -83,8 +83,8 @@ class JudgeSettings(Section):
         ge=0,
         le=2,
         title="Temperature",
-        description='0: the same reply each time. `"none"`: the provider\'s default. An endpoint that refuses a temperature '
-        "gets none.",
+        description='0: the same reply each time. `"none"`: the provider\'s default; an endpoint that refuses a '
+        "temperature gets none.",
     )
     max_tokens: Annotated[int, CHANGEABLE_MID_ROUND] = Field(
         256,
