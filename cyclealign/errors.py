@@ -4,6 +4,7 @@
 
     CycleAlignError
     ├── BadConfig            a setting is unknown, missing or contradicts another
+    ├── NotReady             checks before a run found parts that are missing; nothing was generated
     ├── BadPrompts           a file of prompts cannot be imported
     ├── BadTemplate          a template in prompts/ cannot be used
     ├── BadOrder             a ranking typed by a person does not hold each answer of a list once
@@ -43,6 +44,10 @@ class CycleAlignError(Exception):
 
 class BadConfig(CycleAlignError):
     """A setting is unknown, missing or contradicts another."""
+
+
+class NotReady(CycleAlignError):
+    """Checks before a run found parts that are missing; the message names each with its remedy."""
 
 
 class BadPrompts(CycleAlignError):

@@ -1,10 +1,8 @@
 """`cyclealign doctor`: check that this machine can run a config. The database is created if it is missing."""
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -12,135 +10,82 @@ import typer
 
 from cyclealign.cli.console import console, print_plain
 from cyclealign.cli.lazy import new_app
-from cyclealign.config import EngineSettings, ExperimentConfig, load_config
-from cyclealign.errors import CycleAlignError, EngineFailed
+from cyclealign.cli.run import quiet_libraries
+from cyclealign.config import ExperimentConfig, load_config
+from cyclealign.errors import CycleAlignError
 from cyclealign.files import EXAMPLES
-from cyclealign.loop.backends import backend_of
-from cyclealign.policy.vllm_client import ServerUnavailable, VllmClient
-from cyclealign.policy.vllm_command import interpreter_path
-from cyclealign.policy.vllm_lifecycle import NEEDS_MANAGED_SERVER
+from cyclealign.loop.ports import Ports
+from cyclealign.loop.preflight.ask import ask_judge, ask_policy
+from cyclealign.loop.preflight.check import examine
+from cyclealign.loop.preflight.finding import Finding, missing
+from cyclealign.loop.preflight.judge import key_only_in_block
+from cyclealign.loop.supply import rounds_to_run
 from cyclealign.store import Store
 
-IMPORT_SECONDS = 180.0
+STYLES = {"ok": "green", "note": "yellow", "missing": "red"}
 app = new_app()
 
 
 @app.command()
 def doctor(
     config: Annotated[Path | None, typer.Argument(help="A TOML file; default: the demo's.")] = None,
+    ask: Annotated[
+        bool,
+        typer.Option(
+            "--ask", help="Also let the judge rank one list and the policy answer one prompt; shows the cost."
+        ),
+    ] = False,
 ) -> None:
-    """Check that this machine can run a config: database, model, judge's key, vLLM and GPU."""
-    findings = examine(load_config(config or EXAMPLES / "demo.toml"))
-    for finding in findings:
-        console.print("missing" if finding.missing else "ok", style="red" if finding.missing else "green", end="  ")
-        print_plain(f"{finding.subject}: {finding.message}")
+    """Check that this machine can run a config: database, prompts, model, judge, vLLM and GPU.
+
+    The judge's key and model are checked by one request of a few tokens.
+    """
+    quiet_libraries()
+    findings = []
+    for finding in check_up(load_config(config or EXAMPLES / "demo.toml"), ask):
+        print_finding(finding)
+        findings.append(finding)
     if any(finding.missing for finding in findings):
         raise typer.Exit(1)
 
 
-@dataclass(frozen=True)
-class Finding:
-    """The result of one check.
+def print_finding(finding: Finding) -> None:
+    """Print a finding after its level."""
+    console.print(finding.level, style=STYLES[finding.level], end="  ")
+    print_plain(f"{finding.subject}: {finding.message}")
 
-    Attributes:
-        subject: the part that was checked.
-        message: the result; for a missing part also the remedy.
-        missing: the config needs it and it is not there.
+
+def check_up(config: ExperimentConfig, ask: bool = False) -> Iterator[Finding]:
+    """Yield the findings of every check, also of parts that the config does not need.
+
+    Args:
+        ask: send the judge one list, and let the policy answer one prompt; each only if its checks found nothing.
     """
-
-    subject: str
-    message: str
-    missing: bool = False
-
-
-def examine(config: ExperimentConfig) -> list[Finding]:
-    """Run every check; a failure is a finding, not an error."""
-    return [database(), model(config), judge(config), *engine(config), gpu()]
-
-
-def database() -> Finding:
-    """Check that the database opens."""
+    ports = ports_for(config)
     try:
         with Store.open() as store:
-            return Finding("database", f"{store.engine.url!r}")
+            yield Finding("database", f"{store.engine.url!r}")
+            found = []
+            for finding in examine(config, store, ports, max(1, rounds_to_run(store, config)), thorough=True):
+                found.append(finding)
+                yield finding
+            failed = {finding.subject for finding in found if finding.missing}
+            if ask and not failed & {"judge", "price", "templates"}:
+                yield from ask_judge(config, store, ports)
+            if ask and not failed & {"model", "context", "vLLM"}:
+                yield from ask_policy(config, store)
     except CycleAlignError as error:
-        return Finding("database", str(error), missing=True)
+        yield missing("database", str(error))
+    yield gpu()
 
 
-def model(config: ExperimentConfig) -> Finding:
-    """Check that the policy's model is a safe local folder or a hub id."""
-    name = config.policy.model
-    if name == "demo":
-        return Finding("model", "the demo policy, trained on first use")
-    from cyclealign.policy.model_safety import refuse_unsafe
+def ports_for(config: ExperimentConfig) -> Ports:
+    """Return Prefect's ports if the judge's key is in one of its Secret blocks, else the plain ones."""
+    if not key_only_in_block(config.judge):
+        return Ports()
+    from flows.prefect_ports import PREFECT_PORTS
 
-    try:
-        refuse_unsafe(name, config.policy.revision, config.policy.remote_code_trusted)
-    except CycleAlignError as error:
-        return Finding("model", str(error), missing=True)
-    if Path(name).is_dir():
-        return Finding("model", str(Path(name).absolute()))
-    if name.count("/") == 1 and not name.startswith((".", "/")):
-        return Finding("model", f"{name} is not a folder here; it is fetched from the hub on first use")
-    return Finding("model", f"There is no folder {name}. Set policy.model.", missing=True)
-
-
-def judge(config: ExperimentConfig) -> Finding:
-    """Check that the judge's key is set; its value is not read."""
-    settings = config.judge
-    backend = backend_of(settings)
-    if not backend.needs_key:
-        return Finding("judge", f"{settings.kind}, needs no key")
-    where = backend.location
-    if os.environ.get(settings.api_key_variable):
-        return Finding("judge", f"{settings.model} at {where}, key in {settings.api_key_variable}")
-    if settings.api_key_block:
-        return Finding("judge", f"{settings.model} at {where}, key in the Secret block '{settings.api_key_block}'")
-    return Finding("judge", f"No key: set the environment variable {settings.api_key_variable}.", missing=True)
-
-
-def engine(config: ExperimentConfig) -> Iterator[Finding]:
-    """Check the vLLM server at engine.base_url, or the environment that starts one."""
-    needed = config.policy.kind == "vllm"
-    if config.engine.base_url and needed:
-        whole = config.training.method == "full"
-        refused = Finding("vLLM", NEEDS_MANAGED_SERVER, missing=True)
-        yield refused if whole else remote(config.engine, config.engine.base_url)
-        return
-    try:
-        python = interpreter_path(config.engine)
-    except EngineFailed as error:
-        yield Finding("vLLM", str(error) if needed else "absent, and not needed: `make vllm` installs it", needed)
-        return
-    yield vllm_in(python, needed)
-
-
-def remote(settings: EngineSettings, url: str) -> Finding:
-    """Check that a vLLM server answers at the address and accepts the key."""
-    key = os.environ.get(settings.api_key_variable, "")
-    with VllmClient(url.rstrip("/").removesuffix("/v1"), key, 20.0) as client:
-        try:
-            names = ", ".join(model["id"] for model in client.models())
-        except (ServerUnavailable, CycleAlignError) as error:
-            advice = f"Start it, or set engine.base_url and {settings.api_key_variable}."
-            return Finding("vLLM", f"{url}: {error} {advice}", missing=True)
-    return Finding("vLLM", f"{url} serves {names}")
-
-
-def vllm_in(python: str, needed: bool) -> Finding:
-    """Check that the interpreter can import vLLM."""
-    code = "import vllm; print(vllm.__version__)"
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    try:
-        done = subprocess.run(
-            [python, "-I", "-c", code], env=environment, capture_output=True, text=True, timeout=IMPORT_SECONDS
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return Finding("vLLM", f"{python}: {error}. Run `make vllm`.", needed)
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return Finding("vLLM", f"{python} cannot import vllm ({last}). Run `make vllm`.", needed)
-    return Finding("vLLM", f"{done.stdout.strip().splitlines()[-1]} in {python}")
+    return PREFECT_PORTS
 
 
 def gpu() -> Finding:
@@ -152,5 +97,5 @@ def gpu() -> Finding:
         [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"], capture_output=True, text=True
     )
     if done.returncode != 0:
-        return Finding("GPU", f"nvidia-smi fails: {done.stdout.strip() or done.stderr.strip()}", missing=True)
+        return missing("GPU", f"nvidia-smi fails: {done.stdout.strip() or done.stderr.strip()}")
     return Finding("GPU", "; ".join(done.stdout.strip().splitlines()))

@@ -28,12 +28,15 @@ def run(
     settings = load_config(config)
     options = {"rounds": rounds, "until": until, "experiment": experiment}
     given = {name: value for name, value in options.items() if value is not None}
-    run_align(checked({**settings.model_dump(), **given}, "command line"))
+    run_align(checked({**settings.model_dump(exclude_unset=True), **given}, "command line"))
 
 
 def run_align(config: ExperimentConfig, as_json: bool = False) -> None:
-    """Run the flow in this process with live progress, then print the history."""
+    """Check the config, run the flow in this process with live progress, then print the history."""
     quiet_libraries()
+    from cyclealign.loop.preflight.check import require_ready
+
+    require_ready(config, notify=lambda line: print_plain(f"Note: {line}"))
     from cyclealign.cli.progress_bars import live_progress
     from cyclealign.store import Store
     from flows.server.ephemeral import use_prefect_server

@@ -21,6 +21,7 @@ from cyclealign.loop.judge_requests import ranking_job
 from cyclealign.loop.plan import plan_round
 from cyclealign.loop.session import JudgeJob, RoundSession, open_session
 from cyclealign.loop.settings import effective_settings
+from cyclealign.loop.supply import rounds_to_run
 from cyclealign.policy import Answer, as_candidates, distinct
 from cyclealign.progress import report_progress
 from cyclealign.records import Adapter, Candidate, Demonstration, Prompt, Round, RoundPlan, seed_from
@@ -74,7 +75,7 @@ def estimate(config: ExperimentConfig, sample: int) -> Estimate:
         else:
             done = session.store.experiments.rounds(config.experiment)
             round_ = Round(0, config.experiment, len(done) + 1, plan_round(session), None)
-        count, price = rounds_to_run(session, config), known_price(session.config)
+        count, price = rounds_to_run(session.store, config), known_price(session.config)
         samples = sample_answers(session, round_.plan, sample or 1)
         shown = assumes_dynamic(round_.plan, session.config.demonstrations.min_gain)
         result = asyncio.run(estimate_calls(session, round_, samples, count, price, shown))
@@ -90,14 +91,6 @@ def assumes_dynamic(plan: RoundPlan, min_gain: float) -> bool:
     Their gain is unknown before the judge is asked; in the demo world it is rarely enough.
     """
     return min_gain == -1 or any(each.kind == "dynamic" for each in plan.demonstrations)
-
-
-def rounds_to_run(session: RoundSession, config: ExperimentConfig) -> int:
-    """Return the number of rounds that the run would finish."""
-    if config.until is None:
-        return config.rounds
-    finished = session.store.rounds.count_closed(config.experiment)
-    return max(0, min(config.rounds, config.until - finished))
 
 
 def sample_answers(session: RoundSession, plan: RoundPlan, count: int) -> list[list[Answer]]:

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from cyclealign.config import load_config
+from cyclealign.errors import NotReady
 from cyclealign.store.rankings import RankingStore
 from tests.loop.test_concurrency import LONG, in_second_batch
 
@@ -33,6 +34,16 @@ def test_a_retried_run_advances_by_no_more_rounds_than_it_was_asked_for(bench):
     assert align.with_options(retries=1)(config) == 2
     assert left == [0]
     assert [row["verdict"] is not None for row in bench.rounds()] == [True, True]
+
+
+def test_a_run_from_the_ui_is_checked_before_it_opens_a_round(bench):
+    """Prevents a run that was started from a form from generating for an hour before a wrong key shows."""
+    from flows.align import align
+
+    bench.judge.ping_status = 401
+    with pytest.raises(NotReady, match="refuses the key in TEST_JUDGE_KEY"):
+        align(load_config(bench.write()))
+    assert bench.rounds() == []
 
 
 def test_the_key_is_sent_and_kept_nowhere(bench):

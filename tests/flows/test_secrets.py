@@ -18,7 +18,7 @@ class Indiscreet(LocalJudge):
         status, body = super().reply(raw)
         key = self.headers[-1].removeprefix("Bearer ")
         number = sum(self.asked.values())
-        if number % 5 == 0:
+        if number and number % 5 == 0:  # 0: the check before the run, which has to pass
             return 400, {"error": {"message": f"Incorrect API key provided: {key}", "type": "x", "code": key}}
         if number % 7 == 0:
             body["choices"][0]["message"]["refusal"] = f"I will not work for {key}"
@@ -94,6 +94,8 @@ def test_nothing_that_a_run_leaves_behind_holds_the_key(bench, secret, seen_comm
 
         class Refusing(Indiscreet):
             def reply(self, raw):
+                if not self.pings:  # the check before the run has to pass, so that the run itself is refused
+                    return super().reply(raw)
                 key = self.headers[-1]
                 return 401, {"error": {"message": f"Incorrect API key provided: {key}", "code": "invalid_api_key"}}
 

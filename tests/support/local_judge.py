@@ -49,6 +49,8 @@ class LocalJudge:
         headers: authorization headers.
         all_headers: all headers of each request, names in lower case.
         bodies: parsed requests.
+        pings: parsed requests without a list to rank, as the checks before a run send them; counted nowhere else.
+        ping_status: HTTP status of the replies to them.
     """
 
     def __init__(self, script: Script = most_words_first, status: Callable[[int], int] | None = None) -> None:
@@ -58,6 +60,8 @@ class LocalJudge:
         self.headers: list[str] = []
         self.all_headers: list[dict[str, str]] = []
         self.bodies: list[dict[str, Any]] = []
+        self.pings: list[dict[str, Any]] = []
+        self.ping_status = 200
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
@@ -73,6 +77,8 @@ class LocalJudge:
     def reply(self, raw: bytes) -> tuple[int, Any]:
         """Return HTTP status and body (a JSON value, or bytes) of the reply to a request."""
         body, key = json.loads(raw), hashlib.sha256(raw).hexdigest()
+        if not answers_in(body["messages"][-1]["content"]):
+            return self._pong(body)
         with self._lock:
             number = sum(self.asked.values())
             self.asked[key] += 1
@@ -84,6 +90,15 @@ class LocalJudge:
         self.answered[key] += 1
         return 200, completion(text)
 
+    def _pong(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        self.pings.append(body)
+        if self.ping_status != 200:
+            return self.ping_status, {"error": {"message": f"scripted {self.ping_status}", "type": "scripted"}}
+        choice = {"index": 0, "message": {"role": "assistant", "content": "OK"}, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 20, "completion_tokens": 2, "total_tokens": 22}
+        common = {"id": "c", "object": "chat.completion", "created": 0, "model": "local-judge-1"}
+        return 200, {**common, "choices": [choice], "usage": usage}
+
     def _handler(judge) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - the handler has a self of its own
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -94,6 +109,14 @@ class LocalJudge:
                 status, value = judge.reply(self.rfile.read(int(self.headers["Content-Length"])))
                 raw = value if isinstance(value, bytes) else json.dumps(value).encode()
                 self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(raw)))
+                self.end_headers()
+                self.wfile.write(raw)
+
+            def do_GET(self) -> None:
+                raw = json.dumps({"object": "list", "data": [{"id": "local"}, {"id": "local-large"}]}).encode()
+                self.send_response(200 if self.path.endswith("/models") else 404)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(raw)))
                 self.end_headers()
