@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from cyclealign.processes import is_running
+from cyclealign.text import unstorable_part
 
 HOME_VARIABLE = "CYCLEALIGN_HOME"
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -120,6 +121,33 @@ def numbered_lines(path: Path, error: type[Exception] = ValueError) -> Iterator[
                 yield f"{path}, line {number}", line.rstrip("\n")
 
 
+class JsonReader:
+    """Read JSON values, and note a key that an object has twice, of which the built-in decoder keeps the last."""
+
+    def __init__(self) -> None:
+        self.repeated_key: str | None = None
+        self._decoder = json.JSONDecoder(object_pairs_hook=self._object)
+
+    def read(self, text: str, start: int = 0) -> tuple[Any, int]:
+        """Return the value at ``start`` and the position after it; ``repeated_key`` is then that of this value.
+
+        Raises:
+            ValueError: there is no JSON value.
+        """
+        self.repeated_key = None
+        try:
+            return self._decoder.raw_decode(text, start)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            names = [name for name, _ in pairs]
+            self.repeated_key = next(name for name in values if names.count(name) > 1)
+        return values
+
+
 def json_lines(path: Path, error: type[Exception] = ValueError) -> Iterator[tuple[str, Any]]:
     """Yield (``path, line number``, value) for each line of a JSON Lines file that is not blank.
 
@@ -127,14 +155,38 @@ def json_lines(path: Path, error: type[Exception] = ValueError) -> Iterator[tupl
         error: the kind of exception to raise.
 
     Raises:
-        error: the file cannot be read, or a line is not JSON; the message names file and line.
+        error: the file cannot be read, or a line is not JSON, has a key twice, or a character that databases reject;
+            the message names file and line.
     """
+    reader = JsonReader()
     for where, line in numbered_lines(path, error):
+        text = line.strip(" \t\r")
         try:
-            value = json.loads(line)
+            value, end = reader.read(text)
+            if end < len(text):
+                raise ValueError("text after the value")
         except ValueError as cause:
             raise error(f"{where}: not JSON ({cause}).") from cause
+        if reader.repeated_key is not None:
+            raise error(f"{where}: the key '{reader.repeated_key}' is given twice. Remove one of them.")
+        # Only an escape code can write one of these characters in UTF-8 JSON.
+        problems = map(unstorable_part, _texts(value)) if "\\u" in text else iter(())
+        if problem := next(filter(None, problems), ""):
+            raise error(f"{where}: the line holds {problem}")
         yield where, value
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts of a JSON value, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            yield name
+            yield from _texts(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _texts(part)
 
 
 @contextmanager

@@ -21,6 +21,24 @@ def plain_text(text: str) -> str:
 _UNSEEN = re.compile(f"{HIDDEN.pattern}|[\r\x80-\x9f\u2028\u2029\ud800-\udfff]")
 
 
+def unstorable_part(text: str) -> str:
+    """Return the first character that databases reject, with the fix; empty if the text has none.
+
+    These are NUL and half a character: a lone surrogate.
+    """
+    if "\x00" in text:
+        position = text.index("\x00") + 1
+        return f"a NUL character (at character {position}), which PostgreSQL cannot store. Remove it."
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return (
+            f"half a character (a lone surrogate, at character {error.start + 1}), which databases cannot store. Write "
+            "the whole character, or remove it."
+        )
+    return ""
+
+
 def storable_text(text: str) -> str:
     """Return the text with U+FFFD in place of characters that databases and files reject: NUL and lone surrogates."""
     return text.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -62,6 +62,10 @@ def test_json_lines_are_counted_with_blank_ones_and_split_at_line_ends_only(tmp_
     ("content", "message"),
     [
         (b"1\n\n{oops", r"some\.jsonl, line 3: not JSON \(Expecting"),
+        (b'{"a": {"b": 1, "b": 2}}', r"line 1: the key 'b' is given twice"),
+        (b'1\n{"a": ["x\\u0000"]}', r"line 2: the line holds a NUL character .* Remove it"),
+        (b'{"\\ud83d": 1}', "line 1: the line holds half a character"),
+        (b"[1] [2]", "line 1: not JSON .text after the value"),
         (b"1\n\xff\xfe", r"some\.jsonl: cannot be read as text"),
     ],
 )

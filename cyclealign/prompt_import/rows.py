@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cyclealign.text import unstorable_part
+
 
 class RowRefused(Exception):
     """A row cannot be used; the message gives the reason and the fix, without the row's place."""
@@ -68,18 +70,8 @@ def text_of(value: Any, name: str) -> str:
     """
     if not isinstance(value, str):
         raise RowRefused(f"'{name}' must be a text; found {kind_of(value)}.")
-    if "\x00" in value:
-        raise RowRefused(
-            f"'{name}' holds a NUL character (at character {value.index(chr(0)) + 1}), which PostgreSQL cannot store. "
-            "Remove it."
-        )
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise RowRefused(
-            f"'{name}' holds half a character (a lone surrogate, at character {error.start + 1}), which databases "
-            "cannot store. Write the whole character, or remove it."
-        ) from None
+    if problem := unstorable_part(value):
+        raise RowRefused(f"'{name}' holds {problem}")
     return value
 
 

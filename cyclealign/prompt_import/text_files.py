@@ -1,46 +1,19 @@
 """Rows of text files: JSON Lines, a JSON array, CSV and TSV, and plain text with one prompt a line."""
 
 import csv
-import json
 import re
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from cyclealign.errors import BadPrompts
-from cyclealign.files import open_text
+from cyclealign.files import JsonReader, open_text
 from cyclealign.prompt_import.rows import SourceRow
 
 _BLANKS = re.compile(r"[ \t\r\n]*")
 _SEPARATORS = {".csv": ",;\t", ".tsv": "\t"}
-
-
-class _Json:
-    """A JSON decoder that notes keys that an object has twice, of which the built-in one keeps the last in silence."""
-
-    def __init__(self) -> None:
-        self._repeated: list[str] = []
-        self._decoder = json.JSONDecoder(object_pairs_hook=self._object)
-
-    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        values = dict(pairs)
-        if len(values) < len(pairs):
-            names = [name for name, _ in pairs]
-            self._repeated += [name for name in values if names.count(name) > 1]
-        return values
-
-    def row(self, where: str, text: str, start: int = 0) -> tuple[SourceRow, int]:
-        """Return the row of the value at ``start``, and the position after it; -1 if there is no JSON value."""
-        self._repeated.clear()
-        try:
-            value, end = self._decoder.raw_decode(text, start)
-        except (ValueError, RecursionError) as error:
-            return SourceRow(where, problem=f"not JSON ({error}). Each line must be one JSON object."), -1
-        if self._repeated:
-            return SourceRow(where, problem=f"the key '{self._repeated[0]}' is given twice. Remove one of them."), end
-        return SourceRow(where, value), end
 
 
 def text_rows(path: Path) -> Iterator[SourceRow]:
@@ -73,16 +46,27 @@ def _json_rows(path: Path, file: TextIO) -> Iterator[SourceRow]:
     if first[1].lstrip().startswith("["):
         yield from _array_rows(path, f"{first[1]}\n{file.read()}", int(first[0].rpartition(" ")[2]))
         return
-    decoder = _Json()
+    decoder = JsonReader()
     for where, line in chain([first], lines):
         if problem := _undecodable(line):
             yield SourceRow(where, problem=problem)
             continue
         start = _after_blanks(line, 0)
-        row, end = decoder.row(where, line, start)
+        row, end = _json_row(decoder, where, line, start)
         if end >= 0 and _after_blanks(line, end) < len(line):
             row = SourceRow(where, problem="not JSON (text after the object). Each line must be one JSON object.")
         yield row
+
+
+def _json_row(decoder: JsonReader, where: str, text: str, start: int) -> tuple[SourceRow, int]:
+    """Return the row of the value at ``start``, and the position after it; -1 if there is no JSON value."""
+    try:
+        value, end = decoder.read(text, start)
+    except ValueError as error:
+        return SourceRow(where, problem=f"not JSON ({error}). Each line must be one JSON object."), -1
+    if decoder.repeated_key is not None:
+        return SourceRow(where, problem=f"the key '{decoder.repeated_key}' is given twice. Remove one of them."), end
+    return SourceRow(where, value), end
 
 
 def _array_rows(path: Path, text: str, line: int) -> Iterator[SourceRow]:
@@ -90,10 +74,10 @@ def _array_rows(path: Path, text: str, line: int) -> Iterator[SourceRow]:
     if problem := _undecodable(text):
         yield SourceRow(str(path), problem=problem)
         return
-    decoder, position, counted = _Json(), _after_blanks(text, 0) + 1, 0
+    decoder, position, counted = JsonReader(), _after_blanks(text, 0) + 1, 0
     while (position := _after_blanks(text, position)) < len(text) and text[position] != "]":
         line, counted = line + text.count("\n", counted, position), position
-        row, end = decoder.row(f"{path}, line {line}", text, position)
+        row, end = _json_row(decoder, f"{path}, line {line}", text, position)
         yield row
         position = _after_blanks(text, end) if end >= 0 else len(text) + 1
         if position < len(text) and text[position] == ",":
@@ -112,7 +96,7 @@ def _table_rows(path: Path, file: TextIO, separators: str) -> Iterator[SourceRow
     csv.field_size_limit(sys.maxsize)
     head = file.readline()
     separator = max(separators, key=head.count)
-    reader = csv.reader(_with(head, file), delimiter=separator)
+    reader = csv.reader(_with(head, file), delimiter=separator, strict=True)
     names = next(reader, [])
     while True:
         where = f"{path}, line {reader.line_num + 1}"
@@ -121,7 +105,9 @@ def _table_rows(path: Path, file: TextIO, separators: str) -> Iterator[SourceRow
         except StopIteration:
             return
         except csv.Error as error:
-            yield SourceRow(where, problem=f"not a row of a table ({error}).")
+            yield SourceRow(
+                where, problem=f"not a row of a table ({error}). Close each quote, and double those inside."
+            )
             continue
         if not any(cell.strip() for cell in cells):
             continue

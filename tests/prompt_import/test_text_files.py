@@ -93,6 +93,14 @@ def test_a_bad_row_of_a_table_is_named_by_the_line_on_which_it_begins(tmp_path):
     assert ["line 4: expected" in str(problem.value), "line 5: 3 cells under the 2" in str(problem.value)] == [True] * 2
 
 
+def test_an_open_quote_does_not_swallow_the_rest_of_a_table(tmp_path):
+    """Prevents a stray quote from making one prompt of all the rows below it."""
+    with pytest.raises(BadPrompts, match=r"line 2: not a row of a table .*Close each quote"):
+        read_source(written(tmp_path, 'prompt,id\n"open,1\nnext,2\nlast,3\n', name="t.csv"))
+    with pytest.raises(BadPrompts, match="line 2: not a row"):
+        read_source(written(tmp_path, 'prompt,id\n"she said "no" twice",1\n', name="t.csv"))
+
+
 def test_plain_text_has_one_prompt_a_line(tmp_path):
     assert texts(written(tmp_path, "one\n\n  two\n", name="p.txt")) == ["one", "two"]
     with pytest.raises(BadPrompts, match=r"line 2: .*NUL"):
