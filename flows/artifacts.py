@@ -1,18 +1,57 @@
-"""The report of a round: a table artifact and a plot for the Prefect UI, and the plot as a file."""
+"""The report of a round in the Prefect UI: a table of the experiment's rounds, and a page of the round."""
+
+import re
+from collections.abc import Iterable
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from cyclealign.distill.registry import JOBS
 from cyclealign.evaluation.report import embedded
+from cyclealign.evaluation.round_page import round_page
 from cyclealign.evaluation.round_report import round_table
 from cyclealign.loop.ports import save_plot
 from cyclealign.records import Round
 from cyclealign.store import Store
+from flows.events import report_round
 
 
 def publish(store: Store, round_: Round) -> None:
-    """Publish the table of all rounds and their plot with the run. Fixed keys give a history by version."""
+    """Publish the table of all rounds and the page of this one with the run, and tell automations of the verdict.
+
+    The keys are those of the experiment, so that its rounds are versions of one table and one page.
+    """
     rounds = store.experiments.rounds(round_.experiment)
+    summary = next(row for row in rounds if row["number"] == round_.number)
     description = f"Experiment {round_.experiment}, round {round_.number}"
-    create_table_artifact(key="round-history", table=round_table(rounds), description=description)
-    markdown = f"# {description}\n\n{embedded(save_plot(store, round_).read_bytes(), 'rounds')}"
-    create_markdown_artifact(key="round-report", markdown=markdown, description=description)
+    prefix = key_prefix(round_.experiment, store.experiments.names(), JOBS)
+    create_table_artifact(key=f"{prefix}-history", table=round_table(rounds), description=description)
+    plot = embedded(save_plot(store, round_).read_bytes(), "rounds")
+    page = round_page(store.history.detail(round_.experiment, round_.number), summary["metrics"], plot)
+    create_markdown_artifact(key=f"{prefix}-report", markdown=page, description=description)
+    report_round(round_, summary["verdict"])
+
+
+def key_prefix(experiment: str, experiments: Iterable[str], reserved: Iterable[str] = ()) -> str:
+    """Return the experiment's name as Prefect allows it in a key: lower case letters, digits and dashes.
+
+    Of several names that are then the same, the oldest experiment has it as it is, and the others get a number. So do
+    those that are ``reserved``. A later experiment never changes an older one's key.
+
+    Args:
+        experiments: all names, the oldest first.
+    """
+    taken = set(reserved)
+    for name in experiments:
+        prefix, number = slug(name), 1
+        while prefix in taken:
+            number += 1
+            prefix = f"{slug(name)}-{number}"
+        if name == experiment:
+            return prefix
+        taken.add(prefix)
+    raise ValueError(f"'{experiment}' is not among the experiments.")
+
+
+def slug(name: str) -> str:
+    """Return the name in lower case, with a dash for each run of other signs."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

@@ -2,7 +2,10 @@
 
 from prefect.events import emit_event
 
+from cyclealign.records import Round
+
 STOPPED = "cyclealign.experiment.stopped"
+VERDICT = "cyclealign.round"  # .accepted, .rolled-back
 
 
 def resource_of(experiment: str) -> dict[str, str]:
@@ -16,3 +19,11 @@ def resource_of(experiment: str) -> dict[str, str]:
 def report_stop(experiment: str, reason: str) -> None:
     """Emit the event that the experiment has reached a limit of the section `stop`."""
     emit_event(STOPPED, resource=resource_of(experiment), payload={"experiment": experiment, "reason": reason})
+
+
+def report_round(round_: Round, verdict: str | None) -> None:
+    """Emit the event of a round's verdict, so that an automation can start what follows."""
+    if verdict is not None:
+        event = f"{VERDICT}.{verdict.replace('_', '-')}"
+        payload = {"experiment": round_.experiment, "round": round_.number}
+        emit_event(event, resource=resource_of(round_.experiment), payload=payload)

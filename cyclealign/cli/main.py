@@ -16,6 +16,7 @@ COMMANDS = {
     "estimate": "Estimate calls, tokens and cost; nothing is sent.",
     "doctor": "Check that this machine can run a config.",
     "up": "Start the Prefect UI, a worker and the deployments on this machine.",
+    "deploy": "Make a deployment of your own config in the Prefect UI.",
     "history": "Show the rounds of experiments.",
     "judges": "Compare judge models and template versions.",
     "review": "Rank uncertain lists yourself.",

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import Locator, MaxNLocator
 
 matplotlib.use("Agg")
 
@@ -16,6 +17,11 @@ def new_figure(height_inches: float, title: str) -> Figure:
     figure = Figure(figsize=(WIDTH_INCHES, height_inches), facecolor="white", layout="constrained")
     figure.suptitle(title)
     return figure
+
+
+def whole_numbers() -> Locator:
+    """Return a few ticks at whole numbers, however many rounds there are."""
+    return MaxNLocator(integer=True)
 
 
 def as_svg(draw: Callable[[], Figure]) -> bytes:

@@ -34,13 +34,16 @@ def round_table(rounds: Sequence[Summary]) -> list[dict[str, str]]:
 
 
 def metric_cell(measured: Mapping[str, Metric], metrics: Sequence[RoundMetric]) -> str:
-    """Format one metric with its interval, or several values in one cell, where a dash stands for a missing one."""
+    """Format one metric with its interval, or several values in one cell; n/a stands for a missing one.
+
+    Not a dash, which the Prefect UI shows as a bullet.
+    """
     if len(metrics) == 1:
         return interval(measured.get(metrics[0].name))
     if not any(metric.name in measured for metric in metrics):
         return ABSENT
     return " / ".join(
-        two_decimals(measured[metric.name].value) if metric.name in measured else "-" for metric in metrics
+        two_decimals(measured[metric.name].value) if metric.name in measured else ABSENT for metric in metrics
     )
 
 
@@ -58,14 +61,28 @@ def plot_rounds(rounds: Sequence[Summary], title: str) -> bytes:
 def _figure(rounds: Sequence[Summary], title: str) -> "Figure":
     from cyclealign.evaluation import plots
 
-    panels = metric_table.panels()
-    figure = plots.new_figure(3.4, title)
-    for axes, (heading, metrics) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+    panels = measured_panels(rounds)
+    figure = plots.new_figure(3.4 if panels else 0.6, title if panels else f"{title}: nothing was measured yet")
+    if not panels:
+        return figure
+    for axes, (heading, metrics) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         _draw_panel(axes, heading, metrics, rounds)
     return figure
 
 
+def measured_panels(rounds: Sequence[Summary]) -> dict[str, list[RoundMetric]]:
+    """Return the panels of the plot that some round has a metric of, each with those metrics."""
+    measured = {name for summary in rounds for name in summary["metrics"]}
+    panels = {
+        heading: [metric for metric in metrics if metric.name in measured]
+        for heading, metrics in metric_table.panels().items()
+    }
+    return {heading: metrics for heading, metrics in panels.items() if metrics}
+
+
 def _draw_panel(axes: "Axes", heading: str, metrics: Sequence[RoundMetric], rounds: Sequence[Summary]) -> None:
+    from cyclealign.evaluation import plots
+
     for metric in metrics:
         _draw_metric(axes, metric, rounds)
     for summary in rounds:
@@ -73,7 +90,8 @@ def _draw_panel(axes: "Axes", heading: str, metrics: Sequence[RoundMetric], roun
             axes.axvline(summary["number"], color="grey", linestyle=":", linewidth=1)
     axes.set_title(heading, fontsize=10)
     axes.set_xlabel("round")
-    axes.set_xticks([summary["number"] for summary in rounds])
+    axes.xaxis.set_major_locator(plots.whole_numbers())
+    axes.set_xlim(rounds[0]["number"] - 0.5, rounds[-1]["number"] + 0.5)
     axes.set_ylim(-0.2 if heading == metric_table.AGREEMENT else 0, 1.02)  # tau may be negative
     axes.grid(alpha=0.25)
     if axes.get_legend_handles_labels()[0]:

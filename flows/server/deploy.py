@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
@@ -14,11 +17,14 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect.workers.process import ProcessWorker
 
+from cyclealign.config import ExperimentConfig
 from cyclealign.files import CHECKOUT
+from flows.server import own_deployments
 from flows.server.environment import CannotStart, ServerConfig
 
 POOL = "local"
 TAG = "cyclealign"
+FLOW = "align"
 AUTOMATION = "cyclealign: a run whose process vanished is Crashed"
 # Automations on existing servers hold this text, and `recovery` finds their runs by it: do not change it.
 VANISHED = "The run's process has vanished: no heartbeat for 90 seconds. Start it again; it goes on from where it was."
@@ -107,15 +113,23 @@ def deployments_file(folder: Path) -> Path:
     raise CannotStart("There is no prefect.yaml here. Run `make up` in the folder of the cyclealign repository.")
 
 
-def deploy(server: ServerConfig) -> None:
+def deploy(server: ServerConfig, name: str | None = None) -> list[str]:
     """Register the deployments with Prefect's command, which, unlike `serve()`, keeps the schedules made in the UI.
+
+    Args:
+        name: of a single deployment; default: all, the user's own among them.
+
+    Returns:
+        Warnings about the user's own deployments that were left as they were.
 
     Raises:
         CannotStart: it failed; the message quotes its output.
     """
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file"]
+    file, warnings = own_deployments.file_with_own(server, deployments_file(server.folder))
+    which = ["--all"] if name is None else ["--name", name]
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", *which, "--prefect-file", str(file)]
     done = subprocess.run(
-        [*command, str(deployments_file(server.folder))],
+        command,
         env=server.environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -128,3 +142,41 @@ def deploy(server: ServerConfig) -> None:
     if done.returncode != 0:
         last = "\n".join(done.stdout.strip().splitlines()[-12:])
         raise CannotStart(f"The deployments could not be registered. The end of {log}:\n{last}")
+    return warnings
+
+
+def delete_removed(client: SyncPrefectClient, home: Path) -> None:
+    """Delete the deployments that the user has removed, with their schedules."""
+    for name in own_deployments.removed(home):
+        with suppress(ObjectNotFound):
+            client.delete_deployment(client.read_deployment_by_name(f"{FLOW}/{name}").id)
+
+
+def keep_settings_of_schedules(client: SyncPrefectClient, defaults: Mapping[str, Any]) -> int:
+    """Write the settings into the schedules of `align` that take the form's, if those are about to change.
+
+    A schedule without parameters takes the defaults of the deployment, which a new version may have changed: up to
+    0.2.0 they were the demo's.
+
+    Args:
+        defaults: the settings that the deployment is about to have.
+
+    Returns:
+        The number of schedules that got their settings written out.
+    """
+    try:
+        deployment = client.read_deployment_by_name(f"{FLOW}/{FLOW}")
+    except ObjectNotFound:
+        return 0
+    form = (deployment.parameter_openapi_schema or {}).get("properties", {}).get("config", {}).get("default")
+    if not form or "config" in deployment.parameters or ExperimentConfig.model_validate(form).model_dump() == defaults:
+        return 0
+    bare = [schedule for schedule in deployment.schedules if "config" not in schedule.parameters]
+    for schedule in bare:
+        client.request(
+            "PATCH",
+            "/deployments/{id}/schedules/{schedule_id}",
+            path_params={"id": deployment.id, "schedule_id": schedule.id},
+            json={"parameters": {**schedule.parameters, "config": form}},
+        )
+    return len(bare)

@@ -86,12 +86,14 @@ def bring_up(server: ServerConfig, console: Console, lock: int, stack: ExitStack
         prepare(server, console, fresh_server=bool(children))
         stack.callback(reschedule_after_stop, server, console)
         children.append(start_worker(server, lock, stack, stop))
-        deploy.deploy(server)
+        for warning in deploy.deploy(server):
+            console.print(warning, style="yellow", markup=False)
     return children
 
 
 def prepare(server: ServerConfig, console: Console, fresh_server: bool) -> None:
     """Prepare the server before the worker takes its first run: pool, automation, interrupted runs."""
+    from cyclealign.config import ExperimentConfig
     from flows.server import deploy, recovery
 
     with deploy.client_of(server) as client:
@@ -100,6 +102,8 @@ def prepare(server: ServerConfig, console: Console, fresh_server: bool) -> None:
         for run in recovery.reschedule_interrupted(client, server.worker, "Its `cyclealign up` ended without notice."):
             console.print(f"The run '{run.name}' was interrupted and resumes now.")
         recovery.skip_overdue(client)
+        deploy.delete_removed(client, server.home)
+        deploy.keep_settings_of_schedules(client, ExperimentConfig().model_dump())
         for other in deploy.other_workers(client, server):
             console.print(f"[yellow]Another worker, {other}, also takes runs of the pool '{deploy.POOL}'.[/]")
 
@@ -199,7 +203,8 @@ def summary_panel(server: ServerConfig, own_server: bool) -> Panel:
         "Prefect UI": f"{server.url} ({'started now' if own_server else 'already running'})",
         "Worker": server.worker,
         "Home": f"{server.home}: database, models, adapters, logs",
-        "Start rounds": f"{server.url}/deployments > align > Run > Custom run: the form holds every setting",
+        "Start rounds": f"{server.url}/deployments > demo, or align with the defaults, > Run > Custom run",
+        "Your own config": "`cyclealign deploy my.toml` makes a deployment whose form shows it",
         "Schedule them": "on the same page, under Schedules; they are kept when you stop and restart this",
         "See rounds": f"{server.url}/artifacts, or the Artifacts tab of a run",
         "Edit templates": f"{server.folder / 'prompts'}: read when a round opens",

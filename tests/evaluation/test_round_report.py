@@ -5,7 +5,7 @@ import pytest
 from cyclealign.evaluation import metric_table
 from cyclealign.evaluation.intervals import with_interval
 from cyclealign.evaluation.metric_table import RoundMetric
-from cyclealign.evaluation.round_report import plot_rounds, round_table
+from cyclealign.evaluation.round_report import measured_panels, plot_rounds, round_table
 from cyclealign.records import Metric
 
 ROUND = {
@@ -42,8 +42,15 @@ def test_figures_of_one_cell_keep_their_places_where_one_is_missing():
     """Prevents the junk control's figure from being read as that of the injections."""
     metrics = {"health_junk": Metric("health_junk", 0.9), "judge_length_bias": Metric("judge_length_bias", -0.25)}
     (row,) = round_table([{**ROUND, "metrics": metrics}])
-    assert row["junk / injection"] == "0.90 / -"
-    assert (row["repeat / reverse"], row["first / length"]) == ("n/a", "- / -0.25")
+    assert row["junk / injection"] == "0.90 / n/a"
+    assert (row["repeat / reverse"], row["first / length"]) == ("n/a", "n/a / -0.25")
+
+
+def test_a_plot_has_no_panel_without_a_figure():
+    """Prevents empty axes beside the one metric that was measured."""
+    assert [*measured_panels([ROUND, OPEN])] == ["Policy and judge", "Policy"]
+    assert measured_panels([OPEN]) == {}
+    assert b"nothing was measured yet" not in plot_rounds([ROUND], "x")
 
 
 def test_a_plot_is_the_same_svg_for_the_same_rounds():

@@ -63,11 +63,15 @@ def test_each_round_leaves_a_table_and_a_plot_in_prefect(bench):
     bench.run()
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(
-            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["round-history", "round-report"]))
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["bench-history", "bench-report"]))
         )
-    mine = {each.key: each for each in found if "bench" in (each.description or "")}
-    assert json.loads(mine["round-history"].data)[0]["round"] == "1"
-    assert "data:image/svg+xml;base64," in mine["round-report"].data
+    mine = {each.key: each for each in found}
+    assert json.loads(mine["bench-history"].data)[0]["round"] == "1"
+    page = mine["bench-report"].data
+    assert page.startswith("# Experiment bench, round 1: ")
+    assert "data:image/svg+xml;base64," in page
+    assert "<th>judge</th><th>policy</th>" in page
+    assert "| win rate against the parent | " in page
     assert (bench.home / "home" / "reports" / "bench.svg").read_text().lstrip().startswith("<?xml")
 
 
