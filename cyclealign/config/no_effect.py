@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
@@ -48,6 +49,19 @@ class NotWith(OnlyWith):
         """Return the reason why the marked setting has no effect; None if it has one."""
         value = value_of(config, self.setting)
         return f"{beside(self.setting, value)}{self.remark}" if value in self.values else None
+
+
+class OnlyWithHubId(OnlyWith):
+    """Marks a setting that has an effect only if the other one is a Hugging Face id, not a folder or `demo`."""
+
+    def words(self) -> str:
+        """Return the condition as a sentence for the documentation."""
+        return f"Only with a Hugging Face id as `{self.setting}`."
+
+    def unmet(self, config: Section) -> str | None:
+        """Return the reason why the marked setting has no effect; None if it has one."""
+        value = str(value_of(config, self.setting))
+        return beside(self.setting, value) if value == "demo" or Path(value).is_dir() else None
 
 
 class WithAnyOf:

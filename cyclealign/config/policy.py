@@ -6,7 +6,7 @@ from pydantic import Field
 
 from cyclealign.config.former_names import Formerly
 from cyclealign.config.mid_round import CHANGEABLE_MID_ROUND, FIXED_MID_ROUND
-from cyclealign.config.no_effect import NotWith, OnlyWith
+from cyclealign.config.no_effect import NotWith, OnlyWith, OnlyWithHubId
 from cyclealign.config.section import Section
 
 MANAGED_ONLY = OnlyWith("engine.base_url", None)  # a server that the run starts
@@ -26,7 +26,7 @@ class PolicySettings(Section):
     model: Annotated[str, FIXED_MID_ROUND] = Field(
         "demo", title="Model", description="A local folder, a Hugging Face id, or `demo`."
     )
-    revision: Annotated[str | None, FIXED_MID_ROUND] = Field(
+    revision: Annotated[str | None, FIXED_MID_ROUND, OnlyWithHubId("policy.model")] = Field(
         None, title="Revision", description="A commit of the Hugging Face model."
     )
     trust_remote_code: Annotated[str | None, Formerly("run_code_of"), CHANGEABLE_MID_ROUND] = Field(

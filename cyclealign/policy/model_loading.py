@@ -1,7 +1,7 @@
 """Load the policy's model from a folder or the hub, text and multimodal checkpoints alike, and adapters on it."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ from cyclealign.errors import PolicyError
 from cyclealign.policy.device import device
 from cyclealign.policy.load_failures import load_failure
 from cyclealign.policy.model_safety import refuse_unsafe
-from cyclealign.policy.tokenizer import load_config
+from cyclealign.policy.tokenizer import is_multimodal, load_config
 
 # Their progress bars would overwrite those of the command line.
 transformers_logging.disable_progress_bar()
@@ -46,16 +46,28 @@ def load_model(
     config = load_config(model, revision, trust_remote_code)
     default = torch.float32 if device(allow_mps=True) == "cpu" else "auto"
     try:
-        loaded: PreTrainedModel = auto_class(config).from_pretrained(
+        loaded, report = auto_class(config).from_pretrained(
             model,
             revision=revision,
             trust_remote_code=trust_remote_code,
             use_safetensors=True,
             dtype=dtype or default,
+            output_loading_info=True,
         )
     except (OSError, ValueError) as error:
         raise PolicyError(load_failure("model", model, error)) from error
-    return loaded.to(target_device).eval()
+    _require_complete(model, report["missing_keys"])
+    built: PreTrainedModel = loaded.to(target_device).eval()
+    return built
+
+
+def _require_complete(model: str, missing: Collection[str]) -> None:
+    """Raise PolicyError if files lack weights: transformers would fill them with random numbers and a warning."""
+    if missing:
+        raise PolicyError(
+            f"The files of {model} have no weights for {min(missing)} and {len(missing)} tensors in all. Copy the "
+            "model again, or name the class that saved it under architectures in its config.json."
+        )
 
 
 def skeleton(model: str, revision: str | None, trust_remote_code: bool = False) -> PreTrainedModel:
@@ -86,7 +98,7 @@ def language_model_name(model: PreTrainedModel) -> str:
     Raises:
         PolicyError: a multimodal model has no module that is its language model.
     """
-    if model.config.get_text_config() is model.config:
+    if not is_multimodal(model.config):
         return ""
     decoder: Any = model.get_decoder()
     names: list[str] = [name for name, module in model.named_modules() if module is decoder and name]

@@ -71,3 +71,8 @@ def context_of(config: PretrainedConfig) -> int | None:
     """Return the longest context that a config states, in tokens; for multimodal models that of the language model."""
     longest = getattr(config.get_text_config(), "max_position_embeddings", None)
     return longest if isinstance(longest, int) else None
+
+
+def is_multimodal(config: PretrainedConfig) -> bool:
+    """Return whether the config describes a language model beside other parts, such as a vision tower."""
+    return config.get_text_config() is not config

@@ -42,6 +42,7 @@ class ServedModel:
         lora_rank: maximum rank of the adapters. None: no adapters.
         lora_modules: layers that adapters may change, without the output head: with the head among them, vLLM's
             prompt log-probs fail on a CPU, and elsewhere would be taken at wrong positions.
+        multimodal: the checkpoint has a vision tower, which is left out: the policy's prompts are texts.
     """
 
     model: str
@@ -49,6 +50,7 @@ class ServedModel:
     lora_rank: int | None
     lora_modules: tuple[str, ...]
     trust_remote_code: bool = False
+    multimodal: bool = False
 
 
 def on_gpu() -> bool:
@@ -78,6 +80,7 @@ def server_command(settings: EngineSettings, served: ServedModel, name: str, por
     options = ["--dtype", precision(settings), "--disable-uvicorn-access-log"]
     options += ["--enable-sleep-mode"] if on_gpu() and training_mode(settings).startswith("level") else []
     options += [] if on_gpu() else list(CPU_FLAGS)
+    options += ["--language-model-only"] if served.multimodal else []
     options += ["--max-model-len", str(settings.context)] if settings.context else []
     options += ["--gpu-memory-utilization", str(settings.gpu_memory)] if settings.gpu_memory else []
     options += ["--revision", served.revision, "--tokenizer-revision", served.revision] if served.revision else []

@@ -22,7 +22,7 @@ from cyclealign.policy import Answer, chat_template, vllm_requests
 from cyclealign.policy.adapter_layers import planned_layers, require_servable, stored_layers, stored_settings
 from cyclealign.policy.attestation import Attestation, Probe, attest
 from cyclealign.policy.model_safety import refuse_unsafe
-from cyclealign.policy.tokenizer import UNBOUNDED_CONTEXT, context_length, load_config, load_tokenizer
+from cyclealign.policy.tokenizer import UNBOUNDED_CONTEXT, context_length, is_multimodal, load_config, load_tokenizer
 from cyclealign.policy.vllm_client import ServerUnavailable, VllmClient
 from cyclealign.policy.vllm_command import MAX_LOADED_ADAPTERS, ServedModel, precision
 from cyclealign.policy.vllm_lifecycle import NEEDS_MANAGED_SERVER, ServerLifecycle
@@ -88,13 +88,17 @@ class VllmPolicy:
 
     def _served(self) -> ServedModel:
         """Return the model to serve: the base model (adapters are loaded on it), or the wanted full weights."""
-        revision, trust_remote_code = self._settings.revision, self._settings.remote_code_trusted
+        lora, folder, revision = self._training.method == "lora", self._model, self._settings.revision
         if _is_full_model(self._wanted):
-            return ServedModel(_absolute(self._wanted.path), None, None, (), trust_remote_code)
-        if self._training.method == "full":
-            return ServedModel(_absolute(self._model), revision, None, (), trust_remote_code)
-        modules = tuple(sorted({*self._lora_modules, *self._modules_seen}))
-        return ServedModel(_absolute(self._model), revision, self._rank_seen, modules, trust_remote_code)
+            lora, folder, revision = False, self._wanted.path, None
+        return ServedModel(
+            _absolute(folder),
+            revision,
+            self._rank_seen if lora else None,
+            tuple(sorted({*self._lora_modules, *self._modules_seen})) if lora else (),
+            self._settings.remote_code_trusted,
+            self._multimodal,
+        )
 
     def _note_layers(self, adapter: Adapter) -> None:
         """Add rank and layers of an adapter to those to serve: an earlier version may have chosen others."""
@@ -103,6 +107,10 @@ class VllmPolicy:
         require_servable(layers, self._training)
         self._modules_seen.update(layers.short_names)
         self._rank_seen = max(self._rank_seen, int(stored_settings(folder).get("r", 0)))
+
+    @cached_property
+    def _multimodal(self) -> bool:
+        return is_multimodal(load_config(self._model, self._settings.revision, self._settings.remote_code_trusted))
 
     @cached_property
     def _lora_modules(self) -> tuple[str, ...]:

@@ -87,6 +87,13 @@ def test_pro_says_which_effect_of_the_minimum_preference_is_left():
     )
 
 
+def test_a_revision_of_a_folder_is_named(tmp_path):
+    """Prevents the belief that a folder is pinned to a commit."""
+    assert sentences(policy={"model": "some/model", "revision": "abc"}) == []
+    (folder,) = sentences(policy={"model": str(tmp_path), "revision": "abc"})
+    assert folder == f'policy.revision has no effect with policy.model = "{tmp_path}".'
+
+
 def test_defaults_and_settings_in_use_are_not_named():
     """Prevents a notice at each start that nobody can act on."""
     assert sentences() == []

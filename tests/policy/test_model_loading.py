@@ -9,6 +9,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -95,6 +96,16 @@ def test_a_model_of_several_files_is_loaded_and_a_missing_one_is_named(tmp_path)
     missing.unlink()
     with pytest.raises(PolicyError, match=f"cannot be loaded: .*{missing.name}"):
         load_model(str(parts), None, "cpu")
+
+
+def test_weights_that_are_missing_are_not_filled_with_random_ones(tmp_path):
+    """Prevents a model that answers nonsense with a warning in a log: its files lack a layer, or name another class."""
+    file = make_model(tmp_path) / "model.safetensors"
+    weights = load_file(file)
+    del weights["model.layers.1.self_attn.q_proj.weight"]
+    save_file(weights, file, metadata={"format": "pt"})
+    with pytest.raises(PolicyError, match=r"no weights for model\.layers\.1\.self_attn\.q_proj\.weight and 1 tensors"):
+        load_model(str(tmp_path), None, "cpu")
 
 
 def test_a_pad_token_beyond_the_vocabulary_is_replaced(tmp_path):
