@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from cyclealign.records import Message, turn_text
 from cyclealign.text import plain_text
 
 console = Console()
@@ -30,6 +31,15 @@ def side_by_side(title: str, rows: Sequence[Mapping[str, str]]) -> Iterator[Tabl
 def print_plain(line: str) -> None:
     """Print a line as it is: brackets in it are text, not markup."""
     console.print(line, markup=False, highlight=False)
+
+
+def conversation(lead: str, words: str, turns: Sequence[Message]) -> Group:
+    """Return a prompt to the right of ``lead``, each turn of a conversation to the right of its number and role.
+
+    A turn's text never starts at the margin of the roles, where it could pass for another turn.
+    """
+    rows = [(f"{lead}{number} {turn['role']}: ", turn_text(turn)) for number, turn in enumerate(turns, 1)]
+    return Group(*(indented(plain_text(head), text) for head, text in rows or [(lead, words)]))
 
 
 def indented(lead: str, words: str) -> Table:

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from cyclealign.cli.console import console, indented, print_plain, side_by_side
+from cyclealign.cli.console import console, conversation, indented, print_plain, side_by_side
 from cyclealign.cli.distill_runs import show_runs
 from cyclealign.cli.lazy import new_app, note_old_spelling
 from cyclealign.errors import BadConfig
@@ -138,7 +138,7 @@ def print_prompt(prompt: dict[str, Any]) -> None:
     Text that a model wrote is indented: at the margin it could pass for a line of this program.
     """
     console.print()
-    console.print(indented("> ", prompt["text"]))
+    console.print(conversation("> ", prompt["text"], prompt["turns"]))
     ranked = prompt["rankings"].get("judge", {})
     verdict = ranked.get("order", [])
     place = {candidate: number for number, candidate in enumerate(verdict, 1)}

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cyclealign.cli.console import console, print_plain
+from cyclealign.cli.console import console, conversation, print_plain
 from cyclealign.cli.lazy import new_app
 from cyclealign.cli.progress_bars import live_progress
 from cyclealign.errors import BadConfig
 from cyclealign.evaluation.report import interval
 from cyclealign.judge import comparison
 from cyclealign.judge.comparison import DemonstrationSet, Overrides
-from cyclealign.records import Spending
+from cyclealign.records import Prompt, Spending
 from cyclealign.text import plain_text
 
 if TYPE_CHECKING:
@@ -118,7 +118,12 @@ def show(replay: "Replay", outcome: "RejudgeResult") -> None:
     print_plain(f"Kendall tau of both orders: {interval(made.tau)}")
     print_plain(f"cost: {format_cost(made.cost)}; paid now: {format_cost(outcome.paid)}")
     for diff in outcome.comparison.most_changed(SHOWN_LISTS):
-        print_plain(f"\n> {plain_text(question_text(replay, diff))}  (tau {diff.tau:.2f}; place before -> after)")
+        asked = question(replay, diff)
+        if asked.turns:
+            print_plain(f"\nA conversation (tau {diff.tau:.2f}; place before -> after)")
+            console.print(conversation("> ", asked.text, asked.turns))
+        else:
+            print_plain(f"\n> {plain_text(asked.text)}  (tau {diff.tau:.2f}; place before -> after)")
         texts = texts_of(replay, diff)
         for item, before, after in comparison.rank_changes(diff):
             print_plain(f"  {before} -> {after}. {plain_text(texts[item])}")
@@ -136,7 +141,8 @@ def as_values(replay: "Replay", outcome: "RejudgeResult") -> dict[str, Any]:
         {
             **asdict(diff),
             "turned": diff.flipped,
-            "question": question_text(replay, diff),
+            "question": question(replay, diff).text,
+            "turns": list(question(replay, diff).turns),
             "answers": texts_of(replay, diff),
         }
         for diff in outcome.comparison.diffs
@@ -144,9 +150,9 @@ def as_values(replay: "Replay", outcome: "RejudgeResult") -> dict[str, Any]:
     return {**asdict(outcome.rejudgement), "paid_now": asdict(outcome.paid), "turns": lists}
 
 
-def question_text(replay: "Replay", diff: comparison.RankingDiff) -> str:
-    """Return the prompt of a list as text."""
-    return next(prompt.text for prompt in replay.round_.plan.prompts if prompt.id == diff.prompt_id)
+def question(replay: "Replay", diff: comparison.RankingDiff) -> Prompt:
+    """Return the prompt of a list."""
+    return next(prompt for prompt in replay.round_.plan.prompts if prompt.id == diff.prompt_id)
 
 
 def texts_of(replay: "Replay", diff: comparison.RankingDiff) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from cyclealign.cli.console import console, indented, print_plain
+from cyclealign.cli.console import console, conversation, indented, print_plain
 from cyclealign.cli.lazy import new_app
 from cyclealign.errors import BadConfig, BadOrder
 from cyclealign.judge import human_review, templates
@@ -105,7 +105,7 @@ def ask_in_turn(store: Store, waiting: Sequence[Review]) -> None:
 def show(asked: Review, letters: Mapping[str, str], heading: str) -> None:
     """Print the prompt and its answers under letters; text that a model wrote is indented, and never markup."""
     console.rule(heading)
-    console.print(indented("    ", asked.prompt.text))
+    console.print(conversation("    ", asked.prompt.text, asked.prompt.turns))
     for letter, candidate in letters.items():
         console.print()
         console.print(indented(f"[{letter}] ", asked.answers[candidate]))
@@ -146,6 +146,7 @@ def as_values(asked: Review) -> dict[str, Any]:
         "round": asked.number,
         "prompt_id": asked.prompt.id,
         "question": asked.prompt.text,
+        "turns": list(asked.prompt.turns),
         "answers": {letter: asked.answers[candidate] for letter, candidate in letters.items()},
         "why": asked.why,
         "status": asked.status,
@@ -199,4 +200,5 @@ def append(path: Path, lines: Sequence[str]) -> None:
 
 def as_line(row: LabelledList) -> str:
     """Return a labelled list as a line of prompts/demonstrations.jsonl."""
-    return json.dumps({"question": row.prompt.text, "answers": list(row.answers)}, ensure_ascii=False)
+    asked = {"messages": list(row.prompt.turns)} if row.prompt.turns else {"question": row.prompt.text}
+    return json.dumps({**asked, "answers": list(row.answers)}, ensure_ascii=False)

@@ -16,6 +16,11 @@ from cyclealign.text import did_you_mean
 
 Folder = Annotated[Path, typer.Option("--folder", help="The folder of templates.")]
 
+CONVERSATION: Messages = (
+    {"role": "user", "content": "I am hungry."},
+    {"role": "assistant", "content": "Would you like an egg?"},
+    {"role": "user", "content": "Yes. How do I boil it?"},
+)
 app = new_app(no_args_is_help=True, help="Check and show the judge's templates.")
 
 
@@ -25,11 +30,24 @@ def check(folder: Folder = Path("prompts")) -> None:
     for name in sorted(templates.VARIABLES):
         template = templates.load_template(folder, name)
         example_messages(template, folder)
+        conversation = example_messages(template, folder, CONVERSATION)
         print_plain(f"{folder / name}.jinja: ok, version {template.hash[:12]}")
+        print_plain(turns_line(template, conversation))
     count = len(templates.load_demonstrations(folder / "demonstrations.jsonl"))
     print_plain(f"{folder / 'demonstrations.jsonl'}: ok, {count} demonstrations")
     for line in stale_labels(folder):
         print_plain(line)
+
+
+def turns_line(template: Template, conversation: Messages) -> str:
+    """Return a line on how the judge is shown the turns of a conversation."""
+    if "turns" not in templates.used_variables(template):
+        return "  conversations: each turn between marks with the code of the request, as part of `question`"
+    shown = "".join(message["content"] for message in conversation)
+    missing = [turn["role"] for turn in CONVERSATION if turn["content"] not in shown]
+    if missing:
+        raise BadTemplate(f"{template.name}.jinja: `turns` leaves out turns of a conversation ({', '.join(missing)}).")
+    return "  conversations: the template lays out `turns` itself; keep {{ fence }} in the marks around each"
 
 
 def stale_labels(folder: Path) -> list[str]:
@@ -70,11 +88,13 @@ def show(
     for message in example_messages(template, folder):
         console.rule(message["role"])
         print_plain(message["content"])
+    console.rule("user, for a conversation of several turns")
+    print_plain(example_messages(template, folder, CONVERSATION)[-1]["content"])
 
 
-def example_messages(template: Template, folder: Path) -> Messages:
+def example_messages(template: Template, folder: Path, turns: Messages = ()) -> Messages:
     """Return the messages for a small example with the first two written demonstrations."""
     written = templates.load_demonstrations(folder / "demonstrations.jsonl")[:2]
     spec = PromptSpec(template, "example", (), seed=0)
     answers = {"a": "Boil it for {{ minutes }} minutes, then cool it in cold water.", "b": "No idea."}
-    return rank_call(spec, "rank", "example", "How do I boil an egg?", answers, written, 0).messages
+    return rank_call(spec, "rank", "example", "How do I boil an egg?", answers, written, 0, turns=turns).messages

@@ -139,7 +139,7 @@ def usable(labelled: LabelledList) -> bool:
 
 def as_labelled(demonstration: Demonstration) -> LabelledList:
     """Return a demonstration as a labelled list."""
-    prompt = Prompt.of((Message(role="user", content=demonstration.question),))
+    prompt = Prompt.of(demonstration.turns or (Message(role="user", content=demonstration.question),))
     return LabelledList(prompt, demonstration.answers, "written")
 
 

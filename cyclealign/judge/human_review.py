@@ -14,7 +14,18 @@ from typing import Any
 from cyclealign.errors import BadOrder
 from cyclealign.evaluation import metrics
 from cyclealign.evaluation.intervals import with_interval
-from cyclealign.records import Agreement, Demonstration, Doubt, LabelledList, Metric, Ranking, Review, seed_from
+from cyclealign.records import (
+    Agreement,
+    Demonstration,
+    Doubt,
+    LabelledList,
+    Metric,
+    Prompt,
+    Ranking,
+    Review,
+    seed_from,
+    turn_text,
+)
 from cyclealign.text import plain_text
 
 PAGE_COLUMNS = 46  # width of the form of a paused run in Prefect's UI
@@ -101,10 +112,21 @@ def review_page(reviews: Sequence[Review], problems: Mapping[str, str]) -> str:
         parts.append(f"## List {number}")
         if review.prompt.id in problems:
             parts.append(f"**Your order was not accepted.** {problems[review.prompt.id]}")
-        parts.append(code_block(review.prompt.text))
+        parts += _asked(review.prompt)
         for letter, candidate in letters_of(review).items():
             parts += [f"**{letter}**", code_block(review.answers[candidate])]
     return "\n\n".join(parts)
+
+
+def _asked(prompt: Prompt) -> list[str]:
+    """Return the prompt in Markdown: a block, or one for each turn of a conversation, which cannot pass for another."""
+    if not prompt.turns:
+        return [code_block(prompt.text)]
+    parts = []
+    for number, turn in enumerate(prompt.turns, 1):
+        role = re.sub(r"[^\w-]+", " ", turn["role"])[:20]
+        parts += [f"*Turn {number}, {role}*", code_block(turn_text(turn))]
+    return parts
 
 
 def human_agreement(prompts: Iterable[Mapping[str, Any]]) -> list[Metric]:

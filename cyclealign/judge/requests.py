@@ -4,14 +4,23 @@ A resumed run therefore sends identical requests, repair requests included, and 
 """
 
 import random
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import factorial
 
 from cyclealign.judge.adversarial import sanitized
-from cyclealign.judge.templates import LabelledAnswer, ShownDemonstration, rank_messages, repair_text
-from cyclealign.records import CallPurpose, Demonstration, JudgeCall, Message, Template, seed_from
+from cyclealign.judge.templates import (
+    LabelledAnswer,
+    ShownDemonstration,
+    ShownQuestion,
+    ShownTurn,
+    rank_messages,
+    repair_text,
+)
+from cyclealign.records import CallPurpose, Demonstration, JudgeCall, Message, Messages, Template, seed_from, turn_text
 
+MAX_ROLE_CHARACTERS = 20
 # Without look-alikes (0/O, 1/I, ...), so that language models copy labels correctly.
 LETTERS, DIGITS = "ACDEFHKMNPRTWXY", "3479"
 
@@ -29,7 +38,10 @@ class PromptSpec:
 
 @dataclass(frozen=True)
 class RankingTask:
-    """One list to rank: the prompt's text, its answers by item id, and the demonstrations to show."""
+    """One list to rank: the prompt's text, its answers by item id, and the demonstrations to show.
+
+    ``turns`` are those of a conversation, none for a prompt of a single turn.
+    """
 
     spec: PromptSpec
     purpose: CallPurpose
@@ -37,6 +49,7 @@ class RankingTask:
     text: str
     answers: Mapping[str, str]
     demonstrations: Sequence[Demonstration] = ()
+    turns: Messages = ()
 
     def call(self, number: int, items: Collection[str] | None = None, repeat: int = 0) -> JudgeCall:
         """Return the ``number``-th request to rank these answers, or only those with ids in ``items``.
@@ -45,7 +58,7 @@ class RankingTask:
         """
         texts = {item: text for item, text in self.answers.items() if items is None or item in items}
         shown = self.demonstrations
-        return rank_call(self.spec, self.purpose, self.subject_id, self.text, texts, shown, number, repeat)
+        return rank_call(self.spec, self.purpose, self.subject_id, self.text, texts, shown, number, repeat, self.turns)
 
 
 def draw_labels(count: int, draw: random.Random) -> list[str]:
@@ -91,12 +104,15 @@ def rank_call(
     demonstrations: Sequence[Demonstration],
     number: int,
     repeat: int = 0,
+    turns: Messages = (),
 ) -> JudgeCall:
     """Return the ``number``-th request to rank ``texts`` (item id -> answer text) as answers to ``question``.
 
-    A ``repeat`` differs in labels and delimiter only: an identical request would be answered from the store.
+    A ``repeat`` differs in labels and delimiter only: an identical request would be answered from the store. The
+    ``turns`` of a conversation are shown between delimiters of their own, so that no turn can imitate another.
     """
-    texts, question = {item: sanitized(text) for item, text in texts.items()}, sanitized(question)
+    texts = {item: sanitized(text) for item, text in texts.items()}
+    asked = shown_question(question, turns)
     seed = seed_from(spec.seed, purpose, subject_id, sorted(texts))
     # Without a repeat nothing is appended, so that requests keep the seeds they had before repeats existed.
     draw = random.Random(seed_from(seed, "call", number, *[repeat] * bool(repeat)))
@@ -105,9 +121,9 @@ def rank_call(
     shown, demonstration_fence = shuffle_demonstrations(demonstrations, spec.seed)
     messages = rank_messages(
         spec.template,
-        question,
+        asked,
         [LabelledAnswer(label, texts[item]) for label, item in zip(labels, order, strict=True)],
-        draw_fence([question, *texts.values()], draw),
+        draw_fence([*asked.texts, *texts.values()], draw),
         shown,
         demonstration_fence,
         spec.reasons,
@@ -121,6 +137,17 @@ def rank_call(
         shown=tuple(zip(labels, order, strict=True)),
         parameters=spec.parameters,
     )
+
+
+def shown_question(text: str, turns: Messages) -> ShownQuestion:
+    """Return a prompt as shown to the judge: its text, and the turns of a conversation with their roles."""
+    rows = [ShownTurn(number, _role(turn), sanitized(turn_text(turn))) for number, turn in enumerate(turns, 1)]
+    return ShownQuestion(sanitized(text), tuple(rows))
+
+
+def _role(turn: Message) -> str:
+    """Return the turn's role as one word: it stands inside a mark, and data sets may hold any text there."""
+    return re.sub(r"\W+", "-", sanitized(turn["role"]))[:MAX_ROLE_CHARACTERS].strip("-") or "unnamed"
 
 
 def repair_call(template: Template, call: JudgeCall, problem: str) -> JudgeCall:
@@ -138,17 +165,20 @@ def shuffle_demonstrations(demonstrations: Sequence[Demonstration], seed: int) -
 
     Both are the same for a whole round, so that a provider's prompt cache can serve them.
     """
-    demonstrations = [
-        replace(shown, question=sanitized(shown.question), answers=tuple(map(sanitized, shown.answers)))
-        for shown in demonstrations
-    ]
-    texts = [text for shown in demonstrations for text in (shown.question, *shown.answers)]
+    demonstrations = [replace(shown, answers=tuple(map(sanitized, shown.answers))) for shown in demonstrations]
+    questions = [shown_question(shown.question, shown.turns) for shown in demonstrations]
+    texts = [text for shown in demonstrations for text in shown.answers]
+    texts += [text for question in questions for text in question.texts]
     fence = draw_fence(texts, random.Random(seed_from(seed, "demonstrations")))
-    return [_shuffled(shown, random.Random(seed_from(seed, shown.id))) for shown in demonstrations], fence
+    shuffled = [
+        _shuffled(shown, question.marked(fence), random.Random(seed_from(seed, shown.id)))
+        for shown, question in zip(demonstrations, questions, strict=True)
+    ]
+    return shuffled, fence
 
 
-def _shuffled(demonstration: Demonstration, draw: random.Random) -> ShownDemonstration:
+def _shuffled(demonstration: Demonstration, question: ShownQuestion, draw: random.Random) -> ShownDemonstration:
     labels = draw_labels(len(demonstration.answers), draw)
     ranked = [LabelledAnswer(label, text) for label, text in zip(labels, demonstration.answers, strict=True)]
     placed = draw.sample(ranked, len(ranked))
-    return ShownDemonstration(demonstration.question, tuple(placed), tuple(labels))
+    return ShownDemonstration(question.text, tuple(placed), tuple(labels), question.turns)

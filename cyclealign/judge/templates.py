@@ -17,15 +17,19 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from cyclealign.errors import BadTemplate
 from cyclealign.files import json_lines
-from cyclealign.records import Demonstration, Message, Messages, Template
+from cyclealign.records import Demonstration, Message, Messages, Prompt, Template
 
 # Variables that each template may use. One that uses any other is rejected when it is loaded.
 VARIABLES: Mapping[str, frozenset[str]] = {
     "rank": frozenset(
-        {"demonstrations", "demonstration_fence", "question", "answers", "labels", "fence", "reasons", "problem"}
+        {
+            *("demonstrations", "demonstration_fence", "question", "turns", "answers", "labels", "fence", "reasons"),
+            "problem",
+        }
     ),
 }
-REQUIRED: Mapping[str, frozenset[str]] = {"rank": frozenset({"question", "answers", "fence"})}
+# Of each group a template must use one variable.
+REQUIRED: Mapping[str, tuple[tuple[str, ...], ...]] = {"rank": (("question", "turns"), ("answers",), ("fence",))}
 ROLES = ("system", "user")
 # The block for the repair request, and its default text for templates without that block.
 REPAIR = "repair"
@@ -45,12 +49,46 @@ class LabelledAnswer:
 
 
 @dataclass(frozen=True)
+class ShownTurn:
+    """A turn of a conversation as shown to the judge; ``number`` counts from 1."""
+
+    number: int
+    role: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ShownQuestion:
+    """A prompt as shown to the judge: its text, and the turns of a conversation (none for a single turn)."""
+
+    text: str
+    turns: tuple[ShownTurn, ...] = ()
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Return all texts that must not hold the delimiter's code."""
+        return (self.text, *(turn.text for turn in self.turns))
+
+    def marked(self, fence: str) -> "ShownQuestion":
+        """Return the question with each turn of a conversation between delimiters that carry the code ``fence``.
+
+        So templates that only know ``question`` show turns that cannot be forged, too.
+        """
+        if not self.turns:
+            return ShownQuestion(self.text, (ShownTurn(1, "user", self.text),))
+        names = [f"turn {turn.number} {turn.role} {fence}" for turn in self.turns]
+        blocks = [f"[[{name}]]\n{turn.text}\n[[/{name}]]" for name, turn in zip(names, self.turns, strict=True)]
+        return ShownQuestion("\n".join(blocks), self.turns)
+
+
+@dataclass(frozen=True)
 class ShownDemonstration:
     """A demonstration as shown to the judge: shuffled answers, and their labels from best to worst."""
 
     question: str
     answers: tuple[LabelledAnswer, ...]
     ranking: tuple[str, ...]
+    turns: tuple[ShownTurn, ...] = ()
 
 
 def environment() -> ImmutableSandboxedEnvironment:
@@ -96,8 +134,15 @@ def check_template(template: Template, where: str) -> None:
     used = meta.find_undeclared_variables(tree)
     for name in sorted(used - allowed):
         raise BadTemplate(f"{where}: unknown variable '{name}'. It may use: {', '.join(sorted(allowed))}.")
-    for name in sorted(REQUIRED[template.name] - used):
-        raise BadTemplate(f"{where}: the variable '{name}' is missing. The judge would rank without seeing it.")
+    for names in REQUIRED[template.name]:
+        if not used & set(names):
+            missing = " or ".join(f"'{name}'" for name in names)
+            raise BadTemplate(f"{where}: the variable {missing} is missing. The judge would rank without seeing it.")
+
+
+def used_variables(template: Template) -> set[str]:
+    """Return the names of the variables that the template uses."""
+    return set(meta.find_undeclared_variables(environment().parse(template.text)))
 
 
 def text_outside_blocks(tree: nodes.Template) -> list[str]:
@@ -149,7 +194,7 @@ def _compiled(text: str) -> jinja2.Template:
 
 def rank_messages(
     template: Template,
-    question: str,
+    question: ShownQuestion,
     answers: Sequence[LabelledAnswer],
     fence: str,
     demonstrations: Sequence[ShownDemonstration],
@@ -157,10 +202,12 @@ def rank_messages(
     reasons: bool = False,
 ) -> Messages:
     """Render the template ``rank`` for one question; answers are shown in the given order."""
+    marked = question.marked(fence)
     return render(
         template,
         {
-            "question": question,
+            "question": marked.text,
+            "turns": marked.turns,
             "answers": answers,
             "labels": [answer.label for answer in answers],
             "fence": fence,
@@ -174,6 +221,8 @@ def rank_messages(
 def load_demonstrations(path: Path) -> tuple[Demonstration, ...]:
     """Load the static demonstrations: one JSON object per line, ``question`` and ``answers`` (best first).
 
+    A conversation has ``messages`` (each with ``role`` and ``content``) in place of ``question``.
+
     Raises:
         BadTemplate: the file or a line is invalid; the message names both.
     """
@@ -182,10 +231,21 @@ def load_demonstrations(path: Path) -> tuple[Demonstration, ...]:
 
 def _demonstration(row: Any, where: str) -> Demonstration:
     try:
-        question, answers = row["question"], row["answers"]
+        prompt = Prompt.of(_conversation(row["messages"], where)) if "messages" in row else None
+        question, answers = prompt.text if prompt else row["question"], row["answers"]
     except (KeyError, TypeError) as error:
         raise BadTemplate(f'{where}: expected {{"question": "...", "answers": ["best", ..., "worst"]}}.') from error
     texts = isinstance(question, str) and isinstance(answers, list) and all(isinstance(text, str) for text in answers)
     if not texts or len(set(answers)) < 2 or len(set(answers)) != len(answers):
         raise BadTemplate(f"{where}: 'question' must be a text and 'answers' at least two different texts, best first.")
-    return Demonstration.of(question, tuple(answers), "static")
+    return Demonstration.of(question, tuple(answers), "static", turns=prompt.turns if prompt else ())
+
+
+def _conversation(rows: Any, where: str) -> Messages:
+    """Return the messages of a demonstration; other keys than role and content are kept."""
+    texts = isinstance(rows, list) and all(
+        isinstance(row, dict) and all(isinstance(row.get(key), str) for key in ("role", "content")) for row in rows
+    )
+    if not texts or not rows:
+        raise BadTemplate(f"{where}: 'messages' must be a list of objects with the texts 'role' and 'content'.")
+    return tuple(rows)

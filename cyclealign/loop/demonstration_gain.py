@@ -77,7 +77,7 @@ def accuracy_job(
     others = demonstrations.exclude_same_question(pool, labelled.prompt.text)
 
     async def job(ask_judge: AskJudge) -> float | None:
-        task = ranking_task(session, spec, "accuracy", labelled.id, labelled.prompt.text, texts, others)
+        task = ranking_task(session, spec, "accuracy", labelled.id, labelled.prompt, texts, others)
         verdict = (await rank(ask_judge, task, ranking_method(session.config.judge))).ranking(labelled.prompt.id)
         return evaluation.pair_accuracy(verdict.order, truth) if verdict else None
 

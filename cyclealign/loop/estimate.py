@@ -168,7 +168,7 @@ def dynamic_after(session: RoundSession, first: Round, samples: list[list[Answer
             row = distinct(stub_candidates(prompt, samples[(earlier + place) % len(samples)]))
             if len(row) >= 2:
                 texts = tuple(answer.text for answer in row)
-                pool.append(Demonstration.of(prompt.text, texts, "dynamic", promoted_round=earlier))
+                pool.append(Demonstration.of(prompt.text, texts, "dynamic", promoted_round=earlier, turns=prompt.turns))
     return pool
 
 

@@ -95,7 +95,7 @@ def duel_job(
     async def job(ask_judge: AskJudge) -> tuple[str, float | None]:
         if parent.text == new.text:
             return prompt.id, 0.5
-        task = ranking_task(session, spec, "win_rate", prompt.id, prompt.text, texts, pool)
+        task = ranking_task(session, spec, "win_rate", prompt.id, prompt, texts, pool)
         judgement = await rank(ask_judge, task, RankingMethod("listwise", num_orders=2))
         return prompt.id, evaluation.duel_score(new.id, judgement.verdicts)
 

@@ -101,11 +101,11 @@ def control_job(
     Demonstrations of the same question are excluded, since they hold the answer.
     """
     spec = prompt_spec(session, round_, round_.number, "judge")
-    text = control_set.labelled.prompt.text
-    pool = demonstrations.exclude_same_question(round_.plan.demonstrations, text)
+    prompt = control_set.labelled.prompt
+    pool = demonstrations.exclude_same_question(round_.plan.demonstrations, prompt.text)
 
     def task(subject_id: str, answers: Mapping[str, str]) -> RankingTask:
-        return ranking_task(session, spec, "health", subject_id, text, answers, pool)
+        return ranking_task(session, spec, "health", subject_id, prompt, answers, pool)
 
     async def job(ask_judge: AskJudge) -> controls.ControlVerdicts:
         return await controls.examine(ask_judge, control_set, task)

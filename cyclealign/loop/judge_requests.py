@@ -51,14 +51,14 @@ def ranking_task(
     spec: PromptSpec,
     purpose: CallPurpose,
     subject_id: str,
-    text: str,
+    prompt: Prompt,
     answers: Mapping[str, str],
     pool: Sequence[Demonstration],
 ) -> RankingTask:
     """Return the task of ranking one list, with demonstrations selected from the pool by the settings."""
     settings = session.config.demonstrations
-    shown = demonstrations.select(pool, text, settings.static, settings.dynamic, settings.selection)
-    return RankingTask(spec, purpose, subject_id, text, answers, shown)
+    shown = demonstrations.select(pool, prompt.text, settings.static, settings.dynamic, settings.selection)
+    return RankingTask(spec, purpose, subject_id, prompt.text, answers, shown, prompt.turns)
 
 
 def flags_of(answers: Iterable[Candidate]) -> list[Flag]:
@@ -78,7 +78,7 @@ def ranking_job(
     texts = {answer.id: answer.text for answer in answers}
 
     async def job(ask_judge: AskJudge) -> Judgement:
-        task = ranking_task(session, spec, "rank", prompt.id, prompt.text, texts, round_.plan.demonstrations)
+        task = ranking_task(session, spec, "rank", prompt.id, prompt, texts, round_.plan.demonstrations)
         return await rank(ask_judge, task, ranking_method(session.config.judge))
 
     return job

@@ -50,6 +50,11 @@ class Prompt:
             return self.messages[0]["content"]
         return "\n\n".join(f"{turn['role']}: {turn_text(turn)}" for turn in self.messages)
 
+    @property
+    def turns(self) -> Messages:
+        """Return the turns of a conversation; none for a prompt of a single turn, which its text holds completely."""
+        return self.messages if len(self.messages) > 1 else ()
+
 
 @dataclass(frozen=True)
 class LabelledList:
@@ -71,7 +76,8 @@ class LabelledList:
 class Demonstration:
     """A ranked example in the judge's prompt; ``answers`` best first.
 
-    ``tau`` and ``chance`` are those of the agreement that promoted it (static ones: 1.0 and 0.0).
+    ``question`` is its prompt as text, and ``turns`` those of a conversation, as in `Prompt`. ``tau`` and ``chance``
+    are those of the agreement that promoted it (static ones: 1.0 and 0.0).
     """
 
     id: str
@@ -81,6 +87,7 @@ class Demonstration:
     tau: float = 1.0
     chance: float = 0.0
     promoted_round: int | None = None
+    turns: Messages = ()
 
     @classmethod
     def of(
@@ -91,9 +98,11 @@ class Demonstration:
         tau: float = 1.0,
         chance: float = 0.0,
         promoted_round: int | None = None,
+        turns: Messages = (),
     ) -> "Demonstration":
-        identity = content_id("demonstration", kind, question, list(answers))
-        return cls(identity, question, answers, kind, tau, chance, promoted_round)
+        # Without turns nothing is appended, so that demonstrations keep the ids they had before turns were stored.
+        identity = content_id("demonstration", kind, question, list(answers), *[list(turns)] * bool(turns))
+        return cls(identity, question, answers, kind, tau, chance, promoted_round, turns)
 
 
 @dataclass(frozen=True)

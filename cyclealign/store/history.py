@@ -18,6 +18,7 @@ from cyclealign.store.database import Database
 from cyclealign.store.metrics import read_metrics
 from cyclealign.store.notes import read_notes
 from cyclealign.store.plans import demonstration_record, read_pool, read_templates
+from cyclealign.store.prompts import prompt_record
 from cyclealign.store.rankings import read_rankings, read_unjudged
 from cyclealign.store.rejudgements import read_rejudgements
 from cyclealign.store.reviews import read_reviews
@@ -148,7 +149,7 @@ def _prompts(session: Session, round_id: int) -> list[Values]:
     agreements = {row.prompt_id: asdict(row) for row in read_agreements(session, round_id)}
     unjudged, reviews = read_unjudged(session, round_id), read_reviews(session, round_id)
     found = session.execute(
-        select(tables.Prompt.text, tables.RoundPrompt)
+        select(tables.Prompt, tables.RoundPrompt)
         .join(tables.RoundPrompt, tables.RoundPrompt.prompt_id == tables.Prompt.id)
         .where(tables.RoundPrompt.round_id == round_id)
         .order_by(tables.RoundPrompt.purpose.desc(), tables.RoundPrompt.position)
@@ -156,7 +157,8 @@ def _prompts(session: Session, round_id: int) -> list[Values]:
     return [
         {
             "id": drawn.prompt_id,
-            "text": words,
+            "text": asked.text,
+            "turns": list(prompt_record(asked).turns),
             "purpose": drawn.purpose,
             "set_aside_reason": drawn.set_aside_reason,
             "candidates": candidates.get(drawn.prompt_id, []),
@@ -165,7 +167,7 @@ def _prompts(session: Session, round_id: int) -> list[Values]:
             "agreement": agreements.get(drawn.prompt_id),
             "review": reviews.get(drawn.prompt_id),
         }
-        for words, drawn in found
+        for asked, drawn in found
     ]
 
 

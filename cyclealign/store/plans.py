@@ -39,7 +39,13 @@ def write_pool(session: Session, round_id: int, demonstrations: Sequence[records
 def remember_demonstrations(session: Session, demonstrations: Sequence[records.Demonstration]) -> None:
     """Store the content of new demonstrations; promotions and retirements say which are in use."""
     rows = [
-        {"id": shown.id, "kind": shown.kind, "question": shown.question, "answers": list(shown.answers)}
+        {
+            "id": shown.id,
+            "kind": shown.kind,
+            "question": shown.question,
+            "answers": list(shown.answers),
+            "turns": list(shown.turns) or None,
+        }
         for shown in demonstrations
     ]
     insert_new(session, tables.Demonstration, rows, tables.Demonstration.id)
@@ -106,7 +112,8 @@ def demonstration_record(
 ) -> records.Demonstration:
     """Return the value of a row, with tau, chance and round of its promotion."""
     kind = cast(Literal["static", "dynamic"], row.kind)  # the table takes no other
-    return records.Demonstration(row.id, row.question, tuple(row.answers), kind, tau, chance, promoted_round)
+    turns = tuple(row.turns or ())
+    return records.Demonstration(row.id, row.question, tuple(row.answers), kind, tau, chance, promoted_round, turns)
 
 
 def _read_prompts(session: Session, round_id: int, purpose: records.Purpose) -> tuple[records.Prompt, ...]:

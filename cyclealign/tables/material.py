@@ -59,7 +59,10 @@ class Template(Base):
 
 
 class Demonstration(Base):
-    """The content of a ranked example, answers best first; several experiments may promote the same one."""
+    """The content of a ranked example, answers best first; several experiments may promote the same one.
+
+    ``turns`` are the messages of a conversation; null for a single turn, and for examples of before 0.3.
+    """
 
     __tablename__ = "demonstration"
     __table_args__ = (one_of("kind", "static", "dynamic"),)
@@ -67,6 +70,7 @@ class Demonstration(Base):
     kind: Mapped[str]
     question: Mapped[str]
     answers: Mapped[list[Any]]
+    turns: Mapped[list[Any] | None]
 
 
 class DemonstrationPromotion(Base):

@@ -26,7 +26,7 @@ from cyclealign.judge import adversarial
 from cyclealign.judge.methods import Judgement, RankingMethod
 from cyclealign.judge.methods import rank as rank_task
 from cyclealign.judge.requests import PromptSpec, RankingTask
-from cyclealign.judge.templates import LabelledAnswer, load_demonstrations, load_template, rank_messages
+from cyclealign.judge.templates import LabelledAnswer, ShownQuestion, load_demonstrations, load_template, rank_messages
 from cyclealign.records import Demonstration, JudgeCall, LabelledList, Reply
 from tests.support.paths import PROMPTS
 
@@ -113,7 +113,7 @@ def test_the_gullible_judge_obeys_text_that_escapes():
 
     def shown(text: str, fence: str) -> JudgeCall:
         answers = [LabelledAnswer("AA3", f"Worth 0.\n{text}"), LabelledAnswer("CC4", "Worth 1.")]
-        messages = rank_messages(TEMPLATE, "Which?", answers, fence, [], "other")
+        messages = rank_messages(TEMPLATE, ShownQuestion("Which?"), answers, fence, [], "other")
         return JudgeCall("rank", "p", "m", "h", messages, (("AA3", WORST), ("CC4", "id-1")))
 
     def first(text: str) -> str:

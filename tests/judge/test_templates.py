@@ -10,6 +10,7 @@ from cyclealign.errors import BadTemplate
 from cyclealign.judge.templates import (
     LabelledAnswer,
     ShownDemonstration,
+    ShownQuestion,
     load_demonstrations,
     load_template,
     rank_messages,
@@ -30,7 +31,7 @@ def written(folder: Path, text: str) -> Path:
 
 def rendered(folder: Path, question: str, *texts: str) -> str:
     answers = [LabelledAnswer(f"L{n}", text) for n, text in enumerate(texts)]
-    messages = rank_messages(load_template(folder, "rank"), question, answers, "fence", [], "other")
+    messages = rank_messages(load_template(folder, "rank"), ShownQuestion(question), answers, "fence", [], "other")
     return messages[-1]["content"]
 
 
@@ -51,7 +52,7 @@ def test_an_edit_takes_effect_without_a_restart_and_has_another_version(tmp_path
     ("text", "message"),
     [
         (GOOD.replace("{{ question }}", "{{ quesiton }}"), r"rank\.jinja: unknown variable 'quesiton'"),
-        (GOOD.replace("{{ question }}", ""), r"rank\.jinja: the variable 'question' is missing"),
+        (GOOD.replace("{{ question }}", ""), r"rank\.jinja: the variable 'question' or 'turns' is missing"),
         (GOOD.replace("{{ fence }}", ""), r"rank\.jinja: the variable 'fence' is missing"),
         (GOOD.replace("block user", "block usr"), r"rank\.jinja: no block 'user'"),
         (GOOD + "\nBe fair.", r"rank\.jinja: 'Be fair\.' is outside the blocks"),
@@ -99,7 +100,7 @@ def test_demonstrations_come_before_the_answers():
     """Prevents a layout that prompt caches cannot serve, and answers that imitate demonstrations."""
     example = ShownDemonstration("an example", (LabelledAnswer("A", "x"), LabelledAnswer("B", "y")), ("B", "A"))
     template = load_template(PROMPTS, "rank")
-    system, user = rank_messages(template, "q", [LabelledAnswer("C", "z")], "f1", [example], "f2")
+    system, user = rank_messages(template, ShownQuestion("q"), [LabelledAnswer("C", "z")], "f1", [example], "f2")
     assert "an example" in system["content"]
     assert '{"ranking": ["B", "A"]}' in system["content"]
     assert "an example" not in user["content"]
@@ -135,7 +136,7 @@ def test_reasons_are_requested_only_if_enabled():
     """Prevents paying for reasons that the settings switch off."""
     template = load_template(PROMPTS, "rank")
     asked = [
-        rank_messages(template, "q", [LabelledAnswer("C", "z")], "f1", [], "f2", wanted)[0]["content"]
+        rank_messages(template, ShownQuestion("q"), [LabelledAnswer("C", "z")], "f1", [], "f2", wanted)[0]["content"]
         for wanted in (False, True)
     ]
     assert ["reasons" in text for text in asked] == [False, True]

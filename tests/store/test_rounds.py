@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from cyclealign.errors import ExperimentBusy, LeaseLost, NoSuchExperiment, StoreError
-from cyclealign.records import Agreement, Demonstration, Metric, Round, Template
+from cyclealign.records import Agreement, Demonstration, Message, Metric, Round, Template
 from cyclealign.store import Store
 from tests.support.store_values import adapter_for, answers, demonstration, opened, plan, prompt, prompts, ranked
 
@@ -57,7 +57,8 @@ def test_the_method_is_that_of_rounds_that_count(store: Store) -> None:
 def test_plan_comes_back_exactly(store: Store) -> None:
     """A resumed round that saw other prompts, seeds or demonstrations would be another round under the same number."""
     static = Demonstration.of("asked", ("better", "worse"), "static")
-    shown = (static, Demonstration.of("q", ("a", "b"), "dynamic", 1 / 3, 0.1 + 0.2, promoted_round=4))
+    turns = (Message(role="user", content="Hi."), Message(role="assistant", content="Hi!"))
+    shown = (static, Demonstration.of("q", ("a", "b"), "dynamic", 1 / 3, 0.1 + 0.2, promoted_round=4, turns=turns))
     versions = (Template("rank", "same text"), Template("other", "same text"))
     made = opened(store, drawn=prompts(0, 4)[::-1], templates=versions, demonstrations=shown)
     with Store.open(store.engine.url.render_as_string(hide_password=False)) as second:

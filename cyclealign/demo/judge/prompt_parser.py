@@ -40,10 +40,26 @@ def read_blocks(message: str) -> list[Block]:
             continue
         text = _until(f"[[/{mark.group(1)} {first.group(1)}]]", lines)
         if mark.group(2) is None:
-            blocks.append(Block(text))
+            blocks.append(Block(_conversation(text, first.group(1))))
         else:
             blocks[-1].answers[mark.group(2)] = text
     return blocks
+
+
+def _conversation(question: str, code: str) -> str:
+    """Return the question's text; the turns of a conversation as blocks ``role: text``.
+
+    Delimiters with another code are text.
+    """
+    mark = re.compile(rf"\[\[turn \d+ (\S+) {re.escape(code)}\]\]")
+    turns: list[str] = []
+    lines = iter(question.split("\n"))
+    for line in lines:
+        opening = mark.fullmatch(line)
+        if opening is None:
+            return question
+        turns.append(f"{opening.group(1)}: {_until(f'[[/{line[2:]}', lines)}")
+    return "\n\n".join(turns)
 
 
 def _until(closing: str, lines: Iterator[str]) -> str:
