@@ -4,7 +4,7 @@ Each method is a coroutine over an `AskJudge` and returns a `Judgement`, which a
 """
 
 import random
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -80,6 +80,11 @@ class Judgement:
     @property
     def reasons(self) -> Reasons:
         return tuple(reason for reply in self.replies for reason in reply.reasons)
+
+    def renamed(self, names: Mapping[str, str]) -> "Judgement":
+        """Return the judgement with other item ids."""
+        replies = tuple(reply.renamed(names) for reply in self.replies)
+        return Judgement(tuple(names[item] for item in self.items), replies, self.votes_per_pair)
 
     def ranking(self, prompt_id: str) -> Ranking | None:
         """Return the judge's ranking with its soft preferences; None if the verdicts do not place every answer."""

@@ -1,5 +1,6 @@
 """One request and its reply: the parsed verdict, after at most one repair request."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from cyclealign.chat_api.attempts import longer_limit
@@ -25,6 +26,11 @@ class ParsedReply:
     verdict: Tiers | None
     problems: tuple[tuple[str, str], ...] = ()
     reasons: Reasons = field(default=())
+
+    def renamed(self, names: Mapping[str, str]) -> "ParsedReply":
+        """Return the reply with other item ids."""
+        verdict = None if self.verdict is None else tuple(tuple(names[item] for item in tier) for tier in self.verdict)
+        return ParsedReply(verdict, self.problems, tuple((names[item], reason) for item, reason in self.reasons))
 
 
 def parse_verdict(call: JudgeCall, reply: Reply) -> Tiers:

@@ -73,8 +73,8 @@ def estimate(config: ExperimentConfig, sample: int) -> Estimate:
         if round_ is not None:
             session.config = effective_settings(config, round_, session.store.changes.begun(round_.id)).settings
         else:
-            done = session.store.experiments.rounds(config.experiment)
-            round_ = Round(0, config.experiment, len(done) + 1, plan_round(session), None)
+            number, draw = session.store.rounds.next_number(config.experiment)
+            round_ = Round(0, config.experiment, number, plan_round(session), None, first_number=draw)
         count, price = rounds_to_run(session.store, config), known_price(session.config)
         samples = sample_answers(session, round_.plan, sample or 1)
         shown = assumes_dynamic(round_.plan, session.config.demonstrations.min_gain)
@@ -120,7 +120,8 @@ async def estimate_calls(
     static = [demonstration for demonstration in first.plan.demonstrations if demonstration.kind == "static"]
     pool = first.plan.demonstrations
     for number in range(first.number, first.number + count):
-        round_ = replace(first, number=number, plan=replace(first.plan, demonstrations=pool))
+        draw = first.first_number if number == first.number else None
+        round_ = replace(first, number=number, first_number=draw, plan=replace(first.plan, demonstrations=pool))
         dynamic = dynamic_after(session, first, samples, number)
         ask_judge = dry_run_judge(result, number, answered, counter)
         await gather_all(job(ask_judge) for job in jobs_of(session, round_, dynamic, samples))

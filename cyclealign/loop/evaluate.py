@@ -47,7 +47,7 @@ def answer_held_out_as_parent(session: RoundSession, round_: Round) -> int:
 
 def held_out_answers(session: RoundSession, round_: Round, adapter: Adapter | None) -> Answers:
     """Return an adapter's answers to the held-out prompts; they are drawn once per experiment."""
-    origin = ["held-out", round_.experiment, round_.plan.seed]
+    origin = ["held-out", round_.lineage, round_.plan.seed]
     label = "answer held-out prompts"
     return draw_answers(
         session, round_, label, round_.plan.held_out, session.config.evaluation.answers, origin, adapter

@@ -7,6 +7,7 @@ from statistics import fmean
 from cyclealign.errors import PolicyError
 from cyclealign.loop.concurrency import WorkSignal
 from cyclealign.loop.session import RoundSession
+from cyclealign.loop.take_over import round_origin, take_over_answers
 from cyclealign.policy import as_candidates, candidate_id, distinct
 from cyclealign.progress import report_progress
 from cyclealign.records import Adapter, Candidate, Prompt, Round, seed_from
@@ -19,13 +20,14 @@ logger = logging.getLogger(__name__)
 def generate(session: RoundSession, round_: Round, signal: WorkSignal) -> int:
     """Let the policy, under the parent adapter, answer each prompt; return the number of usable prompts.
 
-    Notifies after each batch, unless too many answers so far were truncated: the judge is not paid to rank fragments.
+    Answers of an abandoned round that this one repeats are taken over if they were sampled in the same way. Notifies
+    after each batch, unless too many answers so far were truncated: the judge is not paid to rank fragments.
 
     Raises:
         PolicyError: too many answers were truncated, or no prompt got two different answers. Stored answers are kept.
         OtherSideFailed: judging failed.
     """
-    origin = ["round", round_.experiment, round_.number, round_.plan.seed]
+    take_over_answers(session, round_)
     answers: list[Candidate] = []
     usable = 0
 
@@ -44,10 +46,11 @@ def generate(session: RoundSession, round_: Round, signal: WorkSignal) -> int:
         "generate",
         round_.plan.prompts,
         policy.answers,
-        origin,
+        round_origin(round_),
         round_.parent,
         after_batch,
         policy.top_up,
+        seed_origin=["round", round_.lineage, round_.draw, round_.plan.seed],
     )
     require_complete_answers(session, answers)
     if not usable:
@@ -79,6 +82,7 @@ def draw_answers(
     adapter: Adapter | None,
     after_batch: Callable[[Answers], None] = lambda batch: None,
     top_up: int = 0,
+    seed_origin: Sequence[object] | None = None,
 ) -> dict[str, list[Candidate]]:
     """Return ``count`` answers to each prompt, by prompt id: the stored ones, and new draws for those missing.
 
@@ -87,10 +91,11 @@ def draw_answers(
 
     Args:
         label: names the progress bar.
-        origin: values that the candidates' ids and the seeds are made from.
+        origin: values that the candidates' ids are made from.
         adapter: None for the base model.
         after_batch: called with the answers of each batch once they are stored.
         top_up: how often at most to draw ``count`` more answers to a prompt whose answers are not all distinct.
+        seed_origin: values that the seeds are made from; None: ``origin``.
     """
     positions = range(count * (1 + top_up))
     ids = {prompt.id: [candidate_id(prompt, origin, adapter, place) for place in positions] for prompt in prompts}
@@ -102,7 +107,7 @@ def draw_answers(
         incomplete = [prompt for prompt in batch if any(each not in stored for each in ids[prompt.id][:count])]
         if incomplete:
             session.use(adapter)
-            seed = seed_from(*origin, "batch", start, size)
+            seed = seed_from(*(seed_origin or origin), "batch", start, size)
             answers = draw_batch(session, incomplete, count, origin, adapter, seed, top_up)
             # A stored answer stays: some are there where the size of batches, or the number of answers, was another.
             drawn = [candidate for candidate in answers if candidate.id not in stored]

@@ -1,7 +1,7 @@
 """The judge's health: controls before a round pays for anything else, and biases measured on its verdicts."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from cyclealign.chat_api.scheduler import AskJudge
 from cyclealign.errors import JudgeUntrusted
@@ -9,7 +9,7 @@ from cyclealign.judge import biases, controls, demonstrations
 from cyclealign.judge.requests import RankingTask
 from cyclealign.loop.judge_requests import prompt_spec, ranking_task
 from cyclealign.loop.session import JudgeJob, RoundSession
-from cyclealign.records import Demonstration, Metric, Round
+from cyclealign.records import Demonstration, JudgeCall, Metric, Reply, Round
 
 logger = logging.getLogger(__name__)
 NOTE = "health"
@@ -47,11 +47,11 @@ def control_sets(session: RoundSession, round_: Round) -> list[controls.ControlS
         session.store.prompts.labelled_lists(config.prompts.set_name),
         spare_demonstrations(session, round_),
         config.health.lists,
-        round_.number,
+        round_.draw,
         round_.plan.seed,
     )
     return controls.build_control_sets(
-        lists, controls.answers_per_request(config.judge, config.policy.answers), round_.number
+        lists, controls.answers_per_request(config.judge, config.policy.answers), round_.draw
     )
 
 
@@ -100,7 +100,7 @@ def control_job(
 
     Demonstrations of the same question are excluded, since they hold the answer.
     """
-    spec = prompt_spec(session, round_, round_.number, "judge")
+    spec = prompt_spec(session, round_, round_.draw, "judge")
     prompt = control_set.labelled.prompt
     pool = demonstrations.exclude_same_question(round_.plan.demonstrations, prompt.text)
 
@@ -134,7 +134,19 @@ def reject_judge(session: RoundSession, round_: Round, failed: list[str]) -> Non
 def measure_biases(session: RoundSession, round_: Round) -> int:
     """Measure the judge's steadiness and biases on its own verdicts of this round; return the number of metrics."""
     candidates = session.store.candidates.by_prompt(round_.id)
-    texts = {candidate.id: candidate.text for row in candidates.values() for candidate in row}
-    metrics = biases.bias_metrics(biases.shown_verdicts(session.store.calls.answered(round_.id, "rank")), texts)
+    texts = {candidate.judged_as: candidate.text for row in candidates.values() for candidate in row}
+    metrics = biases.bias_metrics(biases.shown_verdicts(calls_on(session, round_, texts)), texts)
     session.store.metrics.record(round_.id, metrics)
     return len(metrics)
+
+
+def calls_on(session: RoundSession, round_: Round, items: Collection[str]) -> list[tuple[JudgeCall, Reply]]:
+    """Return the answered rankings of the round's answers; some were paid by an abandoned round that it repeats.
+
+    Args:
+        items: the ids of the answers as the judge is shown them.
+    """
+    rounds = [round_.id, *(repeated.id for repeated in session.store.rounds.repeated(round_))]
+    template = prompt_spec(session, round_).template.hash
+    calls = session.store.calls.ranking_calls(rounds, session.config.judge.model, template)
+    return [(call, reply) for call, reply in calls if all(item in items for _, item in call.shown)]

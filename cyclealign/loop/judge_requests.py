@@ -74,12 +74,13 @@ def ranking_job(
     session: RoundSession, round_: Round, prompt: Prompt, answers: Sequence[Candidate]
 ) -> JudgeJob[Judgement]:
     """Return a job that ranks the answers to one prompt."""
-    spec = prompt_spec(session, round_, round_.number, "judge")
-    texts = {answer.id: answer.text for answer in answers}
+    spec = prompt_spec(session, round_, round_.draw, "judge")
+    texts = {answer.judged_as: answer.text for answer in answers}
+    own_ids = {answer.judged_as: answer.id for answer in answers}
 
     async def job(ask_judge: AskJudge) -> Judgement:
         task = ranking_task(session, spec, "rank", prompt.id, prompt, texts, round_.plan.demonstrations)
-        return await rank(ask_judge, task, ranking_method(session.config.judge))
+        return (await rank(ask_judge, task, ranking_method(session.config.judge))).renamed(own_ids)
 
     return job
 

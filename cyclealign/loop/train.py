@@ -28,7 +28,7 @@ def train(session: RoundSession, round_: Round) -> str:
         parent=round_.parent.path if round_.parent else None,
         settings=session.config.training,
         lists=ranked_answers(session, round_),
-        seed=seed_from(round_.plan.seed, round_.number, "train"),
+        seed=seed_from(round_.plan.seed, round_.draw, "train"),
         trust_remote_code=session.config.policy.remote_code_trusted,
     )
     require_trainable_adapter(session, round_.parent)
@@ -38,7 +38,7 @@ def train(session: RoundSession, round_: Round) -> str:
     weights_hash = weights.content_hash(folder)
     assert weights_hash is not None
     parent_id = round_.parent.id if round_.parent else None
-    adapter_id = content_id("adapter", round_.experiment, round_.number, weights_hash)
+    adapter_id = content_id("adapter", round_.lineage, round_.number, weights_hash)
     adapter = Adapter(adapter_id, str(folder), weights_hash, parent_id)
     session.store.metrics.record(round_.id, [Metric("training_loss", loss, count=len(job.lists))])
     session.store.adapters.add(round_.id, adapter, round_.plan.base_model)

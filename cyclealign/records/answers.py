@@ -15,7 +15,7 @@ class Candidate:
     ``position`` counts the candidates of a prompt from 0. ``logprob_sum`` is the sum over ``token_ids``, shape (T,), of
     log P(token | prompt, tokens before) in nats, under the raw distribution (before temperature and top-p), as returned
     by generation. ``token_ids`` includes the end token if ``finish_reason`` is ``"stop"``. ``adapter_id`` None: the
-    base model wrote it.
+    base model wrote it. ``copied_from`` is the id that it had in the abandoned round from which it was taken over.
     """
 
     id: str
@@ -26,6 +26,12 @@ class Candidate:
     logprob_sum: float
     finish_reason: Literal["stop", "length"]
     adapter_id: str | None
+    copied_from: str | None = None
+
+    @property
+    def judged_as(self) -> str:
+        """Return the id under which the judge is shown the answer: an answer taken over keeps its requests."""
+        return self.copied_from or self.id
 
     @property
     def mean_logprob(self) -> float:

@@ -62,10 +62,26 @@ class SettingChange:
 
 @dataclass(frozen=True)
 class Round:
-    """A round as the store holds it. ``number`` counts from 1; ``parent`` None: it starts from the base model."""
+    """A round as the store holds it. ``number`` counts from 1; ``parent`` None: it starts from the base model.
+
+    ``origin`` is the first name of an experiment that was renamed, and ``first_number`` the number of the first of the
+    abandoned rounds in a row that this one repeats; None: there is no other.
+    """
 
     id: int
     experiment: str
     number: int
     plan: RoundPlan
     parent: Adapter | None
+    origin: str | None = None
+    first_number: int | None = None
+
+    @property
+    def lineage(self) -> str:
+        """Return the name of the experiment from which ids and seeds follow, whatever it is called now."""
+        return self.origin or self.experiment
+
+    @property
+    def draw(self) -> int:
+        """Return the number from which seeds follow: that of the round, or of the abandoned round that it repeats."""
+        return self.first_number or self.number

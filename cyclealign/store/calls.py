@@ -66,6 +66,21 @@ class CallStore:
         with self._database.reading() as session:
             return [(_call_record(row), _reply_record(row)) for row in session.scalars(found.order_by(call.key))]
 
+    def ranking_calls(
+        self, round_ids: Sequence[int], model: str, template_hash: str
+    ) -> list[tuple[records.JudgeCall, records.Reply]]:
+        """Return the answered rankings of several rounds by one judge and template version, sorted by key."""
+        call = tables.JudgeCall
+        found = select(call).where(
+            call.round_id.in_(round_ids),
+            call.purpose == "rank",
+            call.status == "answered",
+            call.model == model,
+            call.template_hash == template_hash,
+        )
+        with self._database.reading() as session:
+            return [(_call_record(row), _reply_record(row)) for row in session.scalars(found.order_by(call.key))]
+
     def spending(self, experiment: str, round_id: int | None = None) -> records.Spending:
         """Return the cost of judge calls of the experiment or one of its rounds, with failed and rejudging calls."""
         call = tables.JudgeCall

@@ -1,6 +1,7 @@
 """The policy's candidates of a round, and the flags on them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal, cast
 
 from sqlalchemy import exists, select
@@ -37,6 +38,24 @@ class CandidateStore:
                 elsewhere = (tables.Candidate.id.in_(part), tables.Candidate.round_id != round_id)
                 if taken := session.scalar(select(tables.Candidate.id).where(*elsewhere).limit(1)):
                     raise ValueError(f"the candidate id {taken} belongs to another round")
+
+    def take_over(self, round_id: int, new_ids: Mapping[str, str]) -> None:
+        """Copy answers of earlier rounds to this one, all or none; an existing id stays as it is.
+
+        Args:
+            new_ids: the id of each copy, by the id of its original.
+
+        Raises:
+            LeaseLost: the round is closed.
+        """
+        with self._database.writing() as session:
+            require_open(session, round_id)
+            for part in in_parts(list(new_ids)):
+                originals = session.scalars(select(tables.Candidate).where(tables.Candidate.id.in_(part)))
+                rows = [
+                    _row(round_id, _copy(candidate_record(row), new_ids[row.id]), row.sampling) for row in originals
+                ]
+                insert_new(session, tables.Candidate, rows, tables.Candidate.id)
 
     def by_prompt(self, round_id: int, prompt_ids: Sequence[str] | None = None) -> dict[str, list[records.Candidate]]:
         """Return the candidates of the round's train prompts (or of those named), by prompt id, in order."""
@@ -100,7 +119,12 @@ def candidate_record(row: tables.Candidate) -> records.Candidate:
         logprob_sum=row.logprob_sum,
         finish_reason=cast(Literal["stop", "length"], row.finish_reason),  # the table takes no other
         adapter_id=row.adapter_id,
+        copied_from=row.copied_from,
     )
+
+
+def _copy(original: records.Candidate, new_id: str) -> records.Candidate:
+    return replace(original, id=new_id, copied_from=original.judged_as)
 
 
 def _row(round_id: int, candidate: records.Candidate, sampling: dict[str, object] | None) -> Row:
@@ -117,6 +141,7 @@ def _row(round_id: int, candidate: records.Candidate, sampling: dict[str, object
         "finish_reason": candidate.finish_reason,
         "adapter_id": candidate.adapter_id,
         "sampling": sampling,
+        "copied_from": candidate.copied_from,
     }
 
 

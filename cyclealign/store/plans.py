@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal, cast
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
@@ -61,8 +61,9 @@ def remember_templates(session: Session, templates: Sequence[records.Template]) 
 def read_round(session: Session, round_id: int) -> records.Round:
     """Return the round with its plan as it was opened."""
     row = session.get_one(tables.Round, round_id)
+    experiment = session.get_one(tables.Experiment, row.experiment_id)
     plan = records.RoundPlan(
-        experiment=session.get_one(tables.Experiment, row.experiment_id).name,
+        experiment=experiment.name,
         settings=row.settings,
         seed=row.seed,
         prompts=_read_prompts(session, round_id, "train"),
@@ -71,7 +72,27 @@ def read_round(session: Session, round_id: int) -> records.Round:
         demonstrations=read_pool(session, round_id),
         base_model=row.base_model,
     )
-    return records.Round(row.id, plan.experiment, row.number, plan, read_adapter(session, row.parent_adapter_id))
+    return records.Round(
+        row.id,
+        plan.experiment,
+        row.number,
+        plan,
+        read_adapter(session, row.parent_adapter_id),
+        experiment.origin,
+        first_of_repeated(session, row.experiment_id, row.number),
+    )
+
+
+def first_of_repeated(session: Session, experiment_id: int | None, number: int) -> int | None:
+    """Return the number of the first of the abandoned rounds in a row before this one; None if there is none."""
+    earlier = tables.Round
+    kept = select(func.max(earlier.number)).where(
+        earlier.experiment_id == experiment_id,
+        earlier.number < number,
+        func.coalesce(earlier.verdict, "") != "abandoned",
+    )
+    first = (session.scalar(kept) or 0) + 1
+    return first if first < number else None
 
 
 def read_adapter(session: Session, adapter_id: str | None) -> records.Adapter | None:

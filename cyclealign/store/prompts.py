@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from cyclealign import records, tables
 from cyclealign.errors import NoSuchExperiment
 from cyclealign.store.database import Database
-from cyclealign.store.statements import in_parts, insert_new, insert_quietly, refused, require_open
+from cyclealign.store.statements import in_parts, insert_new, insert_quietly, require_open, without_result
 from cyclealign.text import did_you_mean
 
 Item = TypeVar("Item")
@@ -205,7 +205,7 @@ def _drawn(experiment: str | None) -> Select[tuple[str]]:
         select(tables.RoundPrompt.prompt_id)
         .join(tables.Round, tables.Round.id == tables.RoundPrompt.round_id)
         .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
-        .where(~refused())
+        .where(~without_result())
     )
     return drawn if experiment is None else drawn.where(tables.Experiment.name == experiment)
 

@@ -11,10 +11,10 @@ from cyclealign import records, tables
 from cyclealign.errors import ExperimentBusy, LeaseLost, NoSuchExperiment
 from cyclealign.store.database import Database
 from cyclealign.store.history import require_round
-from cyclealign.store.plans import read_adapter, read_round, write_plan
-from cyclealign.store.statements import insert, insert_new, now, refused
+from cyclealign.store.plans import first_of_repeated, read_adapter, read_round, write_plan
+from cyclealign.store.statements import insert, insert_new, now, refused, without_result
 
-Verdict = Literal["accepted", "rolled_back"]
+Verdict = Literal["accepted", "rolled_back", "abandoned"]
 
 
 class RoundStore:
@@ -118,7 +118,7 @@ class RoundStore:
             )
 
     def close(self, round_id: int, owner: str, verdict: Verdict, reason: str) -> None:
-        """Close the round: if ``accepted``, all its proposals count from now on; if ``rolled_back``, none of them.
+        """Close the round: if ``accepted``, all its proposals count from now on; otherwise none of them.
 
         Raises:
             LeaseLost: another run took the round over; nothing has changed.
@@ -135,13 +135,13 @@ class RoundStore:
     def count_closed(self, experiment: str, run: str | None = None) -> int:
         """Return how many rounds of the experiment were closed, by any run or by owners whose names end with ``/run``.
 
-        Rounds that were closed before the policy answered are not counted: otherwise a retried run would count one as
-        its own success.
+        Rounds that were abandoned, or closed before the policy answered, are not counted: otherwise a retried run would
+        count one as its own success.
         """
         closed = (
             select(func.count(tables.Round.id))
             .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
-            .where(tables.Experiment.name == experiment, tables.Round.status == "closed", ~refused())
+            .where(tables.Experiment.name == experiment, tables.Round.status == "closed", ~without_result())
         )
         if run is not None:
             closed = closed.where(tables.Round.owner.endswith(f"/{run}", autoescape=True))
@@ -161,6 +161,28 @@ class RoundStore:
             last = session.scalar(accepted.with_only_columns(func.max(tables.Round.number))) or 0
             later = rolled_back.where(tables.Round.number > last).with_only_columns(func.count(tables.Round.id))
             return session.scalar(later) or 0
+
+    def repeated(self, round_: records.Round) -> list[records.Round]:
+        """Return the abandoned rounds that this one repeats, the last one first."""
+        with self._database.reading() as session:
+            found = session.scalars(
+                select(tables.Round.id)
+                .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
+                .where(tables.Experiment.name == round_.experiment)
+                .where(tables.Round.number >= round_.draw, tables.Round.number < round_.number)
+                .order_by(tables.Round.number.desc())
+            )
+            return [read_round(session, round_id) for round_id in found]
+
+    def next_number(self, experiment: str) -> tuple[int, int]:
+        """Return the number of the experiment's next round, and the number from which its seeds will follow."""
+        with self._database.reading() as session:
+            experiment_id = session.scalar(select(tables.Experiment.id).where(tables.Experiment.name == experiment))
+            last = session.scalar(
+                select(func.max(tables.Round.number)).where(tables.Round.experiment_id == experiment_id)
+            )
+            number = (last or 0) + 1
+            return number, first_of_repeated(session, experiment_id, number) or number
 
     def last_accepted(self, experiment: str) -> tuple[int, records.Adapter | None]:
         """Return number and adapter of the last accepted round, or (0, None), the base model, if there is none.

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Dialect, and_, exists, func, select
+from sqlalchemy import ColumnElement, Dialect, and_, exists, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -92,6 +92,11 @@ def require_owner(session: Session, round_id: int, owner: str) -> None:
 def experiment_of(round_id: int) -> ColumnElement[int]:
     """Return the experiment of a round, as a subquery."""
     return select(tables.Round.experiment_id).where(tables.Round.id == round_id).scalar_subquery()
+
+
+def without_result() -> ColumnElement[bool]:
+    """Return the condition that a round counts as never run: it was abandoned, or refused."""
+    return or_(func.coalesce(tables.Round.verdict, "") == "abandoned", refused())
 
 
 def refused() -> ColumnElement[bool]:

@@ -1,0 +1,68 @@
+"""Take over the answers of an abandoned round: the round after it draws the same prompts again.
+
+The copies are shown to the judge under their first ids, so that its requests are the same and their replies stored.
+"""
+
+import logging
+
+from cyclealign.config import UNTIL_GENERATED, ExperimentConfig, mid_round_rules, stored_settings
+from cyclealign.loop.session import RoundSession
+from cyclealign.policy import candidate_id
+from cyclealign.records import Round
+
+logger = logging.getLogger(__name__)
+
+
+def round_origin(round_: Round) -> list[object]:
+    """Return the values that the ids of the round's candidates are made from."""
+    return ["round", round_.lineage, round_.number, round_.plan.seed]
+
+
+def take_over_answers(session: RoundSession, round_: Round) -> int:
+    """Copy the answers that abandoned rounds gave to prompts without answers in this one; return their number.
+
+    Only those of the same weights with the same sampling settings: others would not be this round's policy's.
+    """
+    prompts = {prompt.id: prompt for prompt in session.store.candidates.unanswered_prompts(round_.id)}
+    copied = 0
+    for earlier in session.store.rounds.repeated(round_) if prompts else []:
+        if not same_sampling(session.config, round_, earlier):
+            continue
+        rows = session.store.candidates.by_prompt(earlier.id, list(prompts))
+        new_ids = {
+            answer.id: candidate_id(prompts[prompt_id], round_origin(round_), round_.parent, answer.position)
+            for prompt_id, row in rows.items()
+            for answer in row
+        }
+        session.store.candidates.take_over(round_.id, new_ids)
+        copied += len(new_ids)
+        prompts = {prompt_id: prompt for prompt_id, prompt in prompts.items() if prompt_id not in rows}
+    if copied:
+        logger.info("Round %d of '%s': took over %d answers.", round_.number, round_.experiment, copied)
+    return copied
+
+
+def same_sampling(config: ExperimentConfig, round_: Round, earlier: Round) -> bool:
+    """Return whether an earlier round's answers were sampled from the same weights, with the settings of this round.
+
+    Args:
+        config: the settings of this round.
+    """
+    if earlier.plan.base_model != round_.plan.base_model or earlier.parent != round_.parent:
+        return False
+    before = stored_settings(earlier.plan.settings, f"Round {earlier.number} of '{earlier.experiment}'")
+    return sampling_settings(before) == sampling_settings(config)
+
+
+def sampling_settings(config: ExperimentConfig) -> dict[str, object]:
+    """Return the settings on which answers depend, by dotted name."""
+    dumped = config.model_dump(mode="json")
+    names = [name for name, rule in mid_round_rules(ExperimentConfig).items() if rule == UNTIL_GENERATED]
+    return {name: _value(dumped, name) for name in names}
+
+
+def _value(dumped: dict[str, object], name: str) -> object:
+    value: object = dumped
+    for part in name.split("."):
+        value = value[part] if isinstance(value, dict) else value
+    return value
