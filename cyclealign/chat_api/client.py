@@ -19,7 +19,7 @@ from openai import AsyncOpenAI
 
 from cyclealign.chat_api.bounded_http import BoundedClient
 from cyclealign.chat_api.completion import Completion, error_in, parse_json, read_completion
-from cyclealign.chat_api.credentials import check_key, redacted, resolve_headers
+from cyclealign.chat_api.credentials import check_key, key_source, redacted, resolve_headers
 from cyclealign.chat_api.named_errors import MAX_ERROR_CHARACTERS, NamedErrors
 from cyclealign.chat_api.prices import Price
 from cyclealign.chat_api.provider_error import read_error
@@ -51,7 +51,7 @@ class JudgeClient:
     """
 
     def __init__(self, settings: JudgeSettings, base_url: str | None, api_key: str, price: Price | None = None) -> None:
-        check_key(api_key, settings.api_key_block or settings.api_key_variable)
+        check_key(api_key, key_source(settings))
         headers, secrets = resolve_headers(settings.extra_headers)
         self._settings, self.price, self._secrets = settings, price or Price(), (api_key, *secrets)
         # aiohttp's default is 100 connections, whatever the concurrency.
@@ -185,7 +185,8 @@ def idempotency_key(call: JudgeCall) -> str:
 
     A request that got a reply before, usable or not, has another name: the same reply again would be of no use.
     """
-    return content_id("request", request_body(call), call.attempt)
+    form = (call.token_limit, sorted(call.refused), call.reply_format is not None)
+    return content_id("request", call.key, form, call.attempt)
 
 
 def request_parameters(settings: JudgeSettings) -> tuple[tuple[str, Any], ...]:

@@ -3,10 +3,18 @@
 import os
 from collections.abc import Iterable, Mapping
 
+from cyclealign.config import JudgeSettings
 from cyclealign.errors import BadConfig
 
 # A shorter key is a placeholder for a server without keys; redacting it would damage replies that contain the word.
 MIN_KEY_CHARACTERS = 8
+
+
+def key_source(judge: JudgeSettings) -> str:
+    """Return the name of the place that the key comes from: the variable if it is set, else the Secret block."""
+    if judge.api_key_block and not os.environ.get(judge.api_key_variable):
+        return f"the Secret block '{judge.api_key_block}'"
+    return judge.api_key_variable
 
 
 def check_key(key: str, source: str) -> None:

@@ -9,7 +9,7 @@ import aiohttp
 import httpx2
 import openai
 
-from cyclealign.chat_api.credentials import redacted
+from cyclealign.chat_api.credentials import key_source, redacted
 from cyclealign.chat_api.provider_error import NO_MONEY, ProviderError
 from cyclealign.config import JudgeSettings
 from cyclealign.errors import (
@@ -38,6 +38,7 @@ class NamedErrors:
         self._settings, self._address, self._secrets = settings, address, secrets
 
     def of_connection(self, error: Exception) -> JudgeFaltered:
+        """Return the named error for an error of the HTTP library; ``unpriced`` if the request was sent."""
         causes = list(exception_chain(error))
         if any(isinstance(cause, aiohttp.ClientSSLError | ssl.SSLError) for cause in causes):
             return JudgeFaltered(
@@ -84,8 +85,8 @@ class NamedErrors:
 
     def _key_refused(self, status: int) -> str:
         return (
-            f"The judge at {self._address} refuses the key in {self._settings.api_key_variable} ({status}). "
-            "Set that variable to a valid key, then rerun."
+            f"The judge at {self._address} refuses the key in {key_source(self._settings)} ({status}). "
+            "Put a valid key there, then rerun."
         )
 
     def clean(self, text: str) -> str:

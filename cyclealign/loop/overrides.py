@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cyclealign.config import ExperimentConfig, JudgeSettings, checked, load_config, stored_settings
 from cyclealign.errors import BadConfig
@@ -42,13 +43,19 @@ def with_sections_of(file: Path, config: ExperimentConfig) -> ExperimentConfig:
     return config.model_copy(update={name: getattr(given, name) for name in sections})
 
 
-def judge_for(judge: JudgeSettings, change: Overrides) -> dict[str, str | None]:
-    """Return the changed judge settings; the former model's prices do not apply to another model."""
-    changes: dict[str, str | None] = {}
+def judge_for(judge: JudgeSettings, change: Overrides) -> dict[str, object]:
+    """Return the changed judge settings.
+
+    The former model's prices do not apply to another model, nor further headers, which may hold a secret, and further
+    parameters to another host.
+    """
+    changes: dict[str, object] = {}
     if change.judge or change.base_url:
         changes["kind"] = "openai"
     if change.base_url:
         changes["base_url"] = change.base_url
+        if urlsplit(change.base_url)[:2] != urlsplit(judge.base_url or "")[:2]:
+            changes |= {"extra_headers": {}, "extra_body": {}}
     if change.key_variable:
         changes |= {"api_key_variable": change.key_variable, "api_key_block": None}
     if change.judge and change.judge != judge.model:

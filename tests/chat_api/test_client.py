@@ -284,6 +284,16 @@ def test_a_key_that_no_header_carries_is_named_before_anything_is_sent(key):
     assert key.strip() == "" or key.strip() not in shown
 
 
+def test_a_key_from_a_secret_block_is_named_as_such(monkeypatch):
+    """Prevents a search for a mistake in a variable that was not used."""
+    settings = SETTINGS.model_copy(update={"api_key_block": "judge-key", "api_key_variable": "UNSET_KEY"})
+    with pytest.raises(BadConfig, match="Secret block 'judge-key'"):
+        ask("http://127.0.0.1:9/v1", key="two\nlines", settings=settings)
+    monkeypatch.setenv("UNSET_KEY", "now set")
+    with pytest.raises(BadConfig, match="The key in UNSET_KEY"):
+        ask("http://127.0.0.1:9/v1", key="two\nlines", settings=settings)
+
+
 def test_headers_and_parameters_of_the_settings_are_sent(monkeypatch):
     """Prevents settings without effect, and a secret in a stored setting."""
     monkeypatch.setenv("GATEWAY_SECRET", "gateway-secret-1")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from cyclealign.config import JudgeSettings
 from cyclealign.judge.comparison import Overrides
-from cyclealign.loop.overrides import settings_for
+from cyclealign.loop.overrides import judge_for, settings_for
 from cyclealign.store import Store
 from tests.support.local_judge import LocalJudge, most_words_first
 
@@ -136,6 +137,16 @@ def test_a_key_goes_to_another_host_only_if_that_host_s_variable_is_named(finish
         replayed(finished, *options[4:], other.url, *OTHER_KEY)
     code, output = finished.command(*options, finished.judge.url)
     assert "(key in TEST_JUDGE_KEY)" in output, "the round's own address needs no new leave"
+
+
+def test_headers_and_parameters_of_the_round_s_provider_stay_with_its_host():
+    """Prevents a secret in a header from being handed to another provider."""
+    own = JudgeSettings(
+        kind="openai", model="m", base_url="http://here/v1", extra_headers={"X-Key": "$NAME"}, extra_body={"top_k": 1}
+    )
+    assert judge_for(own, Overrides(judge="n", base_url="http://there/v1"))["extra_headers"] == {}
+    assert judge_for(own, Overrides(judge="n", base_url="http://there/v1"))["extra_body"] == {}
+    assert "extra_headers" not in judge_for(own, Overrides(judge="n", base_url="http://here/v2"))
 
 
 def test_a_file_changes_only_the_sections_that_it_has(finished):
