@@ -11,6 +11,7 @@ from cyclealign.records import Message, Messages, Prompt
 PROMPTS = ("messages", "prompt", "conversations", "conversation", "instruction", "question")
 SYSTEM = ("system", "system_prompt")
 HH_RLHF = "HH-RLHF"
+DIALOGUE_TEXT = "Texts of dialogues in 'prompt' ('Human: ...') read as one turn of the user; give turns as 'messages'"
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ def _prompt_turns(row: Row, before: str | None = None) -> Messages:
     if name in ("messages", "conversations", "conversation"):
         return (*_system(row, name), *read_turns(value, row, name))
     if name == "prompt":
+        if isinstance(value, str) and answers.TURN.match(value):
+            row.remark(DIALOGUE_TEXT)
         return read_turns(value, row, name) if isinstance(value, list) else (_user(value, name),)
     task = _user(value, name)
     extra = row.take("input") if name == "instruction" else None

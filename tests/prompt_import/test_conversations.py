@@ -104,6 +104,12 @@ def test_a_turn_that_cannot_be_used_is_refused_by_line_with_the_fix(tmp_path, tu
         read_one(tmp_path, {"messages": turns})
 
 
+def test_the_text_of_a_dialogue_stays_one_turn_with_a_remark(tmp_path):
+    """Prevents 'Human:' and 'Assistant:' inside a user's turn from going unnoticed until the answers are read."""
+    found = read_one(tmp_path, {"prompt": "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant:"})
+    assert (len(found.prompts[0][0].messages), sum(found.remarks.values())) == (1, 1)
+
+
 def test_keys_of_turns_that_are_not_read_are_named(tmp_path):
     """Prevents a thought or a weight beside a turn from being dropped without a word."""
     found = read_one(tmp_path, {"messages": [{**USER, "weight": 0, "name": None}]})
