@@ -35,7 +35,7 @@ def without_logprobs(policy: VllmPolicy, asked: list[Prompt], count: int, seed: 
         )
         for prompt in asked
     ]
-    bare = [{**request, "stop_token_ids": sorted(policy._end_tokens), "logprobs": None} for request in requests]
+    bare = [{**request, "stop_token_ids": sorted(policy._samples.end_tokens), "logprobs": None} for request in requests]
     return vllm_requests.sample(policy.server.ready_client(), policy.server.base_name, bare)
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue, field_validator
 
 from cyclealign.config.former_names import Formerly
 from cyclealign.config.mid_round import CHANGEABLE_MID_ROUND, FIXED_MID_ROUND
@@ -11,6 +11,22 @@ from cyclealign.config.section import Section
 
 MANAGED_ONLY = OnlyWith("engine.base_url", None)  # a server that the run starts
 EXISTING_ONLY = NotWith("engine.base_url", None)
+# Parameters of transformers' `apply_chat_template` that decide about the form of the prompt, not its content.
+RESERVED_TEMPLATE_ARGUMENTS = {
+    "add_generation_prompt",
+    "chat_template",
+    "continue_final_message",
+    "conversation",
+    "max_length",
+    "messages",
+    "padding",
+    "return_assistant_tokens_mask",
+    "return_dict",
+    "return_tensors",
+    "tokenize",
+    "tokenizer_kwargs",
+    "truncation",
+}
 
 
 class PolicySettings(Section):
@@ -50,6 +66,34 @@ class PolicySettings(Section):
     batch_prompts: Annotated[int, CHANGEABLE_MID_ROUND] = Field(
         8, ge=1, title="Prompts per batch", description="Lower it to save memory."
     )
+    system_prompt: Annotated[str | None, FIXED_MID_ROUND] = Field(
+        None,
+        min_length=1,
+        title="System prompt",
+        description="For prompts without a system message of their own. Before the first user turn, if the model's "
+        "chat template has no system role. The judge is not shown it.",
+    )
+    thinking: Literal["strip", "keep"] = Field(
+        "strip",
+        title="Thoughts",
+        description="Of a model that reasons before it answers. `strip`: the judge sees, and training learns, the "
+        "answer after the thought. `keep`: the thought is part of the answer.",
+    )
+    chat_template: Annotated[str | None, FIXED_MID_ROUND] = Field(
+        None,
+        title="Chat template file",
+        description="A Jinja file in place of the tokenizer's own template, or for a model that has none.",
+    )
+    chat_template_kwargs: Annotated[dict[str, JsonValue], FIXED_MID_ROUND] = Field(
+        {},
+        title="Chat template variables",
+        description="Passed to the template, for example { enable_thinking = false }.",
+    )
+    end_tokens: tuple[str, ...] = Field(
+        (),
+        title="End tokens",
+        description='That end an answer besides the model\'s own, each a single token, for example ["\\n"].',
+    )
     max_truncated: Annotated[float, Formerly("most_cut"), CHANGEABLE_MID_ROUND] = Field(
         0.5,
         ge=0,
@@ -57,6 +101,13 @@ class PolicySettings(Section):
         title="Maximum share truncated",
         description="If more answers are cut at max_new_tokens, the round stops with a message.",
     )
+
+    @field_validator("chat_template_kwargs")
+    @classmethod
+    def _template_arguments_are_free(cls, given: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        if reserved := RESERVED_TEMPLATE_ARGUMENTS & given.keys():
+            raise ValueError(f"{', '.join(sorted(reserved))} cannot be set: the run itself passes it to the template.")
+        return given
 
     @property
     def remote_code_trusted(self) -> bool:

@@ -35,7 +35,7 @@ def labelled_ids(labelled: LabelledList) -> list[str]:
 def drift(new: Sequence[Candidate], base_logprob_sums: Sequence[float]) -> Metric:
     """Return KL(new || base) in nats per token, estimated on samples of the new policy.
 
-    The mean over samples of (log p_new - log p_base) / tokens.
+    The mean over samples of (log p_new - log p_base) / tokens, thoughts included: they drift with the rest.
 
     Args:
         new: samples, with their log-prob sums under the new policy.
@@ -48,7 +48,7 @@ def drift(new: Sequence[Candidate], base_logprob_sums: Sequence[float]) -> Metri
 
 def length(answers: Sequence[Candidate]) -> Metric:
     """Return the mean length of answers in tokens, which grows first when a policy exploits its judge."""
-    return with_interval("answer_tokens", [float(len(answer.token_ids)) for answer in answers])
+    return with_interval("answer_tokens", [float(answer.answer_tokens) for answer in answers])
 
 
 def gold(name: str, answers: Sequence[tuple[str, str]], quality: Callable[[str, str], float]) -> Metric:

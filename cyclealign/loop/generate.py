@@ -149,6 +149,9 @@ def sampling_of(session: RoundSession, adapter: Adapter | None, seed: int) -> di
         "temperature": policy.temperature,
         "top_p": policy.top_p,
         "max_new_tokens": policy.max_new_tokens,
+        "thinking": policy.thinking,
+        "system_prompt": policy.system_prompt,
+        "chat_template_kwargs": policy.chat_template_kwargs,
         "seed": seed,
     }
 
@@ -163,10 +166,16 @@ def require_complete_answers(session: RoundSession, answers: Sequence[Candidate]
     if share > policy.max_truncated:
         raise PolicyError(
             f"{share:.0%} of the answers were cut at policy.max_new_tokens = {policy.max_new_tokens} "
-            f"(allowed: {policy.max_truncated:.0%}). Allow it with policy.max_truncated and rerun: the answers are "
-            f"kept. Or run `cyclealign abandon {session.config.experiment}`, raise policy.max_new_tokens and rerun: "
-            "the prompts are answered anew."
+            f"(allowed: {policy.max_truncated:.0%}){within_thoughts(answers)}. Allow it with policy.max_truncated and "
+            f"rerun: the answers are kept. Or run `cyclealign abandon {session.config.experiment}`, raise "
+            "policy.max_new_tokens and rerun: the prompts are answered anew."
         )
+
+
+def within_thoughts(answers: Sequence[Candidate]) -> str:
+    """Return a remark on the answers that were cut within their thought, for a message; empty if there are none."""
+    count = sum(answer.thought is not None and not answer.answer_tokens for answer in answers)
+    return f", {count} of them within the thought (shorter: policy.chat_template_kwargs)" if count else ""
 
 
 def truncated_share(answers: Sequence[Candidate]) -> float:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cyclealign.config import ExperimentConfig
@@ -73,7 +74,7 @@ def in_seeded_order(prompts: Sequence[Prompt], seed: int) -> list[Prompt]:
 
 
 def prompts_that_fit(session: RoundSession, prompts: Sequence[Prompt], count: int) -> tuple[Prompt, ...]:
-    """Return the first ``count`` prompts that leave room for an answer in the policy's context.
+    """Return the first ``count`` prompts that leave room for an answer in the policy's context, with their token ids.
 
     Raises:
         PolicyError: one does not and ``prompts.too_long`` is ``refuse``; or none does.
@@ -83,11 +84,11 @@ def prompts_that_fit(session: RoundSession, prompts: Sequence[Prompt], count: in
     for prompt in prompts:
         if len(chosen) == count:
             break
-        tokens = len(session.policy.prompt_ids(prompt))
-        if tokens <= room:
-            chosen.append(prompt)
+        ids = session.policy.prompt_ids(prompt)
+        if len(ids) <= room:
+            chosen.append(replace(prompt, token_ids=tuple(ids)))
         elif session.config.prompts.too_long == "refuse":
-            raise PolicyError(too_long_message(session.config, prompt, tokens, session.policy.context_tokens))
+            raise PolicyError(too_long_message(session.config, prompt, len(ids), session.policy.context_tokens))
     if not chosen:
         raise PolicyError(f"No prompt leaves room for {session.config.policy.max_new_tokens} tokens of answer.")
     return tuple(chosen)

@@ -33,7 +33,7 @@ def effective_settings(config: ExperimentConfig, round_: Round, begun: Collectio
     Raises:
         BadConfig: a changed setting contradicts one that the round keeps.
     """
-    opened = stored_settings(round_.plan.settings, f"Round {round_.number} of '{round_.experiment}'")
+    opened = opened_settings(round_)
     merged = merge(opened, config, begun)
     try:
         ExperimentConfig.model_validate(merged.settings.model_dump())
@@ -45,6 +45,17 @@ def effective_settings(config: ExperimentConfig, round_: Round, begun: Collectio
             f"changed settings: {reasons} {how_to_have_it_now(round_)}"
         ) from error
     return merged
+
+
+def opened_settings(round_: Round) -> ExperimentConfig:
+    """Return the settings that the round was opened with.
+
+    A plan without `policy.thinking` is of a version that kept thoughts in the answers, and goes on so.
+    """
+    opened = stored_settings(round_.plan.settings, f"Round {round_.number} of '{round_.experiment}'")
+    if "thinking" in opened.policy.model_fields_set:
+        return opened
+    return opened.model_copy(update={"policy": opened.policy.model_copy(update={"thinking": "keep"})})
 
 
 def how_to_have_it_now(round_: Round) -> str:

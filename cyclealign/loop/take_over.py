@@ -21,14 +21,17 @@ def round_origin(round_: Round) -> list[object]:
 def take_over_answers(session: RoundSession, round_: Round) -> int:
     """Copy the answers that abandoned rounds gave to prompts without answers in this one; return their number.
 
-    Only those of the same weights with the same sampling settings: others would not be this round's policy's.
+    Only those of the same weights, to the same token ids of the prompt, with the same sampling settings: others would
+    not be this round's policy's.
     """
     prompts = {prompt.id: prompt for prompt in session.store.candidates.unanswered_prompts(round_.id)}
     copied = 0
     for earlier in session.store.rounds.repeated(round_) if prompts else []:
         if not same_sampling(session.config, round_, earlier):
             continue
-        rows = session.store.candidates.by_prompt(earlier.id, list(prompts))
+        rendered = {prompt.id: prompt.token_ids for prompt in earlier.plan.prompts}
+        same_ids = [prompt.id for prompt in round_.plan.prompts if rendered.get(prompt.id) == prompt.token_ids]
+        rows = session.store.candidates.by_prompt(earlier.id, [each for each in same_ids if each in prompts])
         new_ids = {
             answer.id: candidate_id(prompts[prompt_id], round_origin(round_), round_.parent, answer.position)
             for prompt_id, row in rows.items()

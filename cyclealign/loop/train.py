@@ -65,11 +65,18 @@ def ranked_answers(session: RoundSession, round_: Round) -> tuple[RankedAnswers,
         return RankedAnswers(
             prompt_ids=tuple(session.policy.prompt_ids(prompt)),
             answers=tuple(candidate_of[each].token_ids for each in order),
+            thought_lengths=thought_lengths([candidate_of[each] for each in order]),
             weight=1.0 if by_person else weight_of[prompt.id],
             pairs=None if by_person else pairs_by_position(order, verdicts[prompt.id], settings),
         )
 
     return tuple(ranked_list(prompt) for prompt in round_.plan.prompts if prompt.id in orders)
+
+
+def thought_lengths(answers: Sequence[Candidate]) -> tuple[int, ...] | None:
+    """Return the number of thought tokens of each answer; None if there are no thoughts."""
+    lengths = tuple(answer.thought_tokens for answer in answers)
+    return lengths if any(lengths) else None
 
 
 def pairs_by_position(

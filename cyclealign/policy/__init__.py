@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from cyclealign.errors import WrongWeights
-from cyclealign.records import Adapter, Candidate, Prompt, content_id
+from cyclealign.records import Adapter, Candidate, Prompt, Thought, content_id
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class Answer:
         logprob_sum: sum over the answer's tokens of log P(token | prompt, tokens before) in nats, at temperature 1.
         finish_reason: "stop": ended by an end token, which is part of ``token_ids``. "length": truncated.
         adapter_hash: content hash of the adapter that generated it; None: the base model.
+        thought: the reasoning before the answer, if it is not part of it; ``text`` is without it.
     """
 
     text: str
@@ -23,6 +24,7 @@ class Answer:
     logprob_sum: float
     finish_reason: Literal["stop", "length"]
     adapter_hash: str | None = None
+    thought: Thought | None = None
 
 
 class Policy(Protocol):
@@ -39,7 +41,7 @@ class Policy(Protocol):
         ...
 
     def prompt_ids(self, prompt: Prompt) -> list[int]:
-        """Return the prompt's token ids with the chat template applied, up to the start of the answer."""
+        """Return the prompt's token ids up to the start of the answer: the stored ones, or the chat template's."""
         ...
 
     def use(self, adapter: Adapter | None) -> None:
@@ -100,6 +102,7 @@ def as_candidates(
             logprob_sum=answer.logprob_sum,
             finish_reason=answer.finish_reason,
             adapter_id=adapter.id if adapter else None,
+            thought=answer.thought,
         )
         for position, answer in enumerate(answers, first)
     ]

@@ -1,8 +1,10 @@
 """Load a model's tokenizer, its config and the length of its context, without its weights and without torch."""
 
+from collections.abc import Sequence
+
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
-from cyclealign.errors import PolicyError
+from cyclealign.errors import BadConfig, PolicyError
 from cyclealign.policy.load_failures import load_failure
 from cyclealign.policy.model_safety import read_config
 
@@ -76,3 +78,21 @@ def context_of(config: PretrainedConfig) -> int | None:
 def is_multimodal(config: PretrainedConfig) -> bool:
     """Return whether the config describes a language model beside other parts, such as a vision tower."""
     return config.get_text_config() is not config
+
+
+def configured_end_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> set[int]:
+    """Return the ids of `policy.end_tokens`.
+
+    Raises:
+        BadConfig: a text is not one token of this tokenizer.
+    """
+    ids: set[int] = set()
+    for text in texts:
+        encoded = tokenizer(text, add_special_tokens=False)["input_ids"]
+        if len(encoded) != 1:
+            raise BadConfig(
+                f"policy.end_tokens: {text!r} is {len(encoded)} tokens of {tokenizer.name_or_path}, not one. An answer "
+                "can only end with a single token."
+            )
+        ids.update(encoded)
+    return ids

@@ -14,9 +14,10 @@ from transformers import __version__ as transformers_version
 
 from cyclealign.config import PolicySettings
 from cyclealign.policy import Answer
-from cyclealign.policy.chat_template import prompt_ids
+from cyclealign.policy.chat_template import ChatTemplate
 from cyclealign.policy.device import device
 from cyclealign.policy.model_loading import load_adapter, load_model, require_embeddings
+from cyclealign.policy.samples import SampleReader
 from cyclealign.policy.tokenizer import UNBOUNDED_CONTEXT, context_of, load_tokenizer
 from cyclealign.policy.weights import is_full_model
 from cyclealign.records import Adapter, Prompt
@@ -29,6 +30,8 @@ class TransformersPolicy:
         self._settings, self._name = settings, model
         self._tokenizer = load_tokenizer(model, settings.revision, settings.remote_code_trusted)
         self._load_weights(None)
+        self._chat_template = ChatTemplate(self._tokenizer, settings)
+        self._samples = SampleReader(self._tokenizer, settings, model)
         self._adapter: Adapter | None = None
 
     def _load_weights(self, folder: str | None) -> None:
@@ -55,7 +58,7 @@ class TransformersPolicy:
         return {"engine": f"transformers {transformers_version}"}
 
     def prompt_ids(self, prompt: Prompt) -> list[int]:
-        return prompt_ids(self._tokenizer, prompt.messages)
+        return self._chat_template.ids(prompt)
 
     def use(self, adapter: Adapter | None) -> None:
         full_model = adapter.path if adapter is not None and is_full_model(Path(adapter.path)) else None
@@ -81,13 +84,18 @@ class TransformersPolicy:
             yield self._model
 
     def answer(self, prompts: Sequence[Prompt], count: int, seed: int) -> list[list[Answer]]:
-        encoded = self._padded([self.prompt_ids(prompt) for prompt in prompts])
+        prompt_rows = [self.prompt_ids(prompt) for prompt in prompts]
+        encoded = self._padded(prompt_rows)
         with self._active() as model, torch.random.fork_rng():
             torch.manual_seed(seed)
             output = model.generate(**encoded, generation_config=self._generation_config(count))
         answers_BT = output.sequences[:, encoded["input_ids"].shape[1] :].cpu()
         logprobs_BT = _sampled_logprobs(output.logits, answers_BT)
-        answers = [self._answer(ids_T, logprobs_T) for ids_T, logprobs_T in zip(answers_BT, logprobs_BT, strict=True)]
+        adapter_hash = self._adapter.content_hash if self._adapter else None
+        answers = [
+            self._samples.answer(prompt_rows[row // count], ids, logprobs, adapter_hash)
+            for row, (ids, logprobs) in enumerate(zip(answers_BT.tolist(), logprobs_BT.tolist(), strict=True))
+        ]
         return [answers[start : start + count] for start in range(0, len(answers), count)]
 
     def _generation_config(self, count: int) -> GenerationConfig:
@@ -100,24 +108,10 @@ class TransformersPolicy:
             num_return_sequences=count,
             max_new_tokens=self._settings.max_new_tokens,
             pad_token_id=self._tokenizer.pad_token_id,
-            eos_token_id=sorted(self._end_tokens()),
+            eos_token_id=sorted(self._samples.end_tokens),
             output_logits=True,  # raw: before temperature and truncation
             return_dict_in_generate=True,
         )
-
-    def _end_tokens(self) -> set[int]:
-        own = self._base.generation_config.eos_token_id if self._base.generation_config else None
-        listed = own if isinstance(own, list) else [own]
-        return {token for token in (*listed, self._tokenizer.eos_token_id) if isinstance(token, int)}
-
-    def _answer(self, ids_T: Tensor, logprobs_T: Tensor) -> Answer:
-        ids = ids_T.tolist()
-        ends = [position for position, token in enumerate(ids) if token in self._end_tokens()]
-        length = ends[0] + 1 if ends else len(ids)
-        text = self._tokenizer.decode(ids[:length], skip_special_tokens=True)
-        logprob_sum = float(logprobs_T[:length].double().sum())
-        adapter_hash = self._adapter.content_hash if self._adapter else None
-        return Answer(str(text).strip(), tuple(ids[:length]), logprob_sum, "stop" if ends else "length", adapter_hash)
 
     def logprob_sums(self, prompt: Prompt, answers: Sequence[Sequence[int]]) -> list[float]:
         start = self.prompt_ids(prompt)

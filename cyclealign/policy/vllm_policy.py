@@ -12,16 +12,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeGuard, TypeVar
-
-from transformers import GenerationConfig
+from typing import Any, TypeGuard, TypeVar
 
 from cyclealign.config import EngineSettings, PolicySettings, TrainingSettings
 from cyclealign.errors import BadConfig, PolicyError, WrongWeights
-from cyclealign.policy import Answer, chat_template, vllm_requests
+from cyclealign.policy import Answer, vllm_requests
 from cyclealign.policy.adapter_layers import planned_layers, require_servable, stored_layers, stored_settings
 from cyclealign.policy.attestation import Attestation, Probe, attest
+from cyclealign.policy.chat_template import ChatTemplate
 from cyclealign.policy.model_safety import refuse_unsafe
+from cyclealign.policy.samples import SampleReader
 from cyclealign.policy.tokenizer import UNBOUNDED_CONTEXT, context_length, is_multimodal, load_config, load_tokenizer
 from cyclealign.policy.vllm_client import ServerUnavailable, VllmClient
 from cyclealign.policy.vllm_command import MAX_LOADED_ADAPTERS, ServedModel, precision
@@ -73,7 +73,9 @@ class VllmPolicy:
             raise BadConfig(NEEDS_MANAGED_SERVER)
         refuse_unsafe(model, settings.revision, settings.remote_code_trusted)
         self._settings, self._engine_settings, self._model = settings, engine, model
-        self._tokenizer = load_tokenizer(model, settings.revision, settings.remote_code_trusted)
+        tokenizer = load_tokenizer(model, settings.revision, settings.remote_code_trusted)
+        self._chat_template = ChatTemplate(tokenizer, settings)
+        self._samples = SampleReader(tokenizer, settings, model)
         self._training = training
         # Of the adapters used so far, beyond the settings' own: what is served never shrinks, so no server restarts.
         self._modules_seen, self._rank_seen = set[str](), training.lora_rank
@@ -138,7 +140,7 @@ class VllmPolicy:
         }
 
     def prompt_ids(self, prompt: Prompt) -> list[int]:
-        return chat_template.prompt_ids(self._tokenizer, prompt.messages)
+        return self._chat_template.ids(prompt)
 
     def use(self, adapter: Adapter | None) -> None:
         with self._lock:
@@ -148,32 +150,29 @@ class VllmPolicy:
         self._request(lambda client, active: None)
 
     def answer(self, prompts: Sequence[Prompt], count: int, seed: int) -> list[list[Answer]]:
-        settings, end_tokens = self._settings, self._end_tokens
+        prompt_rows = [self.prompt_ids(prompt) for prompt in prompts]
         requests = [
             # Halved, to stay within 64 bits: vLLM adds the number of the sample to the seed.
             vllm_requests.sampling_request(
-                self.prompt_ids(prompt), count, seed_from(seed, prompt.id) >> 1, end_tokens, settings
+                ids, count, seed_from(seed, prompt.id) >> 1, self._samples.end_tokens, self._settings
             )
-            for prompt in prompts
+            for prompt, ids in zip(prompts, prompt_rows, strict=True)
         ]
 
         def sample(client: VllmClient, active: ActiveModel) -> list[list[Answer]]:
             rows = vllm_requests.sample(client, active.name, requests)
-            return [[self._answer(choice, active.adapter) for choice in row] for row in rows]
+            return [
+                [self._answer(ids, choice, active.adapter) for choice in row]
+                for ids, row in zip(prompt_rows, rows, strict=True)
+            ]
 
         return self._request(sample)
 
-    @cached_property
-    def _end_tokens(self) -> set[int]:
-        from_config = end_tokens(self._model, self._settings.revision, self._settings.remote_code_trusted)
-        return from_config | {self._tokenizer.eos_token_id}
-
-    def _answer(self, choice: Mapping[str, Any], adapter: Adapter | None) -> Answer:
+    def _answer(self, prompt_ids: Sequence[int], choice: Mapping[str, Any], adapter: Adapter | None) -> Answer:
         ids, logprobs = choice["token_ids"], choice["logprobs"]["token_logprobs"]
         assert len(ids) == len(logprobs)
-        text = self._tokenizer.decode(ids, skip_special_tokens=True)
-        finish_reason: Literal["stop", "length"] = "length" if choice["finish_reason"] == "length" else "stop"
-        return Answer(str(text).strip(), tuple(ids), float(sum(logprobs)), finish_reason, _hash(adapter))
+        stopped = choice["finish_reason"] != "length"
+        return self._samples.answer(prompt_ids, ids, logprobs, _hash(adapter), stopped)
 
     def logprob_sums(self, prompt: Prompt, answers: Sequence[Sequence[int]]) -> list[float]:
         start = self.prompt_ids(prompt)
@@ -284,16 +283,6 @@ def probe_of(adapter: Adapter) -> Probe:
             'version. Continue with policy.kind = "transformers", or start a new experiment.'
         )
     return probe
-
-
-def end_tokens(model: str, revision: str | None, trust_remote_code: bool = False) -> set[int]:
-    """Return the model's end tokens, from its generation config or else its config."""
-    try:
-        config: Any = GenerationConfig.from_pretrained(model, revision=revision)
-    except OSError:
-        config = load_config(model, revision, trust_remote_code).get_text_config()
-    tokens = config.eos_token_id
-    return {token for token in (tokens if isinstance(tokens, list) else [tokens]) if isinstance(token, int)}
 
 
 def _is_full_model(adapter: Adapter | None) -> TypeGuard[Adapter]:

@@ -1,6 +1,6 @@
 """Requests to a vLLM server: sample answers with their log-probs, and score given token ids."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,7 +13,7 @@ ROWS_PER_REQUEST = 32
 
 
 def sampling_request(
-    prompt_ids: Sequence[int], count: int, seed: int, end_tokens: set[int], settings: PolicySettings
+    prompt_ids: Sequence[int], count: int, seed: int, end_tokens: Collection[int], settings: PolicySettings
 ) -> dict[str, Any]:
     """Return the request for ``count`` samples of one prompt.
 

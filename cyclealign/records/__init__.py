@@ -3,7 +3,7 @@
 Nothing here computes a result, reads a file or imports a heavy library.
 """
 
-from cyclealign.records.answers import Agreement, Candidate, Flag, Preference, RankedBy, Ranking, Tiers
+from cyclealign.records.answers import Agreement, Candidate, Flag, Preference, RankedBy, Ranking, Thought, Tiers
 from cyclealign.records.calls import (
     SIMULATED_MODEL,
     Batch,
@@ -54,6 +54,7 @@ __all__ = [
     "Spending",
     "Split",
     "Template",
+    "Thought",
     "Tiers",
     "content_id",
     "seed_from",

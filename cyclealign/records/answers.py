@@ -9,6 +9,19 @@ Tiers = tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
+class Thought:
+    """The reasoning at the beginning of a sample, which is not part of the answer.
+
+    ``text`` includes its marks. ``tokens`` counts the sample's first token ids, and ``logprob_sum`` is theirs in nats.
+    A thought that was never ended takes all tokens of its sample.
+    """
+
+    text: str
+    tokens: int
+    logprob_sum: float
+
+
+@dataclass(frozen=True)
 class Candidate:
     """One answer of the policy.
 
@@ -16,6 +29,7 @@ class Candidate:
     log P(token | prompt, tokens before) in nats, under the raw distribution (before temperature and top-p), as returned
     by generation. ``token_ids`` includes the end token if ``finish_reason`` is ``"stop"``. ``adapter_id`` None: the
     base model wrote it. ``copied_from`` is the id that it had in the abandoned round from which it was taken over.
+    ``thought``: the first of the tokens, if they are not part of the answer; ``text`` is without it.
     """
 
     id: str
@@ -27,6 +41,7 @@ class Candidate:
     finish_reason: Literal["stop", "length"]
     adapter_id: str | None
     copied_from: str | None = None
+    thought: Thought | None = None
 
     @property
     def judged_as(self) -> str:
@@ -34,9 +49,23 @@ class Candidate:
         return self.copied_from or self.id
 
     @property
+    def thought_tokens(self) -> int:
+        """Return the number of tokens before the answer."""
+        return self.thought.tokens if self.thought else 0
+
+    @property
+    def answer_tokens(self) -> int:
+        """Return the number of tokens of the answer, end token included."""
+        return len(self.token_ids) - self.thought_tokens
+
+    @property
     def mean_logprob(self) -> float:
-        """Return the length-normalised log-prob in nats per token (RRHF, arXiv 2304.05302, eq. 1)."""
-        return self.logprob_sum / max(len(self.token_ids), 1)
+        """Return the length-normalised log-prob in nats per token (RRHF, arXiv 2304.05302, eq. 1).
+
+        Of the answer's tokens alone: a thought is part of their condition.
+        """
+        answer_sum = self.logprob_sum - (self.thought.logprob_sum if self.thought else 0.0)
+        return answer_sum / max(self.answer_tokens, 1)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Texts that models are shown: prompts, labelled lists, demonstrations, templates."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NotRequired, TypedDict
 
 from cyclealign.records.content import content_id
@@ -34,10 +34,15 @@ Split = Literal["train", "held_out"]
 
 @dataclass(frozen=True)
 class Prompt:
-    """A conversation to answer; its id is the hash of its messages."""
+    """A conversation to answer; its id is the hash of its messages.
+
+    ``token_ids``: the ids that a round's policy answers, as its chat template gave them when the round was opened: a
+    template may print the date. None: not rendered yet, or stored by a version that kept none.
+    """
 
     id: str
     messages: Messages
+    token_ids: tuple[int, ...] | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, messages: Messages) -> "Prompt":

@@ -120,11 +120,18 @@ def candidate_record(row: tables.Candidate) -> records.Candidate:
         finish_reason=cast(Literal["stop", "length"], row.finish_reason),  # the table takes no other
         adapter_id=row.adapter_id,
         copied_from=row.copied_from,
+        thought=_thought(row),
     )
 
 
 def _copy(original: records.Candidate, new_id: str) -> records.Candidate:
     return replace(original, id=new_id, copied_from=original.judged_as)
+
+
+def _thought(row: tables.Candidate) -> records.Thought | None:
+    if row.thought is None:
+        return None
+    return records.Thought(row.thought, row.thought_tokens or 0, row.thought_logprob_sum or 0.0)
 
 
 def _row(round_id: int, candidate: records.Candidate, sampling: dict[str, object] | None) -> Row:
@@ -142,6 +149,9 @@ def _row(round_id: int, candidate: records.Candidate, sampling: dict[str, object
         "adapter_id": candidate.adapter_id,
         "sampling": sampling,
         "copied_from": candidate.copied_from,
+        "thought": candidate.thought.text if candidate.thought else None,
+        "thought_tokens": candidate.thought.tokens if candidate.thought else None,
+        "thought_logprob_sum": candidate.thought.logprob_sum if candidate.thought else None,
     }
 
 

@@ -138,20 +138,26 @@ def demonstration_record(
 
 
 def _read_prompts(session: Session, round_id: int, purpose: records.Purpose) -> tuple[records.Prompt, ...]:
-    found = session.scalars(
-        select(tables.Prompt)
+    found = session.execute(
+        select(tables.Prompt, tables.RoundPrompt.token_ids)
         .join(tables.RoundPrompt, tables.RoundPrompt.prompt_id == tables.Prompt.id)
         .where(tables.RoundPrompt.round_id == round_id, tables.RoundPrompt.purpose == purpose)
         .order_by(tables.RoundPrompt.position)
     )
-    return tuple(prompt_record(row) for row in found)
+    return tuple(prompt_record(row, token_ids) for row, token_ids in found)
 
 
 def _write_prompts(
     session: Session, round_id: int, prompts: Sequence[records.Prompt], purpose: records.Purpose
 ) -> None:
     rows = [
-        {"round_id": round_id, "prompt_id": prompt.id, "purpose": purpose, "position": position}
+        {
+            "round_id": round_id,
+            "prompt_id": prompt.id,
+            "purpose": purpose,
+            "position": position,
+            "token_ids": None if prompt.token_ids is None else list(prompt.token_ids),
+        }
         for position, prompt in enumerate(prompts)
     ]
     insert_all(session, tables.RoundPrompt, rows)

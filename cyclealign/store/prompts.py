@@ -182,9 +182,10 @@ class PromptStore:
             return {prompt_id: str(reason) for prompt_id, reason in found}
 
 
-def prompt_record(row: tables.Prompt) -> records.Prompt:
-    """Return the value of a row."""
-    return records.Prompt(row.id, tuple(cast(records.Message, dict(turn)) for turn in row.messages))
+def prompt_record(row: tables.Prompt, token_ids: Sequence[int] | None = None) -> records.Prompt:
+    """Return the value of a row, with the token ids that a round stored for it."""
+    messages = tuple(cast(records.Message, dict(turn)) for turn in row.messages)
+    return records.Prompt(row.id, messages, None if token_ids is None else tuple(token_ids))
 
 
 def _members(set_id: int, split: records.Split) -> Select[tuple[tables.Prompt]]:

@@ -112,7 +112,10 @@ class RoundChange(Base):
 
 
 class RoundPrompt(Base):
-    """A prompt that the round drew; ``set_aside_reason``: why it was left out of later steps, if it was."""
+    """A prompt that the round drew; ``set_aside_reason``: why it was left out of later steps, if it was.
+
+    ``token_ids``: the rendered prompt, up to the start of the answer; null in rounds of versions that kept none.
+    """
 
     __tablename__ = "round_prompt"
     __table_args__ = (UniqueConstraint("round_id", "purpose", "position"), one_of("purpose", "train", "held_out"))
@@ -121,6 +124,7 @@ class RoundPrompt(Base):
     purpose: Mapped[str]
     position: Mapped[int]
     set_aside_reason: Mapped[str | None]
+    token_ids: Mapped[list[Any] | None]
 
 
 class RoundTemplate(Base):

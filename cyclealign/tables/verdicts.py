@@ -13,6 +13,8 @@ class Candidate(Base):
     """An answer of the policy; log-probs in nats. ``adapter_id`` null: the base model wrote it.
 
     ``copied_from``: the answer of an abandoned round that this round took over.
+    ``thought`` to ``thought_logprob_sum``: the reasoning before the answer, if it is not part of ``text``; it is the
+    first ``thought_tokens`` of ``token_ids``, and part of ``logprob_sum`` but not of ``mean_logprob``.
     """
 
     __tablename__ = "candidate"
@@ -34,6 +36,9 @@ class Candidate(Base):
     adapter_id: Mapped[str | None] = mapped_column(ForeignKey("adapter.id"))
     sampling: Mapped[dict[str, Any] | None]
     copied_from: Mapped[str | None]
+    thought: Mapped[str | None]
+    thought_tokens: Mapped[int | None]
+    thought_logprob_sum: Mapped[float | None]
 
 
 class JudgeCall(Base):

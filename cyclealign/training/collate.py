@@ -19,6 +19,7 @@ def list_rows(lists: Sequence[RankedAnswers]) -> list[dict[str, Any]]:
         {
             "prompt_ids": list(ranked.prompt_ids),
             "answers": [list(ids) for ids in ranked.answers],
+            "unlearnt": list(ranked.unlearnt),
             "weight": ranked.weight,
             "pairs": pair_weights(ranked),
         }
@@ -33,9 +34,16 @@ def collate_lists(rows: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, T
         ``input_ids``, ``labels`` and ``attention_mask`` (A, T); ``sizes`` (B,), the answers of each list; ``weights``
         (B,); ``pairs``, the pair weights of all lists, flattened (sum of sizes^2,).
     """
-    sequences = [(row["prompt_ids"], answer) for row in rows for answer in row["answers"]]
-    inputs = [torch.tensor([*prompt, *answer]) for prompt, answer in sequences]
-    labels = [torch.tensor([IGNORED_LABEL] * len(prompt) + list(answer)) for prompt, answer in sequences]
+    sequences = [
+        (row["prompt_ids"], answer, unlearnt)
+        for row in rows
+        for answer, unlearnt in zip(row["answers"], row.get("unlearnt") or [0] * len(row["answers"]), strict=True)
+    ]
+    inputs = [torch.tensor([*prompt, *answer]) for prompt, answer, _ in sequences]
+    labels = [
+        torch.tensor([IGNORED_LABEL] * (len(prompt) + unlearnt) + list(answer[unlearnt:]))
+        for prompt, answer, unlearnt in sequences
+    ]
     return {
         "input_ids": pad_sequence(inputs, batch_first=True, padding_value=pad_id),
         "labels": pad_sequence(labels, batch_first=True, padding_value=IGNORED_LABEL),
@@ -61,6 +69,8 @@ def pair_rows(lists: Sequence[RankedAnswers]) -> list[dict[str, Any]]:
             "prompt_ids": list(ranked.prompt_ids),
             "chosen_ids": list(ranked.answers[better]),
             "rejected_ids": list(ranked.answers[worse]),
+            "chosen_unlearnt": ranked.unlearnt[better],
+            "rejected_unlearnt": ranked.unlearnt[worse],
             "weight": 1.0,
             "smoothing": 1 - share,
         }
@@ -73,12 +83,20 @@ def padding_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of a list row or pair row that contributes nothing to the loss: weight 0, two equal answers."""
     padding = {**row, "weight": 0.0}
     if "chosen_ids" in row:
-        padding["rejected_ids"] = row["chosen_ids"]
+        padding["rejected_ids"], padding["rejected_unlearnt"] = row["chosen_ids"], row["chosen_unlearnt"]
     return padding
 
 
 def collate_pairs(rows: Sequence[Mapping[str, Any]], collator: DataCollatorForPreference) -> dict[str, Tensor]:
-    """Return TRL's batch of B pairs, with their ``weights`` (B,) and ``smoothing`` (B,)."""
+    """Return TRL's batch of B pairs, with their ``weights`` (B,) and ``smoothing`` (B,).
+
+    Its ``completion_mask`` (2 B, T), chosen answers first, leaves out the tokens that are not learnt.
+    """
     weights_B = torch.tensor([row["weight"] for row in rows])
     smoothing_B = torch.tensor([row["smoothing"] for row in rows])
-    return {**collator(list(rows)), "weights": weights_B, "smoothing": smoothing_B}
+    batch = collator(list(rows))
+    unlearnt = [row[name] for name in ("chosen_unlearnt", "rejected_unlearnt") for row in rows]
+    starts = [len(row["prompt_ids"]) for row in rows] * 2
+    for mask_T, start, count in zip(batch["completion_mask"], starts, unlearnt, strict=True):
+        mask_T[start : start + count] = 0
+    return {**batch, "weights": weights_B, "smoothing": smoothing_B}

@@ -17,13 +17,20 @@ SoftPair = tuple[int, int, float]
 class RankedAnswers:
     """The training signal of one prompt: token ids of the prompt and of its answers, best first, and a weight.
 
-    ``pairs``: the decided pairs. None: all pairs, in list order, each with the share 1.
+    ``pairs``: the decided pairs. None: all pairs, in list order, each with the share 1. ``thought_lengths``: number of
+    the first tokens of each answer that are a thought: they condition the answer and are not learnt. None: no thoughts.
     """
 
     prompt_ids: tuple[int, ...]
     answers: tuple[tuple[int, ...], ...]
     weight: float
     pairs: tuple[SoftPair, ...] | None = None
+    thought_lengths: tuple[int, ...] | None = None
+
+    @property
+    def unlearnt(self) -> tuple[int, ...]:
+        """Return the number of tokens before the learnt ones, for each answer."""
+        return self.thought_lengths or (0,) * len(self.answers)
 
     @property
     def has_signal(self) -> bool:
@@ -104,6 +111,7 @@ class TrainingJob:
                 tuple(map(tuple, row["answers"])),
                 row["weight"],
                 None if row["pairs"] is None else tuple(map(tuple, row["pairs"])),
+                tuple(row["thought_lengths"]) if row.get("thought_lengths") else None,
             )
             for row in values.pop("lists")
         )

@@ -65,7 +65,9 @@ CHANGEABLE = {
     "training.process",
 }
 FIXED_SECTIONS = {"prompts"}
-FIXED = {"policy.model", "policy.revision", "seed", "training.method"}
+# Those that render the prompts are used up: the prompts' token ids are stored.
+RENDERING = {"policy.chat_template", "policy.chat_template_kwargs", "policy.system_prompt"}
+FIXED = {"policy.model", "policy.revision", "seed", "training.method", *RENDERING}
 # The rule of every other setting of a section.
 OTHERS = {
     "policy": UNTIL_GENERATED,

@@ -1,8 +1,11 @@
 """Models of many architectures and chat templates: generation and scoring see the same tokens."""
 
+import json
+
 import pytest
 
 from cyclealign.config import PolicySettings
+from cyclealign.errors import BadConfig
 from cyclealign.policy.transformers_policy import TransformersPolicy
 from cyclealign.records import Message, Prompt
 from tests.support.chat_models import KINDS, make_chat_model
@@ -47,3 +50,50 @@ def test_logprobs_of_generation_equal_those_of_scoring(kind, policy_of):
         assert [answer.logprob_sum for answer in answers] == pytest.approx(sums, abs=1e-3)
         padded = policy.logprob_sums(asked, [answer.token_ids for answer in answers])
         assert [answer.logprob_sum for answer in answers] == pytest.approx(padded, abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_answer_ends_with_any_of_the_models_end_tokens(kind, policy_of):
+    """Prevents answers that go on after the end of their turn because it is not the tokenizer's EOS."""
+    policy = policy_of(kind)
+    ends = policy._tokenizer.convert_tokens_to_ids(list(KINDS[kind].ends))
+    answers = [answer for row in policy.answer(PROMPTS, 8, seed=1) for answer in row]
+    stopped = [answer for answer in answers if answer.finish_reason == "stop"]
+    assert {answer.token_ids[-1] for answer in stopped} == set(ends)
+    assert all(sum(token in ends for token in answer.token_ids) == 1 for answer in stopped)
+    assert not any(mark in answer.text for answer in answers for mark in KINDS[kind].ends)
+
+
+def test_logprobs_equal_with_a_system_prompt_and_several_turns(policy_of):
+    """Prevents scoring from rendering a prompt without what generation was given."""
+    before = (Message(role="user", content="fix it"), Message(role="assistant", content="use the pump"))
+    for kind in ("qwen3_thinking", "gemma2_no_system"):
+        policy = policy_of(kind, system_prompt="be safe")
+        several = prompt("and then", *before)
+        assert "be safe" in policy._tokenizer.decode(policy.prompt_ids(several))
+        for answer in policy.answer([several], 4, seed=2)[0]:
+            assert policy.logprob_sums(several, [answer.token_ids]) == pytest.approx([answer.logprob_sum], abs=1e-3)
+
+
+def test_a_model_without_pad_and_end_tokens_can_be_batched(tmp_path):
+    """Prevents a crash in padding for a model whose tokenizer has neither."""
+    folder = make_chat_model("no_pad_token", tmp_path, steps=0)
+    config = folder / "tokenizer_config.json"
+    values = json.loads(config.read_text())
+    config.write_text(json.dumps({name: value for name, value in values.items() if name != "eos_token"}))
+    policy = TransformersPolicy(PolicySettings(max_new_tokens=6), str(folder))
+    assert policy._tokenizer.eos_token_id is None
+    for asked, answers in zip(PROMPTS, policy.answer(PROMPTS, 2, seed=4), strict=True):
+        again = policy.logprob_sums(asked, [answer.token_ids for answer in answers])
+        assert [answer.logprob_sum for answer in answers] == pytest.approx(again, abs=1e-3)
+
+
+def test_configured_end_tokens_end_answers(policy_of):
+    """Prevents a base model, which knows no end of a turn, from always being cut at the limit."""
+    policy = policy_of("qwen2", end_tokens=[" bread"])
+    ended = policy._tokenizer(" bread")["input_ids"][0]
+    answers = [answer for row in policy.answer(PROMPTS, 16, seed=1) for answer in row]
+    assert any(answer.token_ids[-1] == ended and " bread" not in answer.text for answer in answers)
+    assert not any(ended in answer.token_ids[:-1] for answer in answers)
+    with pytest.raises(BadConfig, match=r"policy\.end_tokens: 'bread and the pump' is \d+ tokens"):
+        policy_of("qwen2", end_tokens=["bread and the pump"])

@@ -68,11 +68,6 @@ SPECIAL = {
     "llama": ("<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>"),
     "gemma": ("<pad>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>"),
 }
-OPENINGS = {
-    "chatml": "<|im_start|>assistant\n",
-    "llama": "<|start_header_id|>assistant<|end_header_id|>\n\n",
-    "gemma": "<start_of_turn>model\n",
-}
 THOUGHT = ("<think>", "</think>")  # in the vocabulary, but not special: decoding shows them, as Qwen3's does
 ROLES = ("user", "assistant", "system", "model")
 CONTEXT = 256
@@ -227,10 +222,13 @@ def teach_to_end(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, par
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     model.train()
     for _ in range(steps):
-        rows = [tokenizer(_conversation(parts, draw), add_special_tokens=False)["input_ids"] for _ in range(8)]
-        width = max(map(len, rows))
-        ids = torch.tensor([row + [row[-1]] * (width - len(row)) for row in rows])
-        labels = torch.tensor([row + [-100] * (width - len(row)) for row in rows])
+        rows = [_conversation(tokenizer, parts, draw) for _ in range(8)]
+        width = max(len(prompt) + len(answer) for prompt, answer in rows)
+        padding = [width - len(prompt) - len(answer) for prompt, answer in rows]
+        ids = torch.tensor([[*row[0], *row[1], *[row[1][-1]] * pad] for row, pad in zip(rows, padding, strict=True)])
+        labels = torch.tensor(
+            [[-100] * len(row[0]) + row[1] + [-100] * pad for row, pad in zip(rows, padding, strict=True)]
+        )
         loss = model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels, use_cache=False).loss
         loss.backward()
         optimizer.step()
@@ -238,9 +236,17 @@ def teach_to_end(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, par
     model.eval()
 
 
-def _conversation(parts: ChatModel, draw: random.Random) -> str:
+def _conversation(
+    tokenizer: PreTrainedTokenizerFast, parts: ChatModel, draw: random.Random
+) -> tuple[list[int], list[int]]:
+    """Return the token ids of a prompt and of an answer of random words."""
+
     def words(least: int, most: int) -> str:
         return " ".join(draw.choices(WORDS, k=draw.randint(least, most)))
 
+    turns = [{"role": "user", "content": words(2, 6)}]
+    prompt = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
     thought = f"{THOUGHT[0]}\n{words(1, 4)}\n{THOUGHT[1]}\n\n" if parts.thinks else ""
-    return f"{words(2, 6)}{parts.ends[-1]}{OPENINGS[parts.special]}{thought}{words(2, 7)}{draw.choice(parts.ends)}"
+    answer = f"{thought}{words(2, 7)}{draw.choice(parts.ends)}"
+    first, second = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (prompt, answer))
+    return list(first), list(second)

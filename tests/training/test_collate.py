@@ -1,6 +1,15 @@
 """Dataset rows and batches of ranked lists and pairs."""
 
-from cyclealign.training.collate import collate_lists, list_rows, padding_row, pair_rows, pair_weights
+from trl.trainer.dpo_trainer import DataCollatorForPreference
+
+from cyclealign.training.collate import (
+    collate_lists,
+    collate_pairs,
+    list_rows,
+    padding_row,
+    pair_rows,
+    pair_weights,
+)
 from cyclealign.training.job import RankedAnswers
 
 RANKED = RankedAnswers((1,), ((5,), (6,), (7,)), 1.0)
@@ -33,3 +42,23 @@ def test_prompt_and_padding_have_no_label():
     assert batch["attention_mask"].tolist() == [[1] * 5, [1, 1, 1, 0, 0]]
     assert batch["sizes"].tolist() == [2]
     assert batch["weights"].tolist() == [0.5]
+
+
+def test_thoughts_condition_their_answers_and_are_not_learnt():
+    """Prevents training from favouring thoughts that no judge has seen, and answers without their thoughts."""
+    ranked = RankedAnswers((1, 2), ((5, 6, 7), (8, 9)), 1.0, thought_lengths=(2, 0))
+    lists = collate_lists(list_rows([ranked]), pad_id=0)
+    assert lists["input_ids"].tolist() == [[1, 2, 5, 6, 7], [1, 2, 8, 9, 0]]
+    assert lists["labels"].tolist() == [[-100, -100, -100, -100, 7], [-100, -100, 8, 9, -100]]
+    rows = pair_rows([ranked])
+    pairs = collate_pairs([*rows, padding_row(rows[0])], DataCollatorForPreference(pad_token_id=0))
+    chosen, padding = [[1, 2, 5, 6, 7], [0, 0, 0, 0, 1]], [[1, 2, 5, 6, 7], [0, 0, 0, 0, 1]]
+    rejected = [[1, 2, 8, 9, 0], [0, 0, 1, 1, 0]]
+    expected = [chosen, padding, rejected, padding]  # chosen answers of all rows, then rejected ones
+    assert pairs["input_ids"].tolist() == [ids for ids, _ in expected]
+    assert pairs["completion_mask"].tolist() == [mask for _, mask in expected]
+
+
+def test_a_job_without_thoughts_learns_all_tokens_of_its_answers():
+    """Prevents jobs of models that do not think from changing."""
+    assert list_rows([RANKED])[0]["unlearnt"] == [0, 0, 0]

@@ -27,7 +27,10 @@ def test_a_list_without_weight_or_decided_pair_has_no_signal():
 
 def test_a_job_survives_its_file(tmp_path):
     """Prevents a training process that trains on other lists or settings than its run asked for."""
-    lists = (RankedAnswers((1, 2), ((3, 2), (4, 2)), 1.0, ((1, 0, 0.75),)), RankedAnswers((1,), ((3,), (4,)), 1.0))
+    lists = (
+        RankedAnswers((1, 2), ((3, 2), (4, 2)), 1.0, ((1, 0, 0.75),), thought_lengths=(1, 0)),
+        RankedAnswers((1,), ((3,), (4,)), 1.0),
+    )
     job = training_job("model", (1,), parent="somewhere", lists=lists)
     job.save(tmp_path / "job.json")
     assert TrainingJob.load(tmp_path / "job.json") == job

@@ -130,5 +130,6 @@ def answer_finding(answer: Answer, question: str, prompt_tokens: int, loading: f
     if answer.finish_reason == "length":
         return note("policy's answer", f"{words}; cut at policy.max_new_tokens. Raise it if answers are longer.")
     if not answer.text.strip():
-        return note("policy's answer", f"{words}; the answer is empty.")
+        thought = ": the thought was never ended" if answer.thought else ""
+        return note("policy's answer", f"{words}; the answer is empty{thought}.")
     return Finding("policy's answer", words)

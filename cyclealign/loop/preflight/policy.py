@@ -62,11 +62,12 @@ def loaded(config: ExperimentConfig, prompts: Sequence[Prompt]) -> Iterator[Find
     """Load tokenizer and config, and render the prompts.
 
     Raises:
+        BadConfig: a setting of the chat template or an end token does not fit this model.
         PolicyError: the model is unsafe, its tokenizer or template is missing, or a conversation is rejected.
     """
-    from cyclealign.policy.chat_template import prompt_ids
+    from cyclealign.policy.chat_template import ChatTemplate
     from cyclealign.policy.model_safety import refuse_unsafe
-    from cyclealign.policy.tokenizer import context_length, load_tokenizer
+    from cyclealign.policy.tokenizer import configured_end_tokens, context_length, load_tokenizer
 
     settings = config.policy
     source = settings.model, settings.revision, settings.remote_code_trusted
@@ -74,7 +75,9 @@ def loaded(config: ExperimentConfig, prompts: Sequence[Prompt]) -> Iterator[Find
     tokenizer, context = load_tokenizer(*source), context_length(*source)
     if config.policy.kind == "vllm":
         context = min(context or 1 << 30, config.engine.context or 1 << 30) - 1
-    lengths = [len(prompt_ids(tokenizer, prompt.messages)) for prompt in prompts or [EXAMPLE]]
+    configured_end_tokens(tokenizer, settings.end_tokens)
+    chat_template = ChatTemplate(tokenizer, settings)
+    lengths = [len(chat_template.ids(prompt)) for prompt in prompts or [EXAMPLE]]
     where = Path(settings.model).absolute() if Path(settings.model).is_dir() else f"{settings.model} (hub)"
     yield Finding(SUBJECT, f"{where}: chat template renders {len(lengths)} prompts; context {context or 'unknown'}")
     if context is not None:
