@@ -41,7 +41,10 @@ def unstorable_part(text: str) -> str:
 
 def storable_text(text: str) -> str:
     """Return the text with U+FFFD in place of characters that databases and files reject: NUL and lone surrogates."""
-    return text.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    whole = text.replace("\x00", "\ufffd")
+    if whole.isascii():
+        return whole  # almost all ids and names, several million in a large import
+    return whole.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def did_you_mean(name: str, known: Iterable[str], shown: Mapping[str, str] | None = None) -> str:
