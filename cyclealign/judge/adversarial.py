@@ -56,7 +56,7 @@ _PATTERNS: Mapping[str, tuple[str, ...]] = {
         rf"(?:{_LABEL}\s*(?:>|≻)\s*)+{_LABEL}",
     ),
     "imitates a delimiter": (
-        r"\[\[\s*/?\s*(?:question|answer|example|system|instruction)",
+        r"\[\[\s*/?\s*(?:question|answer|turn|example|system|instruction)",
         rf"^\s*</?{_ROLE}\b[^>\n]{{0,40}}>",
         r"^\W{0,6}(?:end|begin|start) of (?:the )?(?:answers?|question|candidates?|input|material|text)\b",
     ),
