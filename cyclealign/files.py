@@ -3,12 +3,13 @@
 import glob
 import gzip
 import hashlib
+import itertools
 import json
 import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -193,19 +194,50 @@ def _texts(value: Any) -> Iterator[str]:
 def appearing_folder(final: Path) -> Iterator[Path]:
     """Yield a temporary folder next to ``final`` that is renamed to it when the block ends without an error.
 
-    An existing ``final`` (of a run that was killed before it wrote its row) is replaced. Temporary folders that killed
-    processes of this machine left behind are removed.
+    An existing ``final`` (of a run that was killed before it wrote its row) is replaced.
     """
-    final.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{final.name}-{socket.gethostname()}-"
-    for leftover in final.parent.glob(f"{glob.escape(prefix)}*"):
-        pid = leftover.name.removeprefix(prefix).partition("-")[0]
-        if pid.isdigit() and not is_running(int(pid)):
-            shutil.rmtree(leftover, ignore_errors=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=final.parent))
-    try:
+    with temporary_folder(final) as temporary:
         yield temporary
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
+
+
+@contextmanager
+def temporary_folder(beside: Path) -> Iterator[Path]:
+    """Yield a temporary folder next to ``beside``, which need not exist; it is removed at the end of the block.
+
+    Temporary folders of ``beside`` that killed processes of this machine left behind are removed.
+    """
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{beside.name}-{socket.gethostname()}-"
+    for leftover in beside.parent.glob(f"{glob.escape(prefix)}*"):
+        pid = leftover.name.removeprefix(prefix).partition("-")[0]
+        if pid.isdigit() and not is_running(int(pid)):
+            shutil.rmtree(leftover, ignore_errors=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=beside.parent))
+    try:
+        yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def keep_folder(temporary: Path, final: Path, is_same: Callable[[Path], bool]) -> Path:
+    """Rename a folder to ``final`` and return its path; an existing folder is never replaced.
+
+    Args:
+        temporary: a folder with files, on the same file system.
+        is_same: whether an existing folder holds the same content and can be returned instead; otherwise the name gets
+            a number.
+    """
+    for number in itertools.count(1):
+        path = final if number == 1 else final.with_name(f"{final.name}-{number}")
+        try:
+            temporary.rename(path)  # fails if the path is a folder with files
+        except OSError:
+            if not path.exists():
+                raise
+        else:
+            return path
+        if is_same(path):
+            return path
+    raise AssertionError("unreachable")

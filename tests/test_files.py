@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from cyclealign.errors import BadPrompts
-from cyclealign.files import appearing_folder, home, json_lines
+from cyclealign.files import appearing_folder, home, json_lines, keep_folder
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
@@ -83,3 +83,18 @@ def test_an_empty_variable_is_an_unset_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CYCLEALIGN_HOME", " ")
     assert home() == tmp_path / ".cyclealign"
+
+
+def test_a_kept_folder_replaces_none(tmp_path):
+    """Prevents weights that a finished round names from being overwritten by a run that comes late."""
+
+    def keep(text):
+        made = tmp_path / f"made-{text}"
+        made.mkdir()
+        (made / "weights").write_text(text)
+        return keep_folder(made, tmp_path / "round-1", lambda path: (path / "weights").read_text() == text)
+
+    assert [keep(text).name for text in ("first", "second", "second", "first")] == [
+        *("round-1", "round-1-2", "round-1-2", "round-1"),
+    ]
+    assert (tmp_path / "round-1" / "weights").read_text() == "first"

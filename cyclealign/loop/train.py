@@ -1,13 +1,15 @@
 """Training: fine-tune the policy on the round's rankings."""
 
+import time
 from collections.abc import Mapping, Sequence
 
 from cyclealign.config import TrainingSettings
-from cyclealign.files import appearing_folder, home
+from cyclealign.files import home, keep_folder, temporary_folder
+from cyclealign.loop.lease import LEASE_SECONDS
 from cyclealign.loop.plan import require_trainable_adapter
 from cyclealign.loop.session import RoundSession
 from cyclealign.policy import weights
-from cyclealign.progress import report_progress
+from cyclealign.progress import OnProgress, report_progress
 from cyclealign.records import Adapter, Candidate, Metric, Prompt, Ranking, Round, content_id, seed_from
 from cyclealign.training import launcher
 from cyclealign.training.job import RankedAnswers, TrainingJob, decided_pairs
@@ -16,12 +18,19 @@ from cyclealign.training.job import RankedAnswers, TrainingJob, decided_pairs
 def train(session: RoundSession, round_: Round) -> str:
     """Fine-tune the parent's adapter, or its full weights, on the round's rankings; return the new adapter's id.
 
-    The folder is written first and the row last, so a row means a complete adapter.
+    The folder is written first and the row last, so a row means a complete adapter. Its name holds the hash of its
+    weights, and no folder is ever replaced: a run that has lost its lease cannot touch the weights of another.
+
+    Raises:
+        TrainingFailed: with the cause; the judged lists are kept, and the next start begins here.
+        LeaseLost: another run took the round over; training has ended.
     """
     existing = session.store.adapters.of_round(round_.id)
     if existing is not None:
         return existing.id
-    folder = home() / "adapters" / round_.experiment / f"round-{round_.number}"
+    name = f"round-{round_.number}"
+    folder = home() / "adapters" / round_.experiment / name
+    log = home() / "logs" / f"training-{round_.experiment}-{name}.log"
     job = TrainingJob(
         model=session.model_folder,
         revision=session.config.policy.revision,
@@ -33,16 +42,32 @@ def train(session: RoundSession, round_: Round) -> str:
     )
     require_trainable_adapter(session, round_.parent)
     session.policy.release_memory()
-    with appearing_folder(folder) as unfinished:
-        loss = launcher.train(job, unfinished, lambda step, of: report_progress("train", step, of))
-    weights_hash = weights.content_hash(folder)
-    assert weights_hash is not None
+    with temporary_folder(folder) as unfinished:
+        loss = launcher.train(job, unfinished, progress_while_leased(session, round_), log)
+        weights_hash = weights.content_hash(unfinished)
+        assert weights_hash is not None
+        session.store.rounds.renew_lease(round_.id, session.owner, LEASE_SECONDS)
+        kept_as = folder.with_name(f"{name}-{weights_hash[:12]}")
+        folder = keep_folder(unfinished, kept_as, lambda path: weights.content_hash(path) == weights_hash)
     parent_id = round_.parent.id if round_.parent else None
     adapter_id = content_id("adapter", round_.lineage, round_.number, weights_hash)
     adapter = Adapter(adapter_id, str(folder), weights_hash, parent_id)
     session.store.metrics.record(round_.id, [Metric("training_loss", loss, count=len(job.lists))])
-    session.store.adapters.add(round_.id, adapter, round_.plan.base_model)
-    return adapter.id
+    return session.store.adapters.add(round_.id, adapter, round_.plan.base_model, session.owner).id
+
+
+def progress_while_leased(session: RoundSession, round_: Round) -> OnProgress:
+    """Return a function that reports steps, and raises LeaseLost once another run has taken the round over."""
+    renewed_at = time.monotonic()
+
+    def on_progress(step: int, of: int) -> None:
+        nonlocal renewed_at
+        report_progress("train", step, of)
+        if time.monotonic() - renewed_at > LEASE_SECONDS / 3:
+            session.store.rounds.renew_lease(round_.id, session.owner, LEASE_SECONDS)
+            renewed_at = time.monotonic()
+
+    return on_progress
 
 
 def ranked_answers(session: RoundSession, round_: Round) -> tuple[RankedAnswers, ...]:

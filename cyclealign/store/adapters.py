@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 from cyclealign import records, tables
 from cyclealign.errors import StoreError
 from cyclealign.store.database import Database
-from cyclealign.store.statements import insert_new, now, require_open
+from cyclealign.store.statements import insert_new, now, require_open, require_owner
 
 
 class AdapterStore:
@@ -15,13 +15,18 @@ class AdapterStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, round_id: int, adapter: records.Adapter, base_model: str) -> records.Adapter:
+    def add(
+        self, round_id: int, adapter: records.Adapter, base_model: str, owner: str | None = None
+    ) -> records.Adapter:
         """Record the adapter of the round, after its folder is complete; return the one that the round has.
 
         A round has one adapter: if it has one already, that one stays and is returned.
 
+        Args:
+            owner: the run that must hold the round; None: not checked.
+
         Raises:
-            LeaseLost: the round is closed.
+            LeaseLost: the round is closed, or another run holds it.
             StoreError: the id belongs to the adapter of another round, so this one would be lost.
         """
         row = {
@@ -34,7 +39,10 @@ class AdapterStore:
             "created_at": now(),
         }
         with self._database.writing() as session:
-            require_open(session, round_id)
+            if owner is None:
+                require_open(session, round_id)
+            else:
+                require_owner(session, round_id, owner)
             insert_new(session, tables.Adapter, [row], tables.Adapter.id)
             held = _adapter_of(session, round_id)
             if held is None:

@@ -4,43 +4,69 @@ A process of its own releases all its memory when it ends. Several GPUs are conf
 """
 
 import json
+import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from cyclealign.errors import TrainingFailed
+from cyclealign.errors import CycleAlignError, TrainingFailed
 from cyclealign.policy import weights
 from cyclealign.processes import environment_without_keys
 from cyclealign.progress import OnProgress
+from cyclealign.training.failure import failure_message, last_exception
 from cyclealign.training.job import TrainingJob
 
 
-def train(job: TrainingJob, folder: Path, on_progress: OnProgress) -> float:
+def train(job: TrainingJob, folder: Path, on_progress: OnProgress, log: Path | None = None) -> float:
     """Train an adapter, or full weights, into ``folder`` and return the mean training loss.
 
+    Args:
+        log: gets the output of training, and keeps that of earlier attempts; None: ``training.log`` in the folder.
+
     Raises:
-        TrainingFailed: no list has a training signal, or the training process ended without weights.
+        TrainingFailed: no list has a training signal, or training ended without weights; the message has the cause.
     """
     if not job.lists_with_signal:
         raise TrainingFailed(
             "There is nothing to learn from: no ranking has a positive weight and a decided pair. Check the judge's "
             "replies and training.min_preference."
         )
+    log = log or folder / "training.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
     if job.settings.process == "same":
-        from cyclealign.training.worker import fit  # loads TRL
+        return _train_here(job, folder, on_progress, log)
+    return _train_in_own_process(job, folder, on_progress, log)
 
+
+def _train_here(job: TrainingJob, folder: Path, on_progress: OnProgress, log: Path) -> float:
+    from cyclealign.training.worker import fit  # loads TRL
+
+    try:
         return fit(job, folder, on_progress)
-    return _train_in_own_process(job, folder, on_progress)
+    except CycleAlignError:
+        raise
+    except Exception as error:
+        with log.open("a", encoding="utf-8") as file:
+            traceback.print_exc(file=file)
+        raise TrainingFailed(failure_message(f"{type(error).__name__}: {error}", "", log, job.settings)) from error
 
 
-def _train_in_own_process(job: TrainingJob, folder: Path, on_progress: OnProgress) -> float:
+def _train_in_own_process(job: TrainingJob, folder: Path, on_progress: OnProgress, log: Path) -> float:
+    config = job.settings.accelerate_config
+    if config is not None and not Path(config).is_file():
+        raise TrainingFailed(
+            f"training.accelerate_config: there is no file {Path(config).absolute()}. Correct the setting and rerun: "
+            "the judged lists are kept, and the next start begins at training."
+        )
     job.save(folder / "job.json")
-    log = folder / "training.log"
     with (
-        log.open("w", encoding="utf-8") as errors,
+        log.open("ab+") as errors,
         subprocess.Popen(
-            launch_command(job.settings.accelerate_config, folder),
+            launch_command(config, folder),
             # Never written to. It closes when this process ends, and the training process ends with it.
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -49,11 +75,15 @@ def _train_in_own_process(job: TrainingJob, folder: Path, on_progress: OnProgres
             env={**environment_without_keys(), "PYTHONUNBUFFERED": "1"},
         ) as process,
     ):
-        loss = _follow(process, on_progress)
-    if process.returncode != 0 or loss is None or not weights.files(folder):
-        last_lines = "\n".join(log.read_text(encoding="utf-8").strip().splitlines()[-5:])
-        raise TrainingFailed(f"The training process exited with code {process.returncode}. Last lines:\n{last_lines}")
-    return loss
+        start = errors.seek(0, os.SEEK_END)
+        report = _follow(process, on_progress)
+        errors.seek(start)
+        output = errors.read().decode(errors="replace")
+    if process.returncode != 0 or report.loss is None or not weights.files(folder):
+        last_lines = "\n".join(output.strip().splitlines()[-5:])
+        cause = report.error or last_exception(output) or f"exit code {process.returncode}.\n{last_lines}"
+        raise TrainingFailed(failure_message(cause, output, log, job.settings))
+    return report.loss
 
 
 def launch_command(accelerate_config: str | None, folder: Path) -> Sequence[str]:
@@ -64,23 +94,39 @@ def launch_command(accelerate_config: str | None, folder: Path) -> Sequence[str]
     return [*launch, "-m", "cyclealign.training.worker", str(folder)]
 
 
-def _follow(process: "subprocess.Popen[str]", on_progress: OnProgress) -> float | None:
-    """Pass on the child's progress until it ends, and return the loss that it reports."""
-    loss = None
+@dataclass
+class Report:
+    """The report of a training process: its loss, or the exception that ended it, as ``type: message``."""
+
+    loss: float | None = None
+    error: str | None = None
+
+
+def _follow(process: "subprocess.Popen[str]", on_progress: OnProgress) -> Report:
+    """Pass on the child's progress until it ends, and return its report."""
+    result = Report()
     assert process.stdout is not None
     try:
         for line in process.stdout:
-            try:
-                report = json.loads(line)
-                if "loss" in report:
-                    loss = float(report["loss"])
-                elif "step" in report:
-                    on_progress(int(report["step"]), int(report["of"]))
-            except (ValueError, TypeError):
-                continue  # a library's own output
+            values = _values(line)
+            if "loss" in values:
+                result.loss = float(values["loss"])
+            elif "error" in values:
+                result.error = result.error or str(values["error"])  # the first process that fails ends the others
+            elif "step" in values:
+                on_progress(int(values["step"]), int(values["of"]))
         process.wait()
     finally:
         if process.poll() is None:
             process.terminate()
             process.wait()
-    return loss
+    return result
+
+
+def _values(line: str) -> dict[str, Any]:
+    """Return the values that the training process reports in a line; none for a library's own output."""
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return {}
+    return values if isinstance(values, dict) else {}

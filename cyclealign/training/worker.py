@@ -76,10 +76,17 @@ def probe_saved_weights(job: TrainingJob, folder: Path, fitted: Fitted) -> Probe
 
 
 def main(folder: Path) -> None:
-    """Run the process under ``accelerate launch``: print steps and loss to standard output, one JSON object a line."""
+    """Run the process under ``accelerate launch``: print steps and loss to standard output, one JSON object a line.
+
+    An exception is printed by the process that fails, and raised: the launcher would report its own one only.
+    """
     end_with_parent()
     end_with_input()
-    loss = fit(TrainingJob.load(folder / "job.json"), folder, lambda step, of: _report({"step": step, "of": of}))
+    try:
+        loss = fit(TrainingJob.load(folder / "job.json"), folder, lambda step, of: _report({"step": step, "of": of}))
+    except Exception as error:
+        print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)
+        raise
     _report({"loss": loss})
 
 

@@ -22,7 +22,7 @@ def test_a_round_restarts_the_server_on_its_new_weights_and_other_weights_are_re
     monkeypatch,
 ):
     """Prevents answers of other weights under the new ones' name, and unnecessary restarts."""
-    base, made = Path(settings.model), bench.home / "home" / "adapters" / "bench" / "round-1"
+    base, adapters = Path(settings.model), bench.home / "home" / "adapters" / "bench"
     close, starts, caught = VllmPolicy.close, [], []
 
     class Noted(ManagedServer):
@@ -35,7 +35,7 @@ def test_a_round_restarts_the_server_on_its_new_weights_and_other_weights_are_re
         policy.server._wanted = lambda: policy.server._served
         for _ in range(2):  # it stays refused, and nothing is sampled
             with pytest.raises(WrongWeights, match=r"does not serve|stale weights"):
-                policy.use(Adapter("round-1", str(made), "f" * 64, None))
+                policy.use(Adapter("round-1", str(next(adapters.glob("round-1-*"))), "f" * 64, None))
             caught.append(policy.server.incarnation)
         close(policy)
 
@@ -47,7 +47,7 @@ def test_a_round_restarts_the_server_on_its_new_weights_and_other_weights_are_re
     bench.set("acceptance", min_win_rate=0.0)
     code, output = bench.run()
     assert code == 0, output
-    assert starts == [(base, None), (made, None), (base, None)]
+    assert starts == [(base, None), (next(adapters.glob("round-1-*")), None), (base, None)]
     assert caught == [3, 3]
     with sqlite3.connect(bench.home / "home" / "cyclealign.db") as database:
         rows = database.execute("SELECT sampling FROM candidate WHERE adapter_id IS NOT NULL").fetchall()
