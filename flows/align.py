@@ -9,7 +9,6 @@ from cyclealign.config import ExperimentConfig, load_config
 from cyclealign.errors import ExperimentBusy, ExperimentStopped
 from cyclealign.files import EXAMPLES
 from cyclealign.loop.align import align as run_loop
-from cyclealign.loop.preflight.check import require_ready
 from flows.end_states import end_state
 from flows.prefect_ports import PREFECT_PORTS
 
@@ -29,7 +28,6 @@ def run(config: ExperimentConfig) -> int | State[int]:
     Returns:
         The number of rounds that this run finished.
     """
-    require_ready(config, PREFECT_PORTS)
     try:
         return run_loop(config, PREFECT_PORTS)
     except (ExperimentBusy, ExperimentStopped) as error:

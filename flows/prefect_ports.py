@@ -7,6 +7,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from cyclealign.loop.ports import Ports, ReviewForm
+from cyclealign.loop.preflight.check import require_ready
 from flows.artifacts import publish
 from flows.events import report_stop
 from flows.pause_form import ask_by_form, form_can_be_seen
@@ -35,6 +36,7 @@ PREFECT_PORTS = Ports(
     rate_limiter=rate_limiter,
     review_form=review_form,
     run_step=run_as_task,
+    check=require_ready,
     publish=publish,
     report_stop=report_stop,
 )

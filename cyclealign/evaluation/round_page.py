@@ -31,7 +31,7 @@ def round_page(detail: Mapping[str, Any], measured: Mapping[str, Metric], plot: 
     verdict = VERDICTS.get(summary["verdict"], str(summary["verdict"]))
     parts = [f"# Experiment {summary['experiment']}, round {summary['number']}: {verdict}", reason(detail), plot]
     if figures := figure_rows(measured):
-        parts += ["## Figures", markdown_table(figures)]
+        parts += ["## Figures", markdown_table(figures), meanings(measured)]
     parts += ["## Cost", cost(detail), markdown_table(step_rows(detail["steps"]))]
     shown = prompts_to_show(detail["prompts"])
     if shown:
@@ -51,22 +51,37 @@ def reason(detail: Mapping[str, Any]) -> str:
     """Return the verdict's reason and the notes of the round, as escaped lines."""
     words = [detail["summary"]["reason"] or "The round is not finished."]
     words += [f"{about}: {note}" for about, note in detail["notes"].items()]
-    return "\n\n".join(cell_text(line[:1].upper() + line[1:]) for line in words)
+    return "\n\n".join(paragraph(line[:1].upper() + line[1:]) for line in words)
 
 
 def figure_rows(measured: Mapping[str, Metric]) -> list[dict[str, str]]:
     """Return a row per metric that the round has, in the order of the table of metrics."""
     return [
         {
-            "figure": metric.label if metric.name == name else f"{metric.label} {name.removeprefix(metric.name)}",
-            "value": f"{two_decimals(measured[name].value)} {metric.unit}".strip(),
+            "figure": figure_name(metric, name),
+            "value": f"{two_decimals(measured[name].value)} {measured[name].unit}".strip(),
             "95 % interval": bounds(measured[name]),
             "items": "" if measured[name].count is None else f"{measured[name].count:,}",
-            "meaning": metric.meaning,
         }
         for metric in metric_table.ROUND_METRICS
         for name in names_of(metric, measured)
     ]
+
+
+def meanings(measured: Mapping[str, Metric]) -> str:
+    """Return what each figure means, folded away."""
+    lines = "".join(
+        f"<p><b>{figure_name(metric, metric.name)}</b>: {cell_text(metric.meaning)}</p>"
+        for metric in metric_table.ROUND_METRICS
+        if names_of(metric, measured)
+    )
+    return f"<details><summary>What the figures mean</summary>{lines}</details>"
+
+
+def figure_name(metric: RoundMetric, name: str) -> str:
+    """Return the label of a metric, with its subject where the label alone does not name it."""
+    label = metric.label if metric.name == name else f"{metric.label} {name.removeprefix(metric.name)}"
+    return f"judge's accuracy: {label}" if metric.panel == metric_table.ACCURACY else label
 
 
 def names_of(metric: RoundMetric, measured: Mapping[str, Metric]) -> list[str]:
@@ -126,8 +141,12 @@ def prompt_block(number: int, prompt: Mapping[str, Any]) -> str:
     )
     tau = f" (tau {two_decimals(prompt['agreement']['tau'])})" if prompt["agreement"] else ""
     head = "<tr><th>place</th><th>judge</th><th>policy</th></tr>"
-    question = f"<table><tr><td>{cell_text(prompt['text'])}</td></tr></table>"
-    return f"**{number}{tau}**\n\n{question}\n\n<table>{head}{rows}</table>"
+    return f"### Prompt {number}{tau}\n\n{paragraph(prompt['text'])}\n\n<table>{head}{rows}</table>"
+
+
+def paragraph(text: str) -> str:
+    """Return text as a paragraph of HTML: the Prefect UI shows entities in a paragraph of Markdown as they are."""
+    return f"<p>{cell_text(text)}</p>"
 
 
 def cell_text(text: str) -> str:

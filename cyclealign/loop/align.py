@@ -69,10 +69,14 @@ def run_rounds(session: RoundSession) -> int:
         ExperimentStopped: too many rounds were rolled back, or too many runs failed, in a row.
     """
     config, store = session.config, session.store
+    checked = False
     while (finished := store.rounds.count_closed(config.experiment, session.run)) < config.rounds:
         if enough(session):
             break
         require_not_stopped(session)
+        if not checked:
+            session.ports.check(config, session.ports)
+            checked = True
         advance(session)
         store.leases.forget_failures(config.experiment)
         stop_after_rollbacks(session)

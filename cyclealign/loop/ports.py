@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 from uuid import uuid4
 
 from cyclealign.chat_api.rate_limits import LocalRateLimiter, NoRateLimit, RateLimiter
-from cyclealign.config import JudgeSettings
+from cyclealign.config import ExperimentConfig, JudgeSettings
 from cyclealign.errors import BadConfig
 from cyclealign.evaluation.round_report import plot_rounds
 from cyclealign.files import report_file
@@ -40,6 +40,10 @@ def nonce() -> str:
 def unnamed_run() -> str:
     """Return the name of a run that nobody has named."""
     return "align"
+
+
+def check_nothing(config: ExperimentConfig, ports: "Ports") -> None:
+    """Let the steps of the round find what is missing."""
 
 
 def report_nothing(experiment: str, reason: str) -> None:
@@ -97,6 +101,7 @@ class Ports:
         rate_limiter: requests and tokens per minute.
         review_form: a form for human rankings, or None if nobody could see one now.
         run_step: runs each step of a round.
+        check: raises an error if a run with this config cannot succeed; called once the run holds its experiment.
         publish: reports on the experiment after each round.
         report_stop: tells that the experiment has reached a limit of the section `stop`: (experiment, reason).
     """
@@ -107,5 +112,6 @@ class Ports:
     rate_limiter: Callable[[JudgeSettings], RateLimiter] = local_rate_limiter
     review_form: Callable[[], ReviewForm | None] = no_form
     run_step: RunStep = call_step
+    check: Callable[[ExperimentConfig, "Ports"], object] = check_nothing
     publish: Callable[[Store, Round], object] = save_plot
     report_stop: Callable[[str, str], object] = report_nothing

@@ -89,6 +89,9 @@ def test_a_round_from_the_form_to_its_table_and_plot(site: Launched, page: Any, 
     assert experiment.input_value() == "ui"
     assert box(page, "Prompts per round").locator("input").input_value() == "3"
     assert "never trained on" in box(page, "Held-out prompts").inner_text()
+    assert 'Property is type "None"' not in page.locator("body").inner_text()
+    box(page, "Until round").locator("input").fill("7")
+    box(page, "Until round").locator("input").fill("")
     box(page, "Objective").locator(".p-select-button__icon").click()
     page.get_by_role("option").get_by_text("pro", exact=True).click()
     experiment.fill("from-the-form")
@@ -112,14 +115,16 @@ def named(run: dict[str, Any]) -> str | None:
 
 def look_at_artifacts(page: Any, run: str, folder: Path) -> None:
     """Check, from the run's page, that the table has the round's row and that the browser could draw the plot."""
-    open_artifact(page, run, "round-history")
+    open_artifact(page, run, "from-the-form-history")
     row = page.locator("tbody tr").first
     row.wait_for()
     assert row.inner_text().split()[0] == "1"
     page.screenshot(path=folder / "table.png")
-    open_artifact(page, run, "round-report")
+    open_artifact(page, run, "from-the-form-report")
     picture = page.locator("img[src^='data:image/svg+xml']")
     picture.wait_for()
+    page.get_by_role("heading", name="Experiment from-the-form, round 1: accepted").wait_for()
+    page.get_by_role("heading", name="Prompt 1").first.wait_for()
     until("the plot", lambda: picture.evaluate("image => image.complete && image.naturalWidth > 100"))
     page.screenshot(path=folder / "plot.png")
 
@@ -175,7 +180,7 @@ def test_a_schedule_continues_the_experiment_with_new_prompts(
     stop = f"/deployments/{site.deployment('align/align')['id']}/schedules/{schedule_id}"
 
     def scheduled_run() -> dict[str, Any] | None:
-        # Prefect cancels a run that comes due while another holds the deployment's slot: on a slow machine, the first.
+        # A run that comes due while another has the experiment is cancelled: on a slow machine, the first.
         at_work = ("Running", "Completed")
         return next((run for run in site.runs() if run["auto_scheduled"] and run["state"]["name"] in at_work), None)
 

@@ -37,9 +37,9 @@ def test_the_page_says_what_came_of_the_round_why_and_at_what_cost() -> None:
     """Prevents a page that is a plot and nothing else."""
     page = round_page(detail(prompt(1)), {"win_rate": Metric("win_rate", 0.4, 0.3, 0.5, 24)}, "![rounds](data:x)")
     assert page.startswith(
-        "# Experiment trial, round 3: rolled back\n\nWin rate 0&#46;40 is below 0&#46;50\n\n![rounds]"
+        "# Experiment trial, round 3: rolled back\n\n<p>Win rate 0&#46;40 is below 0&#46;50</p>\n\n!["
     )
-    assert "| win rate against the parent | 0.40 | 0.30 to 0.50 | 24 | " in page
+    assert "| win rate against the parent | 0.40 | 0.30 to 0.50 | 24 |" in page
     assert "1,234 judge calls, 5,678 tokens, 0.5000 USD, 61 seconds." in page
     assert page.index("| train | 60.0 |") < page.index("| agree | 0.2 |")
     assert "<tr><td>1</td><td>good</td><td>bad</td></tr><tr><td>2</td><td>bad</td><td>good</td></tr>" in page

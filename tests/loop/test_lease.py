@@ -63,3 +63,17 @@ def test_the_lease_is_renewed_after_an_error_of_the_database(store, monkeypatch)
     with lease.hold_experiment(store, "trial", lease.owner_name("run"), "run"):
         assert renewed.wait(30)
     assert store.leases.holder("trial") is None
+
+
+def test_a_config_is_checked_once_the_experiment_is_held_and_not_beside_another_run(bench):
+    """Prevents a start beside another run from asking the judge, or from failing where it would only be cancelled."""
+    checked = []
+
+    def between(store, round_):
+        with pytest.raises(ExperimentBusy):
+            align(config, ports)
+
+    ports = Ports(check=lambda given, _: checked.append((given.experiment, holder() is not None)), publish=between)
+    config = load_config(bench.write()).model_copy(update={"rounds": 2})
+    align(config, ports)
+    assert checked == [("bench", True)]
