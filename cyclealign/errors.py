@@ -26,7 +26,7 @@
     │   ├── JudgeUntrusted   the judge failed its control lists: nothing is trained on its verdicts
     │   ├── JudgeCallFailed  one call failed; its prompt stays unjudged
     │   │   ├── RequestRefused   ... because the endpoint rejects the request
-    │   │   ├── CallForbidden    ... with 403 or 404: for its content, or as every call would be
+    │   │   ├── CallForbidden    ... with 403, 404 or a redirection: for its content, or as every call would be
     │   │   ├── NothingToRead    ... because the reply has no text: it was cut off, or holds thoughts alone
     │   │   ├── JudgeFaltered    ... for a reason that may pass: a retry may help
     │   │   └── JudgeBusy        ... because of a rate limit: a later retry helps
@@ -148,7 +148,7 @@ class RequestRefused(JudgeCallFailed):
 
 
 class CallForbidden(JudgeCallFailed):
-    """The endpoint answers 403 or 404: to this request (moderation, a firewall), or to every one (key, model).
+    """The endpoint answers 403, 404 or by redirecting: to this request (moderation), or to every one (key, model).
 
     ``advice``: the likely reason and the fix if it answers so to every request.
     """

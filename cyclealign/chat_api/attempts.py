@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from cyclealign.errors import JudgeCallFailed, NothingToRead
 from cyclealign.records import JudgeCall, Reply
 
+MAX_LOST = 3  # requests whose reply came too late or broke off: each one may be billed
 # Limits of a reply that was cut off before its answer, in tokens; a reasoning judge's thoughts count.
 LONGER, MIN_LONGER_LIMIT, MAX_LONGER_LIMIT = 4, 2048, 32_768
 
@@ -18,6 +19,7 @@ class Attempts:
         faults: requests that failed, other than on a busy judge.
         replies: requests that got a reply.
         unread: replies without text.
+        lost: requests that may be billed and got no whole reply.
         token_limit: limit of the next reply, if larger than the call's own; 0: none.
         sent_limit: limit of the last reply.
         busy_seconds: seconds spent waiting on a busy judge.
@@ -28,6 +30,7 @@ class Attempts:
     faults: int = 0
     replies: int = 0
     unread: int = 0
+    lost: int = 0
     token_limit: int = 0
     sent_limit: int = 0
     busy_seconds: float = 0.0
@@ -39,6 +42,7 @@ class Attempts:
         self.faults += 1
         self.replies += not error.unpriced
         self.unread += isinstance(error, NothingToRead)
+        self.lost += error.unpriced
 
     def enlarge(self, call: JudgeCall) -> bool:
         """Let the next reply be longer than the one that was cut off; return False if it was long already."""

@@ -4,6 +4,7 @@ import email.utils
 import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import urlsplit
 
 import aiohttp
 import httpx2
@@ -51,7 +52,8 @@ class NamedErrors:
         if any(isinstance(cause, aiohttp.ServerDisconnectedError | ConnectionError) for cause in causes):
             return JudgeFaltered("The connection closed before the reply began.")
         if isinstance(error, TimeoutError | openai.APITimeoutError):
-            return JudgeFaltered(f"No reply within {self._settings.timeout_seconds:g} s.", unpriced=True)
+            seconds = self._settings.timeout_seconds
+            return JudgeFaltered(f"No reply within judge.timeout_seconds = {seconds:g}.", unpriced=True)
         if any(isinstance(cause, httpx2.DecodingError | aiohttp.ClientResponseError) for cause in causes):
             return JudgeFaltered(f"The response cannot be read: {self.clean(str(causes[-1]))}", unpriced=True)
         return JudgeFaltered("The connection closed before the reply was complete.", unpriced=True)
@@ -68,6 +70,11 @@ class NamedErrors:
             return JudgeUnavailable(f"{self._key_refused(status)} The provider says: {words}")
         if status in (403, 404):
             return CallForbidden(text, self._key_refused(status) if status == 403 else self._no_model())
+        if 300 <= status < 400:
+            target = urlsplit(headers.get("location", ""))
+            place = self.clean(f"{target.scheme}://{target.netloc}") if target.netloc else "another address"
+            advice = "Redirections are not followed, since the key would follow: correct judge.base_url."
+            return CallForbidden(f"Status {status}: {self._address} redirects to {place}.", advice)
         if status == 429 or (status == 503 and "retry-after" in headers):
             return JudgeBusy(text, retry_after_seconds(headers, time.time()))
         if status in (408, 409, 425) or status >= 500:

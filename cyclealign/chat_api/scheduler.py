@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from cyclealign.chat_api.attempts import Attempts, with_cost_of
+from cyclealign.chat_api.attempts import MAX_LOST, Attempts, with_cost_of
 from cyclealign.chat_api.budget import Budget, CostEstimator, max_reply_tokens, spending_of
 from cyclealign.chat_api.client import Complete
 from cyclealign.chat_api.judge_contact import JudgeContact
@@ -139,8 +139,8 @@ class CallScheduler:
         return await self._store(CallOutcome(call, reply, None, attempts.requests))
 
     def _may_retry(self, call: JudgeCall, attempts: Attempts, error: JudgeCallFailed) -> bool:
-        """Return whether to send the call again after this error: a reply without text is paid for, so at most once."""
-        if attempts.faults > self._limits.retries:
+        """Return whether to send the call again after this error; replies that are paid for and of no use are few."""
+        if attempts.faults > self._limits.retries or (error.unpriced and attempts.lost >= MAX_LOST):
             return False
         if isinstance(error, NothingToRead) and attempts.unread == 1:
             if not error.cut:

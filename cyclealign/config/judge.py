@@ -131,7 +131,12 @@ class JudgeSettings(Section):
         60.0, gt=0, title="Timeout", description="In seconds, for one call."
     )
     retries: Annotated[int, CHANGEABLE_MID_ROUND] = Field(
-        5, ge=0, le=10, title="Retries per call", description="After faults; 429s do not count."
+        5,
+        ge=0,
+        le=10,
+        title="Retries per call",
+        description="After faults; 429s do not count. At most one after a reply without text, and two after replies "
+        "that did not come in time: they may be billed.",
     )
     backoff_seconds: Annotated[float, CHANGEABLE_MID_ROUND] = Field(
         0.5,

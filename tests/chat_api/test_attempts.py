@@ -148,6 +148,14 @@ def test_a_call_without_a_reply_is_booked_at_its_estimated_price_and_marked():
     assert [asked.attempt for asked in judge.sent] == [0, 0]  # the provider may have a reply to the first request
 
 
+def test_a_reply_that_never_comes_is_asked_for_three_times_at_most():
+    """Prevents six paid requests to a judge that takes longer than the timeout, each time."""
+    judge = Judge(JudgeFaltered("No reply within 60 s.", unpriced=True))
+    (result,), recorded = ask(judge, retries=10)
+    assert isinstance(result, FailedCall)
+    assert (len(judge.sent), recorded[0].requests) == (3, 3)
+
+
 def test_the_budget_counts_calls_without_a_reply():
     """Prevents a judge that hangs from costing more than the budget."""
     hangs = JudgeFaltered("No reply within 60 s.", unpriced=True)
@@ -196,4 +204,4 @@ def test_a_judge_that_hangs_is_booked_over_http():
         with FaultyJudge(1.0, 0, (fault,)) as judge:
             asyncio.run(run(judge.url))
     assert [error.unpriced for error in errors] == [True, True]
-    assert json.dumps(str(errors[0])) == '"No reply within 0.05 s."'
+    assert json.dumps(str(errors[0])) == '"No reply within judge.timeout_seconds = 0.05."'

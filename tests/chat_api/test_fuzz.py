@@ -108,14 +108,14 @@ class Loop:
         self.loop, self.client = asyncio.new_event_loop(), None
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
-        judge = JudgeSettings(kind="openai", model="m", timeout_seconds=2.0)
+        judge = JudgeSettings(kind="openai", model="m", timeout_seconds=60.0)
         self.run(self._connect(judge, server.url))
 
     async def _connect(self, judge, url):
         self.client = JudgeClient(judge, url, KEY, Price(prompt=1.0, completion=1.0))
 
     def run(self, work):
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(20)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(90)
 
     def close(self):
         self.run(self.client.__aexit__(None, None, None))
