@@ -10,6 +10,7 @@ from cyclealign.policy.adapter_layers import (
     require_settings_of_parent,
     stored_layers,
 )
+from cyclealign.policy.vllm_command import runs_on_cpu
 from cyclealign.policy.weights import is_full_model
 from cyclealign.records import Adapter
 
@@ -27,14 +28,16 @@ def require_trainable(config: ExperimentConfig, model: str, parent: Adapter | No
     settings, policy = config.training, config.policy
     if settings.method == "full" or (parent is not None and is_full_model(Path(parent.path))):
         return
-    layers = None
-    if parent is None or settings.lora_targets:
-        layers = planned_layers(model, policy.revision, policy.remote_code_trusted, settings)
+    served = policy.kind == "vllm"
+    planned = None
+    if parent is None or settings.lora_targets or served:
+        planned = planned_layers(model, policy.revision, policy.remote_code_trusted, settings)
     if parent is not None:
         folder = Path(parent.path)
         require_settings_of_parent(settings, folder)
-        if layers is not None:
-            require_layers_of_parent(layers, folder)
-        layers = stored_layers(folder)
-    if policy.kind == "vllm" and layers is not None:
-        require_servable(layers, settings)
+        if planned is not None and settings.lora_targets:
+            require_layers_of_parent(planned, folder)
+    if served and planned is not None:
+        require_servable(planned, settings, runs_on_cpu(config.engine))
+        if parent is not None:
+            require_servable(stored_layers(Path(parent.path)), settings)

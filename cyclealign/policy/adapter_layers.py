@@ -39,11 +39,13 @@ class AdaptedLayers:
         linear: linear layers.
         embeddings: token embeddings.
         experts: modules with fused weights of experts or routers, which are parameters and not layers.
+        of_mixture: the model is a mixture of experts, adapted there or not; None: not known.
     """
 
     linear: tuple[str, ...]
     embeddings: tuple[str, ...]
     experts: tuple[str, ...]
+    of_mixture: bool | None = None
 
     @property
     def names(self) -> set[str]:
@@ -157,7 +159,7 @@ def adapted_layers(model: PeftModel) -> AdaptedLayers:
         elif isinstance(layer, BaseTunerLayer):
             wrapped: Any = layer.get_base_layer()
             (embeddings if isinstance(wrapped, nn.Embedding) else linear).append(name)
-    return AdaptedLayers(tuple(linear), tuple(embeddings), tuple(experts))
+    return AdaptedLayers(tuple(linear), tuple(embeddings), tuple(experts), has_experts(model))
 
 
 def planned_layers(
@@ -191,9 +193,18 @@ def stored_layers(adapter: Path) -> AdaptedLayers:
     return AdaptedLayers(tuple(sorted(linear)), tuple(sorted(embeddings)), tuple(sorted(experts)))
 
 
-def require_servable(layers: AdaptedLayers, settings: TrainingSettings) -> None:
-    """Raise BadConfig if vLLM cannot serve such an adapter: it applies adapters to linear layers alone."""
+def require_servable(layers: AdaptedLayers, settings: TrainingSettings, on_cpu: bool = False) -> None:
+    """Raise BadConfig if vLLM cannot serve such an adapter: it applies adapters to linear layers alone.
+
+    Args:
+        on_cpu: the engine runs on a CPU.
+    """
     remedy = 'or set policy.kind = "transformers".'
+    if layers.of_mixture and on_cpu:
+        raise BadConfig(
+            "vLLM runs a mixture of experts with adapters on a GPU alone, and there is none here. Set policy.kind = "
+            '"transformers", or training.method = "full" in a new experiment.'
+        )
     if layers.experts:
         raise BadConfig(
             f"vLLM cannot serve an adapter on fused experts and routers ({layers.experts[0]} and {len(layers.experts)} "

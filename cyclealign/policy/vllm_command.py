@@ -58,6 +58,11 @@ def on_gpu() -> bool:
     return shutil.which("nvidia-smi") is not None
 
 
+def runs_on_cpu(settings: EngineSettings) -> bool:
+    """Return whether the engine is a managed server on a machine without a GPU."""
+    return settings.base_url is None and not on_gpu()
+
+
 def precision(settings: EngineSettings) -> str:
     """Return the engine's dtype; on a CPU, "auto" is float32, the precision of training there."""
     return "float32" if settings.dtype == "auto" and not on_gpu() else settings.dtype

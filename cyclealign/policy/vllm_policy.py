@@ -24,7 +24,7 @@ from cyclealign.policy.model_safety import refuse_unsafe
 from cyclealign.policy.samples import SampleReader
 from cyclealign.policy.tokenizer import UNBOUNDED_CONTEXT, context_length, is_multimodal, load_config, load_tokenizer
 from cyclealign.policy.vllm_client import ServerUnavailable, VllmClient
-from cyclealign.policy.vllm_command import MAX_LOADED_ADAPTERS, ServedModel, precision
+from cyclealign.policy.vllm_command import MAX_LOADED_ADAPTERS, ServedModel, precision, runs_on_cpu
 from cyclealign.policy.vllm_lifecycle import NEEDS_MANAGED_SERVER, ServerLifecycle
 from cyclealign.policy.weights import is_full_model
 from cyclealign.records import Adapter, Prompt, seed_from
@@ -118,7 +118,7 @@ class VllmPolicy:
     def _lora_modules(self) -> tuple[str, ...]:
         revision, trust_remote_code = self._settings.revision, self._settings.remote_code_trusted
         layers = planned_layers(self._model, revision, trust_remote_code, self._training)
-        require_servable(layers, self._training)
+        require_servable(layers, self._training, runs_on_cpu(self._engine_settings))
         return layers.short_names
 
     @property

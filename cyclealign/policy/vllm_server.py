@@ -138,14 +138,17 @@ class ManagedServer:
 def root_error_in(log: str) -> str:
     """Return the root error of a vLLM log: its first line of the form ``SomeError: message``, else its last lines.
 
-    An indented line after it is included: pydantic puts the details there.
+    An indented line after it is included: pydantic puts the details there. A child process that failed is not the root:
+    vLLM inspects a model's class in one, and logs the child's own error after it.
     """
     lines = [
         re.sub(r"^\(\w+ pid=\d+\)\s*((ERROR|INFO|WARNING) [\d-]+ [\d:]+ \[[^\]]*\] ?)?", "", line)
         for line in log.splitlines()
     ]
     for line, next_line in pairwise([*lines, ""]):
-        if re.match(r"(\w+\.)*\w*(Error|Exception)\b.*: \S", line.strip()) and "Warning" not in line:
+        if re.match(r"(\w+\.)*\w*(Error|Exception)\b.*: \S", line.strip()) and not re.search(
+            r"Warning|CalledProcessError", line
+        ):
             details = next_line.strip() if next_line.startswith("  ") else ""
             return f"{line.strip()} {details}".strip()[:1000]
     output = [line for line in lines if line.strip() and "[supervisor]" not in line]

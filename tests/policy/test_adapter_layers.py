@@ -98,6 +98,9 @@ def test_a_mixture_of_experts_is_adapted_in_its_attention_unless_asked(tmp_path)
     assert not planned(str(tmp_path)).experts
     asked = planned(str(tmp_path), "all-linear")
     assert set(asked.experts) == {f"model.layers.0.{name}" for name in FUSED}
+    with pytest.raises(BadConfig, match=r"on a GPU alone.*policy\.kind"):
+        require_servable(planned(str(tmp_path)), TrainingSettings(), on_cpu=True)
+    require_servable(planned(str(tmp_path)), TrainingSettings())
     with pytest.raises(BadConfig, match=r"fused experts.*training\.lora_targets to 'attention'"):
         require_servable(asked, TrainingSettings())
 

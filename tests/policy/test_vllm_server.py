@@ -125,6 +125,10 @@ LOG = """(APIServer pid=1) INFO 11-21 06:00:10 [api_utils.py:286] non-default ar
 def test_the_root_error_is_found_in_vllms_log():
     """Prevents a message that only says "see root cause above"."""
     assert root_error_in(LOG) == "ValueError: To serve at least one request, 3 GiB are needed."
+    child = (
+        "subprocess.CalledProcessError: Command '[...]' returned 1.\nModuleNotFoundError: No module named 'torchvision'"
+    )
+    assert root_error_in(child) == "ModuleNotFoundError: No module named 'torchvision'"
     assert root_error_in("one\ntwo\n[supervisor] The command exited with status 1.\n") == "one\ntwo"
     assert root_error_in("") == "no output"
     assert root_error_in("x.ValidationError: 1 error\n  Value error, no sleep here.\nmore") == (

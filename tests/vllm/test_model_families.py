@@ -1,16 +1,20 @@
 """vLLM serves adapters on mixtures of experts and multimodal checkpoints as training left them."""
 
-from pathlib import Path
+import subprocess
+from dataclasses import replace
+from typing import Any
 
 import pytest
+from transformers import PretrainedConfig
 
 from cyclealign.config import EngineSettings, PolicySettings, TrainingSettings
 from cyclealign.policy.transformers_policy import TransformersPolicy
+from cyclealign.policy.vllm_command import on_gpu
 from cyclealign.policy.vllm_policy import VllmPolicy
 from cyclealign.records import Adapter, Prompt
 from cyclealign.training.job import RankedAnswers, TrainingJob
 from cyclealign.training.launcher import train
-from tests.support.chat_models import make_chat_model
+from tests.support.chat_models import KINDS, ChatModel, make_chat_model
 
 pytestmark = pytest.mark.vllm
 
@@ -18,9 +22,30 @@ PROMPT = Prompt.of(({"role": "user", "content": "how do i bake bread"},))
 PER_TOKEN = 1e-3
 
 
-@pytest.mark.parametrize("kind", ["qwen3_moe", "gemma3_multimodal", "qwen2"])
-def test_the_adapter_is_served_whole(interpreter, tmp_path, kind):
+def has_torchvision(interpreter: str) -> bool:
+    """Return whether vLLM's environment can read multimodal models: their classes import torchvision."""
+    return subprocess.run([interpreter, "-c", "import torchvision.transforms.v2"], capture_output=True).returncode == 0
+
+
+def with_wide_heads(parts: ChatModel) -> ChatModel:
+    """Return the kind with heads of 32 numbers: vLLM's attention on a CPU has no kernel for 16."""
+
+    def config(**shared: Any) -> PretrainedConfig:
+        made = parts.config(**shared)
+        made.get_text_config().head_dim = 32
+        return made
+
+    return replace(parts, config=config)
+
+
+@pytest.mark.parametrize("kind", ["qwen3_moe", "gemma3_multimodal"])
+def test_the_adapter_is_served_whole(interpreter, tmp_path, monkeypatch, kind):
     """Prevents an adapter of which vLLM leaves a part out, or all of it: names or layers that it was not told."""
+    if kind == "qwen3_moe" and not on_gpu():
+        pytest.skip("vLLM runs a mixture of experts with adapters on a GPU alone")
+    if kind == "gemma3_multimodal" and not has_torchvision(interpreter):
+        pytest.skip("vLLM's environment has no torchvision")
+    monkeypatch.setitem(KINDS, kind, with_wide_heads(KINDS[kind]))
     folder = make_chat_model(kind, tmp_path / "model")
     settings = PolicySettings(kind="vllm", model=str(folder), max_new_tokens=12)
     twin = TransformersPolicy(settings, str(folder))
@@ -31,7 +56,9 @@ def test_the_adapter_is_served_whole(interpreter, tmp_path, kind):
     (tmp_path / "adapter").mkdir()
     train(TrainingJob(str(folder), None, None, training, lists, seed=0), tmp_path / "adapter", lambda step, of: None)
     adapter = Adapter("adapter", str(tmp_path / "adapter"), "0" * 64, None)
-    policy = VllmPolicy(settings, EngineSettings(python=interpreter), str(folder), training, lambda text: None)
+    policy = VllmPolicy(
+        settings, EngineSettings(python=interpreter, restarts=0), str(folder), training, lambda text: None
+    )
     try:
         policy.use(adapter)  # attests the log-probs of the probe
         (row,) = policy.answer([PROMPT], 2, seed=2)
@@ -40,4 +67,3 @@ def test_the_adapter_is_served_whole(interpreter, tmp_path, kind):
         assert [answer.logprob_sum for answer in row] == pytest.approx(expected, abs=12 * PER_TOKEN)
     finally:
         policy.close()
-    assert Path(adapter.path).is_dir()
