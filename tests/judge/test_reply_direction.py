@@ -245,6 +245,11 @@ def test_random_words_around_a_ranking_never_change_it_to_another(order, form, w
         assert read(reply, sorted(order)) in (None, strict_tiers(order))
 
 
+def test_words_about_an_answer_do_not_turn_a_list_round():
+    """Prevents "worst first paragraph" from being taken for the announcement of a list."""
+    assert read("Since AC3 has the worst first paragraph: KM9 > FH7 > DE4 > AC3") is None
+
+
 def test_the_repair_request_is_told_the_reason():
     """Prevents a repeated request that leaves the judge to make the same mistake again."""
     with pytest.raises(UnreadableReply, match="order other than from best to worst"):
