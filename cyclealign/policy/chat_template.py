@@ -4,16 +4,17 @@ Templates differ in the conversations that they accept: many have no system role
 conversation is adapted to its template by `versions`, as little as possible, and each adaptation is logged once.
 """
 
+import json
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from cyclealign.config import PolicySettings
 from cyclealign.errors import BadConfig, PolicyError
-from cyclealign.records import Message, Prompt
+from cyclealign.records import Message, Prompt, turn_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 NO_SYSTEM_ROLE = "has no system role: the system text is put before the first user turn"
 NO_REPEATED_ROLES = "takes only alternating turns: consecutive turns of one role are joined by an empty line"
+NO_TOOLS = "has no form for tool calls: a call is shown as name(arguments), a tool's result as a turn of the user"
 _logged: set[str] = set()
 
 Conversation = list[dict[str, Any]]
@@ -103,17 +105,27 @@ class ChatTemplate:
             except Exception as error:  # a template is code of the model's authors: it may raise anything
                 rejection = rejection or error
                 continue
-            if shows_system(version, text):
+            if shows_system(version, text) and shows_results(version, text) and self._shows_calls(version, text):
                 self._log_once(adaptation)
                 return text
         if rejection is None:
             raise PolicyError(
-                f"The chat template of {self._name} leaves out the system text. Set policy.chat_template."
+                f"The chat template of {self._name} leaves out the system text or tool calls. Set policy.chat_template."
             )
         raise PolicyError(
             f"The chat template of {self._name} rejects a conversation: {rejection}. It begins: "
             f"'{conversation[-1]['content'][:60]}'"
         ) from rejection
+
+    def _shows_calls(self, conversation: Conversation, text: str) -> bool:
+        """Return whether tool calls change the text: many templates drop them without an error."""
+        plain = [{key: turn[key] for key in ("role", "content")} for turn in conversation]
+        if all("tool_calls" not in turn for turn in conversation):
+            return True
+        try:
+            return self._apply(self.source, plain) != text
+        except Exception:  # as in `render`: a template may demand the call before a result
+            return True
 
     def _apply(self, source: str, conversation: Conversation) -> str:
         return str(
@@ -154,6 +166,13 @@ def with_system_prompt(messages: Sequence[Message], system_prompt: str | None) -
 
 def versions(conversation: Conversation) -> Iterator[tuple[Conversation, str]]:
     """Yield the conversation and adapted versions of it, the least adapted first, with a note on the adaptation."""
+    yield from _with_adapted_roles(conversation)
+    if any(turn["role"] == "tool" or "tool_calls" in turn for turn in conversation):
+        for version, note in _with_adapted_roles(with_written_tools(conversation)):
+            yield version, f"{NO_TOOLS}. It {note}" if note else NO_TOOLS
+
+
+def _with_adapted_roles(conversation: Conversation) -> Iterator[tuple[Conversation, str]]:
     yield conversation, ""
     joined = with_joined_turns(conversation)
     if joined != conversation:
@@ -183,6 +202,23 @@ def with_folded_system(conversation: Conversation) -> Conversation:
     first = next(number for number, turn in enumerate(turns) if turn["role"] == "user")
     folded = {"role": "user", "content": f"{system['content']}\n\n{turns[first]['content']}"}
     return [*turns[:first], folded, *turns[first + 1 :]]
+
+
+def with_written_tools(conversation: Conversation) -> Conversation:
+    """Return the conversation with tool calls and their results as text, in turns of the assistant and the user."""
+
+    def written(turn: dict[str, Any]) -> dict[str, Any]:
+        if turn["role"] == "tool":
+            return {"role": "user", "content": f"Result of the tool:\n{turn['content']}"}
+        return {"role": turn["role"], "content": turn_text(cast(Message, turn))}
+
+    return [written(turn) for turn in conversation]
+
+
+def shows_results(conversation: Sequence[Mapping[str, Any]], text: str) -> bool:
+    """Return whether the rendered text has the results of tools, as text or as JSON."""
+    results = [str(turn["content"]).strip() for turn in conversation if turn["role"] == "tool"]
+    return all(result in text or json.dumps(result, ensure_ascii=False)[1:-1] in text for result in results)
 
 
 def shows_system(conversation: Sequence[Mapping[str, Any]], text: str) -> bool:

@@ -148,3 +148,27 @@ def test_stored_ids_are_used_after_midnight(monkeypatch):
     monkeypatch.setattr(Clock, "day", "01 Dec 2026")
     assert template.ids(prompt) != before
     assert template.ids(Prompt(prompt.id, prompt.messages, tuple(before))) == before
+
+
+CALL = {"type": "function", "function": {"name": "bake", "arguments": {"minutes": 40}}}
+CALLING: Message = {"role": "assistant", "content": "", "tool_calls": [CALL]}
+RESULT: Message = {"role": "tool", "content": 'said "done"'}
+# A small ChatML with a form for calls, as Qwen's.
+WITH_TOOLS = (
+    "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% for call in m.get('tool_calls') or [] %}"
+    "{{ call['function'] | tojson }}{% endfor %}</>{% endfor %}<assistant>"
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tool_calls_and_results_reach_every_template(kind):
+    """Prevents a template without tools from dropping the call: the model would answer a result without its call."""
+    text = template_of(kind).render([QUESTION, CALLING, RESULT])
+    assert text.index("how do i bake bread") < text.index("bake(") < text.index('said "done"')
+
+
+def test_a_template_with_a_form_for_tool_calls_keeps_it(caplog):
+    """Prevents the model's own form of calls from being replaced by text."""
+    text = template_of("llama", WITH_TOOLS).render([QUESTION, CALLING, RESULT])
+    assert '<assistant>{"name": "bake", "arguments": {"minutes": 40}}</><tool>said "done"</>' in text
+    assert chat_template.NO_TOOLS not in caplog.text
