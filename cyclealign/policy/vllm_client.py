@@ -24,7 +24,7 @@ class VllmClient:
         self.url = url
         self._http = httpx.Client(
             base_url=url,
-            headers={"Authorization": f"Bearer {key}"},
+            headers={"Authorization": f"Bearer {key}"} if key else {},  # a server may have none
             timeout=httpx.Timeout(timeout_seconds, connect=10.0),
             limits=httpx.Limits(max_connections=None),
             trust_env="//127.0.0.1:" not in url,  # a managed server is never behind a proxy

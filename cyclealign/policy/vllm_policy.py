@@ -5,48 +5,28 @@ ids, from the same chat template as in training; samples come back as token ids 
 """
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeVar
 
 from cyclealign.config import EngineSettings, PolicySettings, TrainingSettings
-from cyclealign.errors import BadConfig, PolicyError, WrongWeights
+from cyclealign.errors import BadConfig
 from cyclealign.policy import Answer, vllm_requests
 from cyclealign.policy.adapter_layers import planned_layers, require_servable, stored_layers, stored_settings
-from cyclealign.policy.attestation import Attestation, Probe, attest
 from cyclealign.policy.chat_template import ChatTemplate
 from cyclealign.policy.model_safety import refuse_unsafe
 from cyclealign.policy.samples import SampleReader
 from cyclealign.policy.tokenizer import UNBOUNDED_CONTEXT, context_length, is_multimodal, load_config, load_tokenizer
 from cyclealign.policy.vllm_client import ServerUnavailable, VllmClient
-from cyclealign.policy.vllm_command import MAX_LOADED_ADAPTERS, ServedModel, precision, runs_on_cpu
+from cyclealign.policy.vllm_command import ServedModel, runs_on_cpu
 from cyclealign.policy.vllm_lifecycle import NEEDS_MANAGED_SERVER, ServerLifecycle
-from cyclealign.policy.weights import is_full_model
+from cyclealign.policy.vllm_weights import ActiveModel, ServedWeights, absolute, hash_of, holds_full_model
 from cyclealign.records import Adapter, Prompt, seed_from
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class ActiveModel:
-    """The attested weights that answer requests.
-
-    Attributes:
-        name: model name in requests.
-        adapter: the adapter or full weights of that name. None: the base model.
-        incarnation: of the server in which it was loaded and attested.
-    """
-
-    name: str
-    adapter: Adapter | None
-    attestation: Attestation | None
-    incarnation: int
 
 
 class VllmPolicy:
@@ -82,19 +62,15 @@ class VllmPolicy:
         self.server = ServerLifecycle(engine, self._served, notify)
         self._lock = threading.RLock()
         self._wanted: Adapter | None = None
-        self._active: ActiveModel | None = None
-        self._loaded: list[tuple[int, str]] = []  # (incarnation, name) of our adapters on the server, oldest first
-        self._num_loads = 0
-        # Of the last adapter; it also distinguishes the base model from that adapter.
-        self._probe: Probe | None = None
+        self._weights = ServedWeights(self.server, engine)
 
     def _served(self) -> ServedModel:
         """Return the model to serve: the base model (adapters are loaded on it), or the wanted full weights."""
         lora, folder, revision = self._training.method == "lora", self._model, self._settings.revision
-        if _is_full_model(self._wanted):
+        if holds_full_model(self._wanted):
             lora, folder, revision = False, self._wanted.path, None
         return ServedModel(
-            _absolute(folder),
+            absolute(folder),
             revision,
             self._rank_seen if lora else None,
             tuple(sorted({*self._lora_modules, *self._modules_seen})) if lora else (),
@@ -133,7 +109,8 @@ class VllmPolicy:
 
     @property
     def provenance(self) -> dict[str, object]:
-        attestation = self._active.attestation if self._active else None
+        active = self._weights.active
+        attestation = active.attestation if active else None
         return {
             "engine": f"vllm {self.server.version}",
             "attested_within": attestation.mean_difference if attestation else None,
@@ -144,7 +121,7 @@ class VllmPolicy:
 
     def use(self, adapter: Adapter | None) -> None:
         with self._lock:
-            if adapter is not None and not _is_full_model(adapter):
+            if adapter is not None and not holds_full_model(adapter):
                 self._note_layers(adapter)
             self._wanted = adapter
         self._request(lambda client, active: None)
@@ -172,7 +149,7 @@ class VllmPolicy:
         ids, logprobs = choice["token_ids"], choice["logprobs"]["token_logprobs"]
         assert len(ids) == len(logprobs)
         stopped = choice["finish_reason"] != "length"
-        return self._samples.answer(prompt_ids, ids, logprobs, _hash(adapter), stopped)
+        return self._samples.answer(prompt_ids, ids, logprobs, hash_of(adapter), stopped)
 
     def logprob_sums(self, prompt: Prompt, answers: Sequence[Sequence[int]]) -> list[float]:
         start = self.prompt_ids(prompt)
@@ -193,15 +170,8 @@ class VllmPolicy:
     def close(self) -> None:
         with self._lock:
             if not self.server.managed:
-                self._unload_adapters()
+                self._weights.unload()
             self.server.stop()
-
-    def _unload_adapters(self) -> None:
-        """Unload our adapters from an existing server; nothing to do if it is gone."""
-        with suppress(ServerUnavailable, PolicyError):
-            for incarnation, name in self._loaded:
-                if incarnation == self.server.incarnation:
-                    self.server.ready_client().unload_adapter(name)
 
     def _request(self, send: Callable[[VllmClient, ActiveModel], Result]) -> Result:
         """Call ``send`` with a ready server and the attested weights; if the server exits, restart it and retry.
@@ -213,87 +183,9 @@ class VllmPolicy:
             try:
                 with self._lock:
                     client = self.server.ready_client()
-                    active = self._activate(client)
+                    active = self._weights.activate(client, self._wanted)
                 return send(client, active)
             except ServerUnavailable as error:
                 with self._lock:
                     self.server.clean_up_failure(error, client, tries_left)
         raise AssertionError("clean_up_failure raises after the last try")
-
-    def _activate(self, client: VllmClient) -> ActiveModel:
-        """Load and attest the wanted weights, unless they are active in the server's current incarnation."""
-        incarnation, wanted, active = self.server.incarnation, self._wanted, self._active
-        if active is not None and active.incarnation == incarnation and _hash(active.adapter) == _hash(wanted):
-            return active
-        self._active = None
-        name = self._load(client, wanted) if wanted and not _is_full_model(wanted) else self.server.base_name
-        self._active = ActiveModel(name, wanted, self._attest(client, name, wanted), incarnation)
-        return self._active
-
-    def _load(self, client: VllmClient, adapter: Adapter) -> str:
-        """Load an adapter under a new name, so that no cache can hold stale entries of that name; return the name."""
-        self._num_loads += 1
-        name = f"{self.server.base_name}-{os.getpid()}-{self._num_loads}-{adapter.content_hash[:16]}"
-        client.load_adapter(name, _absolute(adapter.path))
-        current = self.server.incarnation
-        self._loaded = [(incarnation, loaded) for incarnation, loaded in self._loaded if incarnation == current]
-        self._loaded.append((current, name))
-        while len(self._loaded) > MAX_LOADED_ADAPTERS:  # the previous one stays, for requests in flight
-            client.unload_adapter(self._loaded.pop(0)[1])
-        if self.server.managed:
-            client.reset_prefix_cache()
-        return name
-
-    def _attest(self, client: VllmClient, name: str, adapter: Adapter | None) -> Attestation | None:
-        """Compare the server's log-probs of the probe with training's; None for the base model before any adapter.
-
-        Raises:
-            WrongWeights: other weights are served, or the adapter has no probe.
-        """
-        if adapter is not None:
-            self._probe = probe_of(adapter)
-        if self._probe is None:
-            return None
-        expected, other, title = self._probe.base, self._probe.own, "the base model"
-        if adapter is not None:
-            expected, other, title = self._probe.own, self._probe.parent, f"adapter {adapter.id[:12]}"
-        measured = [logprob for row in vllm_requests.score(client, name, self._probe.rows) for logprob in row]
-        attestation = attest(measured, expected, other, self._tolerance, title)
-        message = "vLLM serves %s: its log-probs are within %.1e nats per token of training's (maximum %.1e)."
-        logger.info(message, title, attestation.mean_difference, attestation.max_difference)
-        return attestation
-
-    @property
-    def _tolerance(self) -> float:
-        if self._engine_settings.tolerance is not None:
-            return self._engine_settings.tolerance
-        return 1e-3 if precision(self._engine_settings) == "float32" else 0.05
-
-
-def probe_of(adapter: Adapter) -> Probe:
-    """Return the probe that training stored with the adapter.
-
-    Raises:
-        WrongWeights: the adapter has no probe.
-    """
-    probe = Probe.load(Path(adapter.path))
-    if probe is None:
-        raise WrongWeights(
-            f"{adapter.path} has no probe.json to check that vLLM serves this adapter: it was trained by an earlier "
-            'version. Continue with policy.kind = "transformers", or start a new experiment.'
-        )
-    return probe
-
-
-def _is_full_model(adapter: Adapter | None) -> TypeGuard[Adapter]:
-    """Return whether the folder of an `Adapter` holds full weights."""
-    return adapter is not None and is_full_model(Path(adapter.path))
-
-
-def _hash(adapter: Adapter | None) -> str | None:
-    return adapter.content_hash if adapter else None
-
-
-def _absolute(model: str) -> str:
-    """Return the absolute path of a folder, or a hub id unchanged: the server runs in another folder."""
-    return str(Path(model).absolute()) if Path(model).is_dir() else model

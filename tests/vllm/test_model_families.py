@@ -67,3 +67,26 @@ def test_the_adapter_is_served_whole(interpreter, tmp_path, monkeypatch, kind):
         assert [answer.logprob_sum for answer in row] == pytest.approx(expected, abs=12 * PER_TOKEN)
     finally:
         policy.close()
+
+
+@pytest.mark.parametrize("kind", ["qwen3_thinking", "gemma2_no_system", "no_pad_token"])
+def test_answers_end_and_think_as_their_twins(interpreter, tmp_path, kind):
+    """Prevents answers whose end token, thought or log-prob depends on the engine."""
+    folder = make_chat_model(kind, tmp_path / "model")
+    settings = PolicySettings(kind="vllm", model=str(folder), max_new_tokens=24, system_prompt="be safe")
+    twin = TransformersPolicy(settings, str(folder))
+    policy = VllmPolicy(
+        settings, EngineSettings(python=interpreter), str(folder), TrainingSettings(), lambda text: None
+    )
+    try:
+        (row,) = policy.answer([PROMPT], 16, seed=2)
+    finally:
+        policy.close()
+    prompt_ids, ends = twin.prompt_ids(PROMPT), twin._samples.end_tokens
+    assert {answer.token_ids[-1] for answer in row if answer.finish_reason == "stop"} == ends
+    for answer in row:
+        read = twin._samples.answer(prompt_ids, answer.token_ids, [0.0] * len(answer.token_ids), None)
+        assert (answer.text, answer.token_ids) == (read.text, read.token_ids)
+        assert (answer.thought and answer.thought.tokens) == (read.thought and read.thought.tokens)
+        (expected,) = twin.logprob_sums(PROMPT, [answer.token_ids])
+        assert answer.logprob_sum == pytest.approx(expected, abs=PER_TOKEN * len(answer.token_ids))

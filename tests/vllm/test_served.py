@@ -157,7 +157,7 @@ def test_it_sleeps_wakes_and_is_attested_again(policy, adapters, monkeypatch):
         assert httpx.get(f"{policy.server._client.url}/is_sleeping", headers=key_of(policy)).json()["is_sleeping"]
         assert largest_difference(policy.token_logprobs([[5, 6, 7, 8, 9, 10]]), before) < PER_TOKEN
         assert policy.server.incarnation == incarnation + 1
-        assert policy._active.incarnation == incarnation + 1
+        assert policy._weights.active.incarnation == incarnation + 1
 
 
 def key_of(policy: VllmPolicy) -> dict[str, str]:
