@@ -1,13 +1,14 @@
 """`cyclealign estimate`: the cost of rounds before they run."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from cyclealign.cli.console import console
+from cyclealign.cli.console import console, print_plain
 from cyclealign.cli.lazy import new_app
 from cyclealign.cli.run import quiet_libraries
 from cyclealign.config import load_config
@@ -31,8 +32,10 @@ def estimate(
         settings = settings.model_copy(update={"rounds": rounds, "until": None})
     from cyclealign.loop import estimate as loop_estimate
 
-    rows = loop_estimate.estimate_rows(loop_estimate.estimate(settings, sample))
+    result = loop_estimate.estimate(settings, sample)
+    rows = loop_estimate.estimate_rows(result)
     if as_json:
+        print(*result.remarks, sep="\n", file=sys.stderr)
         print(json.dumps(rows, indent=2))
         return
     table = Table("round", "purpose", "calls", "tokens", "USD", title=f"Estimate for '{settings.experiment}'")
@@ -40,3 +43,5 @@ def estimate(
         cells = (f"{row['calls']:,}", f"{row['tokens']:,}", f"{row['usd']:.4f}")
         table.add_row(str(row["round"]), str(row["purpose"]), *cells)
     console.print(table)
+    for remark in result.remarks:
+        print_plain(remark)

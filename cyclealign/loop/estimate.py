@@ -21,7 +21,7 @@ from cyclealign.loop.judge_requests import ranking_job
 from cyclealign.loop.plan import plan_round
 from cyclealign.loop.session import JudgeJob, RoundSession, open_session
 from cyclealign.loop.settings import effective_settings
-from cyclealign.loop.supply import rounds_to_run
+from cyclealign.loop.supply import PromptSupply, prompt_supply, rounds_to_run
 from cyclealign.policy import Answer, as_candidates, distinct
 from cyclealign.progress import report_progress
 from cyclealign.records import Adapter, Candidate, Demonstration, Prompt, Round, RoundPlan, seed_from
@@ -69,20 +69,44 @@ def estimate(config: ExperimentConfig, sample: int) -> Estimate:
             session.__dict__["policy"] = StubPolicy(
                 config.policy.max_new_tokens
             )  # set before the first use would load it
+        supply = prompt_supply(session.store, config)
         round_ = session.store.rounds.unfinished(config.experiment)
+        is_open = round_ is not None
         if round_ is not None:
             session.config = effective_settings(config, round_, session.store.changes.begun(round_.id)).settings
         else:
             number, draw = session.store.rounds.next_number(config.experiment)
             round_ = Round(0, config.experiment, number, plan_round(session), None, first_number=draw)
         count, price = rounds_to_run(session.store, config), known_price(session.config)
+        sizes = round_sizes(supply, len(round_.plan.prompts), count, is_open)
         samples = sample_answers(session, round_.plan, sample or 1)
         shown = assumes_dynamic(round_.plan, session.config.demonstrations.min_gain)
-        result = asyncio.run(estimate_calls(session, round_, samples, count, price, shown))
-        if not shown and session.config.demonstrations.dynamic and count > 1:
-            with_dynamic = estimate_calls(session, round_, samples, count, price, shown=True)
+        result = asyncio.run(estimate_calls(session, round_, samples, sizes, price, shown))
+        if not shown and session.config.demonstrations.dynamic and len(sizes) > 1:
+            with_dynamic = estimate_calls(session, round_, samples, sizes, price, shown=True)
             result.if_shown = asyncio.run(with_dynamic).total
+        result.remarks = [str(supply), *short_supply(supply, len(sizes), count)]
         return result
+
+
+def round_sizes(supply: PromptSupply, first: int, count: int, is_open: bool) -> list[int]:
+    """Return the number of prompts of each round of the run, without rounds that would get none.
+
+    Args:
+        first: prompts of the first round, which are still unused if that round is not open.
+    """
+    later = [supply.prompts_of(number + (not is_open)) for number in range(1, count)]
+    return [first, *(size for size in later if size)][:count]
+
+
+def short_supply(supply: PromptSupply, estimated: int, count: int) -> list[str]:
+    """Return a sentence on the rounds that would get no prompt."""
+    if estimated == count:
+        return []
+    return [
+        f"The set suffices for {estimated} of the {count} rounds asked for; only those are estimated. Import more with "
+        f"`cyclealign prompts import FILE --set {supply.set_name}`, or lower prompts.per_round."
+    ]
 
 
 def assumes_dynamic(plan: RoundPlan, min_gain: float) -> bool:
@@ -107,11 +131,12 @@ def sample_answers(session: RoundSession, plan: RoundPlan, count: int) -> list[l
 
 
 async def estimate_calls(
-    session: RoundSession, first: Round, samples: list[list[Answer]], count: int, price: Price, shown: bool
+    session: RoundSession, first: Round, samples: list[list[Answer]], sizes: Sequence[int], price: Price, shown: bool
 ) -> Estimate:
-    """Run the jobs of ``count`` rounds against a dry-run judge.
+    """Run the jobs of the rounds against a dry-run judge.
 
     Args:
+        sizes: number of prompts of each round.
         samples: answers by prompt of the sample; each prompt of a round gets one of these rows.
         shown: whether the rounds after the first show dynamic demonstrations.
     """
@@ -119,9 +144,10 @@ async def estimate_calls(
     answered = set(session.store.calls.answered_keys(first.experiment))
     static = [demonstration for demonstration in first.plan.demonstrations if demonstration.kind == "static"]
     pool = first.plan.demonstrations
-    for number in range(first.number, first.number + count):
+    for number, size in enumerate(sizes, first.number):
         draw = first.first_number if number == first.number else None
-        round_ = replace(first, number=number, first_number=draw, plan=replace(first.plan, demonstrations=pool))
+        plan = replace(first.plan, demonstrations=pool, prompts=first.plan.prompts[:size])
+        round_ = replace(first, number=number, first_number=draw, plan=plan)
         dynamic = dynamic_after(session, first, samples, number)
         ask_judge = dry_run_judge(result, number, answered, counter)
         await gather_all(job(ask_judge) for job in jobs_of(session, round_, dynamic, samples))

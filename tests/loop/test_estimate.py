@@ -10,7 +10,7 @@ from cyclealign.store import Store
 def foreseen(bench, *options):
     code, output = bench.command("estimate", str(bench.write()), "--json", *options)
     assert code == 0, output
-    rows = json.loads(output[output.index("[") :])
+    rows, _ = json.JSONDecoder().raw_decode(output[output.index("[") :])  # remarks follow, on standard error
     return {(row["round"], row["purpose"]): row for row in rows}
 
 
@@ -73,3 +73,18 @@ def test_a_model_without_a_price_is_no_surprise(bench):
     code, output = bench.command("estimate", str(bench.write()))
     assert code == 1
     assert "the price of 'local' is unknown" in output
+
+
+def test_too_few_prompts_are_counted_and_the_rest_is_estimated(bench):
+    """Prevents an estimate of ten rounds on prompts for three, and a start that fails in the fourth."""
+    with Store.open() as store:
+        train = next(size.train for size in store.prompts.sets())
+    bench.set("prompts", per_round=train - 1)
+    code, output = bench.command("estimate", str(bench.write()), "--rounds", "4", "--sample", "0")
+    assert code == 0, output
+    assert f"has {train} train prompts, {train} of them unused: enough for 2 rounds (the last one with 1)" in output
+    assert "The set suffices for 2 of the 4 rounds asked for" in output
+    rows = foreseen(bench, "--rounds", "4", "--sample", "0")
+    assert ("3", "rank") not in rows
+    assert rows["1", "rank"]["calls"] == (train - 1) * 2
+    assert rows["2", "rank"]["calls"] == 2
