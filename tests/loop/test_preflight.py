@@ -76,7 +76,13 @@ def test_everything_that_is_missing_is_named_at_once(home, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("status", "words"), [(401, "refuses the key in CHECK_KEY"), (402, "no money left"), (400, "scripted 400")]
+    ("status", "words"),
+    [
+        (401, "refuses the key in CHECK_KEY"),
+        (403, "refuses the key in CHECK_KEY"),
+        (402, "no money left"),
+        (400, "scripted 400"),
+    ],
 )
 def test_a_judge_that_answers_no_request_is_found(home, judge, status, words):
     """Prevents a wrong key or an empty account from being found after an hour of generation."""
@@ -238,3 +244,18 @@ def test_notes_are_reported_and_a_config_is_checked_once(bench):
     require_ready(config, notify=notes.append)
     assert notes == ['settings: judge.group_size has no effect with judge.method = "listwise".']
     assert len(bench.judge.pings) == 1
+
+
+def test_a_parameter_that_the_endpoint_refuses_is_found_out_before_the_round(home, judge, monkeypatch):
+    """Prevents a reasoning judge from being refused for a parameter that the run itself would leave out."""
+    pong = judge._pong
+
+    def refuse_max_tokens(body):
+        if "max_tokens" in body:
+            words = "Unsupported parameter: 'max_tokens' is not supported with this model."
+            return 400, {"error": {"message": words, "param": "max_tokens", "code": "unsupported_parameter"}}
+        return pong(body)
+
+    monkeypatch.setattr(judge, "_pong", refuse_max_tokens)
+    assert findings(real_judge(judge)) == {"all": "ok"}
+    assert "max_completion_tokens" in judge.pings[-1]

@@ -94,10 +94,7 @@ class LocalJudge:
         self.pings.append(body)
         if self.ping_status != 200:
             return self.ping_status, {"error": {"message": f"scripted {self.ping_status}", "type": "scripted"}}
-        choice = {"index": 0, "message": {"role": "assistant", "content": "OK"}, "finish_reason": "stop"}
-        usage = {"prompt_tokens": 20, "completion_tokens": 2, "total_tokens": 22}
-        common = {"id": "c", "object": "chat.completion", "created": 0, "model": "local-judge-1"}
-        return 200, {**common, "choices": [choice], "usage": usage}
+        return 200, completion("OK", tokens=2)
 
     def _handler(judge) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - the handler has a self of its own
         class Handler(BaseHTTPRequestHandler):

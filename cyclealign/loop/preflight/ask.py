@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cyclealign.chat_api.client import request_parameters
+from cyclealign.chat_api.rate_limits import ConcurrencyLimiter
+from cyclealign.chat_api.scheduler import CallLimits, CallScheduler
 from cyclealign.config import ExperimentConfig
-from cyclealign.errors import CycleAlignError, JudgeCallFailed
+from cyclealign.errors import CycleAlignError
 from cyclealign.judge.demonstrations import select
 from cyclealign.judge.requests import PromptSpec, RankingTask
 from cyclealign.judge.templates import load_demonstrations, load_template
@@ -19,9 +21,11 @@ from cyclealign.loop.preflight.finding import Finding, missing, note
 from cyclealign.loop.preflight.policy import EXAMPLE, drawn_prompts
 from cyclealign.loop.session import open_session
 from cyclealign.policy import Answer
-from cyclealign.records import Demonstration, JudgeCall, Reply
+from cyclealign.records import CallOutcome, Demonstration, Reply
 from cyclealign.store import Store
 
+JUDGE, POLICY = "judge's answer", "policy's answer"
+MAX_SHOWN = 500  # characters of a reply that cannot be read
 QUESTION = "How do I boil an egg?"
 # Best first. Their order is known, so that a judge that ranks them otherwise stands out.
 ANSWERS = (
@@ -32,48 +36,48 @@ ANSWERS = (
 
 
 def ask_judge(config: ExperimentConfig, store: Store, ports: Ports) -> Iterator[Finding]:
-    """Send the judge one list with a known order, exactly as a round would, and report its verdict.
+    """Send the judge one list with a known order, as a round would, and report its verdict.
 
-    The reply is stored nowhere and charged to no round.
+    The replies are stored nowhere and charged to no round.
     """
-    sent: list[Reply] = []
+    outcomes: list[CallOutcome] = []
     try:
-        parsed = asyncio.run(question(config, store, ports.api_key(config.judge), sent))
+        parsed = asyncio.run(question(config, store, ports.api_key(config.judge), outcomes))
     except CycleAlignError as error:
-        yield missing("judge's answer", str(error))
+        yield missing(JUDGE, str(error))
         return
-    cost = f"{sum(reply.cost_usd for reply in sent):.6f} USD"
-    tokens = sum(reply.prompt_tokens + reply.completion_tokens for reply in sent)
-    seconds = sum(reply.seconds for reply in sent)
-    figures = f"{len(sent)} request{'' if len(sent) == 1 else 's'}, {tokens:,} tokens, {cost}, {seconds:.1f} s"
     for _, problem in parsed.problems:
-        yield note("judge's answer", problem)
+        yield note(JUDGE, problem)
+    replies = [outcome.reply for outcome in outcomes if outcome.reply is not None]
+    figures = cost_summary(replies, sum(outcome.requests for outcome in outcomes))
     if parsed.verdict is None:
-        raw = sent[-1].text if sent else "none"
-        yield missing("judge's answer", f"no readable verdict ({figures}). Its last reply: {raw[:500]!r}")
-        return
-    yield verdict_finding(parsed, figures)
+        raw = replies[-1].text[:MAX_SHOWN] if replies else ""
+        yield missing(JUDGE, f"no readable verdict ({figures}). Its last reply: {raw!r}")
+    else:
+        yield verdict_finding(parsed, figures)
 
 
-async def question(config: ExperimentConfig, store: Store, api_key: str, sent: list[Reply]) -> ParsedReply:
-    """Send the list, and a repair request if the reply cannot be read; append every reply to ``sent``."""
+async def question(config: ExperimentConfig, store: Store, api_key: str, outcomes: list[CallOutcome]) -> ParsedReply:
+    """Send the list, and at most one further request if the reply cannot be read; append each outcome."""
     judge, folder = config.judge, Path(config.templates)
     template = load_template(folder, "rank")
     spec = PromptSpec(template, judge.model, request_parameters(judge), config.seed, judge.reasons)
     task = RankingTask(spec, "health", "ask", QUESTION, dict(enumerate_ids(ANSWERS)), shown_demonstrations(config))
+    limits = CallLimits(ConcurrencyLimiter(1), retries=1, backoff_seconds=judge.backoff_seconds, max_busy_seconds=30.0)
+
+    async def record(outcome: CallOutcome) -> None:
+        outcomes.append(outcome)
+
     async with direct_connection(config, store, api_key) as complete:
-
-        async def ask(call: JudgeCall) -> Reply | None:
-            try:
-                reply = await complete(call)
-            except JudgeCallFailed as error:
-                if error.paid is not None:
-                    sent.append(error.paid)
-                raise
-            sent.append(reply)
-            return reply
-
+        ask = CallScheduler(complete, limits, lambda call: None, record)
         return await ask_with_repair(ask, template, task.call(0))
+
+
+def cost_summary(replies: Sequence[Reply], requests: int) -> str:
+    """Return requests, tokens, cost and seconds as text."""
+    tokens = sum(reply.prompt_tokens + reply.completion_tokens for reply in replies)
+    usd, seconds = sum(reply.cost_usd for reply in replies), sum(reply.seconds for reply in replies)
+    return f"{requests} request{'' if requests == 1 else 's'}, {tokens:,} tokens, {usd:.6f} USD, {seconds:.1f} s"
 
 
 def enumerate_ids(answers: Sequence[str]) -> list[tuple[str, str]]:
@@ -96,8 +100,8 @@ def verdict_finding(parsed: ParsedReply, figures: str) -> Finding:
     words = f"it ranks {ranked} ({figures})"
     reasons = "".join(f" {item}: {reason}" for item, reason in parsed.reasons)
     if as_known:
-        return Finding("judge's answer", f"{words}, as expected.{reasons}")
-    return note("judge's answer", f"{words}; expected was the order of length. Look at the template.{reasons}")
+        return Finding(JUDGE, f"{words}, as expected.{reasons}")
+    return note(JUDGE, f"{words}; expected was the order of length. Look at the template.{reasons}")
 
 
 def shortened(text: str) -> str:
@@ -116,7 +120,7 @@ def ask_policy(config: ExperimentConfig, store: Store) -> Iterator[Finding]:
             ((answer,),) = session.policy.answer([prompt], 1, config.seed)
             tokens = len(session.policy.prompt_ids(prompt))
     except CycleAlignError as error:
-        yield missing("policy's answer", str(error))
+        yield missing(POLICY, str(error))
         return
     yield answer_finding(answer, prompt.text, tokens, loaded - started, time.monotonic() - loaded)
 
@@ -128,8 +132,8 @@ def answer_finding(answer: Answer, question: str, prompt_tokens: int, loading: f
         f"{seconds:.1f} s, loaded in {loading:.1f} s)"
     )
     if answer.finish_reason == "length":
-        return note("policy's answer", f"{words}; cut at policy.max_new_tokens. Raise it if answers are longer.")
+        return note(POLICY, f"{words}; cut at policy.max_new_tokens. Raise it if answers are longer.")
     if not answer.text.strip():
         thought = ": the thought was never ended" if answer.thought else ""
-        return note("policy's answer", f"{words}; the answer is empty{thought}.")
-    return Finding("policy's answer", words)
+        return note(POLICY, f"{words}; the answer is empty{thought}.")
+    return Finding(POLICY, words)

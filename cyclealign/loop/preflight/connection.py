@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from cyclealign.chat_api.client import Complete
+from cyclealign.chat_api.judge_contact import JudgeContact
 from cyclealign.config import ExperimentConfig
 from cyclealign.loop.backends import backend_of, known_price
-from cyclealign.loop.judge_session import by_schema
+from cyclealign.loop.judge_session import by_parameters, by_schema
 from cyclealign.records import Batch
 from cyclealign.store import Store
 
@@ -32,7 +33,7 @@ class NoBatches:
 async def direct_connection(
     config: ExperimentConfig, store: Store, api_key: str, schema: bool = True
 ) -> AsyncIterator[Complete]:
-    """Yield the function that sends one call directly, also where the round's calls go by batch.
+    """Yield the function that sends one call as a round does, but directly even if the round sends batches.
 
     Args:
         schema: request replies that match a JSON schema, as the round's calls do.
@@ -44,4 +45,5 @@ async def direct_connection(
     judge, price = config.judge.model_copy(update={"delivery": "direct"}), known_price(config)
     with backend_of(judge).start() as base_url:
         async with backend_of(judge).connect(base_url, api_key, price, NoBatches()) as complete:
+            complete = by_parameters(judge, store, base_url, complete, JudgeContact())
             yield by_schema(judge, store, base_url, complete) if schema else complete

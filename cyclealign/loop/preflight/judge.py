@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from cyclealign.chat_api.client import request_parameters
 from cyclealign.chat_api.model_list import listed_models
 from cyclealign.config import ExperimentConfig, JudgeSettings
-from cyclealign.errors import BadConfig, CycleAlignError, JudgeBusy, JudgeCallFailed, JudgeFaltered
+from cyclealign.errors import BadConfig, CallForbidden, CycleAlignError, JudgeBusy, JudgeCallFailed, JudgeFaltered
 from cyclealign.loop.backends import backend_of, known_price
 from cyclealign.loop.ports import Ports
 from cyclealign.loop.preflight.connection import direct_connection
@@ -77,7 +77,7 @@ async def ping(config: ExperimentConfig, store: Store, api_key: str) -> Finding:
     """Send the short request, twice if the first attempt falters.
 
     Raises:
-        JudgeUnavailable, JudgeCallFailed: no request can succeed.
+        BadConfig, JudgeUnavailable, JudgeCallFailed: no request can succeed.
     """
     judge, started = config.judge, time.monotonic()
     call = JudgeCall("health", "ping", judge.model, "", PING, (), request_parameters(judge))
@@ -94,10 +94,12 @@ async def ping(config: ExperimentConfig, store: Store, api_key: str) -> Finding:
                 if error.paid or last:
                     return note(SUBJECT, f"{described(judge)}: {error} The run tries again.")
                 await asyncio.sleep(judge.backoff_seconds)
-            except CycleAlignError as error:
-                if isinstance(error, JudgeCallFailed) and error.paid:
-                    return note(SUBJECT, f"{described(judge)}: {error}")
-                raise BadConfig(f"{error}{await suggestion(judge, api_key)}") from error
+            except CallForbidden as error:
+                raise BadConfig(f"{error} {error.advice}{await suggestion(judge, api_key)}") from error
+            except JudgeCallFailed as error:
+                if error.paid is None:
+                    raise
+                return note(SUBJECT, f"{described(judge)}: it answers, but: {error}")
             else:
                 return answered(judge, reply)
     raise AssertionError("the last attempt returns or raises")
