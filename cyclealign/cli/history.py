@@ -47,7 +47,9 @@ def history(
 
 def print_rounds(store: Store, experiment: str | None) -> None:
     """Print a table of each experiment's rounds, their notes and their stale labels."""
-    names = [store.history.summaries(experiment)[0]["experiment"]] if experiment else store.experiments.names()
+    names = store.experiments.names(archived=False)
+    if experiment:
+        names = [store.history.summaries(experiment)[0]["experiment"]]
     if not names:
         console.print("No experiment yet. Start one with `cyclealign demo` or `cyclealign run CONFIG`.")
     for name in names:

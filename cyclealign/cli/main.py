@@ -18,6 +18,7 @@ COMMANDS = {
     "up": "Start the Prefect UI, a worker and the deployments on this machine.",
     "deploy": "Make a deployment of your own config in the Prefect UI.",
     "abandon": "Give up the open round of an experiment; paid replies are kept.",
+    "experiments": "List, rename, archive, delete and prune experiments.",
     "history": "Show the rounds of experiments.",
     "judges": "Compare judge models and template versions.",
     "review": "Rank uncertain lists yourself.",

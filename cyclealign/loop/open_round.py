@@ -21,8 +21,9 @@ def open_or_resume(session: RoundSession) -> Round:
         ExperimentBusy: another run is advancing the experiment.
         BadConfig: the settings do not go together with the experiment or the open round, or no adapter of these
             settings can be trained or served.
-        StoreError: no fresh prompts are left.
+        StoreError: no fresh prompts are left, or the experiment is archived.
     """
+    session.store.experiments.require_active(session.config.experiment)
     round_ = session.store.rounds.unfinished(session.config.experiment)
     if round_ is None:
         require_trainable_adapter(session, session.store.rounds.last_accepted(session.config.experiment)[1])

@@ -31,6 +31,7 @@ from cyclealign.store.rejudgements import RejudgementStore
 from cyclealign.store.reviews import ReviewStore
 from cyclealign.store.rounds import RoundStore, Verdict
 from cyclealign.store.templates import TemplateStore
+from cyclealign.store.upkeep import UpkeepStore
 
 __all__ = ["Added", "PromptSetSize", "Store", "Verdict", "database_is_there", "database_url"]
 
@@ -61,6 +62,7 @@ class Store:
         self.notes = NoteStore(database)
         self.history = HistoryStore(database)
         self.judges = JudgeStore(database)
+        self.upkeep = UpkeepStore(database)
         self.distillations = DistillationStore(database)
 
     @classmethod

@@ -11,6 +11,7 @@ from cyclealign.store.database import Database
 from cyclealign.store.history import summaries
 from cyclealign.store.metrics import read_metrics
 from cyclealign.store.notes import read_notes
+from cyclealign.store.upkeep import require_active
 
 Value = TypeVar("Value")
 
@@ -21,10 +22,16 @@ class ExperimentStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def names(self) -> list[str]:
-        """Return the names of all experiments, the oldest first."""
+    def names(self, archived: bool = True) -> list[str]:
+        """Return the names of all experiments, the oldest first; with or without the archived ones."""
+        query = select(tables.Experiment.name).order_by(tables.Experiment.id)
         with self._database.reading() as session:
-            return list(session.scalars(select(tables.Experiment.name).order_by(tables.Experiment.id)))
+            return list(session.scalars(query if archived else query.where(tables.Experiment.archived_at.is_(None))))
+
+    def require_active(self, experiment: str) -> None:
+        """Raise StoreError if the experiment is archived; one that does not exist yet is not."""
+        with self._database.reading() as session:
+            require_active(session, experiment)
 
     def rounds(self, experiment: str) -> list[dict[str, Any]]:
         """Return the rows of ``round_summary`` of one experiment, with ``metrics`` (name -> Metric), ``notes`` and

@@ -64,7 +64,7 @@ def read_round(session: Session, round_id: int) -> records.Round:
     experiment = session.get_one(tables.Experiment, row.experiment_id)
     plan = records.RoundPlan(
         experiment=experiment.name,
-        settings=row.settings,
+        settings={**row.settings, **({"experiment": experiment.name} if "experiment" in row.settings else {})},
         seed=row.seed,
         prompts=_read_prompts(session, round_id, "train"),
         held_out=_read_prompts(session, round_id, "held_out"),

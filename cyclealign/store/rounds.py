@@ -13,6 +13,7 @@ from cyclealign.store.database import Database
 from cyclealign.store.history import require_round
 from cyclealign.store.plans import first_of_repeated, read_adapter, read_round, write_plan
 from cyclealign.store.statements import insert, insert_new, now, refused, without_result
+from cyclealign.store.upkeep import free_origin
 
 Verdict = Literal["accepted", "rolled_back", "abandoned"]
 
@@ -195,7 +196,8 @@ class RoundStore:
 
 def _lock_experiment(session: Session, plan: records.RoundPlan) -> int:
     """Create the experiment if it is new, and lock it until this transaction ends: nobody else opens a round."""
-    row = {"name": plan.experiment, "seed": plan.seed, "created_at": now()}
+    origin = free_origin(session, plan.experiment)
+    row = {"name": plan.experiment, "seed": plan.seed, "created_at": now(), "origin": origin}
     insert_new(session, tables.Experiment, [row], tables.Experiment.id)
     named = select(tables.Experiment.id).where(tables.Experiment.name == plan.experiment)
     return session.scalars(named.with_for_update()).one()

@@ -155,3 +155,20 @@ def test_nothing_is_given_up_while_a_run_is_at_work_or_without_an_open_round(ben
     assert bench.command("abandon", "bench")[0] == 0
     assert "has no open round" in bench.command("abandon", "bench")[1]
     assert "no experiment 'none'" in bench.command("abandon", "none")[1]
+
+
+def test_a_renamed_experiment_goes_on_with_its_open_round(bench, monkeypatch, sampled):
+    """Prevents a new name from asking for all answers and labels again."""
+    stuck_in_training(bench, monkeypatch)
+    asked = len(bench.judge.bodies)
+    assert bench.command("experiments", "rename", "bench", "fresh")[0] == 0
+    sampled.clear()
+    bench.set("", experiment="fresh")
+    code, output = bench.run()
+    assert code == 0, output
+    assert 4 not in sampled
+    assert max(bench.judge.answered.values()) == 1
+    assert len(bench.judge.bodies) > asked  # the evaluation
+    (row,) = bench.rounds("fresh")
+    assert row["verdict"] in ("accepted", "rolled_back")
+    assert "/adapters/fresh/round-1-" in row["adapter_path"]
