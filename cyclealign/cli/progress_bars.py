@@ -1,4 +1,4 @@
-"""Live progress in the terminal."""
+"""Live progress: bars in a terminal, plain lines anywhere else."""
 
 import logging
 from collections.abc import Iterator
@@ -8,12 +8,32 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from cyclealign.progress import listening
+from cyclealign.progress import LOGGER, listening
 from cyclealign.text import plain_text
 
 
 @contextmanager
 def live_progress(console: Console) -> Iterator[None]:
+    """Show the progress of each step while the block runs, and this project's warnings."""
+    with progress_bars(console) if console.is_terminal else progress_lines(console):
+        yield
+
+
+@contextmanager
+def progress_lines(console: Console) -> Iterator[None]:
+    """Print the lines of the progress log: a file or a pipe would keep every state of a bar, or none."""
+    logger = logging.getLogger(LOGGER)
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    try:
+        with logged_to(ConsoleHandler(console, logging.INFO), LOGGER), warnings_shown(console):
+            yield
+    finally:
+        logger.setLevel(before)
+
+
+@contextmanager
+def progress_bars(console: Console) -> Iterator[None]:
     """Show a bar per step while the block runs; a step that restarts gets a new bar."""
     columns = (
         SpinnerColumn(),
@@ -41,10 +61,10 @@ def live_progress(console: Console) -> Iterator[None]:
 
 
 class ConsoleHandler(logging.Handler):
-    """Prints records above the progress bars: Prefect's handlers would keep them from the terminal."""
+    """Prints records, above progress bars if there are any: Prefect's handlers would keep them from the terminal."""
 
-    def __init__(self, console: Console) -> None:
-        super().__init__(logging.WARNING)
+    def __init__(self, console: Console, level: int = logging.WARNING) -> None:
+        super().__init__(level)
         self._console = console
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -55,7 +75,14 @@ class ConsoleHandler(logging.Handler):
 @contextmanager
 def warnings_shown(console: Console) -> Iterator[None]:
     """Print this project's warnings while the block runs."""
-    logger, handler = logging.getLogger("cyclealign"), ConsoleHandler(console)
+    with logged_to(ConsoleHandler(console), "cyclealign"):
+        yield
+
+
+@contextmanager
+def logged_to(handler: logging.Handler, name: str) -> Iterator[None]:
+    """Let the handler have the records of this logger while the block runs."""
+    logger = logging.getLogger(name)
     logger.addHandler(handler)
     try:
         yield
