@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 
 from cyclealign.errors import ExperimentBusy, LeaseLost, StoreError
 from cyclealign.processes import is_running, start_time
-from cyclealign.records import Holder
+from cyclealign.records import Holder, owner_in_words
 from cyclealign.store import Store
 
 logger = logging.getLogger(__name__)
@@ -55,9 +55,9 @@ def hold_experiment(store: Store, experiment: str, owner: str, run_name: str) ->
 
 def busy_message(experiment: str, holder: Holder) -> str:
     """Return the error message for an experiment that another run holds."""
-    host, pid, _, _ = holder.owner.rsplit("/", 3)
+    process = owner_in_words(holder.owner)
     return (
-        f"Run '{holder.run_name}' (process {pid} on {host}, since {holder.since:%Y-%m-%d %H:%M} UTC) is advancing "
+        f"Run '{holder.run_name}' ({process}, since {holder.since:%Y-%m-%d %H:%M} UTC) is advancing "
         f"experiment '{experiment}'. Wait for its end, or cancel it; another experiment can run beside it. If it was "
         f"killed on another machine, its lease expires after {LEASE_SECONDS:.0f} seconds."
     )

@@ -17,7 +17,15 @@ from cyclealign.records.calls import (
 from cyclealign.records.content import content_id, seed_from
 from cyclealign.records.metrics import Metric
 from cyclealign.records.reviews import Doubt, LabelVersion, Ranker, Rejudgement, Review
-from cyclealign.records.rounds import Adapter, Holder, Purpose, Round, RoundPlan, SettingChange
+from cyclealign.records.rounds import (
+    Adapter,
+    Holder,
+    Purpose,
+    Round,
+    RoundPlan,
+    SettingChange,
+    owner_in_words,
+)
 from cyclealign.records.texts import Demonstration, LabelledList, Message, Messages, Prompt, Split, Template, turn_text
 
 __all__ = [
@@ -59,4 +67,5 @@ __all__ = [
     "content_id",
     "seed_from",
     "turn_text",
+    "owner_in_words",
 ]

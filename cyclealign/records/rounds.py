@@ -85,3 +85,9 @@ class Round:
     def draw(self) -> int:
         """Return the number from which seeds follow: that of the round, or of the abandoned round that it repeats."""
         return self.first_number or self.number
+
+
+def owner_in_words(owner: str) -> str:
+    """Return the owner of a lease, ``host/process id/start time/run``, in words; another form as it is."""
+    parts = owner.rsplit("/", 3)
+    return f"process {parts[1]} on {parts[0]}" if len(parts) == 4 else owner

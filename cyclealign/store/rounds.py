@@ -252,10 +252,11 @@ def _name(session: Session, row: tables.Round) -> str:
 
 def _who_holds(session: Session, round_id: int) -> str:
     row = _find_round(session, round_id)
+    name, owner = _name(session, row), records.owner_in_words(row.owner)
     if row.status == "closed":
-        return f"{_name(session, row)} was finished by {row.owner} in the meantime. Rerun the same command to continue."
+        return f"{name} was finished by {owner} in the meantime. Rerun the same command to continue."
     return (
-        f"{_name(session, row)} is held by {row.owner} until {row.lease_until:%Y-%m-%d %H:%M:%S} UTC. Wait until that "
+        f"{name} is held by {owner} until {row.lease_until:%Y-%m-%d %H:%M:%S} UTC. Wait until that "
         "run ends; if it was killed, rerun the same command after that time to resume the round."
     )
 
@@ -263,7 +264,8 @@ def _who_holds(session: Session, round_id: int) -> str:
 def _who_took(session: Session, round_id: int) -> str:
     row = _find_round(session, round_id)
     did = "finished" if row.status == "closed" else "taken over"
+    owner = records.owner_in_words(row.owner)
     return (
-        f"{_name(session, row)} was {did} by {row.owner} after this run's lease had expired. No partial result of this "
-        "run was kept: rerun the same command to continue."
+        f"{_name(session, row)} was {did} by {owner} after this run's lease had expired. No "
+        "partial result of this run was kept: rerun the same command to continue."
     )

@@ -24,7 +24,8 @@ def test_without_a_terminal_each_line_is_plain_text():
     """Prevents a log file of a run that is empty until the end, or full of control characters."""
     lines = shown(False).splitlines()
     assert lines[0] == "Experiment mine, round 1"
-    assert lines[1:3] == ["generate: 0 of 2", lines[2]] and lines[2].startswith("generate: 1 of 2")
+    assert lines[1:3] == ["generate: 0 of 2", lines[2]]
+    assert lines[2].startswith("generate: 1 of 2")
     assert lines[-1] == "set aside: [red]one[/red]"
     assert "\x1b" not in shown(False)
 
@@ -32,7 +33,8 @@ def test_without_a_terminal_each_line_is_plain_text():
 def test_in_a_terminal_there_is_a_bar_and_no_second_line_for_it():
     """Prevents every report from being printed twice."""
     text = shown(True)
-    assert "━" in text and "set aside: [red]one[/red]" in text
+    assert "━" in text
+    assert "set aside: [red]one[/red]" in text
     assert "generate: 1 of 2" not in text
 
 

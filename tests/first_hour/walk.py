@@ -123,7 +123,8 @@ def check(store: Store, judge: LocalJudge, case: Case) -> tuple[tuple[str, ...],
     """Check both rounds; return their verdicts and the number of ranked lists."""
     rounds = store.experiments.rounds("mine")
     verdicts = tuple(row["verdict"] for row in rounds)
-    assert len(verdicts) == ROUNDS and None not in verdicts, f"unfinished: {verdicts}"
+    assert len(verdicts) == ROUNDS
+    assert None not in verdicts, f"unfinished: {verdicts}"
     ranked = sum(check_labels(store, store.rounds.get("mine", row["number"]).id, case) for row in rounds)
     shown = json.dumps(judge.bodies)
     assert "<think>" not in shown, "a thought was shown to the judge"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from cyclealign.errors import ExperimentBusy, LeaseLost, NoSuchExperiment, StoreError
-from cyclealign.records import Agreement, Demonstration, Message, Metric, Round, Template
+from cyclealign.records import Agreement, Demonstration, Message, Metric, Round, Template, owner_in_words
 from cyclealign.store import Store
 from tests.support.store_values import adapter_for, answers, demonstration, opened, plan, prompt, prompts, ranked
 
@@ -286,3 +286,9 @@ def test_rollbacks_count_from_the_last_accepted_round_without_refusals(store: St
         store.rounds.close(round_.id, "me", "accepted" if verdict == "accepted" else "rolled_back", "")
         counts.append(store.rounds.rollbacks_in_a_row("trial"))
     assert counts == [1, 0, 1, 1, 2]
+
+
+def test_the_holder_of_a_lease_is_told_in_words():
+    """Prevents a message that names the holder by an internal code."""
+    assert owner_in_words("gpu/box/41/1700000000.25/a-run") == "process 41 on gpu/box"
+    assert owner_in_words("host-a:41") == "host-a:41"
