@@ -17,7 +17,7 @@ from cyclealign.store import Store
 from tests.first_hour import prompt_files
 from tests.support.batch_server import BatchServer
 from tests.support.chat_models import KINDS, make_chat_model
-from tests.support.local_judge import LocalJudge, most_words_first
+from tests.support.local_judge import LocalJudge, answers_in, most_words_first
 from tests.support.paths import ROOT
 from tests.support.stub_judges import STUB_JUDGES, stub_judge
 
@@ -126,9 +126,10 @@ def check(store: Store, judge: LocalJudge, case: Case) -> tuple[tuple[str, ...],
     assert len(verdicts) == ROUNDS
     assert None not in verdicts, f"unfinished: {verdicts}"
     ranked = sum(check_labels(store, store.rounds.get("mine", row["number"]).id, case) for row in rounds)
-    shown = json.dumps(judge.bodies)
-    assert "<think>" not in shown, "a thought was shown to the judge"
-    assert "a-very-secret-key" not in shown
+    answers = [answer for body in judge.bodies for answer in answers_in(body["messages"][-1]["content"])]
+    assert answers
+    assert not any(text.lstrip().startswith("<think>") for _, text in answers), "a thought was shown to the judge"
+    assert "a-very-secret-key" not in json.dumps(judge.bodies)
     return verdicts, ranked
 
 
