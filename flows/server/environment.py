@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from cyclealign.errors import CycleAlignError
 from cyclealign.files import HOME_VARIABLE, home
 from cyclealign.processes import is_running, start_time
 from cyclealign.store.database import URL_VARIABLE, database_url, parse_url
+from flows.server.process import TEMPORARY_VARIABLE
 
 HOST = "127.0.0.1"
 FOLDER_VARIABLE = "CYCLEALIGN_FOLDER"
@@ -72,6 +74,11 @@ class ServerConfig:
         digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:8]
         return f"cyclealign-{socket.gethostname()}-{digest}"
 
+    @property
+    def temporary(self) -> Path:
+        """Return the folder of the worker's temporary files, in which Prefect writes the runs' environment."""
+        return self.home / "tmp"
+
     def log_of(self, name: str) -> Path:
         """Return the file for a child process's output."""
         return self.home / "logs" / f"{name}.log"
@@ -96,7 +103,15 @@ class ServerConfig:
 
     def worker_environment(self) -> dict[str, str]:
         """Return the environment of the worker, which its runs inherit: also their working folder."""
-        return {**self.environment(), FOLDER_VARIABLE: str(self.folder)}
+        ours = {FOLDER_VARIABLE: str(self.folder), TEMPORARY_VARIABLE: str(self.temporary)}
+        return {**self.environment(), **ours}
+
+
+def sweep(server: ServerConfig) -> None:
+    """Empty the worker's temporary folder, readable by the user alone: a killed run leaves its environment there."""
+    shutil.rmtree(server.temporary, ignore_errors=True)
+    server.temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
+    server.temporary.chmod(0o700)
 
 
 def prefect_answers(server: ServerConfig) -> bool:

@@ -9,6 +9,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 
 GRACE_SECONDS = 20.0
 LARGEST_LOG = 10_000_000
+TEMPORARY_VARIABLE = "CYCLEALIGN_WORKER_TEMPORARY"
 
 
 @dataclass
@@ -97,6 +99,8 @@ def main() -> None:
     os.dup2(nothing, 0)
     os.close(nothing)
     threading.Thread(target=end_when_closed, args=(parent,), name="parent", daemon=True).start()
+    if folder := os.environ.pop(TEMPORARY_VARIABLE, None):
+        tempfile.tempdir = folder  # of this process alone: the runs inherit TMPDIR as the user has set it
     sys.argv = ["prefect", *sys.argv[1:]]
     runpy.run_module("prefect", run_name="__main__")
 

@@ -17,7 +17,8 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from flows.server.environment import HOST, CannotStart, ServerConfig, home_lock, prefect_answers
+from flows.server.environment import HOST, CannotStart, ServerConfig, home_lock, prefect_answers, sweep
+from flows.server.orphans import end_orphans
 from flows.server.process import ManagedProcess
 
 # The first start reads many modules from a cold disk and creates Prefect's database.
@@ -35,6 +36,7 @@ def up(port: int = 4200, console: Console | None = None) -> None:
     with home_lock(server) as lock, stopped_by_signals() as stop:
         # Prefect reads its settings when it is first imported, so nothing at the top of this module imports it.
         os.environ.update(server.environment())
+        end_orphans(server.home)  # before a server is there to which they could report
         try:
             with ExitStack() as stack:
                 children = bring_up(server, console, lock, stack, stop)
@@ -84,7 +86,10 @@ def bring_up(server: ServerConfig, console: Console, lock: int, stack: ExitStack
 
     with console.status("Registering the deployments ..."), explain_request_errors(server):
         prepare(server, console, fresh_server=bool(children))
+        sweep(server)
+        stack.callback(sweep, server)
         stack.callback(reschedule_after_stop, server, console)
+        stack.callback(end_orphans, server.home)
         children.append(start_worker(server, lock, stack, stop))
         for warning in deploy.deploy(server):
             console.print(warning, style="yellow", markup=False)

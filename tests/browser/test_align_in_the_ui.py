@@ -168,6 +168,8 @@ def test_the_log_of_a_run_has_its_steps_and_no_file_has_the_key(site: Launched, 
         return any("Round 1 of 'nightly': train" in log["message"] for log in logs)
 
     until("the step in the run's log", logged)
+    # Prefect keeps a run's environment in a file until the run's process has ended.
+    until("the end of the run's process", lambda: not any((site.home / "tmp").rglob("workspace.json")))
     files = [path for path in site.home.rglob("*") if path.is_file()]
     assert [str(path) for path in files if KEY.encode() in path.read_bytes()] == []
 

@@ -161,6 +161,27 @@ def test_a_killed_launcher_takes_its_children_along_and_the_next_start_repairs(s
     assert site.run(firing["id"])["state"]["name"] == "Cancelled"
 
 
+def test_a_server_and_a_worker_that_are_killed_together_lose_no_run(site: Launched) -> None:
+    """Prevents a run that stays Crashed, or two processes at work on it, after the machine killed both of them.
+
+    Prevents also a file that the killed run left with its environment, in which the judge's key is.
+    """
+    run_id = site.begin().start_run("trial/trial", until="third")
+    site.wait_for_state(run_id, "Running")
+    held = list((site.home / "tmp").rglob("workspace.json"))
+    assert held
+    assert (site.home / "tmp").stat().st_mode & 0o077 == 0
+    for child in site.family():
+        if {"server", "worker"} & set(child.cmdline()):
+            child.kill()
+    until("the end of up", site.ended)
+    assert not any(path.exists() for path in held)
+    site.begin()
+    until("the second start of the run", lambda: site.run(run_id)["state"]["name"] == "Running")
+    (site.folder / "third").touch()
+    assert site.wait_for_state(run_id, "Completed")["run_count"] == 2
+
+
 def scheduled(site: Launched) -> list[dict[str, Any]]:
     """Runs that a schedule has made for the days to come."""
     soon = datetime.now(UTC) + timedelta(days=1)
