@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from cyclealign.cli.completion import experiment_names
 from cyclealign.cli.console import print_plain
 from cyclealign.cli.lazy import new_app
 from cyclealign.loop.abandon import DEFAULT_REASON, summary
@@ -14,7 +15,9 @@ app = new_app()
 
 @app.command()
 def abandon(
-    experiment: Annotated[str, typer.Argument(help="The experiment whose open round is given up.")],
+    experiment: Annotated[
+        str, typer.Argument(help="The experiment whose open round is given up.", autocompletion=experiment_names)
+    ],
     reason: Annotated[str, typer.Option(help="For the history.")] = DEFAULT_REASON,
 ) -> None:
     """Give up the open round; its answers and paid replies are kept for the next one on the same prompts."""

@@ -21,8 +21,8 @@ NEXT_STEPS = """
       the Prefect UI on http://127.0.0.1:4200, to start rounds from a form
   [cyan]{program} templates show rank --example[/]
       the judge's prompt; edit prompts/rank.jinja and run again
-  [cyan]{program} run flows/configs/own-model.toml[/]
-      your own model and judge; name them in that file first
+  [cyan]{program} init NAME --model ... --judge-model ... --prompts FILE[/]
+      your own model and judge
 
 The judge of this demo is simulated: a small ranking model that learns from the
 demonstrations in its prompt.

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from cyclealign import export as export_
+from cyclealign.cli.completion import experiment_names
 from cyclealign.cli.console import print_plain
 from cyclealign.cli.lazy import new_app
 from cyclealign.files import home
@@ -20,7 +21,7 @@ def export(
         Literal["rankings", "preferences", "sft"],
         typer.Argument(help="Ranked lists, pairs for DPO and reward models, or prompts with the best answer."),
     ],
-    experiment: Annotated[str, typer.Argument(help="The experiment.")],
+    experiment: Annotated[str, typer.Argument(help="The experiment.", autocompletion=experiment_names)],
     number: Annotated[int | None, typer.Option("--round", help="One round, whether accepted or not.")] = None,
     all_rounds: Annotated[bool, typer.Option("--all-rounds", help="All rounds; default: the accepted ones.")] = False,
     format_: Annotated[

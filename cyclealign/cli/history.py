@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from cyclealign.cli.completion import experiment_names
 from cyclealign.cli.console import console, conversation, indented, print_plain, side_by_side
 from cyclealign.cli.distill_runs import show_runs
 from cyclealign.cli.lazy import new_app, note_old_spelling
@@ -23,7 +24,9 @@ app = new_app()
 
 @app.command()
 def history(
-    experiment: Annotated[str | None, typer.Argument(help="One experiment; default: all.")] = None,
+    experiment: Annotated[
+        str | None, typer.Argument(help="One experiment; default: all.", autocompletion=experiment_names)
+    ] = None,
     number: Annotated[int | None, typer.Option("--round", help="Show one round in full.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     failures: Annotated[

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cyclealign.cli.completion import experiment_names
 from cyclealign.cli.console import console, side_by_side
 from cyclealign.cli.lazy import new_app
 from cyclealign.evaluation.metric_table import ROUND_METRICS
@@ -17,7 +18,9 @@ app = new_app()
 
 @app.command()
 def judges(
-    experiment: Annotated[str | None, typer.Argument(help="One experiment; default: all.")] = None,
+    experiment: Annotated[
+        str | None, typer.Argument(help="One experiment; default: all.", autocompletion=experiment_names)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every figure.")] = False,
 ) -> None:
     """Compare judge models and template versions: calls, cost, mean accuracy and steadiness."""

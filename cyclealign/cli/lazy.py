@@ -62,7 +62,8 @@ def load(name: str) -> Any:
 
 def new_app(**settings: Any) -> typer.Typer:
     """Return an app with this project's settings: errors keep their own text, and ``[judge]`` is text, not markup."""
-    return typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, **settings)
+    defaults = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None}
+    return typer.Typer(**{**defaults, **settings})
 
 
 def note_old_spelling(old: str, new: str) -> None:

@@ -11,6 +11,7 @@ from cyclealign.errors import CycleAlignError
 
 INTERRUPTED = 130  # the exit code that Typer gives to Ctrl-C
 COMMANDS = {
+    "init": "Write a config for your own model and judge, and import prompts.",
     "demo": "Run three rounds in the demo world: no GPU, no API key, no download.",
     "run": "Run rounds of an experiment; rerunning resumes.",
     "estimate": "Estimate calls, tokens and cost; nothing is sent.",
@@ -36,7 +37,7 @@ class Commands(LazyGroup):
     summaries = COMMANDS
 
 
-app = new_app(cls=Commands, no_args_is_help=True)
+app = new_app(cls=Commands, no_args_is_help=True, add_completion=True)
 
 
 def print_version(asked: bool) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cyclealign.cli.completion import experiment_names
 from cyclealign.cli.console import console, conversation, print_plain
 from cyclealign.cli.lazy import new_app
 from cyclealign.cli.progress_bars import live_progress
@@ -30,7 +31,7 @@ app = new_app()
 
 @app.command()
 def rejudge(
-    experiment: Annotated[str, typer.Argument(help="The experiment.")],
+    experiment: Annotated[str, typer.Argument(help="The experiment.", autocompletion=experiment_names)],
     number: Annotated[int, typer.Option("--round", help="The round, open or closed.")],
     template: Annotated[Path | None, typer.Option(help="A folder with another rank.jinja.")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file; only its [judge] and [budget] are used.")] = None,

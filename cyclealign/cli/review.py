@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from cyclealign.cli.completion import experiment_names
 from cyclealign.cli.console import console, conversation, indented, print_plain
 from cyclealign.cli.lazy import new_app
 from cyclealign.errors import BadConfig, BadOrder
@@ -23,7 +24,9 @@ app = new_app()
 
 @app.command()
 def review(
-    experiment: Annotated[str | None, typer.Argument(help="One experiment; default: all.")] = None,
+    experiment: Annotated[
+        str | None, typer.Argument(help="One experiment; default: all.", autocompletion=experiment_names)
+    ] = None,
     number: Annotated[int | None, typer.Option("--round", help="One round of the experiment.")] = None,
     listing: Annotated[bool, typer.Option("--list", help="List the reviews and their state.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="List them as JSON.")] = False,

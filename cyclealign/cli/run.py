@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cyclealign.cli.completion import experiment_names
 from cyclealign.cli.console import console, print_plain
 from cyclealign.cli.history import print_rounds
 from cyclealign.cli.lazy import new_app
@@ -22,7 +23,10 @@ def run(
     config: Annotated[Path, typer.Argument(help="A TOML file; examples in flows/configs/.")],
     rounds: Annotated[int | None, typer.Option(help="Number of rounds to run.")] = None,
     until: Annotated[int | None, typer.Option(help="Stop when the experiment has this many rounds.")] = None,
-    experiment: Annotated[str | None, typer.Option(help="Name of the experiment, in place of the config's.")] = None,
+    experiment: Annotated[
+        str | None,
+        typer.Option(help="Name of the experiment, in place of the config's.", autocompletion=experiment_names),
+    ] = None,
 ) -> None:
     """Run rounds of an experiment; rerunning after an interruption resumes and reuses finished work."""
     settings = load_config(config)
