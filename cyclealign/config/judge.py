@@ -282,7 +282,7 @@ class HealthSettings(Section):
 class BudgetSettings(Section):
     """Spending limits for the judge, checked before each call. At a limit the run stops and the round stays open.
 
-    Raise the limit and rerun: the round resumes, and nothing is paid for twice. Empty: no limit.
+    Calls under way finish and are stored. Raise the limit and rerun: the round resumes. Empty: no limit.
     """
 
     scope: Annotated[

@@ -1,4 +1,4 @@
-"""Bring a database to the schema of this version: tables through Alembic, metric columns of a view by themselves."""
+"""Bring a database to the schema of this version: tables by Alembic, columns of ``round_summary`` by themselves."""
 
 import threading
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, inspect
 from sqlalchemy.exc import DatabaseError
 
 from cyclealign.errors import NewerDatabase, StoreError
 from cyclealign.files import CHECKOUT
 from cyclealign.store.database import name_of
-from cyclealign.store.round_summary import append_columns, missing_columns
+from cyclealign.store.round_summary import append_columns, arrange_columns, missing_columns, remove_later_columns
 
 # Not the default name, so that another application in the same database keeps its own revision.
 VERSION_TABLE = "cyclealign_revision"
@@ -48,7 +48,7 @@ def revision_of(connection: Connection) -> str | None:
 def upgrade(engine: Engine, revision: str = "head") -> None:
     """Bring the database up to ``revision`` in one transaction; two processes may do so at once.
 
-    At the newest revision the view ``round_summary`` also gets the columns of metrics that it lacks.
+    At the newest revision the view ``round_summary`` also gets the columns that it lacks.
 
     Raises:
         NewerDatabase: the database has a revision that this version of the code does not know.
@@ -59,9 +59,10 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
             if not _up_to_date(connection, revision):
                 connection.rollback()
                 with _alone(connection):
+                    fresh = revision_of(connection) is None
                     _run(connection, revision, down=False)
-                    if revision == "head" and (missing := missing_columns(connection)):
-                        append_columns(connection, missing)
+                    if revision == "head":
+                        _complete_round_summary(connection, fresh)
     except DatabaseError as error:
         raise StoreError(f"{name_of(engine.url)} cannot be brought up to date: {error.orig}.") from error
 
@@ -69,7 +70,17 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
 def downgrade(engine: Engine, revision: str) -> None:
     """Take the database back to an older ``revision`` (``base``: nothing is left), in one transaction."""
     with _one_at_a_time, engine.connect() as connection, _alone(connection):
+        if inspect(connection).has_table("round_summary"):
+            remove_later_columns(connection)
         _run(connection, revision, down=True)
+
+
+def _complete_round_summary(connection: Connection, fresh: bool) -> None:
+    """Give the view its columns: in their best order in a new database, else after those that it has."""
+    if fresh:
+        arrange_columns(connection)
+    elif missing := missing_columns(connection):
+        append_columns(connection, missing)
 
 
 def _up_to_date(connection: Connection, revision: str) -> bool:

@@ -1,10 +1,11 @@
-"""The database view ``round_summary``: one row per round with its verdict, metrics and cost.
+"""The database view ``round_summary``: one row per round with its verdict, judge, counts, metrics and cost.
 
-Its columns for metrics follow from the table of metrics. Columns are only ever appended, so that queries, and views
-that users have built on it, keep working.
+Its columns are the first ones, the metrics of the table of metrics, and the `LATER_COLUMNS`. The view gets those that
+it lacks when a database is opened, without a migration. In an existing database columns are only ever appended, so that
+queries, and views that users have built on it, keep working. docs/database.md has the meaning of each.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from sqlalchemy import Connection
 
@@ -12,34 +13,58 @@ from cyclealign.evaluation.metric_table import view_columns
 
 
 def missing_columns(connection: Connection) -> list[str]:
-    """Return the metric columns that the view lacks: those of metrics that are newer than it."""
+    """Return the columns that the view lacks: those that are newer than it."""
     present = set(_columns(connection))
-    return [column for column in view_columns() if column not in present]
+    return [column for column in (*view_columns(), *LATER_COLUMNS) if column not in present]
 
 
 def append_columns(connection: Connection, columns: Iterable[str]) -> None:
-    """Make the view again with these metric columns after those that it has."""
-    # Columns of metrics that this version does not know (a newer one made them) stay, too.
-    appended = [*(column for column in _columns(connection) if column not in _FIRST_COLUMNS), *columns]
-    text = _select([*_FIRST_COLUMNS.items(), *((column, _metric(column)) for column in appended)])
+    """Make the view again with these columns after those that it has.
+
+    A column that this version does not know stays, as the metric of a newer version.
+    """
+    text = _select(connection, [*_columns(connection), *columns])
     if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("DROP VIEW round_summary")
-        connection.exec_driver_sql(f"CREATE VIEW round_summary AS {text}")
+        _replace(connection, text)
     else:  # PostgreSQL could not drop a view on which a user has built another
         connection.exec_driver_sql(f"CREATE OR REPLACE VIEW round_summary AS {text}")
+
+
+def arrange_columns(connection: Connection) -> None:
+    """Make the view of a new database, on which nothing is built yet, with each figure beside its chance."""
+    first = list(_FIRST_COLUMNS)
+    first.insert(first.index("agreement_chance"), "agreement_lcs")
+    rest = [column for column in (*view_columns(), *LATER_COLUMNS) if column not in first]
+    _replace(connection, _select(connection, [*first, *rest]))
+
+
+def remove_later_columns(connection: Connection) -> None:
+    """Make the view with its first columns alone: the others read tables that older revisions do not have."""
+    _replace(connection, _select(connection, _FIRST_COLUMNS))
+
+
+def _replace(connection: Connection, text: str) -> None:
+    connection.exec_driver_sql("DROP VIEW round_summary")
+    connection.exec_driver_sql(f"CREATE VIEW round_summary AS {text}")
 
 
 def _columns(connection: Connection) -> list[str]:
     return list(connection.exec_driver_sql("SELECT * FROM round_summary LIMIT 0").keys())
 
 
-def _select(columns: Iterable[tuple[str, str]]) -> str:
-    lines = ",\n    ".join(f"{expression} AS {name}" for name, expression in columns)
+def _select(connection: Connection, columns: Iterable[str]) -> str:
+    known = {**_FIRST_COLUMNS, **LATER_COLUMNS}
+    dialect = connection.dialect.name
+    lines = ",\n    ".join(f"{_in_dialect(known.get(name) or _metric(name), dialect)} AS {name}" for name in columns)
     return (
         f"SELECT\n    {lines}\nFROM round\n"
         "JOIN experiment ON experiment.id = round.experiment_id\n"
         "LEFT JOIN adapter ON adapter.round_id = round.id"
     )
+
+
+def _in_dialect(expression: str | Mapping[str, str], dialect: str) -> str:
+    return expression if isinstance(expression, str) else expression[dialect]
 
 
 def _metric(column: str) -> str:
@@ -51,10 +76,23 @@ def _metric(column: str) -> str:
     return f"(SELECT metric.{part} FROM metric WHERE metric.round_id = round.id AND metric.name = '{name}')"  # noqa: S608 - a name that RoundMetric checked
 
 
+def _prompts(purpose: str) -> str:
+    return f"FROM round_prompt WHERE round_prompt.round_id = round.id AND round_prompt.purpose = '{purpose}'"
+
+
+def _candidates(purpose: str) -> str:
+    # From the prompts, whose index finds the answers of each: their rows, which are large, are not read.
+    return (
+        "FROM round_prompt JOIN candidate ON candidate.round_id = round_prompt.round_id"
+        " AND candidate.prompt_id = round_prompt.prompt_id"
+        f" WHERE round_prompt.round_id = round.id AND round_prompt.purpose = '{purpose}'"
+    )
+
+
 # Calls to put a round to another judge afterwards are not part of what it took; judge_spending counts them.
 _CALLS = "FROM judge_call WHERE judge_call.round_id = round.id AND judge_call.purpose <> 'rejudge'"
 # The columns of revision 0006, in its order; only SQL that SQLite and PostgreSQL share.
-_FIRST_COLUMNS = {
+_FIRST_COLUMNS: dict[str, str] = {
     "experiment": "experiment.name",
     "number": "round.number",
     "status": "round.status",
@@ -83,4 +121,35 @@ _FIRST_COLUMNS = {
     "base_model": "round.base_model",
     "opened_at": "round.opened_at",
     "closed_at": "round.closed_at",
+}
+# Columns of later versions, in the order in which they came: append new ones at the end, and to docs/database.md. An
+# expression that the two databases do not share is a mapping from the dialect. A column never changes its type.
+LATER_COLUMNS: dict[str, str | Mapping[str, str]] = {
+    "round": "round.number",  # as the other views name it
+    "agreement_lcs_above_chance": f"({_metric('agreement_lcs')} - {_metric('agreement_chance')})",
+    "judge_model": {
+        "sqlite": "json_extract(round.settings, '$.judge.model')",
+        "postgresql": "round.settings -> 'judge' ->> 'model'",
+    },
+    "template_hash": "(SELECT round_template.template_hash FROM round_template"
+    " WHERE round_template.round_id = round.id AND round_template.name = 'rank')",
+    "prompts": f"(SELECT count(*) {_prompts('train')})",
+    "prompts_judged": "(SELECT count(*) FROM ranking"
+    " WHERE ranking.round_id = round.id AND ranking.ranked_by = 'judge')",
+    "prompts_unjudged": "(SELECT count(*) FROM unjudged_prompt WHERE unjudged_prompt.round_id = round.id)",
+    "held_out_prompts": f"(SELECT count(*) {_prompts('held_out')})",
+    "answers": f"(SELECT count(*) {_candidates('train')})",
+    "held_out_answers": f"(SELECT count(*) {_candidates('held_out')})",
+    "win_rate_prompts": "(SELECT metric.count FROM metric"
+    " WHERE metric.round_id = round.id AND metric.name = 'win_rate')",
+    "estimated_usd": f"(SELECT coalesce(sum(estimated_usd), 0.0) {_CALLS} AND judge_call.estimated_tokens > 0)",
+    "adapter_id": "adapter.id",
+    "adapter_hash": "adapter.content_hash",
+    "parent_adapter_id": "round.parent_adapter_id",
+    "notes": {
+        "sqlite": "(SELECT group_concat(line, char(10)) FROM (SELECT about || ': ' || words AS line FROM round_note"
+        " WHERE round_note.round_id = round.id ORDER BY about))",
+        "postgresql": "(SELECT string_agg(about || ': ' || words, chr(10) ORDER BY about) FROM round_note"
+        " WHERE round_note.round_id = round.id)",
+    },
 }

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 SCRIPTS = ScriptDirectory.from_config(alembic_config())
 REVISIONS = [script.revision for script in SCRIPTS.walk_revisions()][::-1]
-VIEWS = {"round_summary", "judge_spending", "demonstration_history", "distillation_summary"}
+VIEWS = {"round_summary", "judge_spending", "demonstration_history", "distillation_summary", "answers"}
 
 Contents = dict[str, list[dict[str, object]]]
 
