@@ -147,11 +147,17 @@ def max_concurrent_calls(judge: JudgeSettings) -> int:
 
 
 class StoredReplies:
-    """The stored replies of an experiment. Reads the keys once, then only replies that exist."""
+    """The stored replies of an experiment. Reads the keys once, then only replies that exist.
+
+    The limit of a reply's length is part of a request's key and may change while a round is open. Replies under the
+    round's former limits stand, unless the limit cut them off.
+    """
 
     def __init__(self, store: Store, round_: Round, share: bool) -> None:
         self._store, self._round, self._share = store, round_, share
         self._answered = store.calls.answered_keys(round_.experiment)
+        changes = store.changes.of_round(round_.id)
+        self._former_limits = {change.before for change in changes if change.setting == "judge.max_tokens"}
 
     def reply(self, call: JudgeCall) -> Reply | None:
         """Return the stored reply to the same request, or None.
@@ -160,10 +166,21 @@ class StoredReplies:
         """
         if call.key in self._answered:
             return self._store.calls.reply(self._round.experiment, call.key)
+        if (reply := self._reply_under_former_limit(call)) is not None:
+            return reply
         if not self._share or (reply := self._store.calls.shared_reply(call.key)) is None:
             return None
         self._store.calls.record(self._round.id, [CallOutcome(call, reply, requests=0)])
         return reply
+
+    def _reply_under_former_limit(self, call: JudgeCall) -> Reply | None:
+        for limit in self._former_limits:
+            parameters = {**dict(call.parameters), "max_tokens": limit}
+            key = replace(call, parameters=tuple(parameters.items())).key
+            reply = self._store.calls.reply(self._round.experiment, key) if key in self._answered else None
+            if reply is not None and not reply.cut:
+                return reply
+        return None
 
 
 def remaining_budget(config: ExperimentConfig, store: Store, round_: Round) -> Budget:

@@ -185,3 +185,20 @@ def test_the_weights_of_prompts_follow_the_settings_until_training(bench):
     bench.set("training", weight="uniform")
     assert bench.run()[0] == 1
     assert {each["agreement"]["weight"] for each in opened()["prompts"] if each["agreement"]} == {1.0}
+
+
+def test_a_new_limit_of_replies_pays_for_no_reply_twice(bench):
+    """Prevents judge.max_tokens, which is part of every request, from asking again all that was answered under it."""
+    bench.set("judge", min_judged=1.0)
+    bench.judge.status = lambda number: 500 if number >= 5 else 200
+    assert bench.run()[0] == 1
+    bench.judge.status = None
+    bench.set("judge", max_tokens=512)
+    code, output = bench.run()
+    assert code == 0, output
+    assert "judge.max_tokens: 256 -> 512" in output
+    answered = [body for body in bench.judge.bodies if body["max_tokens"] == 256][:5]
+    later = [body["messages"] for body in bench.judge.bodies if body["max_tokens"] == 512]
+    assert len(answered) == 5
+    assert later
+    assert not any(body["messages"] in later for body in answered)
