@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
 from cyclealign.chat_api.scheduler import AskJudge
-from cyclealign.config import ExperimentConfig
+from cyclealign.config import ExperimentConfig, stored_settings
 from cyclealign.evaluation import metrics as evaluation
 from cyclealign.evaluation.intervals import with_interval
 from cyclealign.judge.methods import RankingMethod, rank
@@ -12,6 +12,7 @@ from cyclealign.loop.demonstration_gain import judge_accuracy, reviewed_accuracy
 from cyclealign.loop.generate import draw_answers
 from cyclealign.loop.judge_requests import flags_of, prompt_spec, ranking_task
 from cyclealign.loop.session import JudgeJob, RoundSession
+from cyclealign.loop.take_over import answer_settings
 from cyclealign.progress import report_progress
 from cyclealign.ranking import agreement
 from cyclealign.records import Adapter, Candidate, Metric, Prompt, Round
@@ -46,12 +47,23 @@ def answer_held_out_as_parent(session: RoundSession, round_: Round) -> int:
 
 
 def held_out_answers(session: RoundSession, round_: Round, adapter: Adapter | None) -> Answers:
-    """Return an adapter's answers to the held-out prompts; they are drawn once per experiment."""
-    origin = ["held-out", round_.lineage, round_.plan.seed]
+    """Return an adapter's answers to the held-out prompts; they are drawn once per experiment and sampling."""
+    origin = ["held-out", round_.lineage, round_.plan.seed, *changed_sampling(session, round_)]
     label = "answer held-out prompts"
     return draw_answers(
         session, round_, label, round_.plan.held_out, session.config.evaluation.answers, origin, adapter
     )
+
+
+def changed_sampling(session: RoundSession, round_: Round) -> list[dict[str, object]]:
+    """Return the sampling settings of the answers if they are not those of the experiment's first round, else nothing.
+
+    Stored answers of the parent under another temperature, say, must not be compared with new ones.
+    """
+    first = session.store.rounds.get(round_.experiment, 1)
+    settings = stored_settings(first.plan.settings, f"Round {first.number} of '{first.experiment}'")
+    now, before = (answer_settings(config) for config in (session.config, settings))
+    return [] if now == before else [now]
 
 
 def agreement_metrics(session: RoundSession, round_: Round) -> list[Metric]:

@@ -12,6 +12,9 @@ from cyclealign.records import Round
 
 logger = logging.getLogger(__name__)
 
+NUMBERS_OF_ANSWERS = ("policy.answers", "policy.top_up")
+RENDERING = ("policy.system_prompt", "policy.chat_template", "policy.chat_template_kwargs")
+
 
 def round_origin(round_: Round) -> list[object]:
     """Return the values that the ids of the round's candidates are made from."""
@@ -62,6 +65,13 @@ def sampling_settings(config: ExperimentConfig) -> dict[str, object]:
     dumped = config.model_dump(mode="json")
     names = [name for name, rule in mid_round_rules(ExperimentConfig).items() if rule == UNTIL_GENERATED]
     return {name: _value(dumped, name) for name in names}
+
+
+def answer_settings(config: ExperimentConfig) -> dict[str, object]:
+    """Return the settings on which a single answer to a prompt depends, by dotted name."""
+    dumped = config.model_dump(mode="json")
+    sampling = {name: value for name, value in sampling_settings(config).items() if name not in NUMBERS_OF_ANSWERS}
+    return {**sampling, **{name: _value(dumped, name) for name in RENDERING}}
 
 
 def _value(dumped: dict[str, object], name: str) -> object:

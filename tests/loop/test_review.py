@@ -143,7 +143,7 @@ def test_what_people_ranked_measures_the_judge_unless_it_was_shown_to_it(doubtfu
         if each == shown:
             doubtful.command("review", "bench", "--export", str(written))
     _, said = doubtful.command("estimate", str(doubtful.write()), "--json")
-    foreseen = json.loads(said[said.index("[") :])
+    foreseen, _ = json.JSONDecoder().raw_decode(said[said.index("[") :])  # remarks follow, on standard error
     assert doubtful.run()[0] == 0
     reviewed = doubtful.rounds()[1]["metrics"]["judge_accuracy_reviewed"]
     assert reviewed.count == 1
