@@ -44,9 +44,9 @@ def judge_row(judge: dict[str, Any]) -> dict[str, str]:
     }
     return {
         "judge": plain_text(judge["model"]),
-        "template": judge["template"][:12],
+        "template": judge["template_hash"][:12],
         "rounds": str(judge["rounds"]),
-        "calls": f"{judge['calls']:,}",
+        "calls": f"{judge['answered_calls']:,}",
         "USD": usd_cell(judge["cost_usd"], judge["estimated_usd"]),
         **figures,
     }

@@ -200,12 +200,22 @@ def dynamic_after(session: RoundSession, first: Round, samples: list[list[Answer
 
 
 def estimate_rows(result: Estimate) -> list[dict[str, str | int | float]]:
-    """Return the estimate as rows; the totals come last."""
+    """Return the estimate as rows, named as in the view ``judge_spending``; the totals come last.
+
+    ``usd`` is the name of 0.2 and earlier for ``cost_usd``.
+    """
     rows = [(str(number), str(purpose), cost) for (number, purpose), cost in sorted(result.rows.items())]
     rows.append(("all", "all", result.total))
     if result.if_shown:
         rows.append(("all", "all, if dynamic demonstrations earn their place", result.if_shown))
     return [
-        {"round": number, "purpose": purpose, "calls": cost.calls, "tokens": cost.tokens, "usd": round(cost.usd, 6)}
+        {
+            "round": number,
+            "purpose": purpose,
+            "calls": cost.calls,
+            "tokens": cost.tokens,
+            "cost_usd": round(cost.usd, 6),
+            "usd": round(cost.usd, 6),
+        }
         for number, purpose, cost in rows
     ]

@@ -25,6 +25,7 @@ from cyclealign.store.leases import LeaseStore
 from cyclealign.store.metrics import MetricStore
 from cyclealign.store.migrate import upgrade
 from cyclealign.store.notes import NoteStore
+from cyclealign.store.prompt_page import PromptFilter, Property
 from cyclealign.store.prompts import Added, PromptSetSize, PromptStore
 from cyclealign.store.rankings import RankingStore
 from cyclealign.store.rejudgements import RejudgementStore
@@ -33,7 +34,16 @@ from cyclealign.store.rounds import RoundStore, Verdict
 from cyclealign.store.templates import TemplateStore
 from cyclealign.store.upkeep import UpkeepStore
 
-__all__ = ["Added", "PromptSetSize", "Store", "Verdict", "database_is_there", "database_url"]
+__all__ = [
+    "Added",
+    "PromptFilter",
+    "PromptSetSize",
+    "Property",
+    "Store",
+    "Verdict",
+    "database_is_there",
+    "database_url",
+]
 
 
 class Store:

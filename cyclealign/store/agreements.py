@@ -37,15 +37,18 @@ class AgreementStore:
             return {row.prompt_id: row for row in read_agreements(session, round_id)}
 
 
-def read_agreements(session: Session, round_id: int) -> list[records.Agreement]:
-    """Return every agreement of the round, in the order of its prompts."""
+def read_agreements(
+    session: Session, round_id: int, prompt_ids: Sequence[str] | None = None
+) -> list[records.Agreement]:
+    """Return the agreements on the round's prompts, or on those named, in the order of the prompts."""
     agreement, drawn = tables.Agreement, tables.RoundPrompt
-    found = session.scalars(
+    query = (
         select(agreement)
         .join(drawn, (drawn.round_id == agreement.round_id) & (drawn.prompt_id == agreement.prompt_id))
         .where(agreement.round_id == round_id)
         .order_by(drawn.purpose, drawn.position)
     )
+    found = session.scalars(query if prompt_ids is None else query.where(agreement.prompt_id.in_(prompt_ids)))
     return [
         records.Agreement(
             prompt_id=row.prompt_id,

@@ -155,15 +155,18 @@ def _row(round_id: int, candidate: records.Candidate, sampling: dict[str, object
     }
 
 
-def read_flags(session: Session, round_id: int) -> dict[str, list[records.Flag]]:
-    """Return the flags of the round's answers, by candidate id."""
+def read_flags(
+    session: Session, round_id: int, prompt_ids: Sequence[str] | None = None
+) -> dict[str, list[records.Flag]]:
+    """Return the flags of the answers to the round's prompts, or to those named, by candidate id."""
     flag, candidate = tables.CandidateFlag, tables.Candidate
-    found = session.scalars(
+    query = (
         select(flag)
         .join(candidate, candidate.id == flag.candidate_id)
         .where(candidate.round_id == round_id)
         .order_by(flag.candidate_id, flag.kind)
     )
+    found = session.scalars(query if prompt_ids is None else query.where(candidate.prompt_id.in_(prompt_ids)))
     by_candidate: dict[str, list[records.Flag]] = {}
     for row in found:
         made = records.Flag(row.candidate_id, row.kind, row.excerpt)

@@ -129,6 +129,8 @@ class DistillationStore:
     def runs(self, job: str | None = None) -> list[Values]:
         """Return runs as JSON values, the oldest first, each with its ``measures``, ``steps`` and total ``seconds``.
 
+        The names are those of the view ``distillation_summary``; ``id``, and ``name`` of a measure, are those of 0.2.
+
         Raises:
             NoSuchJob: there is no run of that job; the message names those that there are.
         """
@@ -159,8 +161,12 @@ def _run(session: Session, row: tables.DistillationRun) -> Values:
     step = tables.DistillationStep
     steps = session.scalars(select(step).where(step.run_id == row.id).order_by(step.step)).all()
     return {
+        "run": row.id,
         **plain({column.name: getattr(row, column.name) for column in row.__table__.columns}),
         "seconds": sum(each.seconds for each in steps),
         "steps": [{"step": each.step, "seconds": each.seconds, "runs": each.runs} for each in steps],
-        "measures": [arm_values(metric) for metric in _metrics(session, row.id)],
+        "measures": [
+            {"position": position, "measure": metric.name, **arm_values(metric)}
+            for position, metric in enumerate(_metrics(session, row.id))
+        ],
     }

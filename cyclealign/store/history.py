@@ -1,6 +1,6 @@
 """The history of experiments, as plain JSON values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -8,20 +8,17 @@ from typing import Any
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from cyclealign import records, tables
+from cyclealign import tables
 from cyclealign.errors import NoSuchExperiment
-from cyclealign.store.agreements import read_agreements
 from cyclealign.store.calls import read_problems
-from cyclealign.store.candidates import candidate_record, read_flags
 from cyclealign.store.changes import read_changes
 from cyclealign.store.database import Database
 from cyclealign.store.metrics import read_metrics
 from cyclealign.store.notes import read_notes
 from cyclealign.store.plans import demonstration_record, read_pool, read_templates
-from cyclealign.store.prompts import prompt_record
-from cyclealign.store.rankings import read_rankings, read_unjudged
+from cyclealign.store.prompt_page import PromptFilter, chosen_prompts, count_prompts
 from cyclealign.store.rejudgements import read_rejudgements
-from cyclealign.store.reviews import read_reviews
+from cyclealign.store.round_prompts import read_prompts
 from cyclealign.tables.columns import Utc
 from cyclealign.text import did_you_mean
 
@@ -46,21 +43,52 @@ class HistoryStore:
             return summaries(session, experiment)
 
     def detail(self, experiment: str, number: int) -> Values:
-        """Return all that is stored of a round.
-
-        Keys: ``summary`` (as in the history), ``settings`` in effect, their ``changes`` while it was open, ``seed``,
-        ``prompts`` (each with its candidates, rankings, agreement and review), ``demonstrations`` (``in_use``,
-        ``promoted``, ``retired``), ``templates``, ``notes``, ``rejudgements``, ``parent_adapter``, ``adapter``,
-        ``metrics``, ``steps``, ``failed_calls``, ``unreadable_replies``, ``controls`` (requests on control lists, with
-        their replies).
+        """Return all that is stored of a round: its `overview`, and ``prompts``, each with its candidates, rankings,
+        agreement and review.
 
         Raises:
             NoSuchExperiment: there is no such experiment or round; the message names those that there are.
         """
         with self._database.reading() as session:
-            row = session.get_one(tables.Round, require_round(session, experiment, number))
-            summary = next(each for each in summaries(session, experiment) if each["number"] == number)
-            return {"summary": summary, **_with_lists(_details(session, row))}
+            return {
+                **_overview(session, experiment, number),
+                "prompts": _with_lists(read_prompts(session, require_round(session, experiment, number))),
+            }
+
+    def overview(self, experiment: str, number: int) -> Values:
+        """Return all that is stored of a round, without its prompts.
+
+        Keys: ``summary`` (as in the history), ``settings`` in effect, their ``changes`` while it was open, ``seed``,
+        ``demonstrations`` (``in_use``, ``promoted``, ``retired``), ``templates``, ``notes``, ``rejudgements``,
+        ``parent_adapter``, ``adapter``, ``metrics``, ``steps``, ``failed_calls``, ``unreadable_replies``, ``controls``
+        (requests on control lists, with their replies).
+
+        Raises:
+            NoSuchExperiment: there is no such experiment or round; the message names those that there are.
+        """
+        with self._database.reading() as session:
+            return _overview(session, experiment, number)
+
+    def prompts(
+        self, experiment: str, number: int, chosen: PromptFilter, limit: int | None = None, start: int = 0
+    ) -> tuple[list[Values], int]:
+        """Return some prompts of a round as in its `detail`, and the number of prompts that the filter leaves.
+
+        Only the rows of these prompts are read.
+
+        Args:
+            chosen: the prompts to leave.
+            limit: maximum number of prompts; None: all.
+            start: number of prompts to pass over.
+
+        Raises:
+            NoSuchExperiment: there is no such experiment or round; the message names those that there are.
+        """
+        with self._database.reading() as session:
+            round_id = require_round(session, experiment, number)
+            ids = chosen_prompts(session, round_id, chosen, limit, start)
+            count = count_prompts(session, round_id, chosen)
+            return _with_lists(read_prompts(session, round_id, ids)), count
 
 
 def require_round(session: Session, experiment: str, number: int) -> int:
@@ -98,20 +126,22 @@ def summaries(session: Session, experiment: str | None) -> list[Values]:
     return [plain(row._asdict()) for row in found]
 
 
-def _with_lists(values: Values) -> Values:
-    """Return the values with lists for tuples, as after a round trip through JSON."""
-
-    def listed(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: listed(part) for name, part in value.items()}
-        return [listed(part) for part in value] if isinstance(value, list | tuple) else value
-
-    return {name: listed(value) for name, value in values.items()}
+def _with_lists(value: Any) -> Any:
+    """Return the value with lists for tuples, as after a round trip through JSON."""
+    if isinstance(value, dict):
+        return {name: _with_lists(part) for name, part in value.items()}
+    return [_with_lists(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def plain(row: Mapping[str, Any]) -> Values:
     """Return a row as JSON values: times become text."""
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
+
+
+def _overview(session: Session, experiment: str, number: int) -> Values:
+    row = session.get_one(tables.Round, require_round(session, experiment, number))
+    summary = next(each for each in summaries(session, experiment) if each["number"] == number)
+    return {"summary": summary, **_with_lists(_details(session, row))}
 
 
 def _details(session: Session, row: tables.Round) -> Values:
@@ -120,13 +150,15 @@ def _details(session: Session, row: tables.Round) -> Values:
         "settings": row.settings,
         "changes": read_changes(session, row.id),
         "seed": row.seed,
-        "prompts": _prompts(session, row.id),
         "demonstrations": {
             "in_use": [asdict(shown) for shown in read_pool(session, row.id)],
             "promoted": _promoted(session, row),
             "retired": _retired(session, row.id),
         },
-        "templates": [{"hash": used.hash, **asdict(used)} for used in read_templates(session, row.id)],
+        # "hash" is the name of 0.2 and earlier.
+        "templates": [
+            {"template_hash": used.hash, "hash": used.hash, **asdict(used)} for used in read_templates(session, row.id)
+        ],
         "notes": read_notes(session, row.id),
         "rejudgements": read_rejudgements(session, row.id),
         "parent_adapter": row.parent_adapter_id,
@@ -141,60 +173,6 @@ def _details(session: Session, row: tables.Round) -> Values:
 
 def _columns(row: tables.Base) -> Values:
     return plain({column.name: getattr(row, column.name) for column in row.__table__.columns})
-
-
-def _prompts(session: Session, round_id: int) -> list[Values]:
-    candidates = _candidates(session, round_id)
-    rankings = _by_prompt(read_rankings(session, round_id))
-    agreements = {row.prompt_id: asdict(row) for row in read_agreements(session, round_id)}
-    unjudged, reviews = read_unjudged(session, round_id), read_reviews(session, round_id)
-    found = session.execute(
-        select(tables.Prompt, tables.RoundPrompt)
-        .join(tables.RoundPrompt, tables.RoundPrompt.prompt_id == tables.Prompt.id)
-        .where(tables.RoundPrompt.round_id == round_id)
-        .order_by(tables.RoundPrompt.purpose.desc(), tables.RoundPrompt.position)
-    )
-    return [
-        {
-            "id": drawn.prompt_id,
-            "text": asked.text,
-            "turns": list(prompt_record(asked).turns),
-            "purpose": drawn.purpose,
-            "set_aside_reason": drawn.set_aside_reason,
-            "candidates": candidates.get(drawn.prompt_id, []),
-            "rankings": rankings.get(drawn.prompt_id, {}),
-            "unjudged_reason": unjudged.get(drawn.prompt_id),
-            "agreement": agreements.get(drawn.prompt_id),
-            "review": reviews.get(drawn.prompt_id),
-        }
-        for asked, drawn in found
-    ]
-
-
-def _candidates(session: Session, round_id: int) -> dict[str, list[Values]]:
-    candidate = tables.Candidate
-    by_prompt: dict[str, list[Values]] = {}
-    flags = read_flags(session, round_id)
-    found = session.scalars(
-        select(candidate).where(candidate.round_id == round_id).order_by(candidate.position, candidate.id)
-    )
-    for row in found:
-        values = asdict(candidate_record(row))
-        del values["token_ids"]  # most of the size of a history, and of no use to its readers
-        values.update(token_count=row.token_count, mean_logprob=row.mean_logprob)
-        values["flags"] = [{"kind": each.kind, "excerpt": each.excerpt} for each in flags.get(row.id, [])]
-        by_prompt.setdefault(row.prompt_id, []).append(values)
-    return by_prompt
-
-
-def _by_prompt(rankings: Sequence[records.Ranking]) -> dict[str, Values]:
-    by_prompt: dict[str, Values] = {}
-    for ranking in rankings:
-        given: Values = {"order": list(ranking.order), "steadiness": ranking.steadiness}
-        given["preferences"] = [asdict(each) for each in ranking.preferences]
-        given["reasons"] = [{"candidate": candidate, "reason": reason} for candidate, reason in ranking.reasons]
-        by_prompt.setdefault(ranking.prompt_id, {})[ranking.by] = given
-    return by_prompt
 
 
 def _promoted(session: Session, row: tables.Round) -> list[Values]:

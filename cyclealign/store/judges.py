@@ -26,9 +26,10 @@ class JudgeStore:
         """Return a row for each judge model and version of the template, of one experiment or of all, the first asked
         first.
 
-        Keys: ``model``, ``template`` (its hash), ``rounds`` that this judge ranked for, ``calls`` answered, ``tokens``,
-        ``cost_usd``, ``estimated_usd`` (the part of it that no provider confirmed), and ``figures``: the mean over
-        those rounds of each metric about the judge, by name.
+        Keys, as in the view ``judge_spending``: ``model``, ``template_hash``, ``rounds`` that this judge ranked for,
+        ``answered_calls``, ``failed_calls``, ``prompt_tokens``, ``completion_tokens``, ``cost_usd``, ``estimated_usd``
+        (the part of it that no provider confirmed), and ``figures``: the mean over those rounds of each metric about
+        the judge, by name. ``template``, ``calls`` and ``tokens`` are the names of 0.2 and earlier.
 
         Raises:
             NoSuchExperiment: there is no such experiment; the message names those that there are.
@@ -67,7 +68,9 @@ def _asked() -> Select[Any]:
             call.model,
             call.template_hash,
             func.count().filter(call.status == "answered"),
-            func.sum(call.prompt_tokens + call.completion_tokens),
+            func.count().filter(call.status == "failed"),
+            func.sum(call.prompt_tokens),
+            func.sum(call.completion_tokens),
             func.sum(call.cost_usd),
             func.sum(call.estimated_usd),
         )
@@ -101,15 +104,20 @@ def _figures(session: Session, round_id: int) -> dict[str, float]:
 
 
 def _judge(row: Row[Any], rounds: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-    model, template, calls, tokens, cost, estimated = row
+    model, template, answered, failed, prompt_tokens, completion_tokens, cost, estimated = row
     names = sorted({name for each in rounds for name in each})
     figures = {name: fmean(each[name] for each in rounds if name in each) for name in names}
     return {
         "model": model,
+        "template_hash": template,
         "template": template,
         "rounds": len(rounds),
-        "calls": calls,
-        "tokens": tokens,
+        "answered_calls": answered,
+        "calls": answered,
+        "failed_calls": failed,
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "tokens": prompt_tokens + completion_tokens,
         "cost_usd": cost,
         "estimated_usd": estimated,
         "figures": figures,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from sqlalchemy import delete, exists, select
+from sqlalchemy import ColumnElement, delete, exists, select
 from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
@@ -11,6 +11,7 @@ from cyclealign.store.database import Database
 from cyclealign.store.statements import Row, in_parts, insert, insert_all, require_open
 
 RankingKey = tuple[str, str]  # prompt id, ranker
+Conditions = tuple[ColumnElement[bool], ...]
 
 
 class RankingStore:
@@ -77,14 +78,15 @@ class RankingStore:
             session.execute(statement.on_conflict_do_update(index_elements=keys, set_={"reason": reason}))
 
 
-def read_rankings(session: Session, round_id: int) -> list[records.Ranking]:
-    """Return every ranking of the round, in the order of its prompts."""
+def read_rankings(session: Session, round_id: int, prompt_ids: Sequence[str] | None = None) -> list[records.Ranking]:
+    """Return the rankings of the round, or of the prompts named, in the order of its prompts."""
     ranking, place, drawn = tables.Ranking, tables.RankingPlace, tables.RoundPrompt
+    mine = of_prompts(round_id, prompt_ids)
     found = session.execute(
         select(ranking, place.candidate_id)
         .join(place, place.ranking_id == ranking.id)
         .join(drawn, (drawn.round_id == ranking.round_id) & (drawn.prompt_id == ranking.prompt_id))
-        .where(ranking.round_id == round_id)
+        .where(*mine)
         .order_by(drawn.purpose, drawn.position, ranking.ranked_by, place.place)
     )
     orders: dict[int, list[str]] = {}
@@ -92,11 +94,18 @@ def read_rankings(session: Session, round_id: int) -> list[records.Ranking]:
     for row, candidate_id in found:
         rows[row.id] = row
         orders.setdefault(row.id, []).append(candidate_id)
-    preferences, reasons = _preferences(session, round_id), _reasons(session, round_id)
+    preferences, reasons = _preferences(session, mine), _reasons(session, mine)
     return [
         _ranking_record(row, orders[row.id], preferences.get(row.id, []), reasons.get(row.id, []))
         for row in rows.values()
     ]
+
+
+def of_prompts(round_id: int, prompt_ids: Sequence[str] | None) -> Conditions:
+    """Return the conditions on rankings of the round, or of the prompts named."""
+    ranking = tables.Ranking
+    mine = (ranking.round_id == round_id,)
+    return mine if prompt_ids is None else (*mine, ranking.prompt_id.in_(prompt_ids))
 
 
 def _insert_rankings(
@@ -149,12 +158,12 @@ def _no_longer_unjudged(session: Session, round_id: int, prompt_ids: Sequence[st
         session.execute(delete(table).where(table.round_id == round_id, table.prompt_id.in_(part)))
 
 
-def _preferences(session: Session, round_id: int) -> dict[int, list[records.Preference]]:
+def _preferences(session: Session, mine: Conditions) -> dict[int, list[records.Preference]]:
     table = tables.RankingPreference
     found = session.scalars(
         select(table)
         .join(tables.Ranking, tables.Ranking.id == table.ranking_id)
-        .where(tables.Ranking.round_id == round_id)
+        .where(*mine)
         .order_by(table.ranking_id, table.position)
     )
     by_ranking: dict[int, list[records.Preference]] = {}
@@ -164,12 +173,12 @@ def _preferences(session: Session, round_id: int) -> dict[int, list[records.Pref
     return by_ranking
 
 
-def _reasons(session: Session, round_id: int) -> dict[int, list[tuple[str, str]]]:
+def _reasons(session: Session, mine: Conditions) -> dict[int, list[tuple[str, str]]]:
     table = tables.RankingReason
     found = session.scalars(
         select(table)
         .join(tables.Ranking, tables.Ranking.id == table.ranking_id)
-        .where(tables.Ranking.round_id == round_id)
+        .where(*mine)
         .order_by(table.ranking_id, table.position)
     )
     by_ranking: dict[int, list[tuple[str, str]]] = {}

@@ -21,6 +21,12 @@ class Candidate(Base):
     __table_args__ = (
         of_the_round(),
         Index("ix_candidate_round_id_prompt_id", "round_id", "prompt_id"),
+        Index(
+            "ix_candidate_truncated",
+            *("round_id", "prompt_id"),
+            sqlite_where=text("finish_reason = 'length'"),
+            postgresql_where=text("finish_reason = 'length'"),
+        ),
         one_of("finish_reason", "stop", "length"),
     )
     id: Mapped[Id]

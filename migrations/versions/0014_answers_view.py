@@ -1,9 +1,10 @@
-"""The view ``answers``: one row per answer of the policy, with its place by judge and by policy.
+"""The view ``answers``: one row per answer, with its place by judge and by policy; an index of truncated answers.
 
 Scalar subqueries rather than joins with rankings and flags: they multiply no row, and cost nothing in a query that does
 not read them.
 """
 
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0014"
@@ -21,7 +22,18 @@ AGREED_IDS = {
 }
 
 
+TRUNCATED = sa.text("finish_reason = 'length'")
+
+
 def upgrade() -> None:
+    # Few of many rows: the answers themselves, which are large, would be read to find them.
+    op.create_index(
+        "ix_candidate_truncated",
+        "candidate",
+        ["round_id", "prompt_id"],
+        sqlite_where=TRUNCATED,
+        postgresql_where=TRUNCATED,
+    )
     dialect = op.get_bind().dialect.name
     op.execute(
         ANSWERS.format(
@@ -35,6 +47,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("DROP VIEW answers")
+    op.drop_index("ix_candidate_truncated", "candidate")
 
 
 def place_of(ranker: str) -> str:
@@ -69,7 +82,7 @@ SELECT
     {policy_place} AS policy_place,
     CASE WHEN agreement.prompt_id IS NOT NULL THEN candidate.id IN ({agreed_ids}) END AS agreed,
     agreement.tau AS agreement_tau,
-    (SELECT count(*) FROM candidate_flag WHERE candidate_flag.candidate_id = candidate.id) AS flags,
+    (SELECT count(*) FROM candidate_flag WHERE candidate_flag.candidate_id = candidate.id) AS flag_count,
     (SELECT unjudged_prompt.reason FROM unjudged_prompt WHERE unjudged_prompt.round_id = candidate.round_id
         AND unjudged_prompt.prompt_id = candidate.prompt_id) AS unjudged_reason,
     round_prompt.set_aside_reason AS set_aside_reason,

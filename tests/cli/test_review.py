@@ -113,8 +113,8 @@ def test_the_history_says_what_people_said(memory: Store) -> None:
     output = CliRunner().invoke(app, ["history", "trial", "--round", "1"], catch_exceptions=False).output
     assert "a reviewer ranked: 3 2 1 (not used in training; the first doubt)" in output
     assert "sent to reviewers: waiting" in output
-    assert "judge_against_people: 0.000" in output
-    assert "policy_against_people: 1.000" in output
+    assert "judge against reviewers (judge_against_people): 0.000" in output
+    assert "policy against reviewers (policy_against_people): 1.000" in output
 
 
 def test_the_most_doubtful_lists_of_a_round_can_be_queued_afterwards(memory: Store) -> None:

@@ -37,7 +37,7 @@ def test_each_answer_is_one_row_with_both_places(store: Store) -> None:
         *(("question 0", place, f"answer {place}") for place in range(3)),
         *(("question 1", place, f"answer {place}") for place in range(2)),
     ]
-    assert [(row["judge_place"], row["policy_place"], row["flags"]) for row in found] == [
+    assert [(row["judge_place"], row["policy_place"], row["flag_count"]) for row in found] == [
         *((3, 1, 0), (2, 2, 2), (1, 3, 0)),
         *[(None, None, 0)] * 2,
     ]

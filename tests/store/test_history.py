@@ -131,7 +131,9 @@ def test_detail_tells_everything_of_a_round(store: Store) -> None:
     assert [shown["question"] for shown in detail["demonstrations"]["in_use"]] == ["asked"]
     assert [shown["question"] for shown in detail["demonstrations"]["promoted"]] == ["asked 1"]
     assert [shown["question"] for shown in detail["demonstrations"]["retired"]] == ["asked"]
-    assert detail["templates"] == [{"hash": TEMPLATE.hash, "name": "rank", "text": TEMPLATE.text}]
+    assert detail["templates"] == [
+        {"template_hash": TEMPLATE.hash, "hash": TEMPLATE.hash, "name": "rank", "text": TEMPLATE.text}
+    ]
     assert detail["adapter"]["id"] == "adapter-trial-1"
     assert detail["steps"] == [{"step": "generate", "seconds": 3.5, "runs": 2}]
     assert [each["error"] for each in detail["failed_calls"]] == ["status 500"]

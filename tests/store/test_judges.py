@@ -51,9 +51,14 @@ def test_a_round_that_measured_nothing_does_not_count_as_zero(store: Store) -> N
     assert store.judges.compare()[0]["figures"]["judge_first_bias"] == 0.8
     assert store.judges.compare()[1] == {
         "model": "stranger",
+        "template_hash": TEMPLATE.hash,
         "template": TEMPLATE.hash,
         "rounds": 0,
+        "answered_calls": 1,
         "calls": 1,
+        "failed_calls": 0,
+        "prompt_tokens": 100,
+        "completion_tokens": 10,
         "tokens": 110,
         "cost_usd": 0.25,
         "estimated_usd": 0.0,
