@@ -2,6 +2,7 @@
 
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +28,13 @@ def has_torchvision(interpreter: str) -> bool:
     return subprocess.run([interpreter, "-c", "import torchvision.transforms.v2"], capture_output=True).returncode == 0
 
 
+def wide_model(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a model with wide heads in ``folder``, which is also the home of the server's log."""
+    monkeypatch.setenv("CYCLEALIGN_HOME", str(folder / "home"))
+    monkeypatch.setitem(KINDS, kind, with_wide_heads(KINDS[kind]))
+    return make_chat_model(kind, folder / "model")
+
+
 def with_wide_heads(parts: ChatModel) -> ChatModel:
     """Return the kind with heads of 32 numbers: vLLM's attention on a CPU has no kernel for 16."""
 
@@ -45,8 +53,7 @@ def test_the_adapter_is_served_whole(interpreter, tmp_path, monkeypatch, kind):
         pytest.skip("vLLM runs a mixture of experts with adapters on a GPU alone")
     if kind == "gemma3_multimodal" and not has_torchvision(interpreter):
         pytest.skip("vLLM's environment has no torchvision")
-    monkeypatch.setitem(KINDS, kind, with_wide_heads(KINDS[kind]))
-    folder = make_chat_model(kind, tmp_path / "model")
+    folder = wide_model(kind, tmp_path, monkeypatch)
     settings = PolicySettings(kind="vllm", model=str(folder), max_new_tokens=12)
     twin = TransformersPolicy(settings, str(folder))
     (answers,) = twin.answer([PROMPT], 3, seed=1)
@@ -70,9 +77,9 @@ def test_the_adapter_is_served_whole(interpreter, tmp_path, monkeypatch, kind):
 
 
 @pytest.mark.parametrize("kind", ["qwen3_thinking", "gemma2_no_system", "no_pad_token"])
-def test_answers_end_and_think_as_their_twins(interpreter, tmp_path, kind):
+def test_answers_end_and_think_as_their_twins(interpreter, tmp_path, monkeypatch, kind):
     """Prevents answers whose end token, thought or log-prob depends on the engine."""
-    folder = make_chat_model(kind, tmp_path / "model")
+    folder = wide_model(kind, tmp_path, monkeypatch)
     settings = PolicySettings(kind="vllm", model=str(folder), max_new_tokens=24, system_prompt="be safe")
     twin = TransformersPolicy(settings, str(folder))
     policy = VllmPolicy(
