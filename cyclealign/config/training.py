@@ -66,7 +66,17 @@ class TrainingSettings(Section):
         1e-4, gt=0, title="Learning rate", description="For `lora`; use 1e-5 or 1e-6 for `full`."
     )
     epochs: int = Field(1, ge=1, title="Epochs", description="Passes over the prompts of the round.")
-    prompts_per_step: int = Field(8, ge=1, title="Prompts per step", description="Lower it to save memory.")
+    prompts_per_step: int = Field(
+        8, ge=1, title="Prompts per step", description="Lists of an optimizer step; with DPO, pairs."
+    )
+    tokens_at_once: Annotated[int | None, ADDED_LATER] = Field(
+        None,
+        ge=1,
+        title="Tokens at once",
+        description="Maximum tokens, padding included, of one forward pass. Larger steps take several, larger lists "
+        "are scored in parts; the gradient stays the same up to rounding. Lower it to save memory. Empty: 8192, or the "
+        "longest answer with its prompt; without limit under FSDP and DeepSpeed.",
+    )
     lora_rank: Annotated[int, OnlyWith("training.method", "lora")] = Field(
         16, ge=1, title="LoRA rank", description="The same for all rounds of an experiment."
     )

@@ -1,6 +1,7 @@
 """Collate ranked lists and preference pairs into padded batches."""
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from cyclealign.training.job import RankedAnswers
+from cyclealign.training.passes import take_rows
 
 IGNORED_LABEL = -100  # of tokens without a loss, by the convention of transformers
 
@@ -52,6 +54,36 @@ def collate_lists(rows: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, T
         "weights": torch.tensor([row["weight"] for row in rows], dtype=torch.float32),
         "pairs": torch.tensor([weight for row in rows for better in row["pairs"] for weight in better]),
     }
+
+
+def rows_of_lists(sizes: Sequence[int]) -> list[list[int]]:
+    """Return the rows of each list in a batch of lists with these sizes."""
+    ends = list(accumulate(sizes))
+    return [list(range(end - size, end)) for end, size in zip(ends, sizes, strict=True)]
+
+
+def rows_of_pairs(num_pairs: int) -> list[list[int]]:
+    """Return the rows of each pair in a batch of pairs, the chosen answer's first."""
+    return [[row, num_pairs + row] for row in range(num_pairs)]
+
+
+def take_lists(batch: Mapping[str, Tensor], lists: Sequence[int]) -> dict[str, Tensor]:
+    """Return a batch of some of the lists, by position, without ``weights``; see `collate_lists`."""
+    sizes = batch["sizes"].tolist()
+    rows = rows_of_lists(sizes)
+    flat_by_list = torch.split(batch["pairs"], [size * size for size in sizes])
+    return {
+        **take_rows(batch, [row for number in lists for row in rows[number]]),
+        "sizes": batch["sizes"][lists],
+        "pairs": torch.cat([flat_by_list[number] for number in lists]),
+    }
+
+
+def take_pairs(batch: Mapping[str, Tensor], pairs: Sequence[int]) -> dict[str, Tensor]:
+    """Return a batch of some of the pairs, by position, without ``weights``; see `collate_pairs`."""
+    rows = rows_of_pairs(len(batch["smoothing"]))
+    by_side = [rows[number][side] for side in (0, 1) for number in pairs]
+    return {**take_rows(batch, by_side), "smoothing": batch["smoothing"][pairs]}
 
 
 def pair_weights(ranked: RankedAnswers) -> list[list[float]]:

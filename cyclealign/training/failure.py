@@ -38,7 +38,7 @@ def failure_message(cause: str, output: str, log: Path, settings: TrainingSettin
     if is_out_of_memory(f"{cause}\n{output}"):
         rank = ", training.lora_rank" if settings.method == "lora" else ""
         advice = (
-            f"It ran out of memory: lower training.prompts_per_step{rank}, spread the model over several GPUs with "
+            f"It ran out of memory: lower training.tokens_at_once{rank}, spread the model over several GPUs with "
             'training.accelerate_config, or free the memory of vLLM with engine.rest = "stop". '
         )
     return (

@@ -4,69 +4,56 @@ Both train on the token ids of generation; nothing is tokenised again.
 """
 
 import math
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from datasets import Dataset
 from torch import Tensor
-from torch.utils.data import DataLoader
-from transformers import Trainer, TrainerCallback
+from transformers import TrainerCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
+from cyclealign.errors import TrainingFailed
 from cyclealign.policy.tokenizer import load_tokenizer
 from cyclealign.progress import OnProgress
-from cyclealign.training.collate import collate_lists, collate_pairs, list_rows, padding_row, pair_rows
+from cyclealign.training.arguments import common_arguments, on_one_device
+from cyclealign.training.collate import (
+    collate_lists,
+    collate_pairs,
+    list_rows,
+    padding_row,
+    pair_rows,
+    rows_of_lists,
+    rows_of_pairs,
+    take_lists,
+    take_pairs,
+)
 from cyclealign.training.job import TrainingJob
 from cyclealign.training.losses import OBJECTIVES, Objective
-from cyclealign.training.model import Model, parent_model
-from cyclealign.training.sampler import StepBatchSampler, scale_to_step_mean
-
-Config = TypeVar("Config", SFTConfig, DPOConfig)
-
-
-class RankingTrainer(Trainer):
-    """A trainer whose step is ``rows_per_step`` rows of the dataset, divided among all processes.
-
-    The last row of the dataset is the padding row.
-    """
-
-    rows_per_step: int
-    objective: Objective
-
-    def get_train_dataloader(self) -> DataLoader[Any]:
-        # Not prepared by Accelerate, which would divide the batches once more; the trainer moves them to the device.
-        process, num_processes = self.args.process_index, self.args.world_size
-        num_rows = len(self.train_dataset) - 1
-        sampler = StepBatchSampler(num_rows, self.rows_per_step, self.args.seed, process, num_processes)
-        return DataLoader(self.train_dataset, batch_sampler=sampler, collate_fn=self.data_collator)
-
-    def compute_loss(
-        self,
-        model: Any,
-        inputs: dict[str, Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | None = None,
-    ) -> Tensor:
-        """Return this process's part of the mean loss over the step's rows; padding rows have the weight 0."""
-        inputs = dict(inputs)
-        weights_B = inputs.pop("weights")
-        step_count = self.accelerator.reduce((weights_B > 0).sum(), reduction="sum")
-        loss_sum = self.loss_sum(model, inputs, weights_B)
-        return scale_to_step_mean(loss_sum, step_count, self.accelerator.num_processes)
-
-    def loss_sum(self, model: Any, inputs: dict[str, Tensor], weights_B: Tensor) -> Tensor:
-        """Return the sum of weight * loss over this process's rows, a scalar."""
-        raise NotImplementedError
+from cyclealign.training.model import Model, is_sharded, parent_model
+from cyclealign.training.passes import (
+    DEFAULT_TOKENS_AT_ONCE,
+    ModelInPasses,
+    passes_of_rows,
+    take_rows,
+)
+from cyclealign.training.ranking_trainer import RankingTrainer
 
 
 class ListwiseTrainer(RankingTrainer, SFTTrainer):
     """TRL's SFT trainer with a listwise ranking loss in place of cross-entropy."""
 
     sft_weight: float | None = None
+
+    def rows_by_unit(self, inputs: Mapping[str, Tensor]) -> list[list[int]]:
+        """Return the rows of each list of the batch."""
+        return rows_of_lists(inputs["sizes"].tolist())
+
+    def take_units(self, inputs: Mapping[str, Tensor], units: Sequence[int]) -> dict[str, Tensor]:
+        """Return a batch of these lists, without their weights."""
+        return take_lists(inputs, units)
 
     def loss_sum(self, model: Any, inputs: dict[str, Tensor], weights_B: Tensor) -> Tensor:
         """Return the sum of weight * loss over the lists; TRL's fused head avoids the (A, T, V) logits."""
@@ -86,8 +73,18 @@ class ListwiseTrainer(RankingTrainer, SFTTrainer):
 class PairwiseTrainer(RankingTrainer, DPOTrainer):
     """TRL's DPO trainer on pairs of token ids, with label smoothing for each pair: see `losses.dpo_smoothing`."""
 
+    reduces_in_loss = True  # TRL's metrics
+
     def _prepare_dataset(self, dataset: Dataset, *_: object, **__: object) -> Dataset:
         return dataset  # TRL would tokenise it
+
+    def rows_by_unit(self, inputs: Mapping[str, Tensor]) -> list[list[int]]:
+        """Return the rows of each pair of the batch."""
+        return rows_of_pairs(len(inputs["smoothing"]))
+
+    def take_units(self, inputs: Mapping[str, Tensor], units: Sequence[int]) -> dict[str, Tensor]:
+        """Return a batch of these pairs, without their weights."""
+        return take_pairs(inputs, units)
 
     def loss_sum(self, model: Any, inputs: dict[str, Tensor], weights_B: Tensor) -> Tensor:
         """Return the sum of TRL's loss over the pairs.
@@ -102,6 +99,9 @@ class PairwiseTrainer(RankingTrainer, DPOTrainer):
         inputs = dict(inputs)
         smoothing_B = inputs.pop("smoothing")
         outputs: list[Any] = []
+        self.precompute_ref_logps = isinstance(model, ModelInPasses)
+        if isinstance(model, ModelInPasses):
+            inputs.update(self._reference_in_passes(inputs, model.max_tokens))
 
         def recorded(**arguments: Any) -> Any:
             outputs.append(model(**arguments))
@@ -113,6 +113,16 @@ class PairwiseTrainer(RankingTrainer, DPOTrainer):
         smoothing = self.objective.loss(chosen_B, rejected_B, smoothing_B, self.beta)
         # Adds the gradient alone: without the reference's part, the value of the term means nothing.
         return loss + smoothing - smoothing.detach()
+
+    def _reference_in_passes(self, inputs: Mapping[str, Tensor], max_tokens: int) -> dict[str, Tensor]:
+        """Return the reference's log-prob sums, shape (B,) each, under TRL's names for precomputed ones."""
+        reference = self.model if self.ref_model is None else self.ref_model
+        by_row: dict[int, Tensor] = {}
+        for rows in passes_of_rows(inputs, max_tokens):
+            sums = torch.cat(self.compute_ref_log_probs(reference, take_rows(inputs, rows)))
+            by_row.update(zip(rows, sums, strict=True))
+        chosen_B, rejected_B = torch.stack([by_row[row] for row in range(len(by_row))]).chunk(2)
+        return {"ref_chosen_logps": chosen_B, "ref_rejected_logps": rejected_B}
 
 
 class ReportSteps(TrainerCallback):
@@ -130,7 +140,28 @@ def make_trainer(job: TrainingJob, folder: Path, model: Model) -> RankingTrainer
     objective = OBJECTIVES[job.settings.objective]
     trainer = TRAINERS[objective.trainer](job, folder, model, objective)
     trainer.rows_per_step, trainer.objective = job.settings.prompts_per_step, objective
+    if job.settings.tokens_at_once is not None or not is_sharded(trainer):
+        trainer.tokens_at_once = tokens_at_once(job)
     return trainer
+
+
+def tokens_at_once(job: TrainingJob) -> int:
+    """Return the maximum number of tokens of a forward pass.
+
+    Raises:
+        TrainingFailed: an answer with its prompt is longer than the setting.
+    """
+    longest = max(len(ranked.prompt_ids) + len(answer) for ranked in job.lists_with_signal for answer in ranked.answers)
+    limit = job.settings.tokens_at_once
+    if limit is None:
+        return max(DEFAULT_TOKENS_AT_ONCE, longest)
+    if longest > limit:
+        raise TrainingFailed(
+            f"training.tokens_at_once is {limit}, and an answer with its prompt has {longest} tokens, which must go "
+            f"through the model in one pass. Set it to {longest} or more, or lower policy.max_tokens. The judged lists "
+            "are kept: the next start begins at training."
+        )
+    return limit
 
 
 def listwise_trainer(job: TrainingJob, folder: Path, model: Model, objective: Objective) -> ListwiseTrainer:
@@ -160,7 +191,10 @@ def pairwise_trainer(job: TrainingJob, folder: Path, model: Model, objective: Ob
     return PairwiseTrainer(
         model=model,
         ref_model=parent_model(job) if objective.needs_reference and job.full_weights else None,
-        args=on_one_device(DPOConfig(**common_arguments(job, folder), beta=job.settings.dpo_beta)),
+        # No load balancing of experts, as with lists: its term is a mean over a pass, and would depend on the cut.
+        args=on_one_device(
+            DPOConfig(**common_arguments(job, folder), beta=job.settings.dpo_beta, router_aux_loss_coef=0.0)
+        ),
         train_dataset=Dataset.from_list([*rows, padding_row(rows[0])]),
         data_collator=lambda batch: collate_pairs(batch, collator),
         processing_class=tokenizer,
@@ -171,36 +205,3 @@ TRAINERS: Mapping[str, Callable[[TrainingJob, Path, Model, Objective], RankingTr
     "listwise": listwise_trainer,
     "pairwise": pairwise_trainer,
 }
-
-
-def common_arguments(job: TrainingJob, folder: Path) -> dict[str, Any]:
-    """Return the training arguments of both trainers."""
-    on_gpu = torch.cuda.is_available()
-    return {
-        "output_dir": str(folder / "trainer"),
-        # For DeepSpeed, which needs a batch size; the rows of a step come from `StepBatchSampler`.
-        "per_device_train_batch_size": math.ceil(job.settings.prompts_per_step / num_processes()),
-        "num_train_epochs": job.settings.epochs,
-        "learning_rate": job.settings.learning_rate,
-        "seed": job.seed % 2**32,  # NumPy's generator takes 32 bits
-        "save_strategy": "no",
-        "logging_steps": 1,
-        "report_to": "none",
-        "disable_tqdm": True,
-        "remove_unused_columns": False,
-        "gradient_checkpointing": on_gpu,
-        "use_cpu": not on_gpu,
-        "bf16": on_gpu and torch.cuda.is_bf16_supported(),
-        "max_length": None,
-    }
-
-
-def on_one_device(config: Config) -> Config:
-    """Restrict the trainer to one GPU per process; otherwise it splits each batch over all visible GPUs."""
-    config._n_gpu = min(config.n_gpu, 1)
-    return config
-
-
-def num_processes() -> int:
-    """Return the number of training processes, as set by `accelerate launch`."""
-    return int(os.environ.get("WORLD_SIZE", "1"))

@@ -44,7 +44,7 @@ def test_training_resumes_at_training_once_its_settings_are_corrected(bench, mon
         patch.setattr(worker, "fit", out_of_memory)
         code, output = bench.run()
     assert "CUDA out of memory" in output
-    assert "lower training.prompts_per_step" in output
+    assert "lower training.tokens_at_once" in output
 
     asked, counts = list(bench.judge.bodies), []
     answer = TransformersPolicy.answer

@@ -35,7 +35,7 @@ def test_a_lack_of_memory_names_the_settings_that_help(text: str, expected: bool
     """Prevents a user from lowering settings that the open round does not read, or from searching for the right one."""
     assert is_out_of_memory(text) is expected
     message = failure_message(text, "", Path("/logs/x.log"), TrainingSettings())
-    assert ("training.prompts_per_step" in message) is expected
+    assert ("training.tokens_at_once" in message) is expected
     assert text in message
     assert "/logs/x.log" in message
     assert "begins at training" in message

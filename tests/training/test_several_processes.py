@@ -11,24 +11,14 @@ from safetensors.torch import load_file
 
 from cyclealign.config import TrainingSettings
 from cyclealign.policy.weights import ADAPTER_WEIGHTS
-from cyclealign.training.job import RankedAnswers, TrainingJob
+from cyclealign.training.job import TrainingJob
 from cyclealign.training.losses import OBJECTIVES
 from tests.support.paths import ROOT
 from tests.support.tiny import make_model
+from tests.support.uneven_lists import LISTS
 
 pytestmark = pytest.mark.slow
 JOBS = (*OBJECTIVES, "full")
-
-# Different numbers of answers, lengths, weights and shares. 7 lists in steps of 4: the last step has an odd number.
-LISTS = tuple(
-    RankedAnswers(
-        prompt_ids=tuple(range(3, 6 + number)),
-        answers=tuple(tuple(range(8 + place, 12 + 2 * place + number % 3)) for place in range(2 + number % 3)),
-        weight=(1.0, 0.25, 0.6)[number % 3],
-        pairs=(None, None, ((0, 1, 0.75), (0, 3, 0.9)))[number % 3],
-    )
-    for number in range(7)
-)
 
 
 @pytest.fixture(scope="module")

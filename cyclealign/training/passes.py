@@ -1,0 +1,129 @@
+"""Forward passes of bounded size: the rows of each pass, and a model that scores a batch in passes, with gradient.
+
+Dimensions: ``A`` rows (sequences of prompt and answer), ``T`` tokens of a padded row.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from trl.trainer.utils import FusedCausalLMOutput
+
+# Tokens of a pass without `training.tokens_at_once`. With gradient checkpointing about 4 GB for 7 B parameters.
+DEFAULT_TOKENS_AT_ONCE = 8192
+_PER_TOKEN = ("log_probs", "entropy", "mean_logits", "is_top1", "label_mask")
+
+
+def share_passes(lengths: Sequence[Sequence[int]], max_tokens: int) -> list[list[int]]:
+    """Return the units of each pass, as positions in ``lengths``; rows times width of a pass is at most ``max_tokens``.
+
+    A unit that is larger gets a pass of its own. Units of like width share passes, which leaves little padding.
+
+    Args:
+        lengths: number of tokens of each row, for each unit (a list or a pair; its rows stay together).
+    """
+    passes: list[list[int]] = []
+    rows = width = 0
+    for unit in sorted(range(len(lengths)), key=lambda unit: -max(lengths[unit])):
+        # Units come widest first, so the first one of a pass sets its width.
+        if not passes or (rows + len(lengths[unit])) * width > max_tokens:
+            passes.append([])
+            rows, width = 0, max(lengths[unit])
+        passes[-1].append(unit)
+        rows += len(lengths[unit])
+    return passes
+
+
+def row_lengths(batch: Mapping[str, Any]) -> list[int]:
+    """Return the number of tokens of each row, without padding."""
+    lengths: list[int] = batch["attention_mask"].sum(-1).tolist()
+    return lengths
+
+
+def passes_of_rows(batch: Mapping[str, Any], max_tokens: int) -> list[list[int]]:
+    """Return the rows of each pass if rows need not stay together."""
+    return share_passes([[length] for length in row_lengths(batch)], max_tokens)
+
+
+def take_rows(batch: Mapping[str, Any], rows: Sequence[int]) -> dict[str, Any]:
+    """Return a batch of these rows, as wide as the longest of them; values that are not of shape (A, T) stay."""
+    shape = batch["input_ids"].shape
+    width = int(batch["attention_mask"][rows].sum(-1).max())
+    return {
+        name: value[rows][:, :width] if isinstance(value, Tensor) and value.shape == shape else value
+        for name, value in batch.items()
+    }
+
+
+@dataclass(frozen=True)
+class RandomState:
+    """State of the random generators of the CPU and of a GPU, for equal dropout in both passes of the same rows."""
+
+    cpu: Tensor
+    gpu: Tensor | None
+    device: torch.device
+
+    @classmethod
+    def now(cls, device: torch.device) -> "RandomState":
+        """Return the current state."""
+        gpu = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        return cls(torch.get_rng_state(), gpu, device)
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """Go back to this state for the block, and afterwards to the state before the block."""
+        with torch.random.fork_rng([self.device] if self.gpu is not None else []):
+            torch.set_rng_state(self.cpu)
+            if self.gpu is not None:
+                torch.cuda.set_rng_state(self.gpu, self.device)
+            yield
+
+
+class ModelInPasses:
+    """A model with TRL's fused head that scores a batch in passes of at most ``max_tokens`` tokens.
+
+    The construction of GradCache (Gao et al., 2021, arXiv 2101.06983): the call computes the log-probs without a
+    gradient, pass by pass, and returns them as a leaf of the graph. The loss of all rows is taken on that small tensor,
+    and its gradient there flows back by a second forward pass of each part. The result is the gradient of the whole
+    batch, for about a third more work: one more forward pass.
+    """
+
+    def __init__(self, model: Callable[..., Any], max_tokens: int) -> None:
+        self._model, self.max_tokens = model, max_tokens
+        self._parts: list[tuple[list[int], RandomState, dict[str, Any]]] = []
+        self._log_probs: Tensor | None = None
+
+    def __call__(self, **batch: Any) -> FusedCausalLMOutput:
+        """Return the per-token outputs of the batch, shape (A, T - 1), of which ``log_probs`` takes a gradient."""
+        num_rows, width = batch["input_ids"].shape
+        whole: dict[str, Tensor] = {}
+        for rows in passes_of_rows(batch, self.max_tokens):
+            part = take_rows(batch, rows)
+            self._parts.append((rows, RandomState.now(part["input_ids"].device), part))
+            with torch.no_grad():
+                outputs = self._model(**part)
+            for name in _PER_TOKEN:
+                value = getattr(outputs, name, None)
+                if value is not None:
+                    place = whole.setdefault(name, value.new_zeros(num_rows, width - 1))
+                    place[rows, : value.shape[1]] = value
+        self._log_probs = whole["log_probs"].requires_grad_()
+        return FusedCausalLMOutput(**whole)
+
+    def backward(self, backward: Callable[[Tensor], object], last_model: Callable[..., Any]) -> None:
+        """Add the gradient of a loss, whose ``backward`` was called, to the parameters.
+
+        Args:
+            backward: computes the gradients of a scalar.
+            last_model: the model of the last pass; with data parallelism the one that averages over processes.
+        """
+        assert self._log_probs is not None
+        assert self._log_probs.grad is not None
+        for number, (rows, state, part) in enumerate(self._parts, 1):
+            with state.restored():
+                outputs = (last_model if number == len(self._parts) else self._model)(**part)
+            slope = self._log_probs.grad[rows, : outputs.log_probs.shape[1]]
+            backward((outputs.log_probs * slope).sum())
