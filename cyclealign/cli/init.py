@@ -19,6 +19,7 @@ from cyclealign.store import Store
 from cyclealign.store.prompts import PromptSetSize
 
 PER_ROUND, HELD_OUT = 200, 60  # as in the example; fewer if the set is smaller
+ROUNDS, MIN_PER_ROUND = 3, 32  # a set is divided among so many rounds, unless they would be too small to learn from
 HELD_OUT_SHARE, MAX_HELD_OUT_SHARE, MIN_HELD_OUT = 0.1, 0.5, 20
 app = new_app()
 
@@ -30,6 +31,9 @@ def init(
     judge_model: Annotated[str, typer.Option(help="The judge's model, as its endpoint knows it.")],
     prompts: Annotated[
         str | None, typer.Option(help="A file or data set to import, as for `cyclealign prompts import`.")
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option(help="Read this column of the file as the prompt: a text or a list of turns.")
     ] = None,
     base_url: Annotated[
         str, typer.Option(help="Address of the judge: any OpenAI-compatible endpoint.")
@@ -53,10 +57,10 @@ def init(
     }
     config_of(str(path), values)  # a wrong name or address is refused before anything is imported
     if prompts is not None:
-        import_prompts(prompts, name, held_out_share(prompts))
+        import_prompts(prompts, name, held_out_share(prompts, column), column)
     size = size_of(name)
     if size is not None:
-        values |= {"prompts.per_round": min(PER_ROUND, max(1, size.train))}
+        values |= {"prompts.per_round": per_round(size.train)}
         values |= {"prompts.held_out": min(HELD_OUT, max(1, size.held_out))}
     path.write_text(config_of(str(path), values), encoding="utf-8")
     print_plain(f"Wrote {path}.")
@@ -76,13 +80,18 @@ def config_of(file: str, values: dict[str, str | int]) -> str:
     return text
 
 
-def held_out_share(source: str) -> float:
+def per_round(train: int) -> int:
+    """Return the prompts of a round: an experiment draws none twice, so that a set has to last for several rounds."""
+    return min(PER_ROUND, max(1, train // ROUNDS, min(train, MIN_PER_ROUND)))
+
+
+def held_out_share(source: str, column: str | None) -> float:
     """Return the share of the prompts to hold out: a tenth, more of a small source, so that a win rate means something.
 
     Raises:
         BadPrompts: the source cannot be read.
     """
-    count = max(1, len(prompt_import.read_source(source, HELD_OUT_SHARE).prompts))
+    count = max(1, len(prompt_import.read_source(source, HELD_OUT_SHARE, column=column).prompts))
     return min(MAX_HELD_OUT_SHARE, max(HELD_OUT_SHARE, MIN_HELD_OUT / count))
 
 

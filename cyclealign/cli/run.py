@@ -38,11 +38,14 @@ def run(
 def run_align(config: ExperimentConfig, as_json: bool = False) -> None:
     """Check the config, run the flow in this process with live progress, then print the history."""
     quiet_libraries()
+    from cyclealign.loop.lease import require_free
     from cyclealign.loop.preflight.check import require_ready
+    from cyclealign.store import Store
 
+    with Store.open() as store:  # before the judge is asked and Prefect starts: the lease is taken only after both
+        require_free(store, config.experiment)
     require_ready(config, notify=lambda line: print_plain(f"Note: {line}"))
     from cyclealign.cli.progress_bars import live_progress
-    from cyclealign.store import Store
     from flows.server.ephemeral import use_prefect_server
 
     with live_progress(console), use_prefect_server("flows.align"):

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, UndefinedError, meta, nodes
+from jinja2 import TemplateError, TemplateSyntaxError, UndefinedError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from cyclealign.errors import BadTemplate
 from cyclealign.files import json_lines
+from cyclealign.judge.template_faults import NamedUndefined, fault_of
 from cyclealign.records import Demonstration, Message, Messages, Prompt, Template
+from cyclealign.text import did_you_mean
 
 # Variables that each template may use. One that uses any other is rejected when it is loaded.
 VARIABLES: Mapping[str, frozenset[str]] = {
@@ -93,7 +95,7 @@ class ShownDemonstration:
 
 def environment() -> ImmutableSandboxedEnvironment:
     """Return the Jinja environment: sandboxed, strict about undefined names, without access to other files."""
-    jinja = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    jinja = ImmutableSandboxedEnvironment(undefined=NamedUndefined, trim_blocks=True, lstrip_blocks=True)
     jinja.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
     return jinja
 
@@ -133,7 +135,9 @@ def check_template(template: Template, where: str) -> None:
     allowed = VARIABLES[template.name]
     used = meta.find_undeclared_variables(tree)
     for name in sorted(used - allowed):
-        raise BadTemplate(f"{where}: unknown variable '{name}'. It may use: {', '.join(sorted(allowed))}.")
+        line = next(node.lineno for node in tree.find_all(nodes.Name) if node.name == name)
+        hint = did_you_mean(name, allowed) or f" It may use: {', '.join(sorted(allowed))}."
+        raise BadTemplate(f"{where}, line {line}: unknown variable '{name}'.{hint}")
     for names in REQUIRED[template.name]:
         if not used & set(names):
             missing = " or ".join(f"'{name}'" for name in names)
@@ -181,7 +185,7 @@ def _rendered(template: Template, blocks: Sequence[str], variables: Mapping[str,
         context = compiled.new_context(dict(variables))
         return {name: "".join(compiled.blocks[name](context)).strip() for name in blocks if name in compiled.blocks}
     except UndefinedError as error:
-        raise BadTemplate(f"Template '{template.name}': {error.message}.") from error
+        raise BadTemplate(f"Template {template.name}.jinja{fault_of(error, _compiled(template.text))}") from error
     except (TemplateError, TypeError, ValueError) as error:
         raise BadTemplate(f"Template '{template.name}' cannot be rendered: {error}") from error
 

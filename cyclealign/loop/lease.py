@@ -53,6 +53,17 @@ def hold_experiment(store: Store, experiment: str, owner: str, run_name: str) ->
         release(renew)
 
 
+def require_free(store: Store, experiment: str) -> None:
+    """Check that no other run is advancing the experiment; nothing is taken, so `hold_experiment` still decides.
+
+    Raises:
+        ExperimentBusy: another run holds it; the message names that run.
+    """
+    holder = store.leases.holder(experiment)
+    if holder is not None and may_be_alive(holder.owner):
+        raise ExperimentBusy(busy_message(experiment, holder))
+
+
 def busy_message(experiment: str, holder: Holder) -> str:
     """Return the error message for an experiment that another run holds."""
     process = owner_in_words(holder.owner)

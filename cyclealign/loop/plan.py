@@ -90,7 +90,10 @@ def prompts_that_fit(session: RoundSession, prompts: Sequence[Prompt], count: in
         elif session.config.prompts.too_long == "refuse":
             raise PolicyError(too_long_message(session.config, prompt, len(ids), session.policy.context_tokens))
     if not chosen:
-        raise PolicyError(f"No prompt leaves room for {session.config.policy.max_new_tokens} tokens of answer.")
+        raise PolicyError(
+            f"policy.max_new_tokens = {session.config.policy.max_new_tokens:,} leaves no room for any prompt in the "
+            f"model's context of {session.policy.context_tokens:,} tokens. Lower it."
+        )
     return tuple(chosen)
 
 

@@ -35,7 +35,8 @@ class PromptSupply:
 
     def __str__(self) -> str:
         rest = self.prompts_of(self.rounds) if self.rounds else 0
-        last = f" (the last one with {rest:,})" if 0 < rest < self.per_round else ""
+        which = "the last one with" if self.rounds > 1 else "with"
+        last = f" ({which} {rest:,})" if 0 < rest < self.per_round else ""
         rounds = f"{self.rounds:,} round{'' if self.rounds == 1 else 's'}{last}"
         return (
             f"Prompt set '{self.set_name}' has {self.train:,} train prompts, {self.unused:,} of them unused: enough "

@@ -81,6 +81,7 @@ class _Contents:
         self.lists: dict[str, LabelledList] = {}
         self.bad = 0
         self.first_bad: list[str] = []
+        self.last_problem = ""
         self.remarks: Counter[str] = Counter()
         self.unread: set[str] = set()
 
@@ -95,7 +96,9 @@ class _Contents:
         except RowRefused as problem:
             self.bad += 1
             if len(self.first_bad) < MAX_BAD_ROWS_SHOWN:
-                self.first_bad.append(f"{source_row.where}: {problem}")
+                words = "the same." if str(problem) == self.last_problem else str(problem)
+                self.first_bad.append(f"{source_row.where}: {words}")
+            self.last_problem = str(problem)
         else:
             self.remarks.update(row.remarks)
             self.unread |= row.unread

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from cyclealign.cli.init import per_round
 from cyclealign.config import load_config
 from cyclealign.config.starter import STARTER, starter_config
 from cyclealign.store import Store
@@ -39,10 +40,34 @@ def test_the_config_holds_the_users_values_and_the_next_commands_are_named(folde
     assert (config.judge.kind, config.judge.model) == ("openai", "gpt-4o-mini")
     with Store.open() as store:
         (size,) = store.prompts.sets()
-    assert (config.prompts.per_round, config.prompts.held_out) == (size.train, size.held_out)
+    assert (config.prompts.per_round, config.prompts.held_out) == (min(32, size.train), size.held_out)
     assert size.held_out >= 10, "a tenth of a small set would measure nothing"
     for command in ("export OPENAI_API_KEY=", "cyclealign doctor mine.toml --ask", "cyclealign run mine.toml"):
         assert command in output
+
+
+@pytest.mark.parametrize(("train", "expected"), [(5000, 200), (600, 200), (130, 43), (60, 32), (20, 20), (0, 1)])
+def test_a_set_lasts_for_several_rounds(train, expected):
+    """Prevents a first round that uses the whole set up, so that the same command is refused the second time."""
+    assert per_round(train) == expected
+
+
+def test_a_table_with_an_own_column_of_prompts_is_imported(folder, capsys):
+    """Prevents advice that cannot be followed: the message on an unknown column says to add --column."""
+    (folder / "mine.csv").write_text("id,question_en\n" + "\n".join(f"{n},question {n}" for n in range(40)))
+    command = (*ARGUMENTS, "--prompts", "mine.csv")
+    code, output, _ = run_command(capsys, *command)
+    assert (code, "--column NAME" in " ".join(output.split())) == (1, True)
+    assert not (folder / "mine.toml").exists()
+    code, output, errors = run_command(capsys, *command, "--column", "question_en")
+    assert code == 0, output + errors
+    assert load_config(folder / "mine.toml").prompts.set_name == "mine"
+
+
+def test_the_comment_on_the_price_holds_for_any_judge(folder, capsys):
+    """Prevents a config that promises the price of another model than the one it names."""
+    run_command(capsys, *ARGUMENTS[:-1], "other-judge")
+    assert "gpt-4o-mini" not in (folder / "mine.toml").read_text()
 
 
 def test_templates_are_found_from_any_folder(folder, capsys):

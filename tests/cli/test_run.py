@@ -4,8 +4,11 @@ from contextlib import contextmanager
 
 import pytest
 
+from cyclealign.loop.lease import hold_experiment, owner_name
 from cyclealign.loop.preflight import check
+from cyclealign.store import Store
 from tests.support.experiment import run_command
+from tests.support.local_judge import LocalJudge
 from tests.support.paths import PROMPTS
 
 
@@ -39,3 +42,17 @@ def test_settings_without_effect_are_said_once(home, capsys):
     path.write_text(f'templates = "{PROMPTS}"\n[judge]\ngroup_size = 5\n[policy]\nmodel = "models/nowhere"\n')
     output = run_command(capsys, "run", str(path), "--rounds", "2")[1]
     assert output.count("judge.group_size has no effect") == 1
+
+
+def test_a_second_run_is_refused_before_the_judge_is_asked(home, capsys):
+    """Prevents a second start from a wait of a minute, and a paid request, before it says who is at work."""
+    path = home / "run.toml"
+    with LocalJudge() as judge:
+        path.write_text(
+            f'experiment = "mine"\ntemplates = "{PROMPTS}"\n[judge]\nmodel = "local"\nbase_url = "{judge.url}"\n'
+        )
+        with Store.open() as store, hold_experiment(store, "mine", owner_name("first"), "align-mine"):
+            code, output, _ = run_command(capsys, "run", str(path))
+        assert code == 1
+        assert "ExperimentBusy: Run 'align-mine'" in output
+        assert judge.pings == []

@@ -51,7 +51,11 @@ def test_an_edit_takes_effect_without_a_restart_and_has_another_version(tmp_path
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (GOOD.replace("{{ question }}", "{{ quesiton }}"), r"rank\.jinja: unknown variable 'quesiton'"),
+        (
+            GOOD.replace("{{ question }}", "{{ quesiton }}"),
+            r"rank\.jinja, line [1-9]\d*: unknown variable 'quesiton'\. Did you mean 'question'\?",
+        ),
+        (GOOD.replace("Rank.", "\n\n{{ x }}"), r"rank\.jinja, line 4: unknown variable 'x'\. It may use: answers, "),
         (GOOD.replace("{{ question }}", ""), r"rank\.jinja: the variable 'question' or 'turns' is missing"),
         (GOOD.replace("{{ fence }}", ""), r"rank\.jinja: the variable 'fence' is missing"),
         (GOOD.replace("block user", "block usr"), r"rank\.jinja: no block 'user'"),
@@ -64,6 +68,20 @@ def test_an_invalid_template_is_rejected_by_file_and_variable(tmp_path, text, me
     """Prevents a round of paid calls in which the judge does not see the answers."""
     with pytest.raises(BadTemplate, match=message):
         load_template(written(tmp_path, text), "rank")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("{{ a.txt }}", r"rank\.jinja, line 3: unknown part '\.txt'\. Did you mean 'text'\?"),
+        ("{{ a.zzz }}", r"rank\.jinja, line 3: unknown part '\.zzz'\. There are: label, text\."),
+        ("{{ fence.zzz.y }}", r"rank\.jinja, line 3: .*'zzz'"),
+    ],
+)
+def test_a_misspelt_part_of_an_answer_is_named_by_line(tmp_path, wrong, message):
+    """Prevents a message that names a class of this project instead of the line to correct."""
+    with pytest.raises(BadTemplate, match=message):
+        rendered(written(tmp_path, GOOD.replace("{{ a.text }}", wrong)), "q", "a", "b")
 
 
 def test_a_missing_template_is_named(tmp_path):

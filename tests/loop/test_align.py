@@ -232,6 +232,13 @@ def test_a_prompt_longer_than_the_context(bench):
     refused(bench, "PolicyError", "does not fit the model's context of 128", 'prompts.too_long = "skip"')
 
 
+def test_a_limit_that_leaves_no_room_for_any_prompt(bench):
+    """Prevents a message without a setting, where all prompts are left out as too long."""
+    bench.set("policy", max_new_tokens=127)
+    bench.set("prompts", too_long="skip")
+    refused(bench, "PolicyError", "policy.max_new_tokens = 127 leaves no room", "context of 128 tokens")
+
+
 def test_answers_cut_at_the_limit(bench):
     bench.set("policy", max_new_tokens=1, max_truncated=0.1)
     refused(bench, "PolicyError", "were cut at policy.max_new_tokens = 1", "max_truncated")

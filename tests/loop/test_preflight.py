@@ -144,6 +144,13 @@ def test_the_prompts_suffice_for_the_rounds_asked(home, rounds, level):
         )
 
 
+def test_a_set_smaller_than_a_round_is_described_as_one_round(home):
+    """Prevents "enough for 1 round (the last one with 20)", which names a round that is not there."""
+    import_prompts(home, 20, 5)
+    message = findings({"prompts": {"set_name": "mine", "per_round": 50, "held_out": 5}})["prompts"].message
+    assert "enough for 1 round (with 20) at prompts.per_round = 50" in message
+
+
 def test_a_set_without_held_out_prompts_is_found(home):
     import_prompts(home, 25, 0)
     found = findings({"prompts": {"set_name": "mine", "per_round": 10}})["prompts"]

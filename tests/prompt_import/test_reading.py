@@ -101,6 +101,16 @@ def test_all_bad_rows_are_named_at_once_and_nothing_is_imported(tmp_path):
     assert ["line 2" in lines[1], "line 6" in lines[5], lines[6]] == [True, True, "and 4 more"]
 
 
+def test_a_problem_of_consecutive_rows_is_explained_once(tmp_path):
+    """Prevents the one sentence that matters, the columns found, from being buried in its repetitions."""
+    with pytest.raises(BadPrompts) as problem:
+        read_source(written(tmp_path, {"text": "a"}, {"text": "b"}, "{oops", {"text": "c"}))
+    lines = str(problem.value).splitlines()[1:]
+    assert ["found: text" in line for line in lines] == [True, False, False, True]
+    assert lines[1].endswith("line 2: the same.")
+    assert "not JSON" in lines[2]
+
+
 def test_bad_rows_are_skipped_and_counted_on_request_only(tmp_path):
     """Prevents rows that vanish without a word."""
     source = written(tmp_path, {"prompt": "fine"}, "{oops", {"prompt": "fine"}, {"prompt": None})

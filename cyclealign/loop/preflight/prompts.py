@@ -37,7 +37,7 @@ def enough_prompts(supply: PromptSupply, new_rounds: int) -> Finding:
     if supply.rounds < new_rounds:
         return missing(
             SUBJECT,
-            f"{supply} {new_rounds} new rounds are asked for. {more}, lower prompts.per_round, or ask for fewer rounds "
+            f"{supply} New rounds asked for: {new_rounds:,}. {more}, lower prompts.per_round, or ask for fewer rounds "
             "(rounds, until).",
         )
     last = supply.prompts_of(new_rounds)
