@@ -13,6 +13,16 @@ from cyclealign.config.section import Section
 # The objectives of `cyclealign.training.losses.OBJECTIVES`, by trainer; repeated here, since that module loads torch.
 ListwiseObjective = Literal["rrhf", "pro"]
 PairwiseObjective = Literal["dpo"]
+# Names of transformers: the schedules that need no further arguments, and the optimizers that need no other package
+# than bitsandbytes.
+Scheduler = Literal[
+    "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt"
+]
+BitsAndBytes = Literal[
+    "adamw_8bit", "paged_adamw_32bit", "paged_adamw_8bit", "lion_32bit", "lion_8bit", "paged_lion_8bit"
+]
+Optimizer = Literal["adamw_torch_fused", "adamw_torch", "adafactor", "adagrad", "rmsprop", "sgd", BitsAndBytes]
+Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 
 
 class TrainingSettings(Section):
@@ -65,7 +75,12 @@ class TrainingSettings(Section):
     learning_rate: float = Field(
         1e-4, gt=0, title="Learning rate", description="For `lora`; use 1e-5 or 1e-6 for `full`."
     )
-    epochs: int = Field(1, ge=1, title="Epochs", description="Passes over the prompts of the round.")
+    epochs: Annotated[int, OnlyWith("training.max_steps", None)] = Field(
+        1, ge=1, title="Epochs", description="Passes over the prompts of the round."
+    )
+    max_steps: Annotated[int | None, ADDED_LATER] = Field(
+        None, ge=1, title="Maximum steps", description="Number of optimizer steps, in place of `epochs`."
+    )
     prompts_per_step: int = Field(
         8, ge=1, title="Prompts per step", description="Lists of an optimizer step; with DPO, pairs."
     )
@@ -76,6 +91,41 @@ class TrainingSettings(Section):
         description="Maximum tokens, padding included, of one forward pass. Larger steps take several, larger lists "
         "are scored in parts; the gradient stays the same up to rounding. Lower it to save memory. Empty: 8192, or the "
         "longest answer with its prompt; without limit under FSDP and DeepSpeed.",
+    )
+    lr_scheduler_type: Annotated[Scheduler, ADDED_LATER] = Field(
+        "linear", title="Learning rate schedule", description="From the learning rate on; most end at 0."
+    )
+    warmup_steps: Annotated[float, ADDED_LATER] = Field(
+        0.0,
+        ge=0,
+        title="Warm-up",
+        description="Steps of a rising learning rate; below 1: a share of all steps.",
+    )
+    weight_decay: Annotated[float, ADDED_LATER] = Field(0.0, ge=0, title="Weight decay", description="Of AdamW.")
+    max_grad_norm: Annotated[float, ADDED_LATER] = Field(
+        1.0, ge=0, title="Maximum gradient norm", description="Larger gradients are scaled down to it. 0: never."
+    )
+    optim: Annotated[Optimizer, ADDED_LATER] = Field(
+        "adamw_torch_fused",
+        title="Optimizer",
+        description="By its name in transformers; those in 8 bits and `paged` need bitsandbytes and a GPU.",
+    )
+    gradient_checkpointing: Annotated[bool | None, ADDED_LATER] = Field(
+        None,
+        title="Gradient checkpointing",
+        description="Compute activations again instead of keeping them: less memory, more time. Empty: on a GPU.",
+    )
+    bf16: Annotated[bool | None, ADDED_LATER] = Field(
+        None, title="bfloat16", description="Compute in bfloat16. Empty: on a GPU that has it, unless `fp16` is on."
+    )
+    fp16: Annotated[bool, ADDED_LATER] = Field(
+        False, title="float16", description="Compute in float16 with a scaled loss, for GPUs without bfloat16."
+    )
+    report_to: Annotated[tuple[Tracker, ...], ADDED_LATER] = Field(
+        (),
+        title="Report to",
+        description="Trackers of loss, gradient norm and learning rate, each an installed package. Log in by their own "
+        "command: environment variables with keys are not passed to training.",
     )
     lora_rank: Annotated[int, OnlyWith("training.method", "lora")] = Field(
         16, ge=1, title="LoRA rank", description="The same for all rounds of an experiment."
@@ -123,6 +173,12 @@ class TrainingSettings(Section):
         if len(targets) > 1 and {"attention", "all-linear"} & set(targets):
             raise ValueError("'attention' and 'all-linear' stand alone: give one of them, or names of layers.")
         return targets
+
+    @model_validator(mode="after")
+    def _one_precision(self) -> Self:
+        if self.bf16 and self.fp16:
+            raise ValueError("training.bf16 and training.fp16 exclude each other: choose one.")
+        return self
 
     @model_validator(mode="after")
     def _weights_need_a_listwise_loss(self) -> Self:
