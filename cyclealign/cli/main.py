@@ -26,7 +26,7 @@ COMMANDS = {
     "rejudge": "Rank a round again with another judge, template or demonstrations.",
     "export": "Export an experiment's rankings, pairs or best answers as a data set.",
     "prompts": "Import, list and show prompt sets.",
-    "templates": "Check and show the judge's templates.",
+    "templates": "Check, keep and show the judge's templates.",
     "distill": "Run and inspect distillation jobs.",
 }
 

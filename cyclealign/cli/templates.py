@@ -1,4 +1,4 @@
-"""`cyclealign templates`: check and show the judge's templates and the written demonstrations."""
+"""`cyclealign templates`: check, keep and show the judge's templates and the written demonstrations."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +10,7 @@ from cyclealign.cli.lazy import new_app
 from cyclealign.errors import BadTemplate
 from cyclealign.judge import template_versions, templates
 from cyclealign.judge.requests import PromptSpec, rank_call
+from cyclealign.loop.template_choice import TEMPLATES, choose_template
 from cyclealign.records import Messages, Template
 from cyclealign.store import Store, database_is_there
 from cyclealign.text import did_you_mean
@@ -21,7 +22,7 @@ CONVERSATION: Messages = (
     {"role": "assistant", "content": "Would you like an egg?"},
     {"role": "user", "content": "Yes. How do I boil it?"},
 )
-app = new_app(no_args_is_help=True, help="Check and show the judge's templates.")
+app = new_app(no_args_is_help=True, help="Check, keep and show the judge's templates.")
 
 
 @app.command()
@@ -35,7 +36,7 @@ def check(folder: Folder = Path("prompts")) -> None:
         print_plain(turns_line(template, conversation))
     count = len(templates.load_demonstrations(folder / "demonstrations.jsonl"))
     print_plain(f"{folder / 'demonstrations.jsonl'}: ok, {count} demonstrations")
-    for line in stale_labels(folder):
+    for line in (*stale_labels(folder), *rolled_back_edits(folder)):
         print_plain(line)
 
 
@@ -69,6 +70,68 @@ def stale_labels(folder: Path) -> list[str]:
         ]
 
 
+def rolled_back_edits(folder: Path) -> list[str]:
+    """Return a line for each experiment whose next round concerns an edit that a rolled-back round used."""
+    if not database_is_there():
+        return []
+    with Store.open() as store:
+        return [
+            notice
+            for name in TEMPLATES
+            for experiment in experiments_of(store, name, folder)
+            if (notice := choose_template(store, experiment, folder, name).notice)
+        ]
+
+
+def experiments_of(store: Store, name: str, folder: Path) -> list[str]:
+    """Return the experiments whose last round took its templates from this folder."""
+    labels = template_versions.from_folder(store.templates.label_versions(name), folder)
+    return list(dict.fromkeys(label.experiment for label in labels))
+
+
+@app.command()
+def keep(
+    experiment: Annotated[str, typer.Option(help="The experiment whose next rounds use it.")],
+    name: Annotated[
+        str | None, typer.Argument(help=f"One of: {', '.join(sorted(templates.VARIABLES))}; default: all.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="The folder of templates; default: that of the experiment's last round.")
+    ] = None,
+) -> None:
+    """Keep a template as it is now, although a rolled-back round used this version."""
+    if name is not None:
+        require_name(name)
+    with Store.open() as store:
+        store.history.summaries(experiment)  # raises for an unknown experiment
+        for each in TEMPLATES if name is None else (name,):
+            keep_version(store, experiment, each, folder or folder_of(store, experiment, each))
+
+
+def keep_version(store: Store, experiment: str, name: str, folder: Path) -> None:
+    """Record that the experiment uses the file's version of a template from now on."""
+    template = templates.load_template(folder, name)
+    about = f"{folder / name}.jinja, version {template.hash[:12]}"
+    if template.hash not in store.templates.rolled_back(experiment, name):
+        print_plain(f"{about}: no rolled-back round of '{experiment}' used it, so the next round uses it anyway.")
+        return
+    store.templates.keep(experiment, template)
+    print_plain(f"{about}, is kept: the next rounds of '{experiment}' use it.")
+
+
+def folder_of(store: Store, experiment: str, name: str) -> Path:
+    """Return the folder from which the experiment's last judged round took its templates."""
+    labels = store.templates.label_versions(name, experiment)
+    return Path(labels[-1].folder if labels else "prompts")
+
+
+def require_name(name: str) -> None:
+    """Raise BadTemplate, with the known names, if there is no such template."""
+    if name not in templates.VARIABLES:
+        known = sorted(templates.VARIABLES)
+        raise BadTemplate(f"No template '{name}'. There are: {', '.join(known)}.{did_you_mean(name, known)}")
+
+
 @app.command()
 def show(
     name: Annotated[str, typer.Argument(help=f"One of: {', '.join(sorted(templates.VARIABLES))}.")],
@@ -78,9 +141,7 @@ def show(
     folder: Folder = Path("prompts"),
 ) -> None:
     """Show a template, or the messages that it renders to."""
-    if name not in templates.VARIABLES:
-        known = sorted(templates.VARIABLES)
-        raise BadTemplate(f"No template '{name}'. There are: {', '.join(known)}.{did_you_mean(name, known)}")
+    require_name(name)
     template = templates.load_template(folder, name)
     if not example:
         print_plain(template.text)

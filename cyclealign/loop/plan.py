@@ -7,16 +7,16 @@ from pathlib import Path
 
 from cyclealign.config import ExperimentConfig
 from cyclealign.errors import BadConfig, PolicyError, StoreError
-from cyclealign.judge.templates import load_demonstrations, load_template
+from cyclealign.judge.templates import load_demonstrations
 from cyclealign.loop.demonstration_gain import dynamic_to_show
 from cyclealign.loop.session import RoundSession
+from cyclealign.loop.template_choice import TEMPLATES, choose_template
 from cyclealign.prompt_import import split_of
 from cyclealign.records import Adapter, Demonstration, Message, Prompt, RoundPlan, Template, content_id
 from cyclealign.store import Store
 
 logger = logging.getLogger(__name__)
 
-TEMPLATES = ("rank",)
 DEMONSTRATIONS_FILE = "demonstrations.jsonl"
 DEMO_SET = "demo"
 DEMO_HELD_OUT_SHARE = 0.15
@@ -133,23 +133,11 @@ def judge_material(session: RoundSession, folder: Path) -> tuple[tuple[Template,
 
 
 def template_for(session: RoundSession, folder: Path, name: str) -> Template:
-    """Return the template file's current version, unless that version was rolled back with its round.
-
-    Templates are promoted and dropped with their round: a version that was used by a rolled-back round and by no
-    accepted one is replaced by the last accepted version until the file is edited again.
-    """
-    current = load_template(folder, name)
-    experiment = session.config.experiment
-    accepted = session.store.templates.last_accepted(experiment, name)
-    if accepted is None or current.hash not in session.store.templates.rolled_back(experiment, name):
-        return current
-    logger.warning(
-        "%s: this version was dropped with a round that was rolled back; using the accepted version %s. Edit the file "
-        "to try another.",
-        folder / f"{name}.jinja",
-        accepted.hash[:12],
-    )
-    return accepted
+    """Return the version of a template that the round uses, and log a notice if a rolled-back round used the file's."""
+    choice = choose_template(session.store, session.config.experiment, folder, name)
+    if choice.notice:
+        logger.warning("%s", choice.notice)
+    return choice.template
 
 
 def require_same_model(session: RoundSession) -> None:

@@ -16,7 +16,7 @@ from cyclealign.records.calls import (
 )
 from cyclealign.records.content import content_id, seed_from
 from cyclealign.records.metrics import Metric
-from cyclealign.records.reviews import Doubt, LabelVersion, Ranker, Rejudgement, Review
+from cyclealign.records.reviews import Doubt, LabelVersion, Ranker, Rejudgement, Review, TemplateTrial
 from cyclealign.records.rounds import (
     Adapter,
     Holder,
@@ -62,6 +62,7 @@ __all__ = [
     "Spending",
     "Split",
     "Template",
+    "TemplateTrial",
     "Thought",
     "Tiers",
     "content_id",

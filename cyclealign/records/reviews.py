@@ -70,6 +70,16 @@ class Ranker:
 
 
 @dataclass(frozen=True)
+class TemplateTrial:
+    """A closed round that used a version of a template: its number, the reason of its verdict, and its judge."""
+
+    number: int
+    reason: str
+    judge_model: str
+    accuracy: Metric | None  # on labelled lists; None: not measured
+
+
+@dataclass(frozen=True)
 class LabelVersion:
     """The template version (hash) behind the ``labels`` rankings of a round, and the folder of the template."""
 

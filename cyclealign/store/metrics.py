@@ -38,7 +38,12 @@ def read_metrics(session: Session, round_id: int) -> dict[str, records.Metric]:
     found = session.scalars(
         select(tables.Metric).where(tables.Metric.round_id == round_id).order_by(tables.Metric.name)
     )
-    return {row.name: records.Metric(row.name, row.value, row.low, row.high, row.count, row.unit) for row in found}
+    return {row.name: metric_record(row) for row in found}
+
+
+def metric_record(row: tables.Metric) -> records.Metric:
+    """Return the value of a row."""
+    return records.Metric(row.name, row.value, row.low, row.high, row.count, row.unit)
 
 
 def _put_metric(session: Session, round_id: int, metric: records.Metric) -> None:

@@ -4,8 +4,10 @@ from sqlalchemy import func, select
 
 from cyclealign import records, tables
 from cyclealign.store.database import Database
+from cyclealign.store.history import require_experiment
+from cyclealign.store.metrics import metric_record
 from cyclealign.store.plans import remember_templates
-from cyclealign.store.statements import refused
+from cyclealign.store.statements import insert_new, now, refused
 
 
 class TemplateStore:
@@ -50,6 +52,47 @@ class TemplateStore:
         accepted = {version for version, verdict in found if verdict == "accepted"}
         return {version for version, verdict in found if verdict == "rolled_back"} - accepted
 
+    def trials(self, experiment: str, name: str, version: str, verdict: str) -> list[records.TemplateTrial]:
+        """Return the rounds with this verdict that used a version of a template, by number; not those refused."""
+        used, metric = tables.RoundTemplate, tables.Metric
+        accuracy = (metric.round_id == tables.Round.id) & (metric.name == "judge_accuracy")
+        query = (
+            select(tables.Round, metric)
+            .join(used, used.round_id == tables.Round.id)
+            .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
+            .outerjoin(metric, accuracy)
+            .where(tables.Experiment.name == experiment, used.name == name, used.template_hash == version)
+            .where(tables.Round.verdict == verdict, ~refused())
+            .order_by(tables.Round.number)
+        )
+        with self._database.reading() as session:
+            return [_trial(round_, measured) for round_, measured in session.execute(query).tuples()]
+
+    def keep(self, experiment: str, template: records.Template) -> None:
+        """Record that an experiment uses this version, although a rolled-back round used it.
+
+        Raises:
+            NoSuchExperiment: there is no such experiment; the message names those that there are.
+        """
+        table = tables.KeptTemplate
+        with self._database.writing() as session:
+            require_experiment(session, experiment)
+            found = session.scalars(select(tables.Experiment.id).where(tables.Experiment.name == experiment)).one()
+            remember_templates(session, [template])
+            row = {"experiment_id": found, "template_hash": template.hash, "kept_at": now()}
+            insert_new(session, table, [row], table.template_hash)
+
+    def kept(self, experiment: str) -> set[str]:
+        """Return the hashes of the versions that people keep for an experiment."""
+        table = tables.KeptTemplate
+        query = (
+            select(table.template_hash)
+            .join(tables.Experiment, tables.Experiment.id == table.experiment_id)
+            .where(tables.Experiment.name == experiment)
+        )
+        with self._database.reading() as session:
+            return set(session.scalars(query))
+
     def label_versions(self, name: str, experiment: str | None = None) -> list[records.LabelVersion]:
         """Return the version of a template that made the judge's rankings of each round, by experiment and round."""
         used, label = tables.RoundTemplate, tables.Ranking
@@ -73,3 +116,9 @@ class TemplateStore:
                 records.LabelVersion(of, number, str(settings.get("templates", "prompts")), version, count)
                 for of, number, settings, version, count in session.execute(statement)
             ]
+
+
+def _trial(round_: tables.Round, accuracy: tables.Metric | None) -> records.TemplateTrial:
+    model = str(round_.settings.get("judge", {}).get("model", ""))
+    measured = None if accuracy is None else metric_record(accuracy)
+    return records.TemplateTrial(round_.number, round_.reason or "", model, measured)

@@ -58,6 +58,15 @@ class Template(Base):
     first_seen_at: Mapped[datetime]
 
 
+class KeptTemplate(Base):
+    """A version that a person keeps for an experiment, although a rolled-back round of it used that version."""
+
+    __tablename__ = "kept_template"
+    experiment_id: Mapped[int] = mapped_column(ForeignKey("experiment.id"), primary_key=True)
+    template_hash: Mapped[str] = mapped_column(ForeignKey("template.hash"), primary_key=True)
+    kept_at: Mapped[datetime]
+
+
 class Demonstration(Base):
     """The content of a ranked example, answers best first; several experiments may promote the same one.
 

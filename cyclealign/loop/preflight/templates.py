@@ -5,7 +5,8 @@ from pathlib import Path
 from cyclealign.config import ExperimentConfig
 from cyclealign.judge.requests import PromptSpec, rank_call
 from cyclealign.judge.templates import load_demonstrations, load_template
-from cyclealign.loop.plan import DEMONSTRATIONS_FILE, TEMPLATES
+from cyclealign.loop.plan import DEMONSTRATIONS_FILE
+from cyclealign.loop.template_choice import TEMPLATES
 
 
 def check_templates(config: ExperimentConfig) -> str:
