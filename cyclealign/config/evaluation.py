@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cyclealign.config.former_names import Formerly
+from cyclealign.config.no_effect import OnlyWith
 from cyclealign.config.section import Section
 
 
@@ -28,12 +29,41 @@ class EvaluationSettings(Section):
 class AcceptanceSettings(Section):
     """When a round is accepted. Any other round is rolled back as a whole."""
 
-    min_win_rate: Annotated[float, Formerly("least_win_rate")] = Field(
+    rule: Literal["mean", "e_value"] = Field(
+        "mean",
+        title="Rule",
+        description="`mean`: by the mean win rate, however uncertain; accepts every second round that has learnt "
+        "nothing. `e_value`: by evidence; accepts at most a share *alpha* of these, and needs 60 or more held-out "
+        "prompts to notice a gain (docs/evidence.md has its power).",
+    )
+    min_win_rate: Annotated[float, Formerly("least_win_rate"), OnlyWith("acceptance.rule", "mean")] = Field(
         0.5,
         ge=0,
         le=1,
         title="Minimum win rate",
         description="Against the parent, on held-out prompts; a tie counts half.",
+    )
+    alpha: Annotated[float, OnlyWith("acceptance.rule", "e_value")] = Field(
+        0.05,
+        ge=0.0001,
+        le=0.5,
+        title="Alpha",
+        description="Maximum probability, in each round, that a policy which is not better than its parent is "
+        "accepted. An e-value of 1 / alpha decides.",
+    )
+    undecided: Annotated[Literal["roll_back", "accept"], OnlyWith("acceptance.rule", "e_value")] = Field(
+        "roll_back",
+        title="Undecided rounds",
+        description="With too little evidence for either side. `accept`: only a policy that is shown to be worse than "
+        "its parent is rolled back; *alpha* then limits nothing but that.",
+    )
+    min_readable: float = Field(
+        0.8,
+        ge=0,
+        le=1,
+        title="Minimum share of readable duels",
+        description="If the judge's verdict is readable on a smaller share of the comparisons with the parent, the "
+        "run stops, and the round stays open.",
     )
     max_kl: Annotated[float | None, Formerly("most_kl")] = Field(
         None, gt=0, title="Maximum KL from the base model", description="In nats per token. Empty: no limit."

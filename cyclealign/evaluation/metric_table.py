@@ -60,6 +60,7 @@ class RoundMetric:
 
 
 AGREEMENT, ACCURACY, POLICY = "Policy and judge", "Judge's accuracy", "Policy"
+EVIDENCE = "e-value for / against"
 LCS, CONTROLS, REPEATS, BIASES = "LCS / chance", "junk / injection", "repeat / reverse", "first / length"
 
 ROUND_METRICS: list[RoundMetric] = [
@@ -191,6 +192,27 @@ ROUND_METRICS: list[RoundMetric] = [
         "Share of comparisons on held-out prompts that the round's policy wins against its parent; a tie is half.",
         panel=POLICY,
         column="win rate",
+    ),
+    RoundMetric(
+        "duels_readable",
+        "readable duels",
+        "Share of comparisons with the parent that have a readable verdict; equal answers are a tie.",
+        interval=False,
+    ),
+    RoundMetric("duels_tied", "tied duels", "Share of the readable comparisons that are a tie.", interval=False),
+    RoundMetric(
+        "win_e_value",
+        "evidence for the new policy (e-value)",
+        "20 or more is rare, at most 5 % of rounds, if the new policy is not better than its parent; 1: no evidence.",
+        column=EVIDENCE,
+        interval=False,
+    ),
+    RoundMetric(
+        "loss_e_value",
+        "evidence for the parent (e-value)",
+        "20 or more is rare, at most 5 % of rounds, if the new policy is not worse than its parent; 1: no evidence.",
+        column=EVIDENCE,
+        interval=False,
     ),
     RoundMetric(
         "kl_from_base",

@@ -5,6 +5,7 @@ from itertools import combinations
 from statistics import fmean
 
 from cyclealign.evaluation.intervals import with_interval
+from cyclealign.evaluation.sequential_test import e_values
 from cyclealign.records import Candidate, LabelledList, Metric, Tiers, content_id
 
 
@@ -14,6 +15,33 @@ def duel_score(new_id: str, verdicts: Sequence[Tiers]) -> float | None:
     A tie counts half. None if there is no readable verdict.
     """
     return fmean((new_id in verdict[0]) / len(verdict[0]) for verdict in verdicts) if verdicts else None
+
+
+def duel_metrics(duels: Sequence[tuple[str, float | None]]) -> list[Metric]:
+    """Return win rate, shares of readable duels and of ties, and the evidence of both sides as e-values.
+
+    Win rate and evidence are over prompts: duels of one prompt are not independent, so their mean is one score.
+
+    Args:
+        duels: prompt id and score of the new answer, None without a readable verdict, of every planned duel.
+
+    Raises:
+        ValueError: no duel is readable.
+    """
+    scores = [score for _, score in duels if score is not None]
+    by_prompt: dict[str, list[float]] = {}
+    for prompt_id, score in duels:
+        if score is not None:
+            by_prompt.setdefault(prompt_id, []).append(score)
+    of_prompts, planned = [fmean(row) for row in by_prompt.values()], len({prompt_id for prompt_id, _ in duels})
+    win_rate = with_interval("win_rate", of_prompts)
+    evidence = {"win_e_value": of_prompts, "loss_e_value": [1 - score for score in of_prompts]}
+    return [
+        win_rate,
+        Metric("duels_readable", len(scores) / len(duels), count=len(duels)),
+        Metric("duels_tied", fmean(score == 0.5 for score in scores), count=len(scores)),
+        *(Metric(name, float(e_values(row, planned)), count=len(row)) for name, row in evidence.items()),
+    ]
 
 
 def pair_accuracy(order: Sequence[str], truth: Sequence[str]) -> float:

@@ -1,10 +1,13 @@
 """Evaluation: the new adapter against its parent, the judge against labels, and the round's verdict."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
 from cyclealign.chat_api.scheduler import AskJudge
 from cyclealign.config import ExperimentConfig, stored_settings
+from cyclealign.errors import JudgeError
 from cyclealign.evaluation import metrics as evaluation
 from cyclealign.evaluation.intervals import with_interval
 from cyclealign.judge.methods import RankingMethod, rank
@@ -13,12 +16,29 @@ from cyclealign.loop.generate import draw_answers
 from cyclealign.loop.judge_requests import flags_of, prompt_spec, ranking_task
 from cyclealign.loop.session import JudgeJob, RoundSession
 from cyclealign.loop.take_over import answer_settings
+from cyclealign.loop.verdict import verdict_of
 from cyclealign.progress import report_progress
 from cyclealign.ranking import agreement
 from cyclealign.records import Adapter, Candidate, Metric, Prompt, Round
-from cyclealign.store import Verdict
 
+logger = logging.getLogger(__name__)
 Answers = Mapping[str, Sequence[Candidate]]
+
+
+@dataclass(frozen=True)
+class Duel:
+    """The comparison of one answer with the parent's.
+
+    Attributes:
+        score: of the new answer: 1 win, 0.5 tie, 0 loss; None without a readable verdict.
+        asked: whether the judge was asked, which it is not about equal texts.
+        problems: (key of the call, problem) of each reply that failed or could not be parsed.
+    """
+
+    prompt_id: str
+    score: float | None
+    asked: bool = True
+    problems: tuple[tuple[str, str], ...] = ()
 
 
 def evaluate(session: RoundSession, round_: Round) -> int:
@@ -28,7 +48,7 @@ def evaluate(session: RoundSession, round_: Round) -> int:
     new_answers = held_out_answers(session, round_, adapter)
     metrics = [
         *agreement_metrics(session, round_),
-        win_rate(session, round_, parent_answers, new_answers),
+        *compare_with_parent(session, round_, parent_answers, new_answers),
         *drift(session, round_, new_answers),
         *gold_quality(session.config, round_, parent_answers, new_answers),
         *judge_accuracy(session, round_),
@@ -80,36 +100,62 @@ def agreement_metrics(session: RoundSession, round_: Round) -> list[Metric]:
     ]
 
 
-def win_rate(session: RoundSession, round_: Round, parent_answers: Answers, new_answers: Answers) -> Metric:
+def compare_with_parent(
+    session: RoundSession, round_: Round, parent_answers: Answers, new_answers: Answers
+) -> list[Metric]:
     """Measure how often the judge prefers the new answer to the parent's, each pair shown in both orders.
 
-    The interval is over prompts. Equal texts are a tie and cost nothing; pairs without a readable verdict are left out.
+    Equal texts are a tie and cost nothing; pairs without a readable verdict are left out.
+
+    Raises:
+        JudgeError: fewer of the duels are readable than acceptance.min_readable. The answered calls are kept.
     """
     session.store.candidates.add_flags([flag for row in new_answers.values() for flag in flags_of(row)])
-    jobs: list[JudgeJob[tuple[str, float | None]]] = []
+    jobs: list[JudgeJob[Duel]] = []
     for prompt in round_.plan.held_out:
         for parent, new in zip(parent_answers[prompt.id], new_answers[prompt.id], strict=True):
             jobs.append(duel_job(session, round_, prompt, parent, new))
-    scores: dict[str, list[float]] = {}
-    for prompt_id, score in session.run_jobs(round_, "compare with the parent", jobs):
-        if score is not None:
-            scores.setdefault(prompt_id, []).append(score)
-    return with_interval("win_rate", [fmean(row) for row in scores.values()])
+    duels = session.run_jobs(round_, "compare with the parent", jobs)
+    problems = dict(problem for duel in duels for problem in duel.problems)
+    session.store.calls.record_parse_problems(round_.id, problems)
+    require_readable(session.config, duels)
+    return evaluation.duel_metrics([(duel.prompt_id, duel.score) for duel in duels])
 
 
-def duel_job(
-    session: RoundSession, round_: Round, prompt: Prompt, parent: Candidate, new: Candidate
-) -> JudgeJob[tuple[str, float | None]]:
-    """Return a job for the prompt's id and the new answer's score: 1 win, 0.5 tie, 0 loss; None without a verdict."""
+def require_readable(config: ExperimentConfig, duels: Sequence[Duel]) -> None:
+    """Check that enough duels have a readable verdict: those without one could turn a verdict taken from the rest.
+
+    The share of prompts with a readable duel is never smaller than that of the duels.
+
+    Raises:
+        JudgeError: a smaller share than acceptance.min_readable is readable, or none of those that the judge was asked.
+    """
+    readable = sum(duel.score is not None for duel in duels)
+    asked = [duel for duel in duels if duel.asked]
+    if readable < len(duels):
+        logger.warning("The judge gave no readable verdict on %d of %d duels.", len(duels) - readable, len(duels))
+    none = bool(asked) and all(duel.score is None for duel in asked)
+    if none or readable < config.acceptance.min_readable * len(duels):
+        raise JudgeError(
+            f"{readable} of {len(duels)} duels with the parent have a readable verdict, of which "
+            f"{len(duels) - len(asked)} are of equal answers (minimum: acceptance.min_readable = "
+            f"{config.acceptance.min_readable:.0%}, and one of those that the judge was asked): the round is neither "
+            f"accepted nor rolled back by the rest. Look at the replies with `cyclealign history {config.experiment} "
+            "--failures`; rerun to repeat the failed calls, or lower acceptance.min_readable."
+        )
+
+
+def duel_job(session: RoundSession, round_: Round, prompt: Prompt, parent: Candidate, new: Candidate) -> JudgeJob[Duel]:
+    """Return a job that compares the new answer to a prompt with the parent's."""
     spec = prompt_spec(session, round_, "win rate")
     texts, pool = {parent.id: parent.text, new.id: new.text}, round_.plan.demonstrations
 
-    async def job(ask_judge: AskJudge) -> tuple[str, float | None]:
+    async def job(ask_judge: AskJudge) -> Duel:
         if parent.text == new.text:
-            return prompt.id, 0.5
+            return Duel(prompt.id, 0.5, asked=False)
         task = ranking_task(session, spec, "win_rate", prompt.id, prompt, texts, pool)
         judgement = await rank(ask_judge, task, RankingMethod("listwise", num_orders=2))
-        return prompt.id, evaluation.duel_score(new.id, judgement.verdicts)
+        return Duel(prompt.id, evaluation.duel_score(new.id, judgement.verdicts), problems=judgement.problems)
 
     return job
 
@@ -150,17 +196,6 @@ def gold_quality(
 
 def decide(session: RoundSession, round_: Round) -> str:
     """Accept the round or roll it back as a whole, by one conditional update; return the verdict."""
-    verdict, reason = verdict_of(session.config, session.store.metrics.of_round(round_.id))
+    verdict, reason = verdict_of(session.config.acceptance, session.store.metrics.of_round(round_.id))
     session.store.rounds.close(round_.id, session.owner, verdict, reason)
     return verdict
-
-
-def verdict_of(config: ExperimentConfig, metrics: Mapping[str, Metric]) -> tuple[Verdict, str]:
-    """Return the verdict and its reason for the history."""
-    min_win_rate, max_kl = config.acceptance.min_win_rate, config.acceptance.max_kl
-    won, kl = metrics["win_rate"].value, metrics["kl_from_base"].value
-    if won < min_win_rate:
-        return "rolled_back", f"win rate {won:.2f} is below {min_win_rate:.2f}"
-    if max_kl is not None and kl > max_kl:
-        return "rolled_back", f"KL from the base {kl:.2f} is above {max_kl:.2f} nats per token"
-    return "accepted", f"win rate {won:.2f} is at least {min_win_rate:.2f}"

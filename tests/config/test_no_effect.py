@@ -62,6 +62,11 @@ def sentences(**sections):
             {"training": {"process": "same", "accelerate_config": "a.yaml"}},
             'training.accelerate_config has no effect with training.process = "same".',
         ),
+        ({"acceptance": {"alpha": 0.01}}, 'acceptance.alpha has no effect with acceptance.rule = "mean".'),
+        (
+            {"acceptance": {"rule": "e_value", "min_win_rate": 0.6}},
+            'acceptance.min_win_rate has no effect with acceptance.rule = "e_value".',
+        ),
         ({"engine": {"port": 8000}}, 'engine.port has no effect with policy.kind = "transformers".'),
         (
             {"policy": {"kind": "vllm"}, "engine": {"base_url": "http://a/v1", "port": 8000}},

@@ -66,7 +66,8 @@ def test_the_table_keeps_its_columns():
     (row,) = round_table([ROUND])
     assert [*row] == [
         *("round", "verdict", "agreement (tau)", "LCS / chance", "judge accuracy", "gain by next dynamic"),
-        *("junk / injection", "repeat / reverse", "first / length", "win rate", "gold quality"),
+        *("junk / injection", "repeat / reverse", "first / length", "win rate", "e-value for / against"),
+        "gold quality",
         *("judge calls", "tokens", "USD", "seconds"),
     ]
 

@@ -1,8 +1,14 @@
-"""Evaluation: the parent's held-out answers are drawn once, and never compared with answers of another sampling."""
+"""Evaluation: the parent's held-out answers are drawn once per sampling, and few readable duels decide nothing."""
+
+import hashlib
 
 import pytest
 
+from cyclealign.config import ExperimentConfig
+from cyclealign.errors import JudgeError
+from cyclealign.loop.evaluate import Duel, require_readable
 from cyclealign.store import Store
+from tests.support.local_judge import answers_in, most_words_first
 
 
 def held_out_answers() -> list[dict]:
@@ -27,3 +33,95 @@ def test_the_parent_answers_again_when_the_sampling_changes(bench, change, paren
     assert code == 0, output
     adapters = {row["adapter"] for row in held_out_answers()}
     assert len(adapters) == 1 + parents  # the new adapter's, and the parent's if it answered again
+
+
+@pytest.fixture
+def duelling(bench):
+    """An experiment in which only the duels with the parent compare two answers."""
+    bench.set("policy", answers=4)
+    bench.set("prompts", held_out=8)
+    bench.set("evaluation", labelled_lists=0)
+    bench.set("training", learning_rate=0.1)  # so that the new policy answers otherwise than its parent
+    bench.set("acceptance", min_win_rate=0.0)
+    return bench
+
+
+def test_a_rerun_repeats_the_failed_duels_and_no_others(duelling):
+    """Prevents a round from being accepted or rolled back by a judge that was out of order, and calls paid twice."""
+
+    def status(_):
+        return 500 if len(answers_in(duelling.judge.bodies[-1]["messages"][-1]["content"])) == 2 else 200
+
+    duelling.judge.status = status
+    code, output = duelling.run()
+    assert code == 1
+    assert "JudgeError" in output
+    assert "rerun to repeat the failed calls" in output
+    assert (duelling.rounds()[0]["verdict"], "win_rate" in duelling.rounds()[0]["metrics"]) == (None, False)
+    duelling.judge.status = None
+    code, output = duelling.run()
+    assert code == 0, output
+    assert len(duelling.rounds()) == 1
+    assert max(duelling.judge.answered.values()) == 1
+    assert duelling.rounds()[0]["metrics"]["duels_readable"].value == 1
+
+
+def test_a_round_is_not_decided_by_the_few_duels_that_can_be_read(duelling):
+    """Prevents "win rate 1.00" on two of eight prompts from being accepted; a lower bound decides it without a call."""
+
+    def script(answers):
+        words = " ".join(sorted(text for _, text in answers))
+        readable = len(answers) != 2 or hashlib.sha256(words.encode()).digest()[0] % 4 == 0
+        return most_words_first(answers) if readable else "They are all lovely."
+
+    duelling.judge.script = script
+    code, output = duelling.run()
+    assert code == 1
+    assert "of 8 duels with the parent have a readable verdict" in output
+    assert "Unreadable" in duelling.command("history", "bench", "--failures")[1]
+    paid = len(duelling.judge.bodies)
+    duelling.set("acceptance", min_readable=0.0)
+    code, output = duelling.run()
+    assert code == 0, output
+    metrics = duelling.rounds()[0]["metrics"]
+    assert 0 < metrics["duels_readable"].value < 0.8
+    assert metrics["duels_readable"].count == 8
+    assert len(duelling.judge.bodies) == paid
+
+
+def test_the_history_shows_the_evidence_whatever_the_rule(duelling):
+    """Prevents a verdict by the mean from hiding that there is no evidence; undecided is said in words."""
+    code, output = duelling.run()
+    assert code == 0, output
+    assert "e-value for / against" in output
+    assert "% ties, e-value" in duelling.rounds()[0]["reason"]
+    duelling.set("acceptance", rule="e_value", alpha=0.0001)
+    del duelling.settings["acceptance"]["min_win_rate"]
+    code, output = duelling.run()
+    assert code == 0, output
+    assert (duelling.rounds()[1]["verdict"], "undecided" in duelling.rounds()[1]["reason"]) == ("rolled_back", True)
+
+
+def duel(score, asked=True):
+    return Duel("p", score, asked)
+
+
+@pytest.mark.parametrize(
+    ("duels", "min_readable"),
+    [
+        ([duel(1.0)] * 2 + [duel(None)] * 6, 0.8),
+        ([duel(0.5, asked=False)] * 9 + [duel(None)], 0.8),  # not one of those that the judge was asked
+        ([duel(None)] * 3, 0.0),
+    ],
+)
+def test_too_few_readable_duels_stop_the_run(duels, min_readable):
+    """Prevents ties of equal answers from standing in for a judge that answers nothing."""
+    config = ExperimentConfig.model_validate({"acceptance": {"min_readable": min_readable}})
+    with pytest.raises(JudgeError, match="neither accepted nor rolled back"):
+        require_readable(config, duels)
+
+
+@pytest.mark.parametrize("duels", [[duel(1.0)] * 8 + [duel(None)] * 2, [duel(0.5, asked=False)] * 3])
+def test_enough_readable_duels_pass(duels):
+    """Prevents a run from stopping at single lost calls, or where both policies answer alike."""
+    require_readable(ExperimentConfig(), duels)
