@@ -121,6 +121,13 @@ class TrainingSettings(Section):
     fp16: Annotated[bool, ADDED_LATER] = Field(
         False, title="float16", description="Compute in float16 with a scaled loss, for GPUs without bfloat16."
     )
+    save_every: Annotated[int, ADDED_LATER] = Field(
+        50,
+        ge=0,
+        title="Save every",
+        description="Steps between checkpoints. A training that was cut off goes on from the last one, deleted at the "
+        "end. 0: no checkpoints; begin anew.",
+    )
     report_to: Annotated[tuple[Tracker, ...], ADDED_LATER] = Field(
         (),
         title="Report to",

@@ -1,5 +1,6 @@
 """Training: fine-tune the policy on the round's rankings."""
 
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 
@@ -30,6 +31,7 @@ def train(session: RoundSession, round_: Round) -> str:
         return existing.id
     name = f"round-{round_.number}"
     folder = home() / "adapters" / round_.experiment / name
+    checkpoints = home() / "checkpoints" / round_.experiment
     log = home() / "logs" / f"training-{round_.experiment}-{name}.log"
     job = TrainingJob(
         model=session.model_folder,
@@ -43,7 +45,7 @@ def train(session: RoundSession, round_: Round) -> str:
     require_trainable_adapter(session, round_.parent)
     session.policy.release_memory()
     with temporary_folder(folder) as unfinished:
-        loss = launcher.train(job, unfinished, progress_while_leased(session, round_), log)
+        loss = launcher.train(job, unfinished, progress_while_leased(session, round_), log, checkpoints)
         weights_hash = weights.content_hash(unfinished)
         assert weights_hash is not None
         session.store.rounds.renew_lease(round_.id, session.owner, LEASE_SECONDS)
@@ -53,7 +55,9 @@ def train(session: RoundSession, round_: Round) -> str:
     adapter_id = content_id("adapter", round_.lineage, round_.number, weights_hash)
     adapter = Adapter(adapter_id, str(folder), weights_hash, parent_id)
     session.store.metrics.record(round_.id, [Metric("training_loss", loss, count=len(job.lists))])
-    return session.store.adapters.add(round_.id, adapter, round_.plan.base_model, session.owner).id
+    adapter_id = session.store.adapters.add(round_.id, adapter, round_.plan.base_model, session.owner).id
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return adapter_id
 
 
 def progress_while_leased(session: RoundSession, round_: Round) -> OnProgress:

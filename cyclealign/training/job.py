@@ -1,5 +1,6 @@
 """A training job as a value: ranked lists in, a LoRA adapter or full weights out."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +12,9 @@ from cyclealign.records import Preference
 
 # Position of the better answer, position of the worse one, share of the verdicts that agree (above 0.5).
 SoftPair = tuple[int, int, float]
+
+# Settings that may change before a training that was cut off goes on from its checkpoint.
+NOT_OF_THE_OPTIMISATION = ("process", "tokens_at_once", "gradient_checkpointing", "report_to", "save_every")
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,13 @@ class TrainingJob:
     def lists_with_signal(self) -> list[RankedAnswers]:
         """The lists that contribute to the loss."""
         return [ranked for ranked in self.lists if ranked.has_signal]
+
+    @property
+    def optimisation_hash(self) -> str:
+        """Return a hash of everything that bears on the trained weights, beyond rounding: 32 hexadecimal digits."""
+        settings = self.settings.model_dump(mode="json", exclude=set(NOT_OF_THE_OPTIMISATION))
+        values = json.dumps({**asdict(self), "settings": settings}, sort_keys=True)
+        return hashlib.sha256(values.encode()).hexdigest()[:32]
 
     def save(self, path: Path) -> None:
         """Write the job as JSON."""

@@ -5,6 +5,7 @@ A process of its own releases all its memory when it ends. Several GPUs are conf
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import traceback
@@ -21,10 +22,18 @@ from cyclealign.training.failure import failure_message, last_exception
 from cyclealign.training.job import TrainingJob
 
 
-def train(job: TrainingJob, folder: Path, on_progress: OnProgress, log: Path | None = None) -> float:
+def train(
+    job: TrainingJob,
+    folder: Path,
+    on_progress: OnProgress,
+    log: Path | None = None,
+    checkpoints: Path | None = None,
+) -> float:
     """Train an adapter, or full weights, into ``folder`` and return the mean training loss.
 
     Args:
+        checkpoints: a folder that keeps the last checkpoint of one job, for the next attempt at it; the checkpoints of
+            other jobs are deleted. None: no checkpoints.
         log: gets the output of training, and keeps that of earlier attempts; None: ``training.log`` in the folder.
 
     Raises:
@@ -37,16 +46,27 @@ def train(job: TrainingJob, folder: Path, on_progress: OnProgress, log: Path | N
         )
     log = log or folder / "training.log"
     log.parent.mkdir(parents=True, exist_ok=True)
+    if checkpoints is not None:
+        checkpoints = _only_of_this_job(job, checkpoints) if job.settings.save_every else None
     if job.settings.process == "same":
-        return _train_here(job, folder, on_progress, log)
-    return _train_in_own_process(job, folder, on_progress, log)
+        return _train_here(job, folder, on_progress, log, checkpoints)
+    return _train_in_own_process(job, folder, on_progress, log, checkpoints)
 
 
-def _train_here(job: TrainingJob, folder: Path, on_progress: OnProgress, log: Path) -> float:
+def _only_of_this_job(job: TrainingJob, folder: Path) -> Path:
+    """Return the folder of the job's checkpoints within ``folder``, and delete the others there."""
+    own = folder / job.optimisation_hash
+    for path in folder.glob("*"):
+        if path != own:
+            shutil.rmtree(path, ignore_errors=True)
+    return own
+
+
+def _train_here(job: TrainingJob, folder: Path, on_progress: OnProgress, log: Path, checkpoints: Path | None) -> float:
     from cyclealign.training.worker import fit  # loads TRL
 
     try:
-        return fit(job, folder, on_progress)
+        return fit(job, folder, on_progress, checkpoints)
     except CycleAlignError:
         raise
     except Exception as error:
@@ -55,7 +75,9 @@ def _train_here(job: TrainingJob, folder: Path, on_progress: OnProgress, log: Pa
         raise TrainingFailed(failure_message(f"{type(error).__name__}: {error}", "", log, job.settings)) from error
 
 
-def _train_in_own_process(job: TrainingJob, folder: Path, on_progress: OnProgress, log: Path) -> float:
+def _train_in_own_process(
+    job: TrainingJob, folder: Path, on_progress: OnProgress, log: Path, checkpoints: Path | None
+) -> float:
     config = job.settings.accelerate_config
     if config is not None and not Path(config).is_file():
         raise TrainingFailed(
@@ -66,7 +88,7 @@ def _train_in_own_process(job: TrainingJob, folder: Path, on_progress: OnProgres
     with (
         log.open("ab+") as errors,
         subprocess.Popen(
-            launch_command(config, folder),
+            launch_command(config, folder, checkpoints),
             # Never written to. It closes when this process ends, and the training process ends with it.
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -86,12 +108,13 @@ def _train_in_own_process(job: TrainingJob, folder: Path, on_progress: OnProgres
     return report.loss
 
 
-def launch_command(accelerate_config: str | None, folder: Path) -> Sequence[str]:
+def launch_command(accelerate_config: str | None, folder: Path, checkpoints: Path | None = None) -> Sequence[str]:
     """Return the ``accelerate launch`` command; without a config file, one process in full precision."""
     default = ["--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     options = ["--config_file", accelerate_config] if accelerate_config else default
     launch = [sys.executable, "-m", "accelerate.commands.launch", *options]
-    return [*launch, "-m", "cyclealign.training.worker", str(folder)]
+    folders = [str(folder)] if checkpoints is None else [str(folder), str(checkpoints)]
+    return [*launch, "-m", "cyclealign.training.worker", *folders]
 
 
 @dataclass

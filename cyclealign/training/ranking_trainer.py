@@ -24,6 +24,7 @@ class RankingTrainer(Trainer):
     rows_per_step: int
     objective: Objective
     tokens_at_once: int | None = None  # None: no limit
+    steps_before = 0  # steps behind the checkpoint to go on from
     reduces_in_loss = False  # whether `loss_sum` exchanges values with the other processes
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -31,6 +32,7 @@ class RankingTrainer(Trainer):
         process, num_processes = self.args.process_index, self.args.world_size
         num_rows = len(self.train_dataset) - 1
         sampler = StepBatchSampler(num_rows, self.rows_per_step, self.args.seed, process, num_processes)
+        sampler.epoch = self.steps_before // len(sampler)
         return DataLoader(self.train_dataset, batch_sampler=sampler, collate_fn=self.data_collator)
 
     def compute_loss(

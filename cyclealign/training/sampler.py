@@ -17,20 +17,22 @@ class StepBatchSampler(Sampler[list[int]]):
 
     Rows are reshuffled each epoch. A step takes ``step_size`` rows, the last of an epoch the remaining ones. The number
     ``num_rows`` stands for a padding row of weight 0, which gives all batches of a step one length.
+
+    ``epoch`` is the number of the next epoch; set it to go on from a checkpoint.
     """
 
     def __init__(self, num_rows: int, step_size: int, seed: int, process: int, num_processes: int) -> None:
         self._num_rows, self._step_size, self._seed = num_rows, step_size, seed
         self._process, self._num_processes = process, num_processes
-        self._epoch = 0
+        self.epoch = 0
 
     def __len__(self) -> int:
         return ceil(self._num_rows / self._step_size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        generator = torch.Generator().manual_seed(self._seed + self._epoch)
+        generator = torch.Generator().manual_seed(self._seed + self.epoch)
         order = torch.randperm(self._num_rows, generator=generator).tolist()
-        self._epoch += 1
+        self.epoch += 1
         for start in range(0, self._num_rows, self._step_size):
             step = order[start : start + self._step_size]
             yield process_rows(step, self._process, self._num_processes, padding=self._num_rows)

@@ -1,6 +1,7 @@
 """The training process: load, fit, save, and record a probe of the trained weights.
 
-``python -m cyclealign.training.worker FOLDER`` reads FOLDER/job.json and writes the adapter or full weights there.
+``python -m cyclealign.training.worker FOLDER [CHECKPOINTS]`` reads FOLDER/job.json and writes the adapter or full
+weights there. It goes on from the last checkpoint in CHECKPOINTS.
 """
 
 import gc
@@ -17,14 +18,20 @@ from cyclealign.policy.device import device
 from cyclealign.policy.probe_logprobs import probe_from_folders, probe_logprobs, select_probe_rows
 from cyclealign.processes import end_with_input, end_with_parent
 from cyclealign.progress import OnProgress
+from cyclealign.training.checkpoints import KeepCheckpoints, last_published, mean_loss, step_of
 from cyclealign.training.job import TrainingJob
 from cyclealign.training.model import Model, is_main_process, is_sharded, load_trainable, unwrap
+from cyclealign.training.ranking_trainer import RankingTrainer
 from cyclealign.training.trainers import ReportSteps, make_trainer
 
 
-def fit(job: TrainingJob, folder: Path, on_progress: OnProgress) -> float:
-    """Train, save the weights (safetensors) and their probe into ``folder``, and return the mean training loss."""
-    fitted = train_and_save(job, folder, on_progress)
+def fit(job: TrainingJob, folder: Path, on_progress: OnProgress, checkpoints: Path | None = None) -> float:
+    """Train, save the weights (safetensors) and their probe into ``folder``, and return the mean training loss.
+
+    Args:
+        checkpoints: folder of this job's checkpoints; None: none are written or read.
+    """
+    fitted = train_and_save(job, folder, on_progress, checkpoints)
     if is_main_process():
         (fitted.probe or probe_saved_weights(job, folder, fitted)).save(folder)
     return fitted.loss
@@ -40,7 +47,7 @@ class Fitted:
     sharded: bool
 
 
-def train_and_save(job: TrainingJob, folder: Path, on_progress: OnProgress) -> Fitted:
+def train_and_save(job: TrainingJob, folder: Path, on_progress: OnProgress, checkpoints: Path | None) -> Fitted:
     """Train and save; model, optimizer and reference go out of scope on return, so that their memory can be freed."""
     set_seed(job.seed % 2**32)  # before the LoRA weights are initialised
     model, save = load_trainable(job)
@@ -50,10 +57,22 @@ def train_and_save(job: TrainingJob, folder: Path, on_progress: OnProgress) -> F
     rows = select_probe_rows([(*ranked.prompt_ids, *ranked.answers[0]) for ranked in job.lists], model)
     in_memory = not (is_sharded(trainer) or job.full_weights)
     parent = probe_logprobs(unwrap(trainer), rows) if in_memory else ()
-    result = trainer.train()
+    loss = train_from_checkpoint(trainer, job, checkpoints)
     save(trainer, folder)
     probe = probe_adapter(unwrap(trainer), rows, parent) if in_memory and is_main_process() else None
-    return Fitted(float(result.training_loss), rows, probe, is_sharded(trainer))
+    return Fitted(loss, rows, probe, is_sharded(trainer))
+
+
+def train_from_checkpoint(trainer: RankingTrainer, job: TrainingJob, checkpoints: Path | None) -> float:
+    """Train from the last checkpoint, or from the beginning, and return the mean loss over all steps."""
+    if checkpoints is not None:
+        trainer.add_callback(KeepCheckpoints(trainer, checkpoints, job.settings.save_every))
+    checkpoint = last_published(checkpoints)
+    if checkpoint is None:
+        return float(trainer.train().training_loss)
+    trainer.steps_before = step_of(checkpoint)
+    trainer.train(resume_from_checkpoint=str(checkpoint))
+    return mean_loss(trainer)
 
 
 def probe_adapter(model: Model, rows: Rows, parent: Logprobs) -> Probe:
@@ -75,7 +94,7 @@ def probe_saved_weights(job: TrainingJob, folder: Path, fitted: Fitted) -> Probe
     )
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, checkpoints: Path | None = None) -> None:
     """Run the process under ``accelerate launch``: print steps and loss to standard output, one JSON object a line.
 
     An exception is printed by the process that fails, and raised: the launcher would report its own one only.
@@ -83,7 +102,8 @@ def main(folder: Path) -> None:
     end_with_parent()
     end_with_input()
     try:
-        loss = fit(TrainingJob.load(folder / "job.json"), folder, lambda step, of: _report({"step": step, "of": of}))
+        job = TrainingJob.load(folder / "job.json")
+        loss = fit(job, folder, lambda step, of: _report({"step": step, "of": of}), checkpoints)
     except Exception as error:
         print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)
         raise
@@ -96,4 +116,4 @@ def _report(values: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(*map(Path, sys.argv[1:3]))
