@@ -1,6 +1,7 @@
 """`cyclealign history`: the rounds of experiments, one round in full, failed judge calls."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -20,6 +21,8 @@ from cyclealign.store import Property, Store
 from cyclealign.text import plain_text
 
 app = new_app()
+MAX_REPLY_SHOWN = 200
+Reason = tuple[int, str, str]  # round, purpose, why the calls failed
 
 
 @app.command()
@@ -111,12 +114,28 @@ def show_failures(store: Store, experiment: str, number: int | None, as_json: bo
 
 
 def print_failures(numbers: list[int], details: list[dict[str, Any]]) -> None:
-    """Print the judge calls that failed, with the reason."""
-    table = Table("round", "purpose", "attempts", "error")
+    """Print the judge calls that failed: a row for each reason, with the number of calls and one of their replies."""
+    calls, attempts, replies = Counter[Reason](), Counter[Reason](), dict[Reason, str]()
     for number, detail in zip(numbers, details, strict=True):
         for call in detail["failed_calls"]:
-            table.add_row(str(number), call["purpose"], str(call["attempts"]), escape(plain_text(str(call["error"]))))
+            reason = number, call["purpose"], str(call["error"])
+            calls[reason] += 1
+            attempts[reason] += call["attempts"]
         for call in detail["unreadable_replies"]:
-            words = plain_text(f"Unreadable: {call['problem']}")
-            table.add_row(str(number), call["purpose"], "1", escape(words))
+            reason = number, call["purpose"], f"Unreadable: {call['problem']}"
+            calls[reason] += 1
+            attempts[reason] += 1
+            replies.setdefault(reason, call["reply"] or "")
+    table = Table("round", "purpose", "calls", "attempts", "error")
+    for reason, count in calls.items():
+        number, purpose, words = reason
+        if reason in replies:
+            words += f" The reply{' to one' if count > 1 else ''}: '{shortened(replies[reason])}'"
+        table.add_row(str(number), purpose, f"{count:,}", f"{attempts[reason]:,}", escape(plain_text(words)))
     console.print(table if table.row_count else "No judge call failed.")
+
+
+def shortened(reply: str) -> str:
+    """Return the reply on one line, its end alone if it is long: that is where a judge states its ranking."""
+    line = " ".join(reply.split())
+    return line if len(line) <= MAX_REPLY_SHOWN else f"... {line[-MAX_REPLY_SHOWN:]}"

@@ -27,4 +27,5 @@ def fault_of(error: UndefinedError, compiled: jinja2.Template) -> str:
     """Return line and message of an undefined name met while rendering."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == "<template>"]
     where = f", line {compiled.get_corresponding_lineno(lines[-1])}" if lines and lines[-1] else ""
-    return f"{where}: {(error.message or 'an undefined name').rstrip('.')}."
+    words = error.message or "an undefined name"
+    return f"{where}: {words}" if words.endswith((".", "?")) else f"{where}: {words}."

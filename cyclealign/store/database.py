@@ -86,7 +86,9 @@ def connect(url: URL) -> Engine:
     try:
         engine.connect().close()
     except (OperationalError, InterfaceError) as error:
-        raise StoreError(f"{name_of(url)} does not answer: {_cause(error, url)} Check {URL_VARIABLE}.") from None
+        raise StoreError(
+            f"{name_of(url)} does not answer: {_cause(error, url).rstrip('.')}. Check {URL_VARIABLE}."
+        ) from None
     return engine
 
 
@@ -99,7 +101,10 @@ def _connect_sqlite(url: URL) -> Engine:
         path.parent.mkdir(parents=True, exist_ok=True)
         _use_write_ahead_log(path)
     except (OSError, sqlite3.Error) as error:
-        raise StoreError(f"{path} cannot be the database: {error}. Set {URL_VARIABLE} to another place.") from None
+        raise StoreError(
+            f"{path} cannot be the database: {error}. Set CYCLEALIGN_HOME to a folder that can be written to, or "
+            f"{URL_VARIABLE} to another database."
+        ) from None
     return engine
 
 
@@ -177,6 +182,6 @@ def _explained(engine: Engine) -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError) as error:
         raise StoreError(
-            f"{name_of(engine.url)} stopped answering: {_cause(error, engine.url)} "
+            f"{name_of(engine.url)} stopped answering: {_cause(error, engine.url).rstrip('.')}. "
             "Everything recorded so far is kept: rerun the same command once it answers."
         ) from error

@@ -116,6 +116,24 @@ def test_a_page_beyond_the_end_and_a_filter_without_a_round_are_refused(memory: 
     assert "add --round N" in told("history", "trial", "--round", "1", "--failures", "--search", "x", code=1)
 
 
+def test_failures_are_counted_by_reason_and_show_a_reply(memory: Store) -> None:
+    """Prevents hundreds of equal rows, none of which says what the judge replied."""
+    with Store.open() as store:
+        round_id = store.rounds.get("trial", 1).id
+    asked_calls = [call(number) for number in range(50, 53)]
+    for one in asked_calls:
+        memory.calls.record_reply(
+            round_id, one, replace(reply(), text="Let me see. " * 40 + "\nBest [bold]first[/]: B, A")
+        )
+    memory.calls.record_parse_problems(round_id, {one.key: "no ranking" for one in asked_calls})
+    memory.calls.record_failure(round_id, call(60), "Status 500")
+    table = " ".join(told("history", "trial", "--failures").replace("│", " ").split())
+    assert table.count("no ranking") == 1
+    assert "1 rank 3 3 Unreadable: no ranking The reply to one: '..." in table
+    assert "Best [bold]first[/]: B, A'" in table
+    assert "1 rank 1 1 Status 500" in table
+
+
 def test_a_page_reads_the_rows_of_its_prompts_alone(memory: Store) -> None:
     """Prevents a page of twenty from loading a hundred thousand answers."""
     statements: list[str] = []

@@ -73,7 +73,7 @@ def test_an_invalid_template_is_rejected_by_file_and_variable(tmp_path, text, me
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ("{{ a.txt }}", r"rank\.jinja, line 3: unknown part '\.txt'\. Did you mean 'text'\?"),
+        ("{{ a.txt }}", r"rank\.jinja, line 3: unknown part '\.txt'\. Did you mean 'text'\?$"),
         ("{{ a.zzz }}", r"rank\.jinja, line 3: unknown part '\.zzz'\. There are: label, text\."),
         ("{{ fence.zzz.y }}", r"rank\.jinja, line 3: .*'zzz'"),
     ],

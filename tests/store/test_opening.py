@@ -150,3 +150,14 @@ def test_opening_needs_no_lock_while_another_run_writes(tmp_path: Path) -> None:
         assert store.history.summaries() == []
     writer.execute("ROLLBACK")
     writer.close()
+
+
+def test_a_home_that_cannot_be_written_to_is_named_with_its_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents advice that leaves the folder of adapters and reports where it cannot be made either."""
+    (tmp_path / "home").write_text("a file, not a folder")
+    monkeypatch.delenv("CYCLEALIGN_DATABASE_URL", raising=False)
+    monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path / "home"))
+    with pytest.raises(StoreError, match=r"cannot be the database: .*\. Set CYCLEALIGN_HOME to a folder"):
+        Store.open()
