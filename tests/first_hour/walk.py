@@ -114,7 +114,7 @@ def config(case: Case, model: Path, url: str) -> ExperimentConfig:
         "health": {"lists": 0} if case.judge in UNEVEN else {},
         "training": {"process": "same"},
         # Every round is accepted, so that the second one goes on from the first one's adapter.
-        "acceptance": {"min_win_rate": 0.0},
+        "acceptance": {"min_win_rate": 0.0, "min_readable": 0.0 if case.judge in UNEVEN else 0.8},
     }
     return checked(settings, "first hour")
 
