@@ -27,7 +27,7 @@ def deploy(
         if config is not None:
             raise BadConfig("Give either a config or --remove.")
         own_deployments.drop(home(), remove)
-        print_plain(f"Deployment '{remove}' is removed{when(update_server())}.")
+        print_plain(f"Deployment '{remove}' is removed{since_when(update_server())}.")
     elif config is not None:
         chosen = own_deployments.keep(home(), config, name)
         print_plain(
@@ -42,6 +42,13 @@ def deploy(
 def when(url: str | None) -> str:
     """Return when the change is seen in the Prefect UI."""
     return f" and shown at {url}/deployments" if url else "; the next `cyclealign up` shows it"
+
+
+def since_when(url: str | None) -> str:
+    """Return when the removal is seen in the Prefect UI."""
+    return (
+        f", and no longer shown at {url}/deployments" if url else "; the next `cyclealign up` takes it off the server"
+    )
 
 
 def update_server(name: str | None = None) -> str | None:
