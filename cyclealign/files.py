@@ -35,6 +35,11 @@ def home() -> Path:
     return Path(os.environ.get(HOME_VARIABLE, "").strip() or ".cyclealign").absolute()
 
 
+def checkpoints_folder(experiment: str) -> Path:
+    """Return the folder with the checkpoints of an experiment's training; it exists while a training is unfinished."""
+    return home() / "checkpoints" / experiment
+
+
 def report_file(name: str) -> Path:
     """Return the path of a report of that file name; its folder, ``reports`` of the home, is made."""
     folder = home() / "reports"

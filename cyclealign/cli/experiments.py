@@ -15,6 +15,7 @@ from cyclealign.cli.console import console, print_plain
 from cyclealign.cli.lazy import new_app
 from cyclealign.config import ExperimentConfig
 from cyclealign.errors import BadConfig
+from cyclealign.files import checkpoints_folder
 from cyclealign.loop import prune as pruning
 from cyclealign.loop.lease import hold_experiment, owner_name
 from cyclealign.loop.ports import nonce
@@ -55,6 +56,8 @@ def rename(experiment: Name, new_name: Annotated[str, typer.Argument(help="Its n
     require_name(new_name)
     with held(experiment) as store:
         store.upkeep.rename(experiment, new_name)
+        if (checkpoints := checkpoints_folder(experiment)).is_dir():  # of an open round's training
+            checkpoints.replace(checkpoints_folder(new_name))
     print_plain(f"'{experiment}' is now '{new_name}'. Set experiment = \"{new_name}\" in its config.")
 
 
@@ -86,7 +89,7 @@ def delete(experiment: Name, yes: Yes = False) -> None:
         paths = [Path(adapter.path) for adapter in mine]
         store.upkeep.delete(experiment)
         kept = store.upkeep.adapter_paths()  # of other experiments
-        pruning.delete_weights([path for path in paths if path not in kept])
+        pruning.delete_weights(experiment, [path for path in paths if path not in kept])
     print_plain(f"'{experiment}' is deleted.")
 
 

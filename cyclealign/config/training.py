@@ -147,9 +147,13 @@ class TrainingSettings(Section):
         "parent's; for a first adapter all linear layers of the language model, in a mixture of experts the attention. "
         "Never the output head.",
     )
-    lora_dropout: Annotated[float, ADDED_LATER, OnlyWith("training.method", "lora")] = Field(
-        0.0, ge=0, lt=1, title="LoRA dropout", description="Of the adapter's input, while training."
-    )
+    # TRL trains DPO without dropout: policy and reference would differ by it.
+    lora_dropout: Annotated[
+        float,
+        ADDED_LATER,
+        OnlyWith("training.method", "lora"),
+        OnlyWith("training.objective", *get_args(ListwiseObjective)),
+    ] = Field(0.0, ge=0, lt=1, title="LoRA dropout", description="Of the adapter's input, while training.")
     use_rslora: Annotated[bool, ADDED_LATER, OnlyWith("training.method", "lora")] = Field(
         False,
         title="Rank-stabilised LoRA",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cyclealign.files import home
+from cyclealign.files import checkpoints_folder, home
 from cyclealign.policy import weights
 from cyclealign.processes import is_running
 from cyclealign.store import Store
@@ -39,6 +39,9 @@ def prunable(store: Store, experiment: str) -> list[Prunable]:
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if reason := leftover_reason(path, named):
             found.append(Prunable(path, size_of(path), reason))
+    checkpoints = checkpoints_folder(experiment)
+    if checkpoints.is_dir() and store.rounds.unfinished(experiment) is None:
+        found.append(Prunable(checkpoints, size_of(checkpoints), "checkpoints of a training that no round resumes"))
     return [each for each in found if not any(kept.is_relative_to(each.path.resolve()) for kept in needed)]
 
 
@@ -64,8 +67,9 @@ def prune(store: Store, folders: Sequence[Prunable]) -> None:
             store.upkeep.mark_pruned([each.adapter_id])
 
 
-def delete_weights(folders: Sequence[Path]) -> None:
-    """Delete folders of weights; others, and missing ones, are left alone."""
+def delete_weights(experiment: str, folders: Sequence[Path]) -> None:
+    """Delete folders of weights and the experiment's checkpoints; other folders, and missing ones, are left alone."""
     for folder in folders:
         if weights.files(folder):
             shutil.rmtree(folder)
+    shutil.rmtree(checkpoints_folder(experiment), ignore_errors=True)

@@ -55,13 +55,16 @@ def test_prune_deletes_what_no_accepted_round_needs_and_nothing_else(command: Co
         orphan = home() / "adapters" / "trial" / "round-9-abc"
         orphan.mkdir()
         (orphan / ADAPTER_WEIGHTS).write_bytes(b"y")
+        checkpoints = home() / "checkpoints" / "trial"
+        (checkpoints / "job" / "step-1").mkdir(parents=True)
         code, output = command("prune", "trial")  # nobody confirms
         assert code == 1
-        assert output.count("0.0 MB") == 4
+        assert output.count("0.0 MB") == 5
         assert all(path.exists() for path in (*accepted, *dropped, other, orphan))
         code, output = command("prune", "trial", "--yes")
         assert code == 0, output
-        assert "Deleted 3 folders" in output
+        assert "Deleted 4 folders" in output
+        assert not checkpoints.exists()
         assert all(path.exists() for path in (*accepted, other))
         assert not any(path.exists() for path in (*dropped, orphan))
         pruned = [store.history.detail("trial", number)["adapter"]["pruned_at"] is not None for number in (1, 2, 3, 4)]
@@ -73,7 +76,9 @@ def test_a_renamed_experiment_keeps_its_ids_and_folders_and_its_old_name_is_free
     """Prevents a renamed experiment from sampling anew, and two experiments from sharing answers."""
     with Store.open() as store:
         made, folder = finished(store, "accepted")
+        (home() / "checkpoints" / "trial").mkdir(parents=True)
         assert command("rename", "trial", "second")[0] == 0
+        assert (home() / "checkpoints" / "second").is_dir()
         moved = store.rounds.get("second", made.number)
         assert (moved.experiment, moved.lineage) == ("second", "trial")
         assert folder.exists()
@@ -91,6 +96,9 @@ def test_deleting_takes_everything_of_one_experiment(command: Command) -> None:
         finished(store, "accepted")
         folder = finished(store, "accepted")[1]
         other = finished(store, "accepted", "other")[1]
+        checkpoints = [home() / "checkpoints" / name for name in ("trial", "other")]
+        for path in checkpoints:
+            path.mkdir(parents=True)
         before = store.history.detail("other", 1)
         assert command("delete", "trial")[0] == 1  # nobody confirms
         assert store.experiments.names() == ["trial", "other"]
@@ -100,6 +108,7 @@ def test_deleting_takes_everything_of_one_experiment(command: Command) -> None:
         assert store.experiments.names() == ["other"]
         assert store.history.detail("other", 1) == before
         assert (folder.exists(), other.exists()) == (False, True)
+        assert [path.exists() for path in checkpoints] == [False, True]
         assert opened(store).number == 1
 
 
