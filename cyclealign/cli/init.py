@@ -2,6 +2,7 @@
 
 import os
 import tomllib
+from math import ceil
 from pathlib import Path
 from typing import Annotated
 
@@ -82,7 +83,7 @@ def config_of(file: str, values: dict[str, str | int]) -> str:
 
 def per_round(train: int) -> int:
     """Return the prompts of a round: an experiment draws none twice, so that a set has to last for several rounds."""
-    return min(PER_ROUND, max(1, train // ROUNDS, min(train, MIN_PER_ROUND)))
+    return min(PER_ROUND, max(1, ceil(train / ROUNDS), min(train, MIN_PER_ROUND)))
 
 
 def held_out_share(source: str, column: str | None) -> float:

@@ -46,9 +46,9 @@ def test_the_config_holds_the_users_values_and_the_next_commands_are_named(folde
         assert command in output
 
 
-@pytest.mark.parametrize(("train", "expected"), [(5000, 200), (600, 200), (130, 43), (60, 32), (20, 20), (0, 1)])
+@pytest.mark.parametrize(("train", "expected"), [(5000, 200), (600, 200), (130, 44), (60, 32), (20, 20), (0, 1)])
 def test_a_set_lasts_for_several_rounds(train, expected):
-    """Prevents a first round that uses the whole set up, so that the same command is refused the second time."""
+    """Prevents a first round that uses the whole set up, so that a second is refused, and a last round of one."""
     assert per_round(train) == expected
 
 
