@@ -1,10 +1,10 @@
 """The judge's health: controls before a round pays for anything else, and biases measured on its verdicts."""
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from cyclealign.chat_api.scheduler import AskJudge
-from cyclealign.errors import JudgeUntrusted
+from cyclealign.errors import JudgeError, JudgeUntrusted
 from cyclealign.judge import biases, controls, demonstrations
 from cyclealign.judge.requests import RankingTask
 from cyclealign.loop.judge_requests import prompt_spec, ranking_task
@@ -22,6 +22,7 @@ def examine_judge(session: RoundSession, round_: Round) -> str:
 
     Raises:
         JudgeUntrusted: a control is below its threshold. The round is closed as rolled back; nothing was generated.
+        JudgeError: no reply can be read. The round stays open; nothing was generated.
     """
     sets = control_sets(session, round_)
     if not sets:
@@ -82,15 +83,32 @@ def stored_metrics(session: RoundSession, round_: Round) -> dict[str, Metric]:
 
 
 def measure_controls(session: RoundSession, round_: Round, sets: list[controls.ControlSet]) -> dict[str, Metric]:
-    """Send the controls, store their metrics and return them by name."""
+    """Send the controls, store their metrics and return them by name.
+
+    Raises:
+        JudgeError: no reply to any control can be read. The round stays open; nothing was generated.
+    """
     jobs = [control_job(session, round_, control_set) for control_set in sets]
     examined = session.run_jobs(round_, "examine the judge", jobs)
     session.store.calls.record_parse_problems(
         round_.id, dict(problem for verdicts in examined for problem in verdicts.problems)
     )
     metrics = controls.control_metrics(examined)
+    if not metrics:
+        raise JudgeError(no_verdict_message(round_, examined))
     session.store.metrics.record(round_.id, metrics)
     return {metric.name: metric for metric in metrics}
+
+
+def no_verdict_message(round_: Round, examined: Sequence[controls.ControlVerdicts]) -> str:
+    """Return the error message for a judge without a single readable verdict on its controls."""
+    problem = next((words for verdicts in examined for _, words in verdicts.problems), "")
+    name = round_.experiment
+    return (
+        f"No reply of the judge to its control lists gives a readable verdict, so nothing was generated. {problem} "
+        f"Look at the replies with `cyclealign history {name} --failures`. Rerun to repeat failed calls; to change "
+        f"judge or template, run `cyclealign abandon {name}` first."
+    )
 
 
 def control_job(

@@ -61,6 +61,23 @@ def test_a_fit_judge_passes_and_is_examined_anew_each_round(gated):
     assert (metrics["health_junk"].count, gated.rounds()[1]["notes"]) == (2 * LISTS, {})
 
 
+def test_a_judge_that_no_one_can_read_stops_the_round_before_anything_is_generated(gated):
+    """Prevents a whole round of paid replies in a form that the reader refuses, after controls that showed it."""
+    gated.judge.script = lambda answers: "From worst to best: " + ", ".join(label for label, _ in answers)
+    code, output = gated.run()
+    assert code == 1, output
+    assert "No reply of the judge to its control lists gives a readable verdict" in output
+    assert {purpose for _, purpose in purposes(gated)} == {"health"}
+    assert not any(prompt["candidates"] for prompt in detail()["prompts"])
+    asked = len(gated.judge.bodies)
+    assert gated.run()[0] == 1
+    assert len(gated.judge.bodies) == asked, "no reply is paid twice"
+    assert gated.command("abandon", "bench")[0] == 0
+    gated.judge.script = most_words_first
+    gated.set("judge", reasons=True)  # other requests: those of before have their replies
+    assert gated.run()[0] == 0
+
+
 @pytest.mark.parametrize(
     ("script", "control"), [(fewest_characters_first, "health_junk"), (first_shown_first, "health_swap")]
 )
