@@ -84,7 +84,9 @@ def print_page_line(experiment: str, number: int, asked: PageRequest, count: int
     print_plain(plain_text(f"Prompts {first} to {last} of {count} {kind} prompts{found}."))
     if last < count:
         command = f"cyclealign history {shlex.quote(experiment)} --round {number}"
-        print_plain(plain_text(f"More: {' '.join(filter(None, [command, asked.options, f'--page {page + 1}']))}"))
+        more = " ".join(filter(None, [command, asked.options, f"--page {page + 1}"]))
+        # Broken by the terminal alone, so that the command can be copied.
+        console.print(plain_text(f"More: {more}"), markup=False, highlight=False, soft_wrap=True)
 
 
 def with_human_agreement(store: Store, detail: Values) -> Values:

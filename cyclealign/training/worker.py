@@ -107,7 +107,14 @@ def main(folder: Path, checkpoints: Path | None = None) -> None:
     except Exception as error:
         print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)
         raise
+    leave_process_group()
     _report({"loss": loss})
+
+
+def leave_process_group() -> None:
+    """Leave the group of training processes, if there is one: its threads can abort a process that ends with them."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _report(values: dict[str, object]) -> None:

@@ -1,19 +1,28 @@
-"""``python -m tests.first_hour [WORDS]`` walks all cases, or those whose name has the words; one line a case."""
+"""``python -m tests.first_hour`` walks each kind of model, judge and prompt file once, and prints a line a case."""
 
+import argparse
 import os
 import sys
 import tempfile
 import traceback
 from pathlib import Path
 
-from tests.first_hour.walk import Case, cases, walk
+from tests.first_hour.walk import Case, all_cases, cases, walk
 
 
-def main(words: str) -> int:
-    """Print a line for each case and return the number of failures."""
+def main() -> int:
+    """Print a line for each case and return 1 if one failed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.first_hour", description=__doc__)
+    parser.add_argument("words", nargs="?", default="", help="only the cases whose name has these words")
+    parser.add_argument("--all", action="store_true", help="all combinations, in an order drawn once")
+    parser.add_argument("--limit", type=int, help="only the first of these cases")
+    given = parser.parse_args()
     os.environ["TEST_JUDGE_KEY"] = "a-very-secret-key"
+    chosen = [case for case in (all_cases() if given.all else cases()) if given.words in str(case)][: given.limit]
     with tempfile.TemporaryDirectory() as models:
-        return sum(not passed(case, Path(models)) for case in cases() if words in str(case))
+        failed = sum(not passed(case, Path(models)) for case in chosen)
+    print(f"{len(chosen) - failed} of {len(chosen)} cases passed")
+    return 1 if failed else 0
 
 
 def passed(case: Case, models: Path) -> bool:
@@ -30,4 +39,4 @@ def passed(case: Case, models: Path) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(1 if main(" ".join(sys.argv[1:])) else 0)
+    sys.exit(main())

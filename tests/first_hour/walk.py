@@ -1,10 +1,12 @@
 """Walk one case through two rounds, and check that every label says what the judge said."""
 
 import json
+import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from tests.support.stub_judges import STUB_JUDGES, stub_judge
 
 ROUNDS = 2
 BATCH = "batch"
+JUDGES = (*STUB_JUDGES, BATCH)
 # Judges that leave some prompts without a verdict, by design.
 UNEVEN = ("refusing",)
 
@@ -42,9 +45,15 @@ class Case:
 def cases() -> list[Case]:
     """Return each kind of model, judge and prompt file, with the plainest of the others."""
     models = [Case(model=kind) for kind in KINDS]
-    judges = [Case(judge=kind) for kind in (*STUB_JUDGES, BATCH) if kind != "plain"]
+    judges = [Case(judge=kind) for kind in JUDGES if kind != "plain"]
     forms = [Case(prompts=form) for form in prompt_files.FORMS if form != "prompt"]
     return [*models, *judges, *forms]
+
+
+def all_cases() -> list[Case]:
+    """Return every kind of model with every kind of judge and of prompt file, in an order drawn once."""
+    rows = [Case(*kinds) for kinds in product(KINDS, JUDGES, prompt_files.FORMS)]
+    return random.Random(0).sample(rows, len(rows))
 
 
 @dataclass(frozen=True)
