@@ -13,6 +13,8 @@ from tests.support.batch_server import BatchServer
 from tests.support.store_values import opened
 from tests.support.stub_judges import stub_judge
 
+pytestmark = pytest.mark.slow
+
 BATCH = {
     "delivery": "batch",
     "batch_window_seconds": 0.05,

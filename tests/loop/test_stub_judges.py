@@ -14,6 +14,8 @@ from tests.support.local_judge import LocalJudge
 from tests.support.store_values import opened
 from tests.support.stub_judges import STUB_JUDGES, THOUGHT_TOKENS, stub_judge
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def database(migrated_sqlite, tmp_path):

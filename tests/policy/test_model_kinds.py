@@ -10,6 +10,8 @@ from cyclealign.policy.transformers_policy import TransformersPolicy
 from cyclealign.records import Message, Prompt
 from tests.support.chat_models import KINDS, make_chat_model
 
+pytestmark = pytest.mark.slow
+
 
 def prompt(text, *before):
     return Prompt.of((*before, Message(role="user", content=text)))

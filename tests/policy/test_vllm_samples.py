@@ -12,6 +12,8 @@ from cyclealign.policy.vllm_policy import VllmPolicy
 from cyclealign.records import Message, Prompt
 from tests.support.chat_models import make_chat_model
 
+pytestmark = pytest.mark.slow
+
 PROMPTS = [Prompt.of((Message(role="user", content=text),)) for text in ("how do i bake bread", "fix the pump")]
 
 
