@@ -8,6 +8,7 @@ import typer
 
 from cyclealign.cli.console import print_plain
 from cyclealign.cli.lazy import new_app
+from cyclealign.config import ExperimentConfig, load_config
 from cyclealign.errors import BadConfig
 from cyclealign.files import home
 
@@ -33,10 +34,30 @@ def deploy(
         print_plain(
             f"Deployment '{chosen}' is kept in {own_deployments.folder_of(home())}{when(update_server(chosen))}."
         )
+        if paths := relative_paths(load_config(config)):
+            print_plain(
+                "Its runs start in the folder of `cyclealign up`, where these paths must hold; write absolute ones if "
+                f"that is not this folder: {', '.join(paths)}."
+            )
     else:
         print_plain(
             "\n".join(own_deployments.names(home())) or "No deployment of your own: `cyclealign deploy my.toml`."
         )
+
+
+def relative_paths(config: ExperimentConfig) -> list[str]:
+    """Return the settings of the config that are relative paths to something in the current folder, as text."""
+    given = {
+        "templates": config.templates if "templates" in config.model_fields_set else None,
+        "policy.model": config.policy.model,
+        "policy.chat_template": config.policy.chat_template,
+        "training.accelerate_config": config.training.accelerate_config,
+    }
+    return [
+        f"{name} = '{path}'"
+        for name, path in given.items()
+        if path and not Path(path).is_absolute() and Path(path).exists()
+    ]
 
 
 def when(url: str | None) -> str:

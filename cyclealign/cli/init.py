@@ -51,7 +51,8 @@ def init(
     values: dict[str, str | int] = {
         "experiment": name,
         "prompts.set_name": name,
-        "policy.model": model,
+        # Absolute, since runs of a deployment start in another folder.
+        "policy.model": str(Path(model).resolve()) if Path(model).is_dir() else model,
         "judge.model": judge_model,
         "judge.base_url": base_url,
         "judge.api_key_variable": key_variable,

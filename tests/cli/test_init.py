@@ -46,6 +46,13 @@ def test_the_config_holds_the_users_values_and_the_next_commands_are_named(folde
         assert command in output
 
 
+def test_a_folder_of_weights_is_named_by_its_absolute_path(folder, capsys):
+    """Prevents a config that works in one folder, and fails in the run of its deployment."""
+    (folder / "models" / "x").mkdir(parents=True)
+    assert run_command(capsys, *ARGUMENTS)[0] == 0
+    assert load_config(folder / "mine.toml").policy.model == str(folder / "models" / "x")
+
+
 @pytest.mark.parametrize(("train", "expected"), [(5000, 200), (600, 200), (130, 44), (60, 32), (20, 20), (0, 1)])
 def test_a_set_lasts_for_several_rounds(train, expected):
     """Prevents a first round that uses the whole set up, so that a second is refused, and a last round of one."""
