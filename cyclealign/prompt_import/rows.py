@@ -1,10 +1,12 @@
 """A row of a source: its place, its columns, the columns that were read, and remarks on it."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from cyclealign.errors import BadPrompts
 from cyclealign.text import unstorable_part
 
 
@@ -60,6 +62,12 @@ class Row:
     def unread(self) -> set[str]:
         """The columns that were not read."""
         return set(map(str, self.columns)) - self.read
+
+
+def refuse_repeated(path: Path, names: Sequence[str]) -> None:
+    """Raise BadPrompts if a table names a column twice: a row would keep the last of its values."""
+    if repeated := next((name for name in names if name and names.count(name) > 1), ""):
+        raise BadPrompts(f"{path}: the column '{repeated}' is there twice. Rename or remove one of them.")
 
 
 def text_of(value: Any, name: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cyclealign.errors import BadPrompts
-from cyclealign.prompt_import.rows import SourceRow
+from cyclealign.prompt_import.rows import SourceRow, refuse_repeated
 from cyclealign.prompt_import.text_files import text_rows
 
 _NAMED_LIKE_FILES = {".jsonl", ".json", ".gz", ".csv", ".tsv", ".txt", ".parquet", ".ndjson", ".arrow"}
@@ -51,7 +51,9 @@ def _parquet(path: Path) -> Iterator[Any]:
     from pyarrow import parquet
 
     try:
-        for batch in parquet.ParquetFile(path).iter_batches(batch_size=1000):
+        file = parquet.ParquetFile(path)
+        refuse_repeated(path, file.schema_arrow.names)
+        for batch in file.iter_batches(batch_size=1000):
             yield from batch.to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
         raise BadPrompts(f"{path}: cannot be read as Parquet ({error}). Write the file again.") from error

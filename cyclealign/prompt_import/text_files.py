@@ -3,14 +3,14 @@
 import csv
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
 from cyclealign.errors import BadPrompts
 from cyclealign.files import JsonReader, open_text
-from cyclealign.prompt_import.rows import SourceRow
+from cyclealign.prompt_import.rows import SourceRow, refuse_repeated
 
 _BLANKS = re.compile(r"[ \t\r\n]*")
 _SEPARATORS = {".csv": ",;\t", ".tsv": "\t"}
@@ -94,10 +94,12 @@ def _array_rows(path: Path, text: str, line: int) -> Iterator[SourceRow]:
 def _table_rows(path: Path, file: TextIO, separators: str) -> Iterator[SourceRow]:
     """Yield the rows of a table whose first line names its columns; empty cells count as missing."""
     csv.field_size_limit(sys.maxsize)
-    head = file.readline()
-    separator = max(separators, key=head.count)
-    reader = csv.reader(_with(head, file), delimiter=separator, strict=True)
-    names = next(reader, [])
+    head = [file.readline()]
+    while head[-1] and not head[-1].strip():
+        head.append(file.readline())
+    separator = max(separators, key=head[-1].count)
+    reader = csv.reader(chain(head, file), delimiter=separator, strict=True)
+    names = _column_names(path, reader)
     while True:
         where = f"{path}, line {reader.line_num + 1}"
         try:
@@ -105,13 +107,31 @@ def _table_rows(path: Path, file: TextIO, separators: str) -> Iterator[SourceRow
         except StopIteration:
             return
         except csv.Error as error:
-            yield SourceRow(
-                where, problem=f"not a row of a table ({error}). Close each quote, and double those inside."
-            )
+            yield SourceRow(where, problem=_not_a_row(error))
             continue
         if not any(cell.strip() for cell in cells):
             continue
         yield _table_row(where, names, cells)
+
+
+def _column_names(path: Path, reader: Iterator[list[str]]) -> list[str]:
+    """Return the cells of the first line that is not blank; none of an empty table.
+
+    Raises:
+        BadPrompts: the line cannot be read, or names a column twice.
+    """
+    try:
+        names = next((cells for cells in reader if any(cell.strip() for cell in cells)), [])
+    except csv.Error as error:
+        raise BadPrompts(f"{path}, names of the columns: {_not_a_row(error)}") from error
+    if problem := _undecodable("".join(names)):
+        raise BadPrompts(f"{path}, names of the columns: {problem}")
+    refuse_repeated(path, names)
+    return names
+
+
+def _not_a_row(error: csv.Error) -> str:
+    return f"not a row of a table ({error}). Close each quote, and double those inside."
 
 
 def _table_row(where: str, names: list[str], cells: list[str]) -> SourceRow:
@@ -119,12 +139,8 @@ def _table_row(where: str, names: list[str], cells: list[str]) -> SourceRow:
         return SourceRow(where, problem=problem)
     if any(cells[len(names) :]):
         fix = "Quote cells that hold the separator or line ends."
-        return SourceRow(where, problem=f"{len(cells)} cells under the {len(names)} columns of the first line. {fix}")
+        return SourceRow(where, problem=f"{len(cells)} cells under the {len(names)} columns of the table. {fix}")
     return SourceRow(where, {name: cell or None for name, cell in zip(names, cells, strict=False)})
-
-
-def _with(head: str, file: TextIO) -> Iterable[str]:
-    return chain([head], file) if head else file
 
 
 def _lines(path: Path, file: TextIO) -> Iterator[tuple[str, str]]:

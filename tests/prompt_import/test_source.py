@@ -31,6 +31,13 @@ def test_rows_of_parquet_are_named(tmp_path):
         read_source(str(tmp_path / "broken.parquet"))
 
 
+def test_parquet_that_names_a_column_twice_is_refused(tmp_path):
+    """Prevents the last of two columns of one name from being taken in silence."""
+    parquet.write_table(pyarrow.table([["a"], ["b"]], names=["prompt", "prompt"]), tmp_path / "p.parquet")
+    with pytest.raises(BadPrompts, match="the column 'prompt' is there twice"):
+        read_source(str(tmp_path / "p.parquet"))
+
+
 def test_a_saved_data_set_is_read_and_its_splits_are_named(tmp_path):
     """Prevents all splits, the test split too, from being imported together."""
     Dataset.from_list(ROWS).save_to_disk(tmp_path / "one")

@@ -101,6 +101,29 @@ def test_an_open_quote_does_not_swallow_the_rest_of_a_table(tmp_path):
         read_source(written(tmp_path, 'prompt,id\n"she said "no" twice",1\n', name="t.csv"))
 
 
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        (b'"a"b,prompt', "names of the columns: not a row of a table .*Close each quote"),
+        (b"prompt,id,prompt", "the column 'prompt' is there twice"),
+        (b"prompt,cat\xe9gorie", "names of the columns: the byte 0xe9 is not UTF-8"),
+    ],
+    ids=["quote", "twice", "bytes"],
+)
+def test_a_first_line_that_names_no_clear_columns_is_refused(tmp_path, head, message):
+    """Prevents a traceback, and the last of two columns of one name from being taken in silence."""
+    (tmp_path / "t.csv").write_bytes(head + b"\nx,y,z\n")
+    with pytest.raises(BadPrompts, match=message):
+        read_source(str(tmp_path / "t.csv"), skip_bad=True)
+
+
+def test_blank_lines_above_the_names_of_the_columns_are_skipped(tmp_path):
+    """Prevents every row of a table from being refused for a blank line, and a wrong line number below it."""
+    assert texts(written(tmp_path, "\n\nprompt;id\nhello;1\n", name="t.csv")) == ["hello"]
+    with pytest.raises(BadPrompts, match="line 4: 3 cells under the 2 columns"):
+        read_source(written(tmp_path, "\n\nprompt,id\na,b,c\n", name="t.csv"))
+
+
 def test_plain_text_has_one_prompt_a_line(tmp_path):
     assert texts(written(tmp_path, "one\n\n  two\n", name="p.txt")) == ["one", "two"]
     with pytest.raises(BadPrompts, match=r"line 2: .*NUL"):
