@@ -70,12 +70,13 @@ def main() -> None:
 
 
 def print_error(error: CycleAlignError) -> None:
-    """Print an error's name and message; brackets in it are text, not markup."""
+    """Print an error's name and message; brackets in it are text, and characters that control a terminal are shown."""
     from rich.markup import escape
 
     from cyclealign.cli.console import console
+    from cyclealign.text import plain_text
 
-    console.print(f"[bold red]{type(error).__name__}[/]: {escape(str(error))}")
+    console.print(f"[bold red]{type(error).__name__}[/]: {escape(plain_text(str(error)))}")
 
 
 if __name__ == "__main__":

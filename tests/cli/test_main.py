@@ -13,6 +13,7 @@ import cyclealign
 from cyclealign.cli import main, run
 from cyclealign.cli.lazy import load
 from cyclealign.distill.registry import JOBS
+from cyclealign.errors import BadPrompts
 
 RUNNER = CliRunner()
 HEAVY = {"torch", "transformers", "prefect", "sqlalchemy", "pydantic", "openai", "matplotlib", "numpy"}
@@ -40,6 +41,19 @@ def test_an_interrupted_run_says_that_it_can_go_on(monkeypatch, capsys):
         main.main()
     assert end.value.code == 130
     assert "Rerun the same command to resume" in capsys.readouterr().out
+
+
+def test_an_error_cannot_control_the_terminal_and_is_printed_whatever_its_text(monkeypatch, capsys):
+    """Prevents a column's name or a provider's words from colouring the terminal, or from ending in a traceback."""
+
+    def failing(*arguments: object) -> None:
+        raise BadPrompts("found: \x1b[31mred, \ud83d [bold]")
+
+    monkeypatch.setattr("cyclealign.cli.demo.run_align", failing)
+    monkeypatch.setattr(sys, "argv", ["cyclealign", "demo"])
+    with pytest.raises(SystemExit):
+        main.main()
+    assert "BadPrompts: found: \\u001b[31mred, \\ud83d [bold]" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
