@@ -96,8 +96,13 @@ def pace(done: int, left: int, seconds: float) -> str:
     if left <= 0:
         return f" in {duration(seconds)}"
     per_minute = 60 * done / seconds
-    rate = f"{per_minute / 60:.3g} a second" if per_minute >= 120 else f"{per_minute:.2g} a minute"
+    rate = f"{_number(per_minute / 60)} a second" if per_minute >= 120 else f"{_number(per_minute)} a minute"
     return f", {rate}, {duration(seconds * left / done)} left"
+
+
+def _number(value: float) -> str:
+    """Return a number with two digits, or with all of its digits before the point."""
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def duration(seconds: float) -> str:

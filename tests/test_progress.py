@@ -49,4 +49,7 @@ def test_a_step_begins_anew_after_its_end():
 def test_times_and_rates_are_words_of_a_fitting_unit():
     assert [duration(seconds) for seconds in (0, 99, 100, 5999, 6000)] == ["0 s", "99 s", "2 min", "100 min", "1.7 h"]
     assert pace(500, 500, 10) == ", 50 a second, 10 s left"
+    assert pace(110, 110, 60) == ", 110 a minute, 60 s left"
+    assert pace(1234, 5000, 1) == ", 1234 a second, 4 s left"
+    assert pace(5, 5, 2) == ", 2.5 a second, 2 s left"
     assert pace(0, 5, 10) == pace(5, 0, 0) == ""
