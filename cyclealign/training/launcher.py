@@ -85,9 +85,9 @@ def _train_in_own_process(
             "the judged lists are kept, and the next start begins at training."
         )
     job.save(folder / "job.json")
-    with (
-        log.open("ab+") as errors,
-        subprocess.Popen(
+    with log.open("ab+") as errors:
+        start = errors.seek(0, os.SEEK_END)
+        with subprocess.Popen(
             launch_command(config, folder, checkpoints),
             # Never written to. It closes when this process ends, and the training process ends with it.
             stdin=subprocess.PIPE,
@@ -95,10 +95,8 @@ def _train_in_own_process(
             stderr=errors,
             text=True,
             env={**environment_without_keys(), "PYTHONUNBUFFERED": "1"},
-        ) as process,
-    ):
-        start = errors.seek(0, os.SEEK_END)
-        report = _follow(process, on_progress)
+        ) as process:
+            report = _follow(process, on_progress)
         errors.seek(start)
         output = errors.read().decode(errors="replace")
     if process.returncode != 0 or report.loss is None or not weights.files(folder):

@@ -1,5 +1,6 @@
 """The step of both trainers: rows of a step divided among processes, its loss the mean over them, memory bounded."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from cyclealign.training.passes import ModelInPasses, row_lengths, share_passes
 from cyclealign.training.sampler import StepBatchSampler, scale_to_step_mean
 
 
-class RankingTrainer(Trainer):
+class RankingTrainer(Trainer, ABC):
     """A trainer whose step is ``rows_per_step`` rows of the dataset, divided among all processes.
 
     The last row of the dataset is the padding row.
@@ -108,14 +109,14 @@ class RankingTrainer(Trainer):
             losses.append(loss.detach())
         return torch.stack(losses).sum()
 
+    @abstractmethod
     def rows_by_unit(self, inputs: Mapping[str, Tensor]) -> list[list[int]]:
         """Return the rows of each list or pair of the batch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take_units(self, inputs: Mapping[str, Tensor], units: Sequence[int]) -> dict[str, Tensor]:
         """Return a batch of these lists or pairs, without their weights."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss_sum(self, model: Any, inputs: dict[str, Tensor], weights_B: Tensor) -> Tensor:
         """Return the sum of weight * loss over this process's rows, a scalar."""
-        raise NotImplementedError
