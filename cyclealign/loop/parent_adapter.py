@@ -3,13 +3,8 @@
 from pathlib import Path
 
 from cyclealign.config import ExperimentConfig
-from cyclealign.policy.adapter_layers import (
-    planned_layers,
-    require_layers_of_parent,
-    require_servable,
-    require_settings_of_parent,
-    stored_layers,
-)
+from cyclealign.policy.adapter_checks import require_layers_of_parent, require_servable, require_settings_of_parent
+from cyclealign.policy.adapter_layers import planned_layers, stored_layers
 from cyclealign.policy.vllm_command import runs_on_cpu
 from cyclealign.policy.weights import is_full_model
 from cyclealign.records import Adapter

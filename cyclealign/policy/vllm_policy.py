@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 from cyclealign.config import EngineSettings, PolicySettings, TrainingSettings
 from cyclealign.errors import BadConfig
 from cyclealign.policy import Answer, vllm_requests
-from cyclealign.policy.adapter_layers import planned_layers, require_servable, stored_layers, stored_settings
+from cyclealign.policy.adapter_checks import require_servable
+from cyclealign.policy.adapter_layers import planned_layers, stored_layers, stored_settings
 from cyclealign.policy.chat_template import ChatTemplate
 from cyclealign.policy.model_safety import refuse_unsafe
 from cyclealign.policy.samples import SampleReader

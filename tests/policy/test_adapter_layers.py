@@ -9,14 +9,8 @@ from transformers import MixtralConfig
 
 from cyclealign.config import EngineSettings, PolicySettings, TrainingSettings
 from cyclealign.errors import BadConfig
-from cyclealign.policy.adapter_layers import (
-    AdaptedLayers,
-    planned_layers,
-    require_layers_of_parent,
-    require_servable,
-    require_settings_of_parent,
-    stored_layers,
-)
+from cyclealign.policy.adapter_checks import require_layers_of_parent, require_servable, require_settings_of_parent
+from cyclealign.policy.adapter_layers import AdaptedLayers, planned_layers, stored_layers
 from cyclealign.policy.vllm_command import server_command
 from cyclealign.policy.vllm_policy import VllmPolicy
 from cyclealign.records import Adapter
