@@ -150,12 +150,14 @@ class RequestRefused(JudgeCallFailed):
 class CallForbidden(JudgeCallFailed):
     """The endpoint answers 403, 404 or by redirecting: to this request (moderation), or to every one (key, model).
 
-    ``advice``: the likely reason and the fix if it answers so to every request.
+    Args:
+        advice: the likely reason and the fix if it answers so to every request.
+        missing: whether the answer is 404, so that what was asked for may not exist.
     """
 
-    def __init__(self, message: str, advice: str) -> None:
+    def __init__(self, message: str, advice: str, missing: bool = False) -> None:
         super().__init__(message)
-        self.advice = advice
+        self.advice, self.missing = advice, missing
 
 
 class NothingToRead(JudgeCallFailed):
@@ -167,13 +169,23 @@ class NothingToRead(JudgeCallFailed):
 
 
 class JudgeFaltered(JudgeCallFailed):
-    """One attempt failed for a reason that may pass; ``unreachable``: no connection was made."""
+    """One attempt failed for a reason that may pass.
+
+    Args:
+        unreachable: no connection was made.
+        unanswered: the connection closed before a reply began, which the provider may have made.
+    """
 
     def __init__(
-        self, message: str, paid: Reply | None = None, unreachable: bool = False, unpriced: bool = False
+        self,
+        message: str,
+        paid: Reply | None = None,
+        unreachable: bool = False,
+        unpriced: bool = False,
+        unanswered: bool = False,
     ) -> None:
         super().__init__(message, paid, unpriced)
-        self.unreachable = unreachable
+        self.unreachable, self.unanswered = unreachable, unanswered
 
 
 class JudgeBusy(JudgeCallFailed):

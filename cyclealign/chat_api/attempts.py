@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from cyclealign.errors import JudgeCallFailed, NothingToRead
+from cyclealign.errors import JudgeCallFailed, JudgeFaltered, NothingToRead
 from cyclealign.records import JudgeCall, Reply
 
 MAX_LOST = 3  # requests whose reply came too late or broke off: each one may be billed
@@ -40,7 +40,7 @@ class Attempts:
         """Count a failed request and its cost."""
         self.wasted = with_cost_of(self.wasted, error.paid)
         self.faults += 1
-        self.replies += not error.unpriced
+        self.replies += not (error.unpriced or (isinstance(error, JudgeFaltered) and error.unanswered))
         self.unread += isinstance(error, NothingToRead)
         self.lost += error.unpriced
 

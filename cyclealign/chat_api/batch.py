@@ -2,29 +2,28 @@
 
 `BatchClient.complete` is a `Complete` like `JudgeClient.complete`; only the latency differs. Each batch is logged
 before it is submitted, under a token that travels with it. A killed run, or one that got no reply to the creation,
-therefore finds its batch again, and nothing is submitted twice.
+therefore finds its batch again. A call is submitted again only if its batch has no reply to it.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 from uuid import uuid4
 
-from cyclealign.chat_api.batch_api import RUNNING, BatchApi, BatchState, Result
-from cyclealign.chat_api.budget import request_characters
+from cyclealign.chat_api.batch_api import RUNNING, BatchApi, BatchState, Result, batches_of
 from cyclealign.chat_api.client import JudgeClient
 from cyclealign.config import JudgeSettings
-from cyclealign.errors import CallForbidden, JudgeBusy, JudgeError, JudgeFaltered, JudgeUnavailable
+from cyclealign.errors import CallForbidden, JudgeBusy, JudgeCallFailed, JudgeError, JudgeFaltered, JudgeUnavailable
 from cyclealign.records import Batch, JudgeCall, Reply
 
 logger = logging.getLogger(__name__)
 
-MAX_CALLS_PER_BATCH = 10_000
-MAX_BATCH_CHARACTERS = 100_000_000  # of messages; the largest provider takes files of 200 MB
 MAX_OUTAGE_WAIT_SECONDS = 300.0
 T = TypeVar("T")
+# Results of the calls in one batch, by the call's key.
+Results = Mapping[str, asyncio.Future[Result | Exception]]
 
 
 class BatchLog(Protocol):
@@ -53,19 +52,19 @@ class BatchClient:
 
     def __init__(self, client: JudgeClient, log: BatchLog, settings: JudgeSettings) -> None:
         self._api, self._log, self._settings = BatchApi(client), log, settings
-        self._results: dict[str, asyncio.Future[Result | Exception]] = {}
+        # By key: the results that no call has taken yet, of one batch after the other. An earlier run may have
+        # submitted a call again, because the first batch had no reply to it.
+        self._results: dict[str, list[asyncio.Future[Result | Exception]]] = {}
         self._collected: list[JudgeCall] = []
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._submitted: dict[str, Sequence[str]] = {}
-        self._claimed: set[str] = set()
+        self._submitted: dict[str, Results] = {}
+        self._taken: set[asyncio.Future[Result | Exception]] = set()
 
     async def __aenter__(self) -> Self:
         for batch in await asyncio.to_thread(self._log.pending):
-            for key in batch.keys:
-                self._results[key] = asyncio.get_running_loop().create_future()
-            self._submitted[batch.token] = batch.keys
-            self._start(self._resume(batch), batch.keys)
+            results = self._submitted[batch.token] = {key: self._expect(key) for key in batch.keys}
+            self._start(self._resume(batch, results), results)
         return self
 
     async def __aexit__(
@@ -76,8 +75,8 @@ class BatchClient:
         for task in self._tasks:
             task.cancel()
         if error is None:
-            for token, keys in self._submitted.items():
-                if not any(self._has_unclaimed_reply(key) for key in keys):
+            for token, results in self._submitted.items():
+                if not any(self._has_reply_left(result) for result in results.values()):
                     await asyncio.to_thread(self._log.end, token)
 
     async def complete(self, call: JudgeCall) -> Reply:
@@ -89,21 +88,28 @@ class BatchClient:
             JudgeUnavailable: the provider refuses all calls, or its batch API does not work for too long.
         """
         if call.key not in self._results:
-            self._results[call.key] = asyncio.get_running_loop().create_future()
+            self._expect(call.key)
             self._collected.append(call)
             self._restart_timer()
-        result = await asyncio.shield(self._results[call.key])
-        self._claimed.add(call.key)
+        waiting = self._results[call.key][0]
+        result = await asyncio.shield(waiting)
+        self._taken.add(waiting)
         if isinstance(result, Reply):
             return result
-        self._results.pop(call.key, None)  # a retry submits it again
+        later = [other for other in self._results.pop(call.key, []) if other is not waiting]
+        if later:
+            self._results[call.key] = later  # for a retry, which is submitted again only if there is none
         raise result
 
-    def _has_unclaimed_reply(self, key: str) -> bool:
-        waiting = self._results.get(key)
-        if waiting is None or key in self._claimed:
-            return False
-        return not waiting.done() or isinstance(waiting.result(), Reply)
+    def _expect(self, key: str) -> asyncio.Future[Result | Exception]:
+        """Return a new future for a result of the call, after those of earlier batches."""
+        waiting: asyncio.Future[Result | Exception] = asyncio.get_running_loop().create_future()
+        self._results.setdefault(key, []).append(waiting)
+        return waiting
+
+    def _has_reply_left(self, result: asyncio.Future[Result | Exception]) -> bool:
+        """Return whether there is, or may come, a reply that no call has taken."""
+        return result not in self._taken and not (result.done() and isinstance(result.result(), JudgeCallFailed))
 
     def _restart_timer(self) -> None:
         if self._timer:
@@ -114,29 +120,30 @@ class BatchClient:
     def _submit_collected(self) -> None:
         collected, self._collected = self._collected, []
         for calls in batches_of(collected):
-            self._start(self._submit(calls), [call.key for call in calls])
+            results = {call.key: self._results[call.key][0] for call in calls}
+            self._start(self._submit(calls, results), results)
 
-    def _start(self, work: Awaitable[None], keys: Sequence[str]) -> None:
+    def _start(self, work: Awaitable[None], results: Results) -> None:
         """Run ``work`` as a task; if it fails, each of the calls fails with its error."""
 
         async def guarded() -> None:
             try:
                 await work
             except Exception as error:
-                self._settle_open(keys, error)
+                _settle(results.values(), error)
 
         task = asyncio.create_task(guarded())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _submit(self, calls: Sequence[JudgeCall]) -> None:
-        token, keys = uuid4().hex, [call.key for call in calls]
-        await asyncio.to_thread(self._log.begin, token, keys)
-        self._submitted[token] = keys
+    async def _submit(self, calls: Sequence[JudgeCall], results: Results) -> None:
+        token = uuid4().hex
+        await asyncio.to_thread(self._log.begin, token, list(results))
+        self._submitted[token] = results
         file_id = await self._steadily("upload", lambda: self._api.upload(token, calls))
         batch_id = await self._steadily("create", lambda: self._create_once(token, file_id))
         await asyncio.to_thread(self._log.set_id, token, batch_id)
-        await self._follow(batch_id, keys)
+        await self._follow(batch_id, results)
 
     async def _create_once(self, token: str, file_id: str) -> str:
         """Create the batch; if no reply comes, the batch may exist: look for it before an error is raised."""
@@ -160,29 +167,29 @@ class BatchClient:
                 return batch_id
             await asyncio.sleep(min(settings.batch_poll_seconds, left))
 
-    async def _resume(self, batch: Batch) -> None:
+    async def _resume(self, batch: Batch, results: Results) -> None:
         batch_id = batch.batch_id or await self._search(batch.token)
         if batch_id is None:
-            return self._settle_open(batch.keys, JudgeFaltered("The batch never reached the provider."))
+            return _settle(results.values(), JudgeFaltered("The batch never reached the provider."))
         if batch.batch_id is None:
             await asyncio.to_thread(self._log.set_id, batch.token, batch_id)
-        await self._follow(batch_id, batch.keys)
+        await self._follow(batch_id, results)
         return None
 
-    async def _follow(self, batch_id: str, keys: Sequence[str]) -> None:
+    async def _follow(self, batch_id: str, results: Results) -> None:
         """Poll until the batch has ended, and settle its calls: those with a result first, whatever its end."""
         state = await self._state(batch_id)
         while state is not None and state.status in RUNNING:
             await asyncio.sleep(self._settings.batch_poll_seconds)
             state = await self._state(batch_id)
         if state is None:
-            return self._settle_open(keys, JudgeFaltered("The provider no longer has the batch."))
+            return _settle(results.values(), JudgeFaltered("The provider no longer has the batch."))
         for file_id in state.file_ids:
             read = await self._unless_gone("read", lambda file_id=file_id: self._api.results(file_id))  # type: ignore[misc]
             for key, result in (read or {}).items():
-                self._settle(key, result)
+                _settle([results[key]] if key in results else [], result)
         missing = JudgeFaltered(f"The batch ended as '{state.status}' without a result for this call.")
-        self._settle_open(keys, state.problem or missing)
+        _settle(results.values(), state.problem or missing)
         return None
 
     async def _state(self, batch_id: str) -> BatchState | None:
@@ -192,13 +199,18 @@ class BatchClient:
         """Return the result of a request; None if the provider answers 404 for ``batch_search_seconds``.
 
         An object that was just made may not be found yet.
+
+        Raises:
+            JudgeUnavailable: access is refused, which says nothing about the batch; it stays recorded.
         """
         clock, settings = asyncio.get_running_loop().time, self._settings
         until = clock() + settings.batch_search_seconds
         while True:
             try:
                 return await self._steadily(name, ask)
-            except CallForbidden:
+            except CallForbidden as error:
+                if not error.missing:
+                    raise JudgeUnavailable(f"The batch API refuses to {name}. {error} {error.advice}") from None
                 if (left := until - clock()) <= 0:
                     return None
             await asyncio.sleep(min(settings.batch_poll_seconds, left))
@@ -224,29 +236,12 @@ class BatchClient:
                 await asyncio.sleep(pause)
                 wait = min(2 * wait, max(MAX_OUTAGE_WAIT_SECONDS, settings.batch_poll_seconds))
 
-    def _settle(self, key: str, result: Result | Exception) -> None:
-        waiting = self._results.get(key)
-        if waiting and not waiting.done():
-            waiting.set_result(result)
 
-    def _settle_open(self, keys: Sequence[str], error: Exception) -> None:
-        """Fail the calls that have no result yet."""
-        for key in keys:
-            self._settle(key, error)
-
-
-def batches_of(calls: Sequence[JudgeCall]) -> Iterator[list[JudgeCall]]:
-    """Split calls into batches of a number and size that providers take."""
-    batch: list[JudgeCall] = []
-    size = 0
-    for call in calls:
-        size += request_characters(call)
-        if batch and (len(batch) == MAX_CALLS_PER_BATCH or size > MAX_BATCH_CHARACTERS):
-            yield batch
-            batch, size = [], request_characters(call)
-        batch.append(call)
-    if batch:
-        yield batch
+def _settle(waiting: Iterable[asyncio.Future[Result | Exception]], result: Result | Exception) -> None:
+    """Give the result to the calls that have none yet."""
+    for one in waiting:
+        if not one.done():
+            one.set_result(result)
 
 
 def _outage(name: str, max_seconds: float, error: JudgeError) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import openai
 from openai import AsyncOpenAI
 
+from cyclealign.chat_api.budget import request_characters
 from cyclealign.chat_api.client import JudgeClient, request_body
 from cyclealign.chat_api.completion import parse_json
 from cyclealign.chat_api.provider_error import FAULT_STATUS, read_error
@@ -21,6 +22,8 @@ RUNNING = ("validating", "in_progress", "finalizing", "cancelling")
 ENDED = ("completed", "failed", "expired", "cancelled")
 TRANSFER_SECONDS = 1800.0  # for one file of up to 10,000 requests or replies
 MAX_PAGES = 1_000
+MAX_CALLS_PER_BATCH = 10_000
+MAX_BATCH_CHARACTERS = 100_000_000  # of messages; the largest provider takes files of 200 MB
 Result = Reply | JudgeError
 
 
@@ -132,6 +135,20 @@ class BatchApi:
             return None
         error = read_error(400 if first.get("line") or first.get("param") else FAULT_STATUS, {"error": first})
         return self._client.errors.of_provider(error, {})
+
+
+def batches_of(calls: Sequence[JudgeCall]) -> Iterator[list[JudgeCall]]:
+    """Split calls into batches of a number and size that providers take."""
+    batch: list[JudgeCall] = []
+    size = 0
+    for call in calls:
+        size += request_characters(call)
+        if batch and (len(batch) == MAX_CALLS_PER_BATCH or size > MAX_BATCH_CHARACTERS):
+            yield batch
+            batch, size = [], request_characters(call)
+        batch.append(call)
+    if batch:
+        yield batch
 
 
 def request_line(call: JudgeCall) -> dict[str, Any]:

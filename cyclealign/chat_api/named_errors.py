@@ -50,7 +50,7 @@ class NamedErrors:
         if any(isinstance(cause, aiohttp.ClientConnectorError) for cause in causes):
             return JudgeFaltered(self._unreachable(), unreachable=True)
         if any(isinstance(cause, aiohttp.ServerDisconnectedError | ConnectionError) for cause in causes):
-            return JudgeFaltered("The connection closed before the reply began.")
+            return JudgeFaltered("The connection closed before the reply began.", unanswered=True)
         if isinstance(error, TimeoutError | openai.APITimeoutError):
             seconds = self._settings.timeout_seconds
             return JudgeFaltered(f"No reply within judge.timeout_seconds = {seconds:g}.", unpriced=True)
@@ -69,7 +69,7 @@ class NamedErrors:
         if status == 401:
             return JudgeUnavailable(f"{self._key_refused(status)} The provider says: {words}")
         if status in (403, 404):
-            return CallForbidden(text, self._key_refused(status) if status == 403 else self._no_model())
+            return CallForbidden(text, self._key_refused(403) if status == 403 else self._no_model(), status == 404)
         if 300 <= status < 400:
             target = urlsplit(headers.get("location", ""))
             place = self.clean(f"{target.scheme}://{target.netloc}") if target.netloc else "another address"

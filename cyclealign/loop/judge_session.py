@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import lru_cache
 
-from cyclealign.chat_api.batch import MAX_CALLS_PER_BATCH
+from cyclealign.chat_api.batch_api import MAX_CALLS_PER_BATCH
 from cyclealign.chat_api.budget import Budget, CostEstimator
 from cyclealign.chat_api.client import Complete
 from cyclealign.chat_api.group_commit import GroupCommitter

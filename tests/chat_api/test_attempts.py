@@ -22,6 +22,7 @@ from cyclealign.errors import (
 )
 from cyclealign.records import FailedCall, Reply, Spending
 from tests.support.faulty_judge import FaultyJudge
+from tests.support.raw_server import RawServer
 from tests.support.store_values import call
 
 PRICE = Price(prompt=1.0, completion=2.0)
@@ -146,6 +147,21 @@ def test_a_call_without_a_reply_is_booked_at_its_estimated_price_and_marked():
     assert result.cost_usd == pytest.approx(0.5 + result.estimated_usd)
     assert result.prompt_tokens + result.completion_tokens == 100 + result.estimated_tokens
     assert [asked.attempt for asked in judge.sent] == [0, 0]  # the provider may have a reply to the first request
+
+
+def test_a_connection_that_closes_before_the_reply_leaves_the_request_its_name():
+    """Prevents a provider that bills a named request once from billing this one twice."""
+    settings = JudgeSettings(kind="openai", model="m")
+
+    async def run(url):
+        async with JudgeClient(settings, url, "a-key") as client:
+            await client.complete(call(0))
+
+    with RawServer(b"") as server, pytest.raises(JudgeFaltered, match="closed before the reply began") as closed:
+        asyncio.run(run(server.url))
+    judge = Judge(closed.value, paid("late"))
+    ask(judge)
+    assert [asked.attempt for asked in judge.sent] == [0, 0]
 
 
 def test_a_reply_that_never_comes_is_asked_for_three_times_at_most():

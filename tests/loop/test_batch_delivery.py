@@ -1,14 +1,16 @@
 """The provider's batch API: half the price, and nothing is submitted twice, whatever happens in between."""
 
 from collections import Counter
+from contextlib import ExitStack
 
 import pytest
 
 from cyclealign.chat_api.credentials import MIN_KEY_CHARACTERS
 from cyclealign.errors import JudgeUnavailable, StoreError
 from cyclealign.judge.templates import load_template
+from cyclealign.loop.session import RoundSession
 from tests.judge.test_templates import PROMPTS
-from tests.loop.test_judge_faults import LISTS, best_first, config_for, rank_all
+from tests.loop.test_judge_faults import LISTS, best_first, config_for, rank_all, rank_in
 from tests.support.batch_server import BatchServer
 from tests.support.store_values import opened
 from tests.support.stub_judges import stub_judge
@@ -140,6 +142,34 @@ def test_a_batch_whose_creation_got_no_reply_is_found_by_its_token(store, round_
     assert store.batches.pending("trial") == []
 
 
+def test_a_refused_access_to_a_batch_stops_the_run_and_keeps_the_batch(store, round_):
+    """Prevents a firewall or a key without rights from counting as a batch that is gone, which is paid for again."""
+    with BatchServer() as server:
+        server.failing = [403] * 1000
+        with pytest.raises(JudgeUnavailable, match=r"The batch API refuses to poll.*bad gateway"):
+            rank_all(store, round_, config_for(server, **BATCH))
+        submitted = dict(server.asked)
+        assert len(store.batches.pending("trial")) == 1
+        server.failing = []
+        assert all_ranked(rank_all(store, round_, config_for(server, **BATCH)))
+        assert dict(server.asked) == submitted
+
+
+def test_a_batch_that_cannot_be_asked_for_outlives_a_step_without_need_of_it(store, round_, monkeypatch):
+    """Prevents a refused access from ending the record of a batch that a later step needs."""
+    with BatchServer() as server:
+        config = config_for(server, **BATCH)
+        with monkeypatch.context() as patched:
+            patched.setattr(store.calls, "record", kill)
+            with pytest.raises(StoreError, match="killed"):
+                rank_all(store, round_, config, lists=1)
+        server.failing = [403]
+        with ExitStack() as stack:
+            assert len(rank_in(RoundSession(config, store, stack), round_, [1])) == 1
+        assert not server.failing
+        assert len(store.batches.pending("trial")) == 1
+
+
 def test_an_outage_beyond_the_bound_stops_the_run_and_keeps_the_batch(store, round_):
     """Prevents a run that waits for ever, and a batch that is forgotten while it is billed."""
     with BatchServer() as server:
@@ -196,6 +226,35 @@ def test_a_batch_with_replies_that_no_call_asks_for_stays_recorded(store, round_
 
 def kill(*given):
     raise StoreError("killed")
+
+
+def test_a_run_that_is_killed_while_it_repeats_calls_submits_them_no_third_time(store, round_, monkeypatch):
+    """Prevents the failed first batch from sending calls again that a second batch holds already."""
+    set_id, shown = store.batches.set_id, BatchServer.shown
+    polls = Counter()
+
+    def kill_at_the_second(token, batch_id):
+        set_id(token, batch_id)
+        server.ready.clear()  # the second batch will still be under way when the run is resumed
+        if len(server.batches) == 2:
+            kill()
+
+    def show(server, batch):
+        polls[batch["id"]] += 1
+        if polls["batch_2"] > 20:
+            server.ready.set()
+        return shown(server, batch)
+
+    monkeypatch.setattr(BatchServer, "shown", show)
+    with BatchServer(lambda number, line: {} if len(server.batches) == 1 else None) as server:
+        with monkeypatch.context() as patched:
+            patched.setattr(store.batches, "set_id", kill_at_the_second)
+            with pytest.raises(StoreError, match="killed"):
+                rank_all(store, round_, config_for(server, **BATCH))
+        assert len(store.batches.pending("trial")) == 2
+        assert all_ranked(rank_all(store, round_, config_for(server, **BATCH)))
+    assert set(server.asked.values()) == {2}
+    assert store.batches.pending("trial") == []
 
 
 def test_a_provider_that_refuses_the_batch_says_why(store, round_):
