@@ -21,7 +21,7 @@ def new_figure(height_inches: float, title: str) -> Figure:
 
 def whole_numbers() -> Locator:
     """Return a few ticks at whole numbers, however many rounds there are."""
-    return MaxNLocator(integer=True)
+    return MaxNLocator(integer=True, min_n_ticks=1)  # two at least would be fractions for a single round
 
 
 def as_svg(draw: Callable[[], Figure]) -> bytes:

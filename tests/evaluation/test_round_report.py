@@ -102,3 +102,11 @@ def test_an_estimated_part_of_the_cost_is_shown_as_such():
     """Prevents a price that nobody confirmed from being read as the provider's bill."""
     (row,) = round_table([{**ROUND, "estimated_usd": 0.005}])
     assert row["USD"] == "0.0123 (0.0050 estimated)"
+
+
+def test_the_ticks_of_rounds_are_whole_numbers_also_for_a_single_round():
+    """Prevents a plot with rounds 0.5, 0.6 and so on."""
+    from cyclealign.evaluation.plots import whole_numbers
+
+    for low, high in ((0.945, 1.055), (0.9, 3.1), (0.5, 40.5)):
+        assert all(float(tick).is_integer() for tick in whole_numbers().tick_values(low, high))
