@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cyclealign.prompt_import.conversations import read_turns
+from cyclealign.prompt_import.conversations import are_turns, read_turns
 from cyclealign.prompt_import.rows import Row, RowRefused, kind_of, text_of
 from cyclealign.records import Message, Messages
 
@@ -54,10 +54,11 @@ def read_pair(row: Row) -> Answered:
         RowRefused: an answer cannot be used.
     """
     chosen, rejected = row.take("chosen"), row.take("rejected")
-    if isinstance(chosen, str) and isinstance(rejected, str):
+    in_turns = are_turns(chosen), are_turns(rejected)
+    if isinstance(chosen, str) and isinstance(rejected, str) and not any(in_turns):
         best, worst = text_of(chosen, "chosen"), text_of(rejected, "rejected")
         return Answered((), _pair(row, best, worst, same_prompt=True))
-    if not isinstance(chosen, list) or not isinstance(rejected, list):
+    if not all(in_turns):
         raise RowRefused(
             f"'chosen' and 'rejected' must both be texts or both be lists of turns; found {kind_of(chosen)} and "
             f"{kind_of(rejected)}."

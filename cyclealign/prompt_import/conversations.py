@@ -1,6 +1,7 @@
 """Turns of conversations, in the forms of chat APIs, chat templates and ShareGPT."""
 
 import json
+import re
 from typing import Any
 
 from cyclealign.prompt_import.rows import Row, RowRefused, check_texts, kind_of, text_of
@@ -15,8 +16,14 @@ ROLES = {
     "function_call": "assistant",
 }
 TURN_KEYS = {"role", "from", "content", "value", "tool_calls", "function_call"}
+TURNS_AS_TEXT = re.compile(r"""\s*\[\s*\{\s*["'](role|from|content|value)["']\s*:.*\}\s*\]\s*""", re.DOTALL)
 DROPPED_ANSWER = "Answers of the assistant at the end dropped (the policy writes its own)"
 DROPPED_SYSTEM = "Empty system turns dropped"
+
+
+def are_turns(value: Any) -> bool:
+    """Return whether a column holds turns, as a list or as the text of one (as tables have it), and not a text."""
+    return isinstance(value, list) or (isinstance(value, str) and TURNS_AS_TEXT.fullmatch(value) is not None)
 
 
 def read_turns(value: Any, row: Row, name: str) -> Messages:
@@ -130,4 +137,4 @@ def _parsed(text: str, name: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise RowRefused(f"'{name}' is a text that is not JSON; give a list of turns, or a column of texts.") from None
+        raise RowRefused(f"'{name}' is a text that is not JSON. Write it as JSON, in double quotes.") from None

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from cyclealign.prompt_import import answers
-from cyclealign.prompt_import.conversations import ROLES, read_turns, to_answer
+from cyclealign.prompt_import.conversations import ROLES, are_turns, read_turns, to_answer
 from cyclealign.prompt_import.rows import Row, RowRefused, kind_of, text_of
 from cyclealign.records import Message, Messages, Prompt
 
@@ -33,7 +33,7 @@ def read_row(row: Row) -> ReadRow:
         return _argilla(row)
     if answers.is_dialogue_pair(row):
         dialogues = answers.read_dialogues(row)
-        return ReadRow(Prompt.of(dialogues.before), dialogues.answers, hh_rlhf=True)
+        return ReadRow(Prompt.of(to_answer(dialogues.before, row)), dialogues.answers, hh_rlhf=True)
     if "chosen" in row and "rejected" in row:
         return _with_pair(row)
     ranked = answers.ranked_columns(row)
@@ -100,7 +100,7 @@ def _prompt_turns(row: Row, before: str | None = None) -> Messages:
     if name == "prompt":
         if isinstance(value, str) and answers.TURN.match(value):
             row.remark(DIALOGUE_TEXT)
-        return read_turns(value, row, name) if isinstance(value, list) else (_user(value, name),)
+        return read_turns(value, row, name) if are_turns(value) else (_user(value, name),)
     task = _user(value, name)
     extra = row.take("input") if name == "instruction" else None
     if extra is not None and text_of(extra, "input").strip():

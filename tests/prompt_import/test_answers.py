@@ -104,3 +104,10 @@ def test_equal_answers_make_no_list_and_an_empty_one_may_be_the_worse(tmp_path):
     equal = read_one(tmp_path, {"prompt": "q", "chosen": "a", "rejected": "a"})
     assert (equal.labelled, sum(equal.remarks.values())) == ((), 1)
     assert read_one(tmp_path, {"prompt": "q", "chosen": "a", "rejected": ""}).labelled[0].answers == ("a", "")
+
+
+def test_a_dialogue_without_a_question_is_refused(tmp_path):
+    """Prevents a blank prompt, and answers to nothing as a label."""
+    row = {name: f"\n\nHuman: \n\nAssistant: {name}" for name in ("chosen", "rejected")}
+    with pytest.raises(BadPrompts, match="the last turn must be a non-empty turn of the user"):
+        read_one(tmp_path, row)

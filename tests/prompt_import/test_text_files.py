@@ -133,7 +133,20 @@ def test_plain_text_has_one_prompt_a_line(tmp_path):
 def test_conversations_as_json_text_in_a_cell_are_read(tmp_path):
     """Prevents tables whose turns are JSON from being refused."""
     cell = '"[{""role"": ""user"", ""content"": ""hi""}]"'
-    assert texts(written(tmp_path, f"messages\n{cell}\n", name="t.csv")) == ["hi"]
+    for name in ("messages", "prompt"):
+        assert texts(written(tmp_path, f"{name}\n{cell}\n", name="t.csv")) == ["hi"]
+    answer = '"[{""role"": ""assistant"", ""content"": ""ANSWER""}]"'
+    pair = ",".join(answer.replace("ANSWER", text) for text in ("good", "bad"))
+    read = read_source(written(tmp_path, f"prompt,chosen,rejected\nhi,{pair}\n", name="t.csv"), 1.0)
+    assert read.labelled[0].answers == ("good", "bad")
+
+
+def test_conversations_in_the_notation_of_python_are_refused(tmp_path):
+    """Prevents brackets and roles from becoming the words of a prompt."""
+    table = "prompt\n\"[{'role': 'user', 'content': 'hi'}]\"\n"
+    with pytest.raises(BadPrompts, match="'prompt' is a text that is not JSON"):
+        read_source(written(tmp_path, table, name="t.csv"))
+    assert texts(written(tmp_path, "[{'role': ...}] is a list?\n", name="p.txt")) == ["[{'role': ...}] is a list?"]
 
 
 @pytest.mark.parametrize(
