@@ -13,6 +13,7 @@ from transformers import GenerationConfig, PreTrainedModel
 from transformers import __version__ as transformers_version
 
 from cyclealign.config import PolicySettings
+from cyclealign.errors import PolicyError
 from cyclealign.policy import Answer
 from cyclealign.policy.chat_template import ChatTemplate
 from cyclealign.policy.device import device
@@ -71,7 +72,11 @@ class TransformersPolicy:
     def _load_adapter(self, adapter: Adapter) -> None:
         """Activate ``adapter`` and delete all others, so that no name can refer to stale weights."""
         if not isinstance(self._model, PeftModel) or adapter.id not in self._model.peft_config:
-            self._model = load_adapter(self._model, adapter.path, adapter.id)
+            try:
+                self._model = load_adapter(self._model, adapter.path, adapter.id)
+            except PolicyError:
+                self._drop()  # part of the adapter may be in the model already; the next use loads the model again
+                raise
         self._model.set_adapter(adapter.id)
         for other in [name for name in self._model.peft_config if name != adapter.id]:
             self._model.delete_adapter(other)

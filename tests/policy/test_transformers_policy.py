@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from cyclealign.config import PolicySettings
@@ -105,6 +106,22 @@ def test_adapters_change_the_scores_and_differ_from_one_another(policy, adapters
     assert base == pytest.approx(base_again, abs=1e-5)
     assert first == pytest.approx(first_again, abs=1e-5)
     assert min(abs(base - first), abs(base - second), abs(first - second)) > 1e-3
+
+
+def test_an_adapter_that_was_refused_leaves_nothing_behind(folder, adapters, tmp_path):
+    """Prevents the base model from answering with half an adapter, and a second try from taking that half for whole."""
+    half = make_adapter(folder, tmp_path / "half", 3)
+    file = tmp_path / "half" / "adapter_model.safetensors"
+    save_file({name: tensor for name, tensor in load_file(file).items() if "v_proj" not in name}, file)
+    fresh = TransformersPolicy(PolicySettings(), str(folder))
+    base = fresh.token_logprobs([[5, 6, 7, 2]])
+    for before in (None, adapters[0]):
+        fresh.use(before)
+        for _ in range(2):
+            with pytest.raises(PolicyError, match="v_proj"):
+                fresh.use(half)
+        fresh.use(None)
+        assert fresh.token_logprobs([[5, 6, 7, 2]]) == base
 
 
 def test_a_missing_model_is_reported():
