@@ -164,16 +164,20 @@ class RoundStore:
             return session.scalar(later) or 0
 
     def repeated(self, round_: records.Round) -> list[records.Round]:
-        """Return the abandoned rounds that this one repeats, the last one first."""
+        """Return the abandoned rounds whose prompts this one may draw again, the last one first.
+
+        They are those since the last round with a result; refused rounds among them have no answers.
+        """
+        earlier = (
+            select(tables.Round.id)
+            .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
+            .where(tables.Experiment.name == round_.experiment, tables.Round.number < round_.number)
+        )
+        last = earlier.with_only_columns(func.max(tables.Round.number)).where(~without_result())
         with self._database.reading() as session:
-            found = session.scalars(
-                select(tables.Round.id)
-                .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
-                .where(tables.Experiment.name == round_.experiment)
-                .where(tables.Round.number >= round_.draw, tables.Round.number < round_.number)
-                .order_by(tables.Round.number.desc())
-            )
-            return [read_round(session, round_id) for round_id in found]
+            since = tables.Round.number > (session.scalar(last) or 0)
+            abandoned = earlier.where(since, tables.Round.verdict == "abandoned").order_by(tables.Round.number.desc())
+            return [read_round(session, round_id) for round_id in session.scalars(abandoned)]
 
     def next_number(self, experiment: str) -> tuple[int, int]:
         """Return the number of the experiment's next round, and the number from which its seeds will follow."""

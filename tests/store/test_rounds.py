@@ -288,6 +288,20 @@ def test_rollbacks_count_from_the_last_accepted_round_without_refusals(store: St
     assert counts == [1, 0, 1, 1, 2]
 
 
+def test_a_refused_round_hides_no_abandoned_one(store: Store) -> None:
+    """Prevents paid answers from being lost when the judge of the next round on the same prompts is refused."""
+    for end in ("accepted", "abandoned", "refused", "abandoned"):
+        round_ = opened(store)
+        if end != "refused":
+            store.candidates.add(round_.id, answers(round_, prompt(0)))
+        store.rounds.close(round_.id, "me", "rolled_back" if end == "refused" else end, "")
+    last = opened(store)
+    assert [earlier.number for earlier in store.rounds.repeated(last)] == [4, 2]
+    store.candidates.add(last.id, answers(last, prompt(0)))
+    store.rounds.close(last.id, "me", "rolled_back", "worse")
+    assert store.rounds.repeated(opened(store)) == []
+
+
 def test_the_holder_of_a_lease_is_told_in_words():
     """Prevents a message that names the holder by an internal code."""
     assert owner_in_words("gpu/box/41/1700000000.25/a-run") == "process 41 on gpu/box"
