@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from cyclealign.chat_api.scheduler import AskJudge
-from cyclealign.config import ExperimentConfig, stored_settings
+from cyclealign.config import ExperimentConfig
 from cyclealign.errors import JudgeError
 from cyclealign.evaluation import metrics as evaluation
 from cyclealign.evaluation.intervals import with_interval
@@ -15,6 +15,7 @@ from cyclealign.loop.demonstration_gain import judge_accuracy, reviewed_accuracy
 from cyclealign.loop.generate import draw_answers
 from cyclealign.loop.judge_requests import flags_of, prompt_spec, ranking_task
 from cyclealign.loop.session import JudgeJob, RoundSession
+from cyclealign.loop.settings import opened_settings
 from cyclealign.loop.take_over import answer_settings
 from cyclealign.loop.verdict import verdict_of
 from cyclealign.progress import report_progress
@@ -80,9 +81,8 @@ def changed_sampling(session: RoundSession, round_: Round) -> list[dict[str, obj
 
     Stored answers of the parent under another temperature, say, must not be compared with new ones.
     """
-    first = session.store.rounds.get(round_.experiment, 1)
-    settings = stored_settings(first.plan.settings, f"Round {first.number} of '{first.experiment}'")
-    now, before = (answer_settings(config) for config in (session.config, settings))
+    first = opened_settings(session.store.rounds.get(round_.experiment, 1))
+    now, before = (answer_settings(config) for config in (session.config, first))
     return [] if now == before else [now]
 
 

@@ -5,8 +5,9 @@ The copies are shown to the judge under their first ids, so that its requests ar
 
 import logging
 
-from cyclealign.config import UNTIL_GENERATED, ExperimentConfig, mid_round_rules, stored_settings
+from cyclealign.config import UNTIL_GENERATED, ExperimentConfig, mid_round_rules
 from cyclealign.loop.session import RoundSession
+from cyclealign.loop.settings import opened_settings
 from cyclealign.policy import candidate_id
 from cyclealign.records import Round
 
@@ -56,8 +57,7 @@ def same_sampling(config: ExperimentConfig, round_: Round, earlier: Round) -> bo
     """
     if earlier.plan.base_model != round_.plan.base_model or earlier.parent != round_.parent:
         return False
-    before = stored_settings(earlier.plan.settings, f"Round {earlier.number} of '{earlier.experiment}'")
-    return sampling_settings(before) == sampling_settings(config)
+    return sampling_settings(opened_settings(earlier)) == sampling_settings(config)
 
 
 def sampling_settings(config: ExperimentConfig) -> dict[str, object]:

@@ -35,6 +35,21 @@ def test_the_parent_answers_again_when_the_sampling_changes(bench, change, paren
     assert len(adapters) == 1 + parents  # the new adapter's, and the parent's if it answered again
 
 
+@pytest.mark.parametrize(("thinking", "parents"), [("strip", 1), ("keep", 0)])
+def test_answers_of_a_version_that_kept_thoughts_are_compared_with_their_like(bench, thinking, parents):
+    """Prevents duels of answers with their thoughts against answers without, after an upgrade."""
+    bench.set("acceptance", min_win_rate=0.0)
+    assert bench.run()[0] == 0
+    with Store.open() as store, store.engine.connect() as connection:
+        statement = "UPDATE round SET settings = json_remove(settings, '$.policy.thinking')"
+        connection.execution_options(writes=True).exec_driver_sql(statement)
+        connection.commit()
+    bench.set("policy", thinking=thinking)
+    code, output = bench.run()
+    assert code == 0, output
+    assert len({row["adapter"] for row in held_out_answers()}) == 1 + parents
+
+
 @pytest.fixture
 def duelling(bench):
     """An experiment in which only the duels with the parent compare two answers."""
