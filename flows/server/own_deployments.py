@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from cyclealign.config import ExperimentConfig, load_config
+from cyclealign.config.section import Section
 from cyclealign.errors import BadConfig, CycleAlignError
 from cyclealign.files import CHECKOUT
 from flows.server.environment import ServerConfig
@@ -120,12 +121,30 @@ def template_in(content: dict[str, Any]) -> dict[str, Any]:
 def entry(template: dict[str, Any], name: str, config: ExperimentConfig) -> dict[str, Any]:
     """Return the deployment of a config.
 
-    All settings are written out, since the form shows only those; without null, which Prefect refuses here.
+    All settings are written out, since the form shows only those.
     """
     about = f"Your own settings, kept in the home as `deployments/{name}.toml` by `cyclealign deploy`. "
     return {
         **template,
         "name": name,
         "description": about + template["description"],
-        "parameters": {"config": config.model_dump(mode="json", exclude_none=True)},
+        "parameters": {"config": written_out(config)},
     }
+
+
+def written_out(section: Section) -> dict[str, Any]:
+    """Return the settings as JSON values; without null, which Prefect refuses here.
+
+    A setting that is left out takes its default. Where that is a value, as of `judge.temperature`, null is "none".
+    """
+    dumped = section.model_dump(mode="json")
+    values: dict[str, Any] = {}
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            values[name] = written_out(value)
+        elif value is not None:
+            values[name] = dumped[name]
+        elif field.get_default(call_default_factory=True) is not None:
+            values[name] = "none"
+    return values

@@ -42,6 +42,15 @@ def test_a_value_out_of_range_is_still_refused_by_the_form() -> None:
         assert not is_valid(wrong, schema), wrong
 
 
+def test_a_setting_that_is_not_empty_by_default_can_be_emptied_by_a_word() -> None:
+    """Prevents a form in which a judge's temperature cannot be left to its provider."""
+    schema = _as_prefect_keeps(ExperimentConfig.model_json_schema())
+    for given in ("none", 0.5):
+        assert is_valid({"judge": {"temperature": given}}, schema)
+    for wrong in ("hot", 3):
+        assert not is_valid({"judge": {"temperature": wrong}}, schema)
+
+
 def test_the_form_begins_with_the_settings_that_every_experiment_sets() -> None:
     """Prevents a model's name that stands below twenty settings of an engine."""
     schema = ExperimentConfig.model_json_schema()

@@ -19,6 +19,7 @@ rounds = 2
 [judge]
 model = "a-judge"
 base_url = "http://127.0.0.1:9/v1"
+temperature = "none"
 
 [training]
 learning_rate = 2e-5
@@ -55,7 +56,8 @@ def test_the_form_shows_the_config_and_a_restart_keeps_deployment_and_schedules(
     assert own_deployments.keep(server.home, config, None) == "Mine-1"
     deploy(server, "Mine-1")
     mine = client.read_deployment_by_name("align/Mine-1")
-    assert mine.parameters["config"] == load_config(config).model_dump(mode="json", exclude_none=True)
+    assert ExperimentConfig.model_validate(mine.parameters["config"]) == load_config(config)
+    assert mine.parameters["config"]["judge"]["temperature"] == "none"  # left out, it would be 0
     assert mine.global_concurrency_limit is None
     path = f"/deployments/{mine.id}/schedules"
     client.request("POST", path, json=[{"schedule": {"interval": 86400.0}, "active": False}])
