@@ -100,6 +100,8 @@ def _complaint(path: str, problem: object, model: type[BaseModel]) -> str:
         return f"{path}: '{key}' is an address such as https://api.openai.com/v1, without user, password, key or '?'."
     if "api_key" in key:  # the value may be a pasted key, which must not reach a log
         return f"{path}: '{key}' is the name of the variable or block that holds the key, never the key itself."
+    if key.startswith(("judge.extra_headers", "judge.extra_body")):  # as above
+        return f"{path}: '{key}': {problem['msg']}"
     if problem["type"] == "value_error":
         return f"{path}: {problem['msg'].removeprefix('Value error, ')}"
     return f"{path}: '{key}': {problem['msg']} (got {problem['input']!r})"

@@ -52,6 +52,16 @@ def test_a_key_given_as_the_variables_name_is_not_repeated(tmp_path):
     assert "very-secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("headers", ["'Bearer sk-very-secret'", "{X-Key = ['sk-very-secret']}"])
+def test_a_key_in_a_header_of_the_wrong_type_is_not_repeated(tmp_path, headers):
+    """Prevents a key that was pasted as a header from reaching a terminal or a log."""
+    path = tmp_path / "run.toml"
+    path.write_text(f"[judge]\nmodel = 'a-judge'\nextra_headers = {headers}")
+    with pytest.raises(BadConfig, match=r"judge\.extra_headers") as caught:
+        load_config(path)
+    assert "very-secret" not in str(caught.value)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(BadConfig, match=r"none\.toml: cannot be read"):
         load_config(tmp_path / "none.toml")
