@@ -125,6 +125,7 @@ def complete(words, home):
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_the_shell_completes_commands_and_experiments(tmp_path):
     """Prevents completion that knows the stand-ins of commands only, and not their arguments."""
     from tests.support.store_values import opened

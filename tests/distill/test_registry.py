@@ -23,6 +23,7 @@ def test_every_job_has_the_same_shape(spec: JobSpec) -> None:
     assert inspect.signature(job.run).return_annotation is Outcome
 
 
+@pytest.mark.slow
 def test_a_toy_job_runs_and_is_found_again(distil: Distil, toy: JobSpec, tmp_path: Path) -> None:
     """Prevents a job that needs more than its own package and one entry of the registry."""
     first = distil("toy", {})

@@ -175,6 +175,7 @@ ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="
 QUESTION = ANY_TEXT.filter(lambda text: bool(text.strip()))
 
 
+@pytest.mark.slow
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(question=QUESTION, best=ANY_TEXT, worst=ANY_TEXT)
 def test_any_text_survives_import_store_export_and_import(database, tmp_path_factory, question, best, worst):

@@ -108,6 +108,7 @@ def test_adapters_change_the_scores_and_differ_from_one_another(policy, adapters
     assert min(abs(base - first), abs(base - second), abs(first - second)) > 1e-3
 
 
+@pytest.mark.slow
 def test_an_adapter_that_was_refused_leaves_nothing_behind(folder, adapters, tmp_path):
     """Prevents the base model from answering with half an adapter, and a second try from taking that half for whole."""
     half = make_adapter(folder, tmp_path / "half", 3)

@@ -137,6 +137,7 @@ def test_held_out_contexts_are_not_learnt_from():
     assert len(made.held_out) == 4
 
 
+@pytest.mark.slow
 def test_the_world_says_nothing_twice_and_says_so_when_it_ends():
     """Prevents a metric that is tested on what it has learnt."""
     made = data.load(DataSettings(contexts=240), seed=0)

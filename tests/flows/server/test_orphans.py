@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from flows.server.orphans import end_orphans, orphans
 
 SLEEP = "import time; time.sleep(600)"
@@ -34,6 +36,7 @@ def parent(home: Path, stay: bool, *arguments: str) -> Iterator[int]:
                 one.kill()
 
 
+@pytest.mark.slow
 def test_a_run_without_its_worker_is_ended_and_one_of_another_home_is_not(tmp_path: Path) -> None:
     """Prevents a run that works on unobserved beside its successor, and the end of a run of somebody else."""
     with parent(tmp_path / "mine", stay=False) as mine, parent(tmp_path / "theirs", stay=False) as theirs:

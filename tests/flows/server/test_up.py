@@ -231,7 +231,7 @@ def test_a_port_that_something_else_uses_is_a_clear_error(tmp_path: Path) -> Non
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Other)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     refused = up_in(tmp_path, server.server_port)
     server.shutdown()
     server.server_close()
