@@ -9,6 +9,7 @@
     ├── BadTemplate          a template in prompts/ cannot be used
     ├── BadOrder             a ranking typed by a person does not hold each answer of a list once
     ├── StoreError
+    │   ├── DatabaseAway     the database does not answer for now; units of work are repeated
     │   ├── NewerDatabase    a newer cyclealign wrote the database
     │   ├── NoSuchExperiment no experiment, round or prompt set has that name
     │   ├── NoSuchJob        no distillation job has that name, or it has not run yet
@@ -64,6 +65,18 @@ class BadOrder(CycleAlignError):
 
 class StoreError(CycleAlignError):
     """The database cannot be reached, read or migrated."""
+
+
+class DatabaseAway(StoreError):
+    """The database does not answer for now; nothing of the transaction was written.
+
+    Args:
+        trouble: the trouble alone, for the log.
+    """
+
+    def __init__(self, message: str, trouble: str) -> None:
+        super().__init__(message)
+        self.trouble = trouble
 
 
 class UnstorableRow(StoreError):

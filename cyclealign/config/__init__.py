@@ -1,5 +1,6 @@
 """All settings of an experiment, with vetted defaults; the form in the Prefect UI is made from the same models."""
 
+from cyclealign.config.database import DatabaseSettings
 from cyclealign.config.demonstrations import DemonstrationSettings
 from cyclealign.config.evaluation import AcceptanceSettings, EvaluationSettings
 from cyclealign.config.experiment import ExperimentConfig
@@ -40,6 +41,7 @@ __all__ = [
     "UNTIL_TRAINED",
     "AcceptanceSettings",
     "BudgetSettings",
+    "DatabaseSettings",
     "DemonstrationSettings",
     "Difference",
     "EngineSettings",

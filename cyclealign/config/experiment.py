@@ -4,6 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from cyclealign.config.database import DatabaseSettings
 from cyclealign.config.demonstrations import DemonstrationSettings
 from cyclealign.config.evaluation import AcceptanceSettings, EvaluationSettings
 from cyclealign.config.judge import BudgetSettings, HealthSettings, JudgeSettings
@@ -46,6 +47,7 @@ class ExperimentConfig(Section):
     evaluation: Annotated[EvaluationSettings, Field(title="Evaluation"), UNTIL_EVALUATED] = EvaluationSettings()
     health: Annotated[HealthSettings, Field(title="Judge health"), UNTIL_JUDGED] = HealthSettings()
     stop: Annotated[StopSettings, Field(title="Stop"), OF_THE_RUN] = StopSettings()
+    database: Annotated[DatabaseSettings, Field(title="Database"), OF_THE_RUN] = DatabaseSettings()
     engine: Annotated[
         EngineSettings, Field(title="Engine (vLLM)"), CHANGEABLE_MID_ROUND, OnlyWith("policy.kind", "vllm")
     ] = EngineSettings()

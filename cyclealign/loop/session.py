@@ -200,5 +200,7 @@ def frozen_heap() -> Iterator[None]:
 def open_session(config: ExperimentConfig, ports: Ports | None = None) -> Iterator[RoundSession]:
     """Open the store; at the end close it with the policy and the judge."""
     with ExitStack() as stack:
-        store = stack.enter_context(Store.open())
+        limits = config.database
+        opened = Store.open(patience_seconds=limits.patience_seconds, statement_seconds=limits.statement_seconds)
+        store = stack.enter_context(opened)
         yield RoundSession(config, store, stack, ports or Ports())

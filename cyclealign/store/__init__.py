@@ -45,13 +45,15 @@ __all__ = [
     "database_url",
 ]
 
+PATIENCE_SECONDS = 600.0  # as by default in the settings of a run
+
 
 class Store:
     """An open database, one attribute per kind of record. Close it, or use it in a ``with`` block."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self.engine = engine
-        database = Database(engine)
+        database = Database(engine, patience_seconds)
         self.prompts = PromptStore(database)
         self.experiments = ExperimentStore(database)
         self.leases = LeaseStore(database)
@@ -76,20 +78,34 @@ class Store:
         self.distillations = DistillationStore(database)
 
     @classmethod
-    def open(cls, url: str | None = None) -> "Store":
-        """Open the database, created or migrated if necessary; ``url`` defaults to ``database_url()``.
+    def open(
+        cls,
+        url: str | None = None,
+        patience_seconds: float = PATIENCE_SECONDS,
+        statement_seconds: float | None = None,
+    ) -> "Store":
+        """Open the database, created or migrated if necessary; this fails at once if it does not answer.
+
+        Args:
+            url: default: ``database_url()``.
+            patience_seconds: longest wait in each method for a database that is away.
+            statement_seconds: longest time that PostgreSQL may take for a statement; None: no limit.
 
         Raises:
             StoreError: the URL is wrong, the driver is missing, or the database cannot be reached or read.
             NewerDatabase: a newer cyclealign wrote the database.
         """
-        engine = connect(parse_url(database_url() if url is None else url))
+        parsed = parse_url(database_url() if url is None else url)
+        engine = connect(parsed)  # migrations may take long
         try:
             upgrade(engine)
+            if statement_seconds is not None:
+                engine.dispose()
+                engine = connect(parsed, statement_seconds)
         except BaseException:
             engine.dispose()
             raise
-        return cls(engine)
+        return cls(engine, patience_seconds)
 
     def close(self) -> None:
         """Close every connection."""

@@ -5,15 +5,12 @@ from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
 from cyclealign.errors import StoreError
-from cyclealign.store.database import Database
+from cyclealign.store.repository import Repository
 from cyclealign.store.statements import insert_new, now, require_open, require_owner
 
 
-class AdapterStore:
+class AdapterStore(Repository):
     """Adapters, one a round."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def add(
         self, round_id: int, adapter: records.Adapter, base_model: str, owner: str | None = None

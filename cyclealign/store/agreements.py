@@ -6,15 +6,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
-from cyclealign.store.database import Database
+from cyclealign.store.repository import Repository
 from cyclealign.store.statements import Row, insert, require_open
 
 
-class AgreementStore:
+class AgreementStore(Repository):
     """Agreements between policy and judge."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def record(self, round_id: int, rows: Sequence[records.Agreement]) -> None:
         """Record agreements, all or none; of an existing one only the weight is replaced.

@@ -6,18 +6,15 @@ from datetime import timedelta
 from sqlalchemy import select, update
 
 from cyclealign import records, tables
-from cyclealign.store.database import Database
+from cyclealign.store.repository import Repository
 from cyclealign.store.statements import experiment_of, insert, now
 
 # Providers keep the files of a batch no longer.
 KEPT_FOR = timedelta(days=30)
 
 
-class BatchStore:
+class BatchStore(Repository):
     """Batches that the provider works on."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def begin(self, round_id: int, token: str, keys: Sequence[str]) -> None:
         """Record that these calls are about to be submitted under this token."""

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
 from cyclealign.errors import UnstorableRow
-from cyclealign.store.database import Database
+from cyclealign.store.repository import Repository
 from cyclealign.store.statements import experiment_of, insert_for, insert_new, now
 
 _PAID = (
@@ -20,11 +20,8 @@ _PAID = (
 _OWNER = ("round_id", "purpose")
 
 
-class CallStore:
+class CallStore(Repository):
     """Judge calls, one row per experiment and request."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def reply(self, experiment: str, key: str) -> records.Reply | None:
         """Return the reply to this request that any round of the experiment recorded; failures are ignored.

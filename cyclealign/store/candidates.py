@@ -8,16 +8,13 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
-from cyclealign.store.database import Database
 from cyclealign.store.prompts import prompt_record
+from cyclealign.store.repository import Repository
 from cyclealign.store.statements import Row, in_parts, insert_new, require_open
 
 
-class CandidateStore:
+class CandidateStore(Repository):
     """Candidates and their flags."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def add(
         self, round_id: int, candidates: Sequence[records.Candidate], sampling: dict[str, object] | None = None

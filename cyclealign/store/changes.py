@@ -7,18 +7,15 @@ from sqlalchemy import delete, exists, select, update
 from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
-from cyclealign.store.database import Database
 from cyclealign.store.plans import write_pool, write_templates
+from cyclealign.store.repository import Repository
 from cyclealign.store.statements import insert_all, now, require_owner
 
 RANKING_PURPOSES = ("health", "rank")
 
 
-class ChangeStore:
+class ChangeStore(Repository):
     """Changes of settings, templates and demonstrations in open rounds."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def begun(self, round_id: int) -> frozenset[str]:
         """Return the stages that have stored rows in the round: ``generate``, ``judge``, ``train``, ``evaluate``.

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from cyclealign.errors import StoreError
+from cyclealign.errors import DatabaseAway, StoreError
 from cyclealign.files import home
+from cyclealign.store.patience import Patience, passing_trouble
+from cyclealign.store.postgres import Commit, make_engine, pending_commit, was_committed
 
 URL_VARIABLE = "CYCLEALIGN_DATABASE_URL"
 BUSY_SECONDS = 30.0
@@ -69,8 +72,11 @@ def name_of(url: URL) -> str:
     return f"PostgreSQL database '{url.database}' on {url.host or 'the local socket'}"
 
 
-def connect(url: URL) -> Engine:
+def connect(url: URL, statement_seconds: float | None = None) -> Engine:
     """Make the engine for a parsed URL; for SQLite also the folder, and write-ahead logging in the file.
+
+    Args:
+        statement_seconds: longest time that PostgreSQL may take for a statement; None: no limit.
 
     Raises:
         StoreError: the driver is missing, or the file or server cannot be reached.
@@ -78,7 +84,7 @@ def connect(url: URL) -> Engine:
     if url.get_backend_name() == "sqlite":
         return _connect_sqlite(url)
     try:
-        engine = create_engine(url, pool_pre_ping=True, json_serializer=_json_text)
+        engine = make_engine(url, statement_seconds, _json_text)
     except (ModuleNotFoundError, NoSuchModuleError):
         raise StoreError(
             "PostgreSQL needs the driver psycopg. Install it with: pip install 'cyclealign[postgres]'"
@@ -147,16 +153,21 @@ def _json_text(value: Any) -> str:
     return readable
 
 
-def _cause(error: DatabaseError | InterfaceError, url: URL) -> str:
-    text = " ".join(str(error.orig).split())
+def _cause(error: DBAPIError | PoolTimeout, url: URL) -> str:
+    text = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())
     return text.replace(str(url.password), "***") if url.password else text
 
 
 class Database:
-    """An engine with its two kinds of transactions. Every method of the store is one short transaction."""
+    """An engine with its two kinds of transactions. Every method of the store is one short transaction.
 
-    def __init__(self, engine: Engine) -> None:
+    Args:
+        patience_seconds: longest wait for a database that is away; see `Patience`.
+    """
+
+    def __init__(self, engine: Engine, patience_seconds: float = 0.0) -> None:
         self.engine = engine
+        self.patience = Patience(patience_seconds)
         self._writing = engine.execution_options(writes=True)
 
     @contextmanager
@@ -165,23 +176,63 @@ class Database:
 
         On SQLite it sees one state of the database. On PostgreSQL each statement sees everything committed before it:
         rows that must be consistent are selected in one statement.
+
+        Raises:
+            DatabaseAway: the database does not answer; a method of a `Repository` is repeated.
+            StoreError: it refuses to answer.
         """
         with _explained(self.engine), Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """Open a transaction that is committed at the end of the block, or rolled back if the block raises."""
-        with _explained(self.engine), Session(self._writing, expire_on_commit=False) as session, session.begin():
+        """Open a transaction that is committed at the end of the block, or rolled back if the block raises.
+
+        If the answer to the commit is lost, the server is asked for its outcome, so that nothing is written twice.
+
+        Raises:
+            DatabaseAway: the database does not answer, and nothing was written.
+            StoreError: it refuses to answer.
+        """
+        with _explained(self.engine), Session(self._writing, expire_on_commit=False) as session:
             yield session
+            self._commit(session)
+
+    def _commit(self, session: Session) -> None:
+        pending = pending_commit(session) if self.engine.dialect.name == "postgresql" else None
+        try:
+            session.commit()
+        except DBAPIError as error:
+            if pending is None or passing_trouble(error) is None:
+                raise
+            session.invalidate()  # close the connection, so that the server ends the transaction
+            if not self.patience.repeat(lambda: self._was_committed(pending)):
+                raise
+
+    def _was_committed(self, pending: Commit) -> bool:
+        with _explained(self.engine):
+            try:
+                return was_committed(self.engine, pending)
+            except LookupError as error:
+                name = name_of(self.engine.url)
+                raise StoreError(
+                    f"{name} cannot tell whether its last write was committed ({error}). {_KEPT}"
+                ) from error
 
 
 @contextmanager
 def _explained(engine: Engine) -> Iterator[None]:
+    """Raise errors of the database as those of the project, and those that may pass as DatabaseAway."""
     try:
         yield
-    except (OperationalError, InterfaceError) as error:
-        raise StoreError(
-            f"{name_of(engine.url)} stopped answering: {_cause(error, engine.url).rstrip('.')}. "
-            "Everything recorded so far is kept: rerun the same command once it answers."
-        ) from error
+    except (DBAPIError, PoolTimeout) as error:
+        trouble = passing_trouble(error)
+        name, cause = name_of(engine.url), _cause(error, engine.url).rstrip(".")
+        if trouble is not None:
+            raise DatabaseAway(f"{name} {trouble} ({cause}). {_KEPT}", f"{name} {trouble} ({cause})") from error
+        if isinstance(error, OperationalError | InterfaceError):
+            raise StoreError(f"{name} stopped answering: {cause}. {_KEPT}") from error
+        raise
+
+
+_KEPT = "Everything recorded so far is kept: rerun the same command once it answers."

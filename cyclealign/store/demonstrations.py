@@ -6,16 +6,13 @@ from sqlalchemy import ColumnElement, Exists, delete, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from cyclealign import records, tables
-from cyclealign.store.database import Database
 from cyclealign.store.plans import demonstration_record, remember_demonstrations
+from cyclealign.store.repository import Repository
 from cyclealign.store.statements import insert_all, require_open
 
 
-class DemonstrationStore:
+class DemonstrationStore(Repository):
     """Demonstrations, promoted and retired."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def propose(
         self, round_id: int, promoted: Sequence[tuple[records.Demonstration, str]], retired_ids: Sequence[str]

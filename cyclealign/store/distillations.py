@@ -10,8 +10,8 @@ from cyclealign import tables
 from cyclealign.errors import NoSuchJob
 from cyclealign.records import Metric
 from cyclealign.records.distillation import DistillationRun, arm_values
-from cyclealign.store.database import Database
 from cyclealign.store.history import plain
+from cyclealign.store.repository import Repository
 from cyclealign.store.statements import insert, insert_all, now
 from cyclealign.tables.columns import Utc
 from cyclealign.text import did_you_mean
@@ -19,11 +19,8 @@ from cyclealign.text import did_you_mean
 Values = dict[str, Any]
 
 
-class DistillationStore:
+class DistillationStore(Repository):
     """Distillation runs."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def open(
         self,

@@ -5,18 +5,15 @@ from datetime import timedelta
 from sqlalchemy import select
 
 from cyclealign import records, tables
-from cyclealign.store.database import Database
+from cyclealign.store.repository import Repository
 from cyclealign.store.statements import insert, now
 
 # An endpoint may change behind its address: then the parameter is tried again, at the cost of one free refusal.
 REFUSALS_COUNT_FOR = timedelta(days=30)
 
 
-class EndpointStore:
+class EndpointStore(Repository):
     """Capabilities of judge endpoints, by address and model."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def accepts_json_schema(self, address: str, model: str) -> bool | None:
         """Return whether the endpoint accepts a JSON schema for its replies; None if it was never tried."""

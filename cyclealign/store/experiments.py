@@ -7,20 +7,17 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from cyclealign import tables
 from cyclealign.store.calls import read_estimated_usd
-from cyclealign.store.database import Database
 from cyclealign.store.history import summaries
 from cyclealign.store.metrics import read_metrics
 from cyclealign.store.notes import read_notes
+from cyclealign.store.repository import Repository
 from cyclealign.store.upkeep import require_active
 
 Value = TypeVar("Value")
 
 
-class ExperimentStore:
+class ExperimentStore(Repository):
     """Whole experiments."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def names(self, archived: bool = True) -> list[str]:
         """Return the names of all experiments, the oldest first; with or without the archived ones."""

@@ -12,12 +12,12 @@ from cyclealign import tables
 from cyclealign.errors import NoSuchExperiment
 from cyclealign.store.calls import read_problems
 from cyclealign.store.changes import read_changes
-from cyclealign.store.database import Database
 from cyclealign.store.metrics import read_metrics
 from cyclealign.store.notes import read_notes
 from cyclealign.store.plans import demonstration_record, read_pool, read_templates
 from cyclealign.store.prompt_page import PromptFilter, chosen_prompts, count_prompts
 from cyclealign.store.rejudgements import read_rejudgements
+from cyclealign.store.repository import Repository
 from cyclealign.store.round_prompts import read_prompts
 from cyclealign.tables.columns import Utc
 from cyclealign.text import did_you_mean
@@ -25,11 +25,8 @@ from cyclealign.text import did_you_mean
 Values = dict[str, Any]
 
 
-class HistoryStore:
+class HistoryStore(Repository):
     """Summaries and details of rounds."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def summaries(self, experiment: str | None = None) -> list[Values]:
         """Return the rows of the view ``round_summary``, of one experiment or of all, by experiment and number.

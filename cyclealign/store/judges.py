@@ -9,18 +9,15 @@ from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
 from cyclealign.evaluation.metric_table import about_judge
-from cyclealign.store.database import Database
 from cyclealign.store.history import require_experiment
 from cyclealign.store.metrics import read_metrics
+from cyclealign.store.repository import Repository
 
 Key = tuple[str, str]  # model, hash of the template
 
 
-class JudgeStore:
+class JudgeStore(Repository):
     """Comparison of judges."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def compare(self, experiment: str | None = None) -> list[dict[str, Any]]:
         """Return a row for each judge model and version of the template, of one experiment or of all, the first asked

@@ -11,20 +11,17 @@ from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
 from cyclealign.errors import LeaseLost
-from cyclealign.store.database import Database
+from cyclealign.store.repository import Repository
 from cyclealign.store.statements import insert_new, now
 
 LEASE = tables.ExperimentLease
 
 
-class LeaseStore:
+class LeaseStore(Repository):
     """Which run advances which experiment, and how many runs of it have failed in a row.
 
     ``owner`` names one run, the same from its start to its end; no two runs share it.
     """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def take(
         self, experiment: str, owner: str, run_name: str, seconds: float, alive: Callable[[str], bool]

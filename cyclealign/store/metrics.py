@@ -6,15 +6,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
-from cyclealign.store.database import Database
+from cyclealign.store.repository import Repository
 from cyclealign.store.statements import insert, require_open
 
 
-class MetricStore:
+class MetricStore(Repository):
     """Metrics by round and name."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def record(self, round_id: int, metrics: Sequence[records.Metric]) -> None:
         """Record metrics; one of the same name is replaced.

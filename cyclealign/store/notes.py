@@ -4,15 +4,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cyclealign import tables
-from cyclealign.store.database import Database
+from cyclealign.store.repository import Repository
 from cyclealign.store.statements import insert
 
 
-class NoteStore:
+class NoteStore(Repository):
     """Notes on rounds."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def record(self, round_id: int, about: str, words: str) -> None:
         """Record a note on the round; an earlier one on the same subject is replaced."""

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
 from cyclealign.errors import NoSuchExperiment
-from cyclealign.store.database import Database
+from cyclealign.store.repository import Repository
 from cyclealign.store.statements import in_parts, insert_new, insert_quietly, require_open, without_result
 from cyclealign.text import did_you_mean
 
@@ -37,11 +37,8 @@ class Added(NamedTuple):
     lists_on_train: int
 
 
-class PromptStore:
+class PromptStore(Repository):
     """Prompt sets, labelled lists, and the prompts that a round sets aside."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def add(self, set_name: str, rows: Sequence[tuple[records.Prompt, records.Split]], source: str) -> int:
         """Add prompts to a set, made if new, all or none; return how many were new to it. A prompt keeps its split."""

@@ -7,18 +7,15 @@ from sqlalchemy import ColumnElement, delete, exists, select
 from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
-from cyclealign.store.database import Database
+from cyclealign.store.repository import Repository
 from cyclealign.store.statements import Row, in_parts, insert, insert_all, require_open
 
 RankingKey = tuple[str, str]  # prompt id, ranker
 Conditions = tuple[ColumnElement[bool], ...]
 
 
-class RankingStore:
+class RankingStore(Repository):
     """Rankings by policy, judge and agreement."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def add(self, round_id: int, rankings: Sequence[records.Ranking]) -> None:
         """Add rankings of prompts that the round drew, all or none; an existing one stays as it is.

@@ -7,17 +7,14 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
-from cyclealign.store.database import Database
+from cyclealign.store.repository import Repository
 from cyclealign.store.statements import in_parts, insert, now
 
 NOTHING = records.Spending()
 
 
-class RejudgementStore:
+class RejudgementStore(Repository):
     """Rejudgements and their cost."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def record(self, made: records.Rejudgement) -> None:
         """Record the result of a rejudgement; an earlier result with the same id is replaced."""

@@ -8,18 +8,15 @@ from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
 from cyclealign.ranking.agreement import check_same_items
-from cyclealign.store.database import Database
 from cyclealign.store.prompts import prompt_record
+from cyclealign.store.repository import Repository
 from cyclealign.store.statements import insert_new, now, require_open
 
 Row = tuple[tables.Review, str, int, tables.Prompt]
 
 
-class ReviewStore:
+class ReviewStore(Repository):
     """Reviews, by round and prompt."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def add(self, round_id: int, doubts: Sequence[records.Doubt]) -> int:
         """Send lists of the round, open or closed, to reviewers; return how many were new."""

@@ -9,23 +9,20 @@ from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
 from cyclealign.errors import ExperimentBusy, LeaseLost, NoSuchExperiment
-from cyclealign.store.database import Database
 from cyclealign.store.history import require_round
 from cyclealign.store.plans import first_of_repeated, read_adapter, read_round, write_plan
+from cyclealign.store.repository import Repository
 from cyclealign.store.statements import insert, insert_new, now, refused, without_result
 from cyclealign.store.upkeep import free_origin
 
 Verdict = Literal["accepted", "rolled_back", "abandoned"]
 
 
-class RoundStore:
+class RoundStore(Repository):
     """The rounds of experiments.
 
     ``owner`` names one run, the same from its start to its end; no two runs share it.
     """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def open(self, plan: records.RoundPlan, owner: str, lease_seconds: float) -> records.Round:
         """Open the next round of the experiment, created if new, with everything that the round reads.

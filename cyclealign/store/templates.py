@@ -3,18 +3,15 @@
 from sqlalchemy import func, select
 
 from cyclealign import records, tables
-from cyclealign.store.database import Database
 from cyclealign.store.history import require_experiment
 from cyclealign.store.metrics import metric_record
 from cyclealign.store.plans import remember_templates
+from cyclealign.store.repository import Repository
 from cyclealign.store.statements import insert_new, now, refused
 
 
-class TemplateStore:
+class TemplateStore(Repository):
     """Template versions."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def add(self, template: records.Template) -> None:
         """Store the text of a template that no round was opened with, so that calls may refer to it."""

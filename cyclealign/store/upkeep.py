@@ -9,18 +9,15 @@ from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
 from cyclealign.errors import StoreError
-from cyclealign.store.database import Database
 from cyclealign.store.history import plain, require_experiment
+from cyclealign.store.repository import Repository
 from cyclealign.store.statements import in_parts, now
 
 VERDICTS = ("accepted", "rolled_back", "abandoned")
 
 
-class UpkeepStore:
+class UpkeepStore(Repository):
     """Whole experiments, as they are kept or removed. The caller holds the experiment's lease."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def experiments(self) -> list[dict[str, Any]]:
         """Return a row for each experiment, the oldest first.

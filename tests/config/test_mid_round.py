@@ -79,6 +79,7 @@ OTHERS = {
     "review": UNTIL_TRAINED,
     "evaluation": UNTIL_EVALUATED,
     "stop": OF_THE_RUN,
+    "database": OF_THE_RUN,
     "experiment": OF_THE_RUN,
     "rounds": OF_THE_RUN,
     "until": OF_THE_RUN,
