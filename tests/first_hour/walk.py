@@ -3,7 +3,7 @@
 import json
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
@@ -42,12 +42,16 @@ class Case:
         return f"{self.model}, {self.judge} judge, {self.prompts}"
 
 
-def cases() -> list[Case]:
-    """Return each kind of model, judge and prompt file, with the plainest of the others."""
-    models = [Case(model=kind) for kind in KINDS]
+def models_alone() -> list[Case]:
+    """Return each kind of model, with the plainest judge and prompt file."""
+    return [Case(model=kind) for kind in KINDS]
+
+
+def others() -> list[Case]:
+    """Return each kind of judge and of prompt file but the plainest, with the plainest of the others."""
     judges = [Case(judge=kind) for kind in JUDGES if kind != "plain"]
     forms = [Case(prompts=form) for form in prompt_files.FORMS if form != "prompt"]
-    return [*models, *judges, *forms]
+    return [*judges, *forms]
 
 
 def all_cases() -> list[Case]:
@@ -71,12 +75,13 @@ class Walked:
         return f"{self.case}: {verdicts}; {self.ranked} lists, {self.requests} requests, {self.seconds:.1f} s"
 
 
-def walk(case: Case, folder: Path, models: Path) -> Walked:
+def walk(case: Case, folder: Path, models: Path, advance: Callable[[ExperimentConfig], object] = align) -> Walked:
     """Run two rounds and check them.
 
     Args:
         folder: for the prompt file. The environment must name a home of its own, and hold the judge's key.
         models: folder with the models by kind; a missing one is made.
+        advance: runs the experiment to its end, in one run or in several.
 
     Raises:
         CycleAlignError: a step failed.
@@ -90,7 +95,7 @@ def walk(case: Case, folder: Path, models: Path) -> Walked:
     with Store.open() as store:
         store.prompts.add_source("mine", source.prompts, source.labelled, case.prompts)
     with open_judge(case.judge) as (judge, url):
-        align(config(case, model, url))
+        advance(config(case, model, url))
         requests = sum(judge.asked.values())
     with Store.open() as store:
         verdicts, ranked = check(store, judge, case)

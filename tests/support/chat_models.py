@@ -17,8 +17,12 @@ from transformers import (
     Gemma2Config,
     Gemma3Config,
     Gemma3ForConditionalGeneration,
+    Gemma3TextConfig,
     GenerationConfig,
+    GPTNeoXConfig,
     LlamaConfig,
+    MistralConfig,
+    Phi3Config,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -63,10 +67,30 @@ GEMMA3 = (
     " + (first if loop.first else '') + m['content'] | trim + '<end_of_turn>\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}"
 )
+# As Mistral's: no system role, and a turn of the assistant has no header.
+MISTRAL = (
+    "{{ bos_token }}{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Only user and assistant roles are supported, alternating') }}{% endif %}"
+    "{{ '[INST] ' + m['content'] + ' [/INST]' if m['role'] == 'user' else ' ' + m['content'] + eos_token }}"
+    "{% endfor %}"
+)
+PHI3 = (
+    "{% for m in messages %}{{ '<|' + m['role'] + '|>\n' + m['content'] + '<|end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}{% endif %}"
+)
+# As that of models tuned from GPT-NeoX: its marks are plain text, and only an answer has an end token.
+NEOX = (
+    "{% for m in messages %}{{ '<|' + m['role'] + '|>\n' + m['content'] }}"
+    "{{ eos_token if m['role'] == 'assistant' }}{{ '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+)
 SPECIAL = {
     "chatml": ("<|endoftext|>", "<|im_start|>", "<|im_end|>"),
     "llama": ("<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>"),
     "gemma": ("<pad>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>"),
+    "mistral": ("<unk>", "<s>", "</s>", "[INST]", "[/INST]"),
+    "phi3": ("<|endoftext|>", "<|assistant|>", "<|system|>", "<|end|>", "<|user|>"),
+    "neox": ("<|endoftext|>",),
 }
 THOUGHT = ("<think>", "</think>")  # in the vocabulary, but not special: decoding shows them, as Qwen3's does
 ROLES = ("user", "assistant", "system", "model")
@@ -131,6 +155,10 @@ EXPERTS: dict[str, Any] = {
     "decoder_sparse_step": 1,
 }
 GEMMA_SIZES: dict[str, Any] = {"head_dim": 16, "sliding_window": 16, "query_pre_attn_scalar": 16}
+# The first layer attends to a window, the last to the whole context.
+GEMMA3_SIZES: dict[str, Any] = {**GEMMA_SIZES, "layer_types": ["sliding_attention", "full_attention"]}
+MISTRAL_TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
+PHI3_TOKENS = {"eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
 
 KINDS: Mapping[str, ChatModel] = {
     "llama": ChatModel(LlamaConfig, LLAMA, "llama", {**LLAMA_TOKENS, "pad_token": "<|end_of_text|>"}, LLAMA_ENDS),
@@ -147,6 +175,14 @@ KINDS: Mapping[str, ChatModel] = {
     "gemma3_multimodal": ChatModel(
         _gemma3_multimodal, GEMMA3, "gemma", GEMMA_TOKENS, GEMMA_ENDS, model=Gemma3ForConditionalGeneration
     ),
+    "gemma3": ChatModel(Gemma3TextConfig, GEMMA3, "gemma", GEMMA_TOKENS, GEMMA_ENDS, arguments=GEMMA3_SIZES),
+    "mistral": ChatModel(
+        MistralConfig, MISTRAL, "mistral", MISTRAL_TOKENS, ("</s>",), arguments={"head_dim": 16, "sliding_window": 16}
+    ),
+    # Query, key and value in one matrix, and so are gate and up projection.
+    "phi3": ChatModel(Phi3Config, PHI3, "phi3", PHI3_TOKENS, ("<|end|>", "<|endoftext|>")),
+    # Query, key and value in one matrix; biases; attention and MLP in parallel; a quarter of each head is rotated.
+    "gpt_neox": ChatModel(GPTNeoXConfig, NEOX, "neox", {"eos_token": "<|endoftext|>"}, ("<|endoftext|>",)),
 }
 
 

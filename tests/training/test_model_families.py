@@ -22,6 +22,16 @@ pytestmark = pytest.mark.slow
 FAMILIES = [kind for kind in KINDS if kind != "llama_dated"]
 ATTENTION = {"q_proj", "k_proj", "v_proj", "o_proj"}
 ALL = ATTENTION | {"gate_proj", "up_proj", "down_proj"}
+ADAPTED = {
+    "qwen3_moe": ATTENTION,
+    "phi3": {"qkv_proj", "o_proj", "gate_up_proj", "down_proj"},
+    "gpt_neox": {"query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"},
+}
+NAMED = {
+    "phi3": (("qkv_proj", "down_proj"), ("embed_tokens",)),
+    "gpt_neox": (("query_key_value", "mlp.dense_4h_to_h"), ("embed_in",)),
+}
+PREFIXES = {"gemma3_multimodal": "model.language_model.layers.", "gpt_neox": "gpt_neox.layers."}
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -60,12 +70,11 @@ def test_the_policy_serves_the_log_probs_that_training_left(model, tmp_path, obj
     assert max(abs(own - base) for own, base in zip(probe.parent, probe.base, strict=True)) > 1e-3
     assert max(abs(own - parent) for own, parent in zip(probe.own, probe.parent, strict=True)) > 1e-3
     layers = stored_layers(second)
-    assert set(layers.short_names) == (ATTENTION if kind == "qwen3_moe" else ALL)
+    assert set(layers.short_names) == ADAPTED.get(kind, ALL)
     assert not layers.experts
     assert not layers.embeddings
     # vLLM maps these names to its own, and no other names of a multimodal model.
-    prefix = "model.language_model.layers." if kind == "gemma3_multimodal" else "model.layers."
-    assert all(name.startswith(prefix) for name in layers.linear)
+    assert all(name.startswith(PREFIXES.get(kind, "model.layers.")) for name in layers.linear)
 
 
 def test_full_weights_are_those_that_training_left(model, tmp_path):
@@ -94,7 +103,8 @@ def test_what_training_adapts_is_what_the_settings_plan(model, tmp_path):
     """Prevents a server that is told other layers than training adapts: PEFT's choice depends on the model's kind."""
     kind, folder = model
     policy = TransformersPolicy(PolicySettings(), str(folder))
-    for targets in ((), ("attention",), ("all-linear",), ("q_proj", "v_proj"), ("embed_tokens",)):
+    named, embedding = NAMED.get(kind, (("q_proj", "v_proj"), ("embed_tokens",)))
+    for targets in ((), ("attention",), ("all-linear",), named, embedding):
         saved = tmp_path / "-".join(["adapter", *targets])
         saved.mkdir()
         job = training_job(str(folder), (), None, ranked(policy), epochs=1, lora_targets=targets)
