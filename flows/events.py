@@ -5,7 +5,7 @@ from prefect.events import emit_event
 from cyclealign.records import Round
 
 STOPPED = "cyclealign.experiment.stopped"
-VERDICT = "cyclealign.round"  # .accepted, .rolled-back
+VERDICT = "cyclealign.round"  # .accepted, .rolled-back, .undecided
 
 
 def resource_of(experiment: str) -> dict[str, str]:

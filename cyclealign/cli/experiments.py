@@ -24,7 +24,7 @@ from cyclealign.store import Store
 app = new_app(no_args_is_help=True, help="List, rename, archive, delete and prune experiments.")
 Name = Annotated[str, typer.Argument(help="An experiment.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
-COUNTED = ("accepted", "rolled_back", "abandoned", "open")
+COUNTED = ("accepted", "rolled_back", "undecided", "abandoned", "open")
 
 
 @app.command("list")

@@ -27,7 +27,7 @@ class EvaluationSettings(Section):
 
 
 class AcceptanceSettings(Section):
-    """When a round is accepted. Any other round is rolled back as a whole."""
+    """When a round is accepted. Any other round is rolled back as a whole, or undecided."""
 
     rule: Literal["mean", "e_value"] = Field(
         "mean",
@@ -48,14 +48,27 @@ class AcceptanceSettings(Section):
         ge=0.0001,
         le=0.5,
         title="Alpha",
-        description="Maximum probability, in each round, that a policy which is not better than its parent is "
-        "accepted. An e-value of 1 / alpha decides.",
+        description="Maximum probability, over *alpha_rounds* rounds, that a policy which is not better than its "
+        "parent is accepted. An e-value decides: 1 / alpha in a single round.",
     )
-    undecided: Annotated[Literal["roll_back", "accept"], OnlyWith("acceptance.rule", "e_value")] = Field(
+    alpha_rounds: Annotated[int, OnlyWith("acceptance.rule", "e_value")] = Field(
+        1,
+        ge=1,
+        le=1000,
+        title="Rounds that share alpha",
+        description="1: *alpha* holds for each round by itself, and of 20 rounds that learn nothing one in eight "
+        "experiments accepts some. 20: *alpha* holds for 20 rounds together; each then needs more evidence, up to 20 / "
+        "*alpha*, less after accepted ones.",
+    )
+    undecided: Annotated[
+        Literal["roll_back", "train_on"],
+        Formerly(values={"accept": "train_on"}),
+        OnlyWith("acceptance.rule", "e_value"),
+    ] = Field(
         "roll_back",
         title="Undecided rounds",
-        description="With too little evidence for either side. `accept`: only a policy that is shown to be worse than "
-        "its parent is rolled back; *alpha* then limits nothing but that.",
+        description="With too little evidence for either side. `train_on`: the next round starts from its weights, but "
+        "its demonstrations are dropped; only a policy that is shown to be worse than its parent is rolled back.",
     )
     min_readable: float = Field(
         0.8,

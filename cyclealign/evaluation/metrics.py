@@ -5,7 +5,7 @@ from itertools import combinations
 from statistics import fmean
 
 from cyclealign.evaluation.intervals import with_interval
-from cyclealign.evaluation.sequential_test import e_values
+from cyclealign.evaluation.sequential_test import DESIGN_ALPHA, e_values
 from cyclealign.records import Candidate, LabelledList, Metric, Tiers, content_id
 
 
@@ -17,13 +17,14 @@ def duel_score(new_id: str, verdicts: Sequence[Tiers]) -> float | None:
     return fmean((new_id in verdict[0]) / len(verdict[0]) for verdict in verdicts) if verdicts else None
 
 
-def duel_metrics(duels: Sequence[tuple[str, float | None]]) -> list[Metric]:
+def duel_metrics(duels: Sequence[tuple[str, float | None]], level: float = DESIGN_ALPHA) -> list[Metric]:
     """Return win rate, shares of readable duels and of ties, and the evidence of both sides as e-values.
 
     Win rate and evidence are over prompts: duels of one prompt are not independent, so their mean is one score.
 
     Args:
         duels: prompt id and score of the new answer, None without a readable verdict, of every planned duel.
+        level: of the test that the e-values are for.
 
     Raises:
         ValueError: no duel is readable.
@@ -40,7 +41,7 @@ def duel_metrics(duels: Sequence[tuple[str, float | None]]) -> list[Metric]:
         win_rate,
         Metric("duels_readable", len(scores) / len(duels), count=len(duels)),
         Metric("duels_tied", fmean(score == 0.5 for score in scores), count=len(scores)),
-        *(Metric(name, float(e_values(row, planned)), count=len(row)) for name, row in evidence.items()),
+        *(Metric(name, float(e_values(row, planned, level)), count=len(row)) for name, row in evidence.items()),
     ]
 
 

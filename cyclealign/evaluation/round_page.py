@@ -16,7 +16,7 @@ from cyclealign.text import plain_text
 MAX_PROMPTS = 10
 MAX_CHARS = 600
 PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
-VERDICTS = {"accepted": "accepted", "rolled_back": "rolled back", None: "open"}
+VERDICTS = {"rolled_back": "rolled back", None: "open"}
 
 
 def round_page(detail: Mapping[str, Any], measured: Mapping[str, Metric], plot: str = "") -> str:

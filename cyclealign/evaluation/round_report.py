@@ -86,7 +86,7 @@ def _draw_panel(axes: "Axes", heading: str, metrics: Sequence[RoundMetric], roun
     for metric in metrics:
         _draw_metric(axes, metric, rounds)
     for summary in rounds:
-        if summary["verdict"] in ("rolled_back", "abandoned"):
+        if summary["verdict"] is not None and not summary.get("kept"):
             axes.axvline(summary["number"], color="grey", linestyle=":", linewidth=1)
     axes.set_title(heading, fontsize=10)
     axes.set_xlabel("round")

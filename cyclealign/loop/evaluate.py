@@ -17,7 +17,7 @@ from cyclealign.loop.judge_requests import flags_of, prompt_spec, ranking_task
 from cyclealign.loop.session import JudgeJob, RoundSession
 from cyclealign.loop.settings import opened_settings
 from cyclealign.loop.take_over import answer_settings
-from cyclealign.loop.verdict import verdict_of
+from cyclealign.loop.verdict import level_of, verdict_of
 from cyclealign.progress import report_progress
 from cyclealign.ranking import agreement
 from cyclealign.records import Adapter, Candidate, Metric, Prompt, Round
@@ -119,7 +119,8 @@ def compare_with_parent(
     problems = dict(problem for duel in duels for problem in duel.problems)
     session.store.calls.record_parse_problems(round_.id, problems)
     require_readable(session.config, duels)
-    return evaluation.duel_metrics([(duel.prompt_id, duel.score) for duel in duels])
+    level = level_of(session.config.acceptance, session.store, round_)
+    return evaluation.duel_metrics([(duel.prompt_id, duel.score) for duel in duels], level)
 
 
 def require_readable(config: ExperimentConfig, duels: Sequence[Duel]) -> None:
@@ -195,7 +196,11 @@ def gold_quality(
 
 
 def decide(session: RoundSession, round_: Round) -> str:
-    """Accept the round or roll it back as a whole, by one conditional update; return the verdict."""
-    verdict, reason = verdict_of(session.config.acceptance, session.store.metrics.of_round(round_.id))
-    session.store.rounds.close(round_.id, session.owner, verdict, reason)
-    return verdict
+    """Accept the round, roll it back as a whole or leave it undecided, by one conditional update; return the verdict.
+
+    What an undecided round proposes does not count, even if the next round starts from its weights.
+    """
+    settings, store = session.config.acceptance, session.store
+    decision = verdict_of(settings, store.metrics.of_round(round_.id), level_of(settings, store, round_))
+    store.rounds.close(round_.id, session.owner, decision.verdict, decision.reason, decision.kept)
+    return decision.verdict

@@ -26,7 +26,7 @@ def open_or_resume(session: RoundSession) -> Round:
     session.store.experiments.require_active(session.config.experiment)
     round_ = session.store.rounds.unfinished(session.config.experiment)
     if round_ is None:
-        require_trainable_adapter(session, session.store.rounds.last_accepted(session.config.experiment)[1])
+        require_trainable_adapter(session, session.store.rounds.last_kept(session.config.experiment)[1])
         round_ = session.store.rounds.open(plan_round(session), session.owner, LEASE_SECONDS)
     else:
         session.store.rounds.take_over(round_.id, session.owner, LEASE_SECONDS, may_be_alive)

@@ -58,11 +58,11 @@ class ExperimentStore(Repository):
             return session.scalar(_of_rounds(experiment, tables.Round.base_model))
 
     def training_method(self, experiment: str) -> str | None:
-        """Return the training method, ``lora`` or ``full``; None while no round was accepted or is under way.
+        """Return the training method, ``lora`` or ``full``; None while no round was kept or is under way.
 
         Rounds that predate the setting trained ``lora``.
         """
-        counts = or_(tables.Round.verdict.is_(None), tables.Round.verdict == "accepted")
+        counts = or_(tables.Round.verdict.is_(None), tables.Round.kept)
         with self._database.reading() as session:
             settings = session.scalar(_of_rounds(experiment, tables.Round.settings).where(counts))
         return None if settings is None else str(settings.get("training", {}).get("method", "lora"))

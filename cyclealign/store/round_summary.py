@@ -152,4 +152,5 @@ LATER_COLUMNS: dict[str, str | Mapping[str, str]] = {
         "postgresql": "(SELECT string_agg(about || ': ' || words, chr(10) ORDER BY about) FROM round_note"
         " WHERE round_note.round_id = round.id)",
     },
+    "kept": "round.kept",
 }

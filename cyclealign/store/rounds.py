@@ -15,7 +15,7 @@ from cyclealign.store.repository import Repository
 from cyclealign.store.statements import insert, insert_new, now, refused, without_result
 from cyclealign.store.upkeep import free_origin
 
-Verdict = Literal["accepted", "rolled_back", "abandoned"]
+Verdict = Literal["accepted", "rolled_back", "undecided", "abandoned"]
 
 
 class RoundStore(Repository):
@@ -36,7 +36,7 @@ class RoundStore(Repository):
             last = session.scalar(
                 select(func.max(tables.Round.number)).where(tables.Round.experiment_id == experiment_id)
             )
-            parent = _last_accepted(session, plan.experiment)[1]
+            parent = _last_kept(session, plan.experiment)[1]
             opened = tables.Round(
                 experiment_id=experiment_id,
                 number=(last or 0) + 1,
@@ -115,16 +115,20 @@ class RoundStore(Repository):
                 )
             )
 
-    def close(self, round_id: int, owner: str, verdict: Verdict, reason: str) -> None:
+    def close(self, round_id: int, owner: str, verdict: Verdict, reason: str, kept: bool | None = None) -> None:
         """Close the round: if ``accepted``, all its proposals count from now on; otherwise none of them.
+
+        Args:
+            kept: whether the next round starts from its weights; None: if it is accepted.
 
         Raises:
             LeaseLost: another run took the round over; nothing has changed.
         """
+        kept = verdict == "accepted" if kept is None else kept
         statement = (
             update(tables.Round)
             .where(tables.Round.id == round_id, tables.Round.owner == owner, tables.Round.status == "open")
-            .values(status="closed", verdict=verdict, reason=reason, closed_at=now())
+            .values(status="closed", verdict=verdict, kept=kept, reason=reason, closed_at=now())
         )
         with self._database.writing() as session:
             if _changed(session, statement) != 1:
@@ -147,17 +151,18 @@ class RoundStore(Repository):
             return session.scalar(closed) or 0
 
     def rollbacks_in_a_row(self, experiment: str) -> int:
-        """Return how many rounds were rolled back since the last accepted one, without those of a refused judge."""
+        """Return how many rounds in a row were not kept: rolled back or undecided, without those of a refused judge."""
         of_experiment = (
             select(tables.Round.number)
             .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
             .where(tables.Experiment.name == experiment)
         )
-        accepted = of_experiment.where(tables.Round.verdict == "accepted")
-        rolled_back = of_experiment.where(tables.Round.verdict == "rolled_back", ~refused())
+        kept = of_experiment.where(tables.Round.kept)
+        verdicts = tables.Round.verdict.in_(("rolled_back", "undecided"))
+        dropped = of_experiment.where(verdicts, ~tables.Round.kept, ~refused())
         with self._database.reading() as session:
-            last = session.scalar(accepted.with_only_columns(func.max(tables.Round.number))) or 0
-            later = rolled_back.where(tables.Round.number > last).with_only_columns(func.count(tables.Round.id))
+            last = session.scalar(kept.with_only_columns(func.max(tables.Round.number))) or 0
+            later = dropped.where(tables.Round.number > last).with_only_columns(func.count(tables.Round.id))
             return session.scalar(later) or 0
 
     def repeated(self, round_: records.Round) -> list[records.Round]:
@@ -186,13 +191,27 @@ class RoundStore(Repository):
             number = (last or 0) + 1
             return number, first_of_repeated(session, experiment_id, number) or number
 
-    def last_accepted(self, experiment: str) -> tuple[int, records.Adapter | None]:
-        """Return number and adapter of the last accepted round, or (0, None), the base model, if there is none.
+    def earlier_tests(self, round_: records.Round) -> list[tuple[str, float]]:
+        """Return verdict and e-value against the parent of each earlier round that was tested, by number."""
+        metric = tables.Metric
+        tested = (
+            select(tables.Round.verdict, metric.value)
+            .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
+            .join(metric, (metric.round_id == tables.Round.id) & (metric.name == "win_e_value"))
+            .where(tables.Experiment.name == round_.experiment, tables.Round.number < round_.number)
+            .where(tables.Round.verdict.in_(("accepted", "rolled_back", "undecided")))
+            .order_by(tables.Round.number)
+        )
+        with self._database.reading() as session:
+            return [(str(verdict), float(value)) for verdict, value in session.execute(tested)]
+
+    def last_kept(self, experiment: str) -> tuple[int, records.Adapter | None]:
+        """Return number and adapter of the last round that was kept, or (0, None), the base model, if there is none.
 
         A round that was accepted without training an adapter keeps its parent's.
         """
         with self._database.reading() as session:
-            return _last_accepted(session, experiment)
+            return _last_kept(session, experiment)
 
 
 def _lock_experiment(session: Session, plan: records.RoundPlan) -> int:
@@ -212,12 +231,12 @@ def _refuse_second_round(session: Session, experiment_id: int, name: str) -> Non
         raise ExperimentBusy(_who_holds(session, held))
 
 
-def _last_accepted(session: Session, experiment: str) -> tuple[int, records.Adapter | None]:
+def _last_kept(session: Session, experiment: str) -> tuple[int, records.Adapter | None]:
     row = session.execute(
         select(tables.Round.number, func.coalesce(tables.Adapter.id, tables.Round.parent_adapter_id))
         .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
         .outerjoin(tables.Adapter, tables.Adapter.round_id == tables.Round.id)
-        .where(tables.Experiment.name == experiment, tables.Round.verdict == "accepted")
+        .where(tables.Experiment.name == experiment, tables.Round.kept)
         .order_by(tables.Round.number.desc())
         .limit(1)
     ).first()

@@ -13,7 +13,7 @@ from cyclealign.store.history import plain, require_experiment
 from cyclealign.store.repository import Repository
 from cyclealign.store.statements import in_parts, now
 
-VERDICTS = ("accepted", "rolled_back", "abandoned")
+VERDICTS = ("accepted", "rolled_back", "undecided", "abandoned")
 
 
 class UpkeepStore(Repository):
@@ -22,8 +22,8 @@ class UpkeepStore(Repository):
     def experiments(self) -> list[dict[str, Any]]:
         """Return a row for each experiment, the oldest first.
 
-        Keys: ``experiment``, ``base_model``, ``rounds``, ``accepted``, ``rolled_back``, ``abandoned``, ``open``,
-        ``cost_usd``, ``created_at``, ``archived_at``.
+        Keys: ``experiment``, ``base_model``, ``rounds``, ``accepted``, ``rolled_back``, ``undecided``,
+        ``abandoned``, ``open``, ``cost_usd``, ``created_at``, ``archived_at``.
         """
         round_, experiment, call = tables.Round, tables.Experiment, tables.JudgeCall
         cost = select(func.coalesce(func.sum(call.cost_usd), 0.0)).where(call.experiment_id == experiment.id)
@@ -98,13 +98,13 @@ class UpkeepStore(Repository):
             session.execute(delete(tables.ExperimentLease).where(tables.ExperimentLease.experiment == name))
 
     def adapters(self, experiment: str | None = None, needed: bool = True) -> list[records.Adapter]:
-        """Return the adapters of accepted and open rounds; or the others, whose files are not pruned yet.
+        """Return the adapters of kept and open rounds; or the others, whose files are not pruned yet.
 
         Adapters on which a round started count as needed.
         """
         adapter, round_ = tables.Adapter, tables.Round
         parents = select(round_.parent_adapter_id).where(round_.parent_adapter_id.is_not(None))
-        kept = or_(round_.status == "open", round_.verdict == "accepted", adapter.id.in_(parents))
+        kept = or_(round_.status == "open", round_.kept, adapter.id.in_(parents))
         query = select(adapter).join(round_, round_.id == adapter.round_id).order_by(round_.id)
         query = query.where(kept) if needed else query.where(~kept, adapter.pruned_at.is_(None))
         if experiment is not None:

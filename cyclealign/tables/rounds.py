@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cyclealign.tables.columns import Base, BigNumber, ExperimentKey, Id, Key, RoundPart, one_of
@@ -44,14 +44,15 @@ class ExperimentLease(Base):
 class Round(Base):
     """One step of an experiment, held by ``owner`` until ``lease_until`` while it is open.
 
-    ``settings`` are those in effect; a `RoundChange` says which of them were others before.
+    ``settings`` are those in effect; a `RoundChange` says which of them were others before. ``kept``: the next round
+    starts from its weights, as from those of every accepted round and, by setting, of an undecided one.
     """
 
     __tablename__ = "round"
     __table_args__ = (
         UniqueConstraint("experiment_id", "number"),
         one_of("status", "open", "closed"),
-        one_of("verdict", "accepted", "rolled_back", "abandoned"),
+        one_of("verdict", "accepted", "rolled_back", "undecided", "abandoned"),
         CheckConstraint("(status = 'closed') = (verdict IS NOT NULL)", name="closed_means_decided"),
         Index(
             "uq_round_one_open",
@@ -66,6 +67,7 @@ class Round(Base):
     number: Mapped[int]
     status: Mapped[str]
     verdict: Mapped[str | None]
+    kept: Mapped[bool] = mapped_column(server_default=false())
     reason: Mapped[str | None]
     owner: Mapped[str]
     lease_until: Mapped[datetime]

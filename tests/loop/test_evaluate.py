@@ -114,7 +114,7 @@ def test_the_history_shows_the_evidence_whatever_the_rule(duelling):
     del duelling.settings["acceptance"]["min_win_rate"]
     code, output = duelling.run()
     assert code == 0, output
-    assert (duelling.rounds()[1]["verdict"], "undecided" in duelling.rounds()[1]["reason"]) == ("rolled_back", True)
+    assert (duelling.rounds()[1]["verdict"], "undecided" in duelling.rounds()[1]["reason"]) == ("undecided", True)
 
 
 def duel(score, asked=True):
@@ -140,3 +140,21 @@ def test_too_few_readable_duels_stop_the_run(duels, min_readable):
 def test_enough_readable_duels_pass(duels):
     """Prevents a run from stopping at single lost calls, or where both policies answer alike."""
     require_readable(ExperimentConfig(), duels)
+
+
+@pytest.mark.slow
+def test_an_undecided_round_is_trained_on_without_its_demonstrations(duelling):
+    """Prevents demonstrations from being promoted without evidence, and undecided training from being lost."""
+    duelling.set("acceptance", rule="e_value", alpha=0.0001, undecided="train_on")
+    del duelling.settings["acceptance"]["min_win_rate"]
+    duelling.set("demonstrations", max_chance=1.0)
+    for _ in range(2):
+        code, output = duelling.run()
+        assert code == 0, output
+    assert "undecided" in output
+    assert [row["verdict"] for row in duelling.rounds()] == ["undecided", "undecided"]
+    assert duelling.rounds()[0]["demonstrations_promoted"] > 0
+    assert duelling.rounds()[1]["parent_adapter_id"] == duelling.rounds()[0]["adapter_id"]
+    with Store.open() as store:
+        assert store.demonstrations.active("bench") == []
+        assert store.rounds.rollbacks_in_a_row("bench") == 0

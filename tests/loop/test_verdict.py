@@ -2,6 +2,7 @@
 
 import pytest
 
+from cyclealign.config import ExperimentConfig
 from cyclealign.config.evaluation import AcceptanceSettings
 from cyclealign.loop.verdict import verdict_of
 from cyclealign.records import Metric
@@ -17,8 +18,11 @@ def metrics(win_rate=0.58, kl=0.1, win=1.0, loss=1.0):
     }
 
 
-def verdict(measured, **settings):
-    return verdict_of(AcceptanceSettings(**settings), measured)
+def verdict(measured, level=None, **settings):
+    chosen = AcceptanceSettings(**settings)
+    decision = verdict_of(chosen, measured, level or chosen.alpha)
+    assert decision.kept == (decision.verdict == "accepted") or decision.verdict == "undecided"
+    return decision.verdict, decision.reason
 
 
 @pytest.mark.parametrize(
@@ -47,10 +51,12 @@ def test_the_reason_has_prompts_ties_and_evidence():
     ("win", "loss", "settings", "expected", "reason"),
     [
         (20.0, 0.0, {}, "accepted", "e-value 20 reaches 1 / alpha = 20"),
-        (19.9, 0.0, {}, "rolled_back", "undecided, e-value 19.9 is below 1 / alpha = 20; counts as rolled back"),
-        (19.9, 0.0, {"undecided": "accept"}, "accepted", "undecided, e-value 19.9 is below"),
-        (0.0, 31.0, {"undecided": "accept"}, "rolled_back", "the parent is better, e-value 31 reaches"),
-        (50.0, 0.0, {"alpha": 0.01}, "rolled_back", "below 1 / alpha = 100"),
+        (19.9, 0.0, {}, "undecided", "undecided, e-value 19.9 is below 1 / alpha = 20; counts as rolled back"),
+        (19.9, 0.0, {"undecided": "train_on"}, "undecided", "the next round trains on, without its demonstrations"),
+        (0.0, 31.0, {"undecided": "train_on"}, "rolled_back", "the parent is better, e-value 31 reaches"),
+        (50.0, 0.0, {"alpha": 0.01}, "undecided", "below 1 / alpha = 100"),
+        (50.0, 0.0, {"level": 0.0025, "alpha_rounds": 20}, "undecided", "below 400 (alpha 0.05 over 20 rounds)"),
+        (0.0, 31.0, {"level": 0.0025, "alpha_rounds": 20}, "rolled_back", "the parent is better"),
     ],
 )
 def test_the_rule_by_evidence(win, loss, settings, expected, reason):
@@ -68,3 +74,23 @@ def test_evidence_does_not_excuse_drift():
 def test_the_minimum_win_rate_belongs_to_the_mean_rule():
     """Prevents two rules at once, of which nobody can say what they control."""
     assert verdict(metrics(0.58, win=30.0), rule="e_value", min_win_rate=0.9)[0] == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("undecided", "kl", "expected"),
+    [
+        ("roll_back", 0.1, ("undecided", False)),
+        ("train_on", 0.1, ("undecided", True)),
+        ("train_on", 0.6, ("rolled_back", False)),
+    ],
+)
+def test_an_undecided_round_is_kept_by_setting_and_within_the_limits(undecided, kl, expected):
+    """Prevents training from going on from a policy that drifted too far, because nobody could decide about it."""
+    settings = AcceptanceSettings(rule="e_value", undecided=undecided, max_kl=0.5)
+    decision = verdict_of(settings, metrics(kl=kl), 0.05)
+    assert (decision.verdict, decision.kept) == expected
+
+
+def test_the_former_value_of_undecided_still_loads():
+    """Prevents a config of an earlier state from being refused; it promoted demonstrations, which is not kept."""
+    assert ExperimentConfig(acceptance={"undecided": "accept"}).acceptance.undecided == "train_on"

@@ -86,7 +86,7 @@ def test_no_open_round(store: Store) -> None:
 
 def test_numbers_go_on_and_the_parent_is_the_last_accepted_adapter(store: Store) -> None:
     """A rolled-back adapter as parent would carry on the very change that was refused."""
-    assert store.rounds.last_accepted("trial") == (0, None)
+    assert store.rounds.last_kept("trial") == (0, None)
     verdicts = ("rolled_back", "accepted", "rolled_back", "accepted")
     rounds = []
     for verdict in verdicts:
@@ -97,7 +97,7 @@ def test_numbers_go_on_and_the_parent_is_the_last_accepted_adapter(store: Store)
     assert [each.number for each in (*rounds, last)] == [1, 2, 3, 4, 5]
     parents = [each.parent and each.parent.id for each in (*rounds, last)]
     assert parents == [None, None, "adapter-trial-2", "adapter-trial-2", "adapter-trial-4"]
-    assert store.rounds.last_accepted("trial") == (4, adapter_for(rounds[3]))
+    assert store.rounds.last_kept("trial") == (4, adapter_for(rounds[3]))
 
 
 def test_a_round_accepted_without_training_keeps_its_parent(store: Store) -> None:
@@ -107,7 +107,7 @@ def test_a_round_accepted_without_training_keeps_its_parent(store: Store) -> Non
     store.rounds.close(first.id, "me", "accepted", "")
     store.rounds.close(opened(store).id, "me", "accepted", "nothing to learn")
     assert opened(store).parent == kept
-    assert store.rounds.last_accepted("trial") == (2, kept)
+    assert store.rounds.last_kept("trial") == (2, kept)
 
 
 def test_experiments_do_not_meet(store: Store) -> None:
@@ -207,11 +207,11 @@ def test_a_second_process_steals_an_expired_lease_and_the_first_cannot_close(sto
     with pytest.raises(LeaseLost, match="taken over by second"):
         store.rounds.close(made.id, "first", "accepted", "")
     assert store.demonstrations.active("trial") == []
-    assert store.rounds.last_accepted("trial") == (0, None)
+    assert store.rounds.last_kept("trial") == (0, None)
     assert store.history.summaries("trial")[0]["status"] == "open"
     store.rounds.close(made.id, "second", "accepted", "")
     assert store.demonstrations.active("trial") != []
-    assert store.rounds.last_accepted("trial") == (1, adapter_for(made))
+    assert store.rounds.last_kept("trial") == (1, adapter_for(made))
 
 
 def test_only_one_verdict(store: Store) -> None:
