@@ -7,8 +7,8 @@ from typing import Any
 
 from cyclealign.policy.attestation import Logprobs, Probe, Rows, truncate_rows
 from cyclealign.policy.model_loading import load_adapter, load_model
+from cyclealign.policy.token_logprobs import token_logprobs
 from cyclealign.policy.tokenizer import UNBOUNDED_CONTEXT, context_of
-from cyclealign.policy.transformers_policy import token_logprobs
 from cyclealign.policy.weights import is_full_model
 
 
@@ -22,7 +22,7 @@ def probe_logprobs(model: Any, rows: Rows, with_adapter: bool = True) -> Logprob
     training = model.training
     model.eval()
     with nullcontext() if with_adapter else model.disable_adapter():
-        logprobs = tuple(logprob for row in rows for logprob in token_logprobs(model, row))
+        logprobs = tuple(logprob for row in token_logprobs(model, rows) for logprob in row)
     model.train(training)
     return logprobs
 

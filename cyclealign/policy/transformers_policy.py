@@ -1,15 +1,16 @@
 """The portable policy: transformers and PEFT in this process. For CPUs, small models, and as a reference for vLLM."""
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from math import fsum
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
 from torch import Tensor
-from transformers import GenerationConfig, PreTrainedModel
+from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel
 from transformers import __version__ as transformers_version
 
 from cyclealign.config import PolicySettings
@@ -18,7 +19,10 @@ from cyclealign.policy import Answer
 from cyclealign.policy.chat_template import ChatTemplate
 from cyclealign.policy.device import device
 from cyclealign.policy.model_loading import load_adapter, load_model, require_embeddings
+from cyclealign.policy.out_of_memory import halve_until_it_fits, is_out_of_memory
+from cyclealign.policy.sampler import Sampler
 from cyclealign.policy.samples import SampleReader
+from cyclealign.policy.token_logprobs import MAX_TOKENS, token_logprobs
 from cyclealign.policy.tokenizer import UNBOUNDED_CONTEXT, context_of, load_tokenizer
 from cyclealign.policy.weights import is_full_model
 from cyclealign.records import Adapter, Prompt
@@ -34,12 +38,16 @@ class TransformersPolicy:
         self._chat_template = ChatTemplate(self._tokenizer, settings)
         self._samples = SampleReader(self._tokenizer, settings, model)
         self._adapter: Adapter | None = None
+        self._max_rows: int | None = None  # of a part of a batch of samples; None: the batch has always fitted
+        self._max_tokens = MAX_TOKENS  # of a batch of scored rows
 
     def _load_weights(self, folder: str | None) -> None:
         """Load the full weights of a folder, or the base model (None); the loaded ones are dropped first."""
         self._drop()
         model, revision = (folder, None) if folder else (self._name, self._settings.revision)
         self._base = load_model(model, revision, device(allow_mps=True), self._settings.remote_code_trusted)
+        # The model folder's own would silently change the distribution: `generate` takes from it what is not set.
+        self._base.generation_config = GenerationConfig()
         self._model: PreTrainedModel | PeftModel = self._base
         self._weights = folder
 
@@ -90,73 +98,85 @@ class TransformersPolicy:
 
     def answer(self, prompts: Sequence[Prompt], count: int, seed: int) -> list[list[Answer]]:
         prompt_rows = [self.prompt_ids(prompt) for prompt in prompts]
-        encoded = self._padded(prompt_rows)
-        with self._active() as model, torch.random.fork_rng():
-            torch.manual_seed(seed)
-            output = model.generate(**encoded, generation_config=self._generation_config(count))
-        answers_BT = output.sequences[:, encoded["input_ids"].shape[1] :].cpu()
-        logprobs_BT = _sampled_logprobs(output.logits, answers_BT)
+        require_embeddings(prompt_rows, self._base, self._tokenizer)
+        rows = [row for row in prompt_rows for _ in range(count)]
+        samples: list[tuple[list[int], list[float]]] = []
+
+        def sample_the_rest(size: int) -> None:
+            while len(samples) < len(rows):
+                part = range(len(samples), min(len(samples) + size, len(rows)))
+                samples.extend(self._sample(rows, part, seed))
+
+        size = min(self._max_rows or len(rows), len(rows))
+        fitting = self._fit(sample_the_rest, size, "answers")
+        self._max_rows = fitting if fitting < size else self._max_rows
         adapter_hash = self._adapter.content_hash if self._adapter else None
         answers = [
-            self._samples.answer(prompt_rows[row // count], ids, logprobs, adapter_hash)
-            for row, (ids, logprobs) in enumerate(zip(answers_BT.tolist(), logprobs_BT.tolist(), strict=True))
+            self._samples.answer(row, ids, logprobs, adapter_hash)
+            for row, (ids, logprobs) in zip(rows, samples, strict=True)
         ]
         return [answers[start : start + count] for start in range(0, len(answers), count)]
 
-    def _generation_config(self, count: int) -> GenerationConfig:
-        """Return the config of plain sampling; the model folder's own would silently change the distribution."""
+    def _sample(self, rows: Sequence[Sequence[int]], part: range, seed: int) -> Iterator[tuple[list[int], list[float]]]:
+        """Yield token ids and log-probs of one sample for each row of the part; see `Sampler`."""
+        encoded = self._padded([rows[row] for row in part])
+        settings = self._settings
+        sampler = Sampler(settings.temperature, settings.top_p, seed, part, len(rows), str(self._base.device))
+        with self._active() as model:
+            sequences: Tensor = model.generate(
+                **encoded, generation_config=self._generation_config(), logits_processor=LogitsProcessorList([sampler])
+            )
+        answers_PT = sequences[:, encoded["input_ids"].shape[1] :]
+        logprobs_PT = sampler.logprobs(answers_PT.shape[1])
+        yield from zip(answers_PT.tolist(), logprobs_PT.tolist(), strict=True)
+
+    def _generation_config(self) -> GenerationConfig:
+        """Return the config of sampling by `Sampler`, whose best score is the token drawn."""
         return GenerationConfig(
-            do_sample=True,
-            temperature=self._settings.temperature,
-            top_p=self._settings.top_p,
-            top_k=0,
-            num_return_sequences=count,
+            do_sample=False,
             max_new_tokens=self._settings.max_new_tokens,
             pad_token_id=self._tokenizer.pad_token_id,
             eos_token_id=sorted(self._samples.end_tokens),
-            output_logits=True,  # raw: before temperature and truncation
-            return_dict_in_generate=True,
         )
 
     def logprob_sums(self, prompt: Prompt, answers: Sequence[Sequence[int]]) -> list[float]:
         start = self.prompt_ids(prompt)
-        longest = max(len(ids) for ids in answers)
-        encoded = self._padded([[*start, *ids] for ids in answers])
-        targets_BT = encoded["input_ids"][:, -longest:]
-        with self._active() as model:
-            logits_BTV = model(**encoded, logits_to_keep=longest + 1).logits[:, :-1].float()
-        logprobs_BT = logits_BTV.log_softmax(-1).gather(-1, targets_BT.unsqueeze(-1)).squeeze(-1).cpu()
-        return [float(row_T[-len(ids) :].double().sum()) for row_T, ids in zip(logprobs_BT, answers, strict=True)]
+        scored = self._score([[*start, *ids] for ids in answers], [len(start)] * len(answers))
+        return [fsum(row) for row in scored]
 
     def token_logprobs(self, rows: Sequence[Sequence[int]]) -> list[list[float]]:
-        with self._active() as model:
-            return [token_logprobs(model, row) for row in rows]
+        return self._score(rows, None)
+
+    def _score(self, rows: Sequence[Sequence[int]], starts: Sequence[int] | None) -> list[list[float]]:
+        require_embeddings(rows, self._base, self._tokenizer)
+        scored: list[list[float]] = []
+
+        def score(max_tokens: int) -> None:
+            with self._active() as model:
+                scored[:] = token_logprobs(model, rows, starts, max_tokens)
+
+        self._max_tokens = self._fit(score, self._max_tokens, "tokens")
+        return scored
+
+    def _fit(self, attempt: Callable[[int], object], size: int, unit: str) -> int:
+        """Return the size of parts that fitted; see `halve_until_it_fits`."""
+        try:
+            return halve_until_it_fits(attempt, size, 1, unit)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise PolicyError(
+                "Out of memory, even for a single answer. Lower policy.max_new_tokens, free the memory that other "
+                'processes hold, or serve the model with policy.kind = "vllm" (several GPUs: engine.flags). Stored '
+                f"answers are kept. ({error})"
+            ) from error
 
     def release_memory(self) -> None:
         """Keep the model: it is small, or it would not be in this process."""
 
     def _padded(self, rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:
-        require_embeddings(rows, self._base, self._tokenizer)
         padded = self._tokenizer.pad({"input_ids": [list(row) for row in rows]}, return_tensors="pt")
         return {name: padded[name].to(self._base.device) for name in ("input_ids", "attention_mask")}
 
     def close(self) -> None:
         self._drop()
-
-
-def token_logprobs(model: Any, row: Sequence[int]) -> list[float]:
-    """Return log P of every token of the row (T tokens) but the first, in nats, under a loaded model."""
-    ids_T = torch.tensor(list(row), device=model.device)
-    with torch.inference_mode():
-        logits_TV = model(input_ids=ids_T[None], attention_mask=torch.ones_like(ids_T)[None]).logits[0, :-1].float()
-    logprobs: list[float] = logits_TV.log_softmax(-1).gather(-1, ids_T[1:, None])[:, 0].tolist()
-    return logprobs
-
-
-def _sampled_logprobs(logits: Sequence[Tensor], answers_BT: Tensor) -> Tensor:
-    """Return the log-probs (B, T) of the sampled tokens from the raw logits, one (B, V) tensor per step."""
-    columns = [
-        step_BV.float().log_softmax(-1).cpu().gather(-1, answers_BT[:, position, None])
-        for position, step_BV in enumerate(logits)
-    ]
-    return torch.cat(columns, dim=1)
