@@ -7,12 +7,16 @@ from pydantic import Field, field_validator, model_validator
 from cyclealign.config.former_names import Formerly
 from cyclealign.config.identity import ADDED_LATER
 from cyclealign.config.mid_round import CHANGEABLE_MID_ROUND, FIXED_MID_ROUND
-from cyclealign.config.no_effect import OnlyWith
+from cyclealign.config.no_effect import NotWith, OnlyWith
 from cyclealign.config.section import Section
 
-# The objectives of `cyclealign.training.losses.OBJECTIVES`, by trainer; repeated here, since that module loads torch.
-ListwiseObjective = Literal["rrhf", "pro"]
-PairwiseObjective = Literal["dpo"]
+# The objectives of `cyclealign.training.objectives`, by trainer; repeated here, since that module loads torch.
+ListwiseObjective = Literal["rrhf", "pro", "simpo", "list_dpo", "lipo"]
+PairwiseObjective = Literal["dpo", "ipo"]
+WITH_SFT = ("rrhf", "pro")
+WITH_BETA = ("simpo", "list_dpo", "lipo", "dpo", "ipo")
+WITHOUT_REFERENCE = ("rrhf", "pro", "simpo")
+OF_PAIRS = ("rrhf", "simpo", "lipo", "dpo", "ipo")  # the others learn whole orders
 # Names of transformers: the schedules that need no further arguments, and the optimizers that need no other package
 # than bitsandbytes.
 Scheduler = Literal[
@@ -37,7 +41,10 @@ class TrainingSettings(Section):
         "size each round. The same for all rounds of an experiment.",
     )
     objective: Literal[ListwiseObjective, PairwiseObjective] = Field(
-        "rrhf", title="Objective", description="`rrhf`, `pro`: losses of whole lists. `dpo`: of pairs."
+        "rrhf",
+        title="Objective",
+        description="Ranking by mean log-prob, with an SFT term: `rrhf`, `pro`; without one: `simpo`. Relative to the "
+        "parent: `list_dpo`, `lipo` on lists, `dpo`, `ipo` on pairs. docs/methods.md compares them.",
     )
     target: Literal["judge", "agreement"] = Field(
         "judge",
@@ -48,16 +55,15 @@ class TrainingSettings(Section):
         None,
         title="Prompt weight",
         description="`steadiness`: agreement among the judge's verdicts. `agreement`: agreement of judge and policy. "
-        "Empty: `steadiness`, or `uniform` with DPO.",
+        "Empty: `steadiness`, or `uniform` with DPO and IPO.",
     )
     min_preference: Annotated[
         float,
         Formerly("least_preference"),
         OnlyWith(
             "training.objective",
-            "rrhf",
-            "dpo",
-            remark=": PRO learns whole orders, and the setting only leaves out lists without a decided pair",
+            *OF_PAIRS,
+            remark=": it learns whole orders, and the setting only leaves out lists without a decided pair",
         ),
     ] = Field(
         0.6,
@@ -66,11 +72,35 @@ class TrainingSettings(Section):
         title="Minimum preference",
         description="Train on a pair only if at least this share of the verdicts agrees on it; a tie counts 0.5.",
     )
-    sft_weight: Annotated[float | None, OnlyWith("training.objective", *get_args(ListwiseObjective))] = Field(
+    sft_weight: Annotated[float | None, OnlyWith("training.objective", *WITH_SFT)] = Field(
         None, ge=0, title="SFT weight", description="Empty: the paper's value (RRHF 1, PRO 0.05 (n-1)²)."
     )
-    dpo_beta: Annotated[float, OnlyWith("training.objective", "dpo")] = Field(
-        0.1, gt=0, title="DPO beta", description="How strongly the parent's answers are kept."
+    sft_reduction: Annotated[
+        Literal["sum", "mean"],
+        ADDED_LATER,
+        OnlyWith("training.objective", *WITH_SFT),
+        NotWith("training.sft_weight", 0.0),
+    ] = Field(
+        "sum",
+        title="SFT reduction",
+        description="Of the SFT term over an answer's tokens. `sum`: the papers'; it outweighs the ranking the more, "
+        "the longer the answer. `mean`: on the ranking's scale.",
+    )
+    beta: Annotated[float | None, Formerly("dpo_beta"), OnlyWith("training.objective", *WITH_BETA)] = Field(
+        None,
+        gt=0,
+        title="Beta",
+        description="Scale of the rewards. DPO, IPO, LiPO: low values stray further from the parent. Empty: 0.1; for "
+        "SimPO 2.",
+    )
+    gamma: Annotated[float | None, ADDED_LATER, OnlyWith("training.objective", "simpo")] = Field(
+        None, ge=0, title="Gamma", description="SimPO's target margin between the rewards of a pair. Empty: 1."
+    )
+    kl_weight: Annotated[float, ADDED_LATER] = Field(
+        0.0,
+        ge=0,
+        title="KL weight",
+        description="Weight of the KL divergence from the parent, in nats per token, added to any objective. 0: none.",
     )
     learning_rate: float = Field(
         1e-4, gt=0, title="Learning rate", description="For `lora`; use 1e-5 or 1e-6 for `full`."
@@ -82,7 +112,7 @@ class TrainingSettings(Section):
         None, ge=1, title="Maximum steps", description="Number of optimizer steps, in place of `epochs`."
     )
     prompts_per_step: int = Field(
-        8, ge=1, title="Prompts per step", description="Lists of an optimizer step; with DPO, pairs."
+        8, ge=1, title="Prompts per step", description="Lists of an optimizer step; with DPO and IPO, pairs."
     )
     tokens_at_once: Annotated[int | None, ADDED_LATER] = Field(
         None,
@@ -147,12 +177,12 @@ class TrainingSettings(Section):
         "parent's; for a first adapter all linear layers of the language model, in a mixture of experts the attention. "
         "Never the output head.",
     )
-    # TRL trains DPO without dropout: policy and reference would differ by it.
+    # Without dropout where there is a reference, as in TRL's DPO: policy and reference would differ by it.
     lora_dropout: Annotated[
         float,
         ADDED_LATER,
         OnlyWith("training.method", "lora"),
-        OnlyWith("training.objective", *get_args(ListwiseObjective)),
+        OnlyWith("training.objective", *WITHOUT_REFERENCE),
     ] = Field(0.0, ge=0, lt=1, title="LoRA dropout", description="Of the adapter's input, while training.")
     use_rslora: Annotated[bool, ADDED_LATER, OnlyWith("training.method", "lora")] = Field(
         False,

@@ -1,5 +1,6 @@
 """Training: fine-tune the policy on the round's rankings."""
 
+import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -91,12 +92,15 @@ def ranked_answers(session: RoundSession, round_: Round) -> tuple[RankedAnswers,
     def ranked_list(prompt: Prompt) -> RankedAnswers:
         by_person = prompt.id in human_orders
         order = human_orders[prompt.id] if by_person else orders[prompt.id].order
+        prompt_ids, answers = session.policy.prompt_ids(prompt), [candidate_of[each] for each in order]
+        same_prompt = prompt.token_ids is None or list(prompt.token_ids) == list(prompt_ids)
         return RankedAnswers(
-            prompt_ids=tuple(session.policy.prompt_ids(prompt)),
-            answers=tuple(candidate_of[each].token_ids for each in order),
-            thought_lengths=thought_lengths([candidate_of[each] for each in order]),
+            prompt_ids=tuple(prompt_ids),
+            answers=tuple(answer.token_ids for answer in answers),
+            thought_lengths=thought_lengths(answers),
             weight=1.0 if by_person else weight_of[prompt.id],
             pairs=None if by_person else pairs_by_position(order, verdicts[prompt.id], settings),
+            parent_logprobs=parent_logprobs(answers, round_.parent) if same_prompt else None,
         )
 
     return tuple(ranked_list(prompt) for prompt in round_.plan.prompts if prompt.id in orders)
@@ -106,6 +110,17 @@ def thought_lengths(answers: Sequence[Candidate]) -> tuple[int, ...] | None:
     """Return the number of thought tokens of each answer; None if there are no thoughts."""
     lengths = tuple(answer.thought_tokens for answer in answers)
     return lengths if any(lengths) else None
+
+
+def parent_logprobs(answers: Sequence[Candidate], parent: Adapter | None) -> tuple[float, ...] | None:
+    """Return the sum of log-probs of each answer without its thought, as stored at generation.
+
+    None if another policy than the parent wrote an answer, or a log-prob is missing: training computes them then.
+    """
+    parent_id = parent.id if parent else None
+    sums = tuple(answer.answer_logprob_sum for answer in answers)
+    usable = all(answer.adapter_id == parent_id for answer in answers) and all(map(math.isfinite, sums))
+    return sums if usable else None
 
 
 def pairs_by_position(

@@ -59,13 +59,17 @@ class Candidate:
         return len(self.token_ids) - self.thought_tokens
 
     @property
+    def answer_logprob_sum(self) -> float:
+        """Return the sum of log-probs over the answer's tokens alone, in nats."""
+        return self.logprob_sum - (self.thought.logprob_sum if self.thought else 0.0)
+
+    @property
     def mean_logprob(self) -> float:
         """Return the length-normalised log-prob in nats per token (RRHF, arXiv 2304.05302, eq. 1).
 
         Of the answer's tokens alone: a thought is part of their condition.
         """
-        answer_sum = self.logprob_sum - (self.thought.logprob_sum if self.thought else 0.0)
-        return answer_sum / max(self.answer_tokens, 1)
+        return self.answer_logprob_sum / max(self.answer_tokens, 1)
 
 
 @dataclass(frozen=True)

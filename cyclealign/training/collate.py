@@ -1,5 +1,6 @@
 """Collate ranked lists and preference pairs into padded batches."""
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
@@ -24,6 +25,7 @@ def list_rows(lists: Sequence[RankedAnswers]) -> list[dict[str, Any]]:
             "unlearnt": list(ranked.unlearnt),
             "weight": ranked.weight,
             "pairs": pair_weights(ranked),
+            "parent_sums": None if ranked.parent_logprobs is None else list(ranked.parent_logprobs),
         }
         for ranked in lists
     ]
@@ -34,7 +36,8 @@ def collate_lists(rows: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, T
 
     Returns:
         ``input_ids``, ``labels`` and ``attention_mask`` (A, T); ``sizes`` (B,), the answers of each list; ``weights``
-        (B,); ``pairs``, the pair weights of all lists, flattened (sum of sizes^2,).
+        (B,); ``pairs``, the pair weights of all lists, flattened (sum of sizes^2,); ``parent_sums`` (A,), the parent's
+        log-prob sums as `as_bits`, NaN where they are not known.
     """
     sequences = [
         (row["prompt_ids"], answer, unlearnt)
@@ -53,7 +56,20 @@ def collate_lists(rows: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, T
         "sizes": torch.tensor([len(row["answers"]) for row in rows]),
         "weights": torch.tensor([row["weight"] for row in rows], dtype=torch.float32),
         "pairs": torch.tensor([weight for row in rows for better in row["pairs"] for weight in better]),
+        "parent_sums": as_bits(
+            [value for row in rows for value in row.get("parent_sums") or [math.nan] * len(row["answers"])]
+        ),
     }
+
+
+def as_bits(values: Sequence[float]) -> Tensor:
+    """Return the bits of float32 numbers as int32: under DeepSpeed the trainer rounds floats of a batch to bfloat16."""
+    return torch.tensor(values, dtype=torch.float32).view(torch.int32)
+
+
+def from_bits(bits: Tensor) -> Tensor:
+    """Return the numbers that `as_bits` packed."""
+    return bits.view(torch.float32)
 
 
 def rows_of_lists(sizes: Sequence[int]) -> list[list[int]]:
@@ -72,9 +88,11 @@ def take_lists(batch: Mapping[str, Tensor], lists: Sequence[int]) -> dict[str, T
     sizes = batch["sizes"].tolist()
     rows = rows_of_lists(sizes)
     flat_by_list = torch.split(batch["pairs"], [size * size for size in sizes])
+    taken = [row for number in lists for row in rows[number]]
     return {
-        **take_rows(batch, [row for number in lists for row in rows[number]]),
+        **take_rows(batch, taken),
         "sizes": batch["sizes"][lists],
+        "parent_sums": batch["parent_sums"][taken],
         "pairs": torch.cat([flat_by_list[number] for number in lists]),
     }
 

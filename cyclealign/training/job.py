@@ -23,6 +23,7 @@ class RankedAnswers:
 
     ``pairs``: the decided pairs. None: all pairs, in list order, each with the share 1. ``thought_lengths``: number of
     the first tokens of each answer that are a thought: they condition the answer and are not learnt. None: no thoughts.
+    ``parent_logprobs``: sum of the parent's log-probs over each answer's learnt tokens, in nats. None: not known.
     """
 
     prompt_ids: tuple[int, ...]
@@ -30,6 +31,7 @@ class RankedAnswers:
     weight: float
     pairs: tuple[SoftPair, ...] | None = None
     thought_lengths: tuple[int, ...] | None = None
+    parent_logprobs: tuple[float, ...] | None = None
 
     @property
     def unlearnt(self) -> tuple[int, ...]:
@@ -123,6 +125,7 @@ class TrainingJob:
                 row["weight"],
                 None if row["pairs"] is None else tuple(map(tuple, row["pairs"])),
                 tuple(row["thought_lengths"]) if row.get("thought_lengths") else None,
+                tuple(row["parent_logprobs"]) if row.get("parent_logprobs") else None,
             )
             for row in values.pop("lists")
         )

@@ -1,11 +1,9 @@
-"""Ranking losses as pure functions, and the registry of training objectives. Does not import TRL.
+"""Losses of ranked lists as pure functions: ranking by mean log-probs, the SFT term and the KL term. No TRL.
 
-Dimensions: ``B`` lists or pairs of a batch, ``N`` answers of a list, best first along the last axis. Log-probs are in
-nats.
+Dimensions: ``B`` lists of a batch, ``N`` answers of a list, best first along the last axis. Log-probs are in nats.
+Other losses are in `preference_losses`, the registry in `objectives`.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -13,6 +11,8 @@ from torch import Tensor
 
 # Far below any log-prob, yet finite: with -inf the gradient of logcumsumexp is NaN.
 MASKED = -1e30
+# No policy is more likely than this per token, relative to a parent that sampled the answer; keeps exp finite.
+MAX_LOG_RATIO = 20.0
 
 
 def mean_logprobs(logprob_sums_N: Tensor, lengths_N: Tensor) -> Tensor:
@@ -87,92 +87,35 @@ def plackett_luce(scores_BN: Tensor, weights_BN: Tensor | None = None, mask_BN: 
     return (terms_BN if weights_BN is None else weights_BN * terms_BN).sum(-1)
 
 
-def rrhf(logprob_sums_N: Tensor, lengths_N: Tensor, sft_weight: float, weights_NN: Tensor | None = None) -> Tensor:
-    """Return the RRHF loss of one list, a scalar: ranking term + ``sft_weight`` * SFT term.
+def sft(logprob_sums_N: Tensor, lengths_N: Tensor, best_N: Tensor, reduction: Literal["sum", "mean"] = "sum") -> Tensor:
+    """Return the SFT term of a list, a scalar: the mean over its best answers of -sum_t log P(y_t).
 
-    Yuan et al., arXiv 2304.05302, eq. 2 to 4. The SFT term is -sum_t log P(y_best,t). With pair weights it is the
-    mean over the unbeaten answers, so that the first of several tied answers is not preferred.
+    RRHF, arXiv 2304.05302, eq. 3, and PRO, arXiv 2306.17492. Their sum over tokens grows with the length, while the
+    ranking terms are means over tokens.
 
     Args:
-        logprob_sums_N: sum of the token log-probs of each answer, shape (N,), best first.
+        logprob_sums_N: sum of the token log-probs of each answer, shape (N,).
         lengths_N: token count of each answer, shape (N,).
-        sft_weight: weight of the SFT term; 1 in the paper.
-        weights_NN: weight of each pair, indexed [better, worse]. Default: 1 for every pair in list order.
+        best_N: mask of the answers to imitate; several are tied.
+        reduction: over the tokens of an answer; "sum" in both papers.
     """
-    sft = -logprob_sums_N[0] if weights_NN is None else -logprob_sums_N[unbeaten(weights_NN)].mean()
-    return rrhf_ranking(mean_logprobs(logprob_sums_N, lengths_N), weights_NN) + sft_weight * sft
+    scores_N = logprob_sums_N if reduction == "sum" else mean_logprobs(logprob_sums_N, lengths_N)
+    return -scores_N[best_N].mean()
 
 
-def pro(logprob_sums_N: Tensor, lengths_N: Tensor, sft_weight: float, weights_NN: Tensor | None = None) -> Tensor:
-    """Return the PRO loss of one list, a scalar: Plackett-Luce of the mean log-probs + ``sft_weight`` * SFT term.
+def kl_from_parent(logprob_sums_A: Tensor, parent_sums_A: Tensor, lengths_A: Tensor) -> Tensor:
+    """Return an estimate of KL(parent || policy) in nats per token by each answer, shape (A,): exp(d) - 1 - d >= 0.
 
-    Song et al., arXiv 2306.17492, without reward temperature. PRO is the likelihood of a strict order: pair weights
-    are ignored, and ties are broken by list order.
+    d is the mean over the answer's tokens of log P - log P_parent. For samples of the parent, -d is the plain estimate;
+    exp(d) - 1 has the mean 0 where d is the log-ratio of a token, and lowers the variance (k3 of Schulman, 2020,
+    "Approximating KL divergence", http://joschu.net/blog/kl-approx.html). With the mean over tokens as d it is a lower
+    bound of the token-wise form, by Jensen's inequality, and equal to it at the parent, as is its gradient there, 0.
+    Sampling with another temperature or top-p than 1 makes it approximate.
 
     Args:
-        logprob_sums_N: sum of the token log-probs of each answer, shape (N,), best first.
-        lengths_N: token count of each answer, shape (N,).
-        sft_weight: weight of -sum_t log P(y_best,t); 0.05 * (N - 1)^2 in the paper.
-        weights_NN: ignored.
+        logprob_sums_A: sum of the policy's token log-probs of each answer, shape (A,).
+        parent_sums_A: the parent's, over the same tokens.
+        lengths_A: number of these tokens.
     """
-    return plackett_luce(mean_logprobs(logprob_sums_N, lengths_N)) - sft_weight * logprob_sums_N[0]
-
-
-def dpo_smoothing(chosen_B: Tensor, rejected_B: Tensor, smoothing_B: Tensor, beta: float) -> Tensor:
-    """Return the term that turns TRL's DPO loss into conservative DPO, a scalar: mean of e * beta * (log-ratio margin).
-
-    Conservative DPO (Mitchell, 2023, "A note on DPO with noisy preferences") has the label smoothing e:
-    -(1 - e) log sigmoid(beta d) - e log sigmoid(-beta d) = -log sigmoid(beta d) + e beta d. The first term is TRL's.
-    The reference's part of d is constant and left out: it has no gradient.
-
-    Args:
-        chosen_B: sum of the policy's token log-probs of each chosen answer, shape (B,).
-        rejected_B: the same of each rejected answer, shape (B,).
-        smoothing_B: label smoothing e of each pair in [0, 0.5), shape (B,).
-        beta: DPO's inverse temperature.
-    """
-    return beta * (smoothing_B * (chosen_B - rejected_B)).mean()
-
-
-@dataclass(frozen=True)
-class Objective:
-    """A training objective: its loss, the trainer that minimises it, and its defaults.
-
-    Attributes:
-        name: value of ``training.objective``.
-        trainer: "listwise": SFT trainer, one loss per ranked list. "pairwise": TRL's DPO trainer on all decided pairs.
-        loss: listwise: (logprob_sums_N, lengths_N, sft_weight, weights_NN) -> scalar, see `rrhf`. Pairwise:
-            (chosen_B, rejected_B, smoothing_B, beta) -> scalar, added to TRL's DPO loss, see `dpo_smoothing`.
-        default_sft_weight: SFT weight of a list of N answers, used if ``training.sft_weight`` is empty.
-        needs_reference: the loss is relative to the policy at the start of the round.
-    """
-
-    name: str
-    trainer: Literal["listwise", "pairwise"]
-    loss: Callable[..., Tensor]
-    default_sft_weight: Callable[[int], float] = lambda num_answers: 0.0
-    needs_reference: bool = False
-
-    def list_loss(
-        self,
-        logprob_sums_N: Tensor,
-        lengths_N: Tensor,
-        weights_NN: Tensor | None = None,
-        sft_weight: float | None = None,
-    ) -> Tensor:
-        """Return the loss of one ranked list, a scalar; ``sft_weight`` defaults to the objective's own."""
-        if sft_weight is None:
-            sft_weight = self.default_sft_weight(len(logprob_sums_N))
-        return self.loss(logprob_sums_N, lengths_N, sft_weight, weights_NN)
-
-
-def _registry(*objectives: Objective) -> dict[str, Objective]:
-    return {objective.name: objective for objective in objectives}
-
-
-# The names are those of `cyclealign.config.policy`, by trainer. Both SFT weights are the papers'.
-OBJECTIVES: Mapping[str, Objective] = _registry(
-    Objective("rrhf", "listwise", rrhf, default_sft_weight=lambda num_answers: 1.0),
-    Objective("pro", "listwise", pro, default_sft_weight=lambda num_answers: 0.05 * (num_answers - 1) ** 2),
-    Objective("dpo", "pairwise", dpo_smoothing, needs_reference=True),
-)
+    d_A = ((logprob_sums_A - parent_sums_A) / lengths_A).clamp(max=MAX_LOG_RATIO)
+    return torch.expm1(d_A) - d_A

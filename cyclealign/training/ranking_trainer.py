@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader
 from transformers import Trainer
 
 from cyclealign.errors import TrainingFailed
-from cyclealign.training.losses import Objective
 from cyclealign.training.model import is_sharded
+from cyclealign.training.objectives import LossSettings, Objective
 from cyclealign.training.passes import ModelInPasses, row_lengths, share_passes
 from cyclealign.training.sampler import StepBatchSampler, scale_to_step_mean
 
@@ -24,6 +24,7 @@ class RankingTrainer(Trainer, ABC):
 
     rows_per_step: int
     objective: Objective
+    loss_settings: LossSettings
     tokens_at_once: int | None = None  # None: no limit
     steps_before = 0  # steps behind the checkpoint to go on from
     reduces_in_loss = False  # whether `loss_sum` exchanges values with the other processes

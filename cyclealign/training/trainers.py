@@ -3,8 +3,8 @@
 Both train on the token ids of generation; nothing is tokenised again.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import TrainerCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
+from trl.trainer.utils import disable_dropout_in_model
 
 from cyclealign.errors import TrainingFailed
 from cyclealign.policy.tokenizer import load_tokenizer
@@ -22,6 +23,7 @@ from cyclealign.training.arguments import common_arguments, on_one_device
 from cyclealign.training.collate import (
     collate_lists,
     collate_pairs,
+    from_bits,
     list_rows,
     padding_row,
     pair_rows,
@@ -31,8 +33,8 @@ from cyclealign.training.collate import (
     take_pairs,
 )
 from cyclealign.training.job import TrainingJob
-from cyclealign.training.losses import OBJECTIVES, Objective
 from cyclealign.training.model import Model, is_sharded, parent_model
+from cyclealign.training.objectives import OBJECTIVES, ListScores, Objective, PairScores
 from cyclealign.training.passes import (
     DEFAULT_TOKENS_AT_ONCE,
     ModelInPasses,
@@ -40,12 +42,11 @@ from cyclealign.training.passes import (
     take_rows,
 )
 from cyclealign.training.ranking_trainer import RankingTrainer
+from cyclealign.training.reference import add_parent_logprobs
 
 
 class ListwiseTrainer(RankingTrainer, SFTTrainer):
     """TRL's SFT trainer with a listwise ranking loss in place of cross-entropy."""
-
-    sft_weight: float | None = None
 
     def rows_by_unit(self, inputs: Mapping[str, Tensor]) -> list[list[int]]:
         """Return the rows of each list of the batch."""
@@ -56,24 +57,30 @@ class ListwiseTrainer(RankingTrainer, SFTTrainer):
         return take_lists(inputs, units)
 
     def loss_sum(self, model: Any, inputs: dict[str, Tensor], weights_B: Tensor) -> Tensor:
-        """Return the sum of weight * loss over the lists; TRL's fused head avoids the (A, T, V) logits."""
+        """Return the sum of weight * loss over the lists."""
+        scores = self.scored_lists(model, inputs)
+        losses = [self.objective.list_terms(each, self.loss_settings).loss for each in scores]
+        return (weights_B * torch.stack(losses)).sum()
+
+    def scored_lists(self, model: Any, inputs: dict[str, Tensor]) -> list[ListScores]:
+        """Return the scores of each list; TRL's fused head avoids the (A, T, V) logits."""
         sizes = inputs.pop("sizes").tolist()
         flat_by_list = inputs.pop("pairs").split([size * size for size in sizes])
-        pairs = [flat.view(size, size) for flat, size in zip(flat_by_list, sizes, strict=True)]
+        parents = from_bits(inputs.pop("parent_sums")).split(sizes)
         outputs = model(**inputs, fused_lm_head=True)
         sums = outputs.log_probs.sum(-1).split(sizes)
         lengths = outputs.label_mask.sum(-1).split(sizes)
-        losses = [
-            self.objective.list_loss(sums_N, lengths_N, pairs_NN, self.sft_weight)
-            for sums_N, lengths_N, pairs_NN in zip(sums, lengths, pairs, strict=True)
+        return [
+            ListScores(sums_N, lengths_N, flat.view(size, size), parent_N.to(sums_N.dtype))
+            for sums_N, lengths_N, flat, size, parent_N in zip(sums, lengths, flat_by_list, sizes, parents, strict=True)
         ]
-        return (weights_B * torch.stack(losses)).sum()
 
 
 class PairwiseTrainer(RankingTrainer, DPOTrainer):
-    """TRL's DPO trainer on pairs of token ids, with label smoothing for each pair: see `losses.dpo_smoothing`."""
+    """TRL's DPO trainer on pairs of token ids, with label smoothing for each pair and a KL term."""
 
     reduces_in_loss = True  # TRL's metrics
+    _scores: PairScores  # of the last batch
 
     def _prepare_dataset(self, dataset: Dataset, *_: object, **__: object) -> Dataset:
         return dataset  # TRL would tokenise it
@@ -87,42 +94,44 @@ class PairwiseTrainer(RankingTrainer, DPOTrainer):
         return take_pairs(inputs, units)
 
     def loss_sum(self, model: Any, inputs: dict[str, Tensor], weights_B: Tensor) -> Tensor:
-        """Return the sum of TRL's loss over the pairs.
+        """Return the sum over the pairs of TRL's loss, with label smoothing for each pair, and of the KL term.
 
-        A padding row is a pair of equal answers: its loss is log 2 for any weights, and its gradient is 0.
+        A padding row is a pair of equal answers: its margin is 0 for any weights, and its gradient is 0.
         """
-        mean = DPOTrainer.compute_loss(self, model, inputs)
-        num_padding = (weights_B == 0).sum()
-        return mean * len(weights_B) - num_padding * math.log(2)
+        mean = DPOTrainer.compute_loss(self, model, inputs)  # calls `_compute_loss`
+        terms = self.objective.pair_terms(self._scores, self.loss_settings)
+        unsmoothed = replace(self._scores, smoothing=torch.zeros_like(self._scores.smoothing))
+        trl_B = self.objective.ranking(unsmoothed, self.loss_settings)
+        of_pairs_B = weights_B > 0
+        beyond_trl = torch.where(of_pairs_B, terms.loss - trl_B, 0).sum()
+        return mean * len(weights_B) - torch.where(of_pairs_B, 0, trl_B.detach()).sum() + beyond_trl
 
     def _compute_loss(self, model: Any, inputs: dict[str, Tensor], return_outputs: bool) -> Any:
         inputs = dict(inputs)
         smoothing_B = inputs.pop("smoothing")
+        lengths_2B = inputs["completion_mask"].sum(1).clamp(min=1).view(2, -1)
+        parent_2B = self._reference(inputs, model.max_tokens if isinstance(model, ModelInPasses) else None)
+        inputs["ref_chosen_logps"], inputs["ref_rejected_logps"] = parent_2B
         outputs: list[Any] = []
-        self.precompute_ref_logps = isinstance(model, ModelInPasses)
-        if isinstance(model, ModelInPasses):
-            inputs.update(self._reference_in_passes(inputs, model.max_tokens))
 
         def recorded(**arguments: Any) -> Any:
             outputs.append(model(**arguments))
             return outputs[-1]
 
         loss = super()._compute_loss(recorded, inputs, return_outputs=False)
-        # TRL calls the policy first, then the reference.
-        chosen_B, rejected_B = outputs[0].log_probs.sum(1).chunk(2, dim=0)
-        smoothing = self.objective.loss(chosen_B, rejected_B, smoothing_B, self.beta)
-        # Adds the gradient alone: without the reference's part, the value of the term means nothing.
-        return loss + smoothing - smoothing.detach()
+        self._scores = PairScores(outputs[0].log_probs.sum(1).view(2, -1), lengths_2B, parent_2B, smoothing_B)
+        return loss
 
-    def _reference_in_passes(self, inputs: Mapping[str, Tensor], max_tokens: int) -> dict[str, Tensor]:
-        """Return the reference's log-prob sums, shape (B,) each, under TRL's names for precomputed ones."""
+    def _reference(self, inputs: Mapping[str, Tensor], max_tokens: int | None) -> Tensor:
+        """Return the reference's log-prob sums of the chosen and of the rejected answers, shape (2, B)."""
         reference = self.model if self.ref_model is None else self.ref_model
+        if max_tokens is None:
+            return torch.stack(self.compute_ref_log_probs(reference, inputs))
         by_row: dict[int, Tensor] = {}
         for rows in passes_of_rows(inputs, max_tokens):
             sums = torch.cat(self.compute_ref_log_probs(reference, take_rows(inputs, rows)))
             by_row.update(zip(rows, sums, strict=True))
-        chosen_B, rejected_B = torch.stack([by_row[row] for row in range(len(by_row))]).chunk(2)
-        return {"ref_chosen_logps": chosen_B, "ref_rejected_logps": rejected_B}
+        return torch.stack([by_row[row] for row in range(len(by_row))]).view(2, -1)
 
 
 class ReportSteps(TrainerCallback):
@@ -140,8 +149,11 @@ def make_trainer(job: TrainingJob, folder: Path, model: Model) -> RankingTrainer
     objective = OBJECTIVES[job.settings.objective]
     trainer = TRAINERS[objective.trainer](job, folder, model, objective)
     trainer.rows_per_step, trainer.objective = job.settings.prompts_per_step, objective
+    trainer.loss_settings = objective.settings(job.settings)
     if job.settings.tokens_at_once is not None or not is_sharded(trainer):
         trainer.tokens_at_once = tokens_at_once(job)
+    if isinstance(trainer, ListwiseTrainer) and (objective.needs_reference or job.settings.kl_weight):
+        add_parent_logprobs(trainer)
     return trainer
 
 
@@ -168,15 +180,15 @@ def listwise_trainer(job: TrainingJob, folder: Path, model: Model, objective: Ob
     """Return a trainer on ranked lists."""
     tokenizer = load_tokenizer(job.model, job.revision, job.trust_remote_code)
     rows = list_rows(job.lists_with_signal)
-    trainer = ListwiseTrainer(
+    if objective.needs_reference:
+        disable_dropout_in_model(model)  # policy and reference would differ by it
+    return ListwiseTrainer(
         model=model,
         args=on_one_device(SFTConfig(**common_arguments(job, folder), dataset_kwargs={"skip_prepare_dataset": True})),
         train_dataset=Dataset.from_list([*rows, padding_row(rows[0])]),
         data_collator=lambda batch: collate_lists(batch, tokenizer.pad_token_id),
         processing_class=tokenizer,
     )
-    trainer.sft_weight = job.settings.sft_weight
-    return trainer
 
 
 def pairwise_trainer(job: TrainingJob, folder: Path, model: Model, objective: Objective) -> PairwiseTrainer:
@@ -188,17 +200,24 @@ def pairwise_trainer(job: TrainingJob, folder: Path, model: Model, objective: Ob
     tokenizer = load_tokenizer(job.model, job.revision, job.trust_remote_code)
     rows = pair_rows(job.lists_with_signal)
     collator = DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id)
-    return PairwiseTrainer(
+    trainer = PairwiseTrainer(
         model=model,
         ref_model=parent_model(job) if objective.needs_reference and job.full_weights else None,
         # No load balancing of experts, as with lists: its term is a mean over a pass, and would depend on the cut.
         args=on_one_device(
-            DPOConfig(**common_arguments(job, folder), beta=job.settings.dpo_beta, router_aux_loss_coef=0.0)
+            DPOConfig(
+                **common_arguments(job, folder),
+                loss_type=objective.trl_loss,
+                beta=objective.settings(job.settings).beta,
+                router_aux_loss_coef=0.0,
+            )
         ),
         train_dataset=Dataset.from_list([*rows, padding_row(rows[0])]),
         data_collator=lambda batch: collate_pairs(batch, collator),
         processing_class=tokenizer,
     )
+    trainer.precompute_ref_logps = True  # each batch brings its own: the KL term needs them, too
+    return trainer
 
 
 TRAINERS: Mapping[str, Callable[[TrainingJob, Path, Model, Objective], RankingTrainer]] = {

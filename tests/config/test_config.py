@@ -29,7 +29,7 @@ def test_every_example_loads(path):
         ("[policy]\nlora_rank = 4", r"unknown setting 'policy\.lora_rank'\. Did you mean 'training\.lora_rank'\?"),
         ("[policy]\nwarp = 4", r"unknown setting 'policy\.warp'\. See docs/configuration\.md"),
         ("[policy]\nanswers = 1", r"run\.toml: 'policy\.answers': .*greater than or equal to 2"),
-        ("[training]\nobjective = 'ppo'", r"run\.toml: 'training\.objective': .*'rrhf', 'pro'.* or 'dpo'"),
+        ("[training]\nobjective = 'ppo'", r"run\.toml: 'training\.objective': .*'rrhf', 'pro'.* or 'ipo'"),
         ("[judge]\napi_key_variable = 'sk-123-abc'", "the name of the variable"),
         ("experiment = '../x'", r"run\.toml: 'experiment'"),
         ("[training]\nobjective = 'dpo'\nweight = 'agreement'", "DPO"),

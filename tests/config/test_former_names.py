@@ -48,6 +48,7 @@ EXPERIMENT = [
     ({"policy": {"run_code_of": "m"}}, {"policy": {"trust_remote_code": "m"}}),
     ({"policy": {"most_cut": 0.1}}, {"policy": {"max_truncated": 0.1}}),
     ({"training": {"least_preference": 0.9}}, {"training": {"min_preference": 0.9}}),
+    ({"training": {"dpo_beta": 0.2}}, {"training": {"beta": 0.2}}),
 ]
 JOB = [
     ("cprd", {"again": True}, {"force": True}),

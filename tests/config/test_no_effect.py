@@ -53,7 +53,15 @@ def sentences(**sections):
             {"training": {"objective": "dpo", "sft_weight": 1.0}},
             'training.sft_weight has no effect with training.objective = "dpo".',
         ),
-        ({"training": {"dpo_beta": 0.3}}, 'training.dpo_beta has no effect with training.objective = "rrhf".'),
+        ({"training": {"dpo_beta": 0.3}}, 'training.beta has no effect with training.objective = "rrhf".'),
+        (
+            {"training": {"sft_weight": 0.0, "sft_reduction": "mean"}},
+            "training.sft_reduction has no effect with training.sft_weight = 0.0.",
+        ),
+        (
+            {"training": {"objective": "ipo", "gamma": 2.0, "kl_weight": 0.1}},
+            'training.gamma has no effect with training.objective = "ipo".',
+        ),
         (
             {"training": {"method": "full", "lora_rank": 8, "lora_alpha": 16}},
             'training.lora_rank, training.lora_alpha have no effect with training.method = "full".',
@@ -87,9 +95,7 @@ def test_a_setting_without_effect_is_named_with_the_reason(sections, sentence):
 def test_pro_says_which_effect_of_the_minimum_preference_is_left():
     """Prevents a user of PRO from believing that uncertain pairs are left out of the loss."""
     (sentence,) = sentences(training={"objective": "pro", "min_preference": 0.9})
-    assert sentence.startswith(
-        'training.min_preference has no effect with training.objective = "pro": PRO learns whole'
-    )
+    assert sentence.startswith('training.min_preference has no effect with training.objective = "pro": it learns whole')
 
 
 def test_a_revision_of_a_folder_is_named(tmp_path):

@@ -81,8 +81,19 @@ def test_the_judge_the_demonstrations_and_training_see_answers_without_thoughts(
     assert all(ranked.thought_lengths for ranked in job.lists)
     for ranked in job.lists:
         assert ranked.thought_lengths == tuple(lengths[answer] for answer in ranked.answers)
+    check_reference(job, thinking_model)
     (tokens,) = [metric["value"] for metric in detail["metrics"] if metric["name"] == "answer_tokens"]
     assert tokens < sum(map(len, lengths)) / len(lengths)
+
+
+def check_reference(job, model):
+    """Prevents a reference that covers the thought, which is not learnt: the stored sums are those of the answers."""
+    policy = TransformersPolicy(PolicySettings(), str(model))
+    ranked = job.lists[0]
+    scored = policy.token_logprobs([(*ranked.prompt_ids, *answer) for answer in ranked.answers])
+    learnt = [len(answer) - thought for answer, thought in zip(ranked.answers, ranked.thought_lengths, strict=True)]
+    sums = [sum(row[len(row) - count :]) for row, count in zip(scored, learnt, strict=True)]
+    assert list(ranked.parent_logprobs) == pytest.approx(sums, abs=1e-3)
 
 
 def test_kept_thoughts_are_judged_and_learnt(bench, thinking_model, jobs):

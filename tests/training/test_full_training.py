@@ -22,8 +22,8 @@ from cyclealign.records import Adapter, Prompt
 from cyclealign.training.collate import collate_lists
 from cyclealign.training.job import RankedAnswers, TrainingJob
 from cyclealign.training.launcher import train
-from cyclealign.training.losses import OBJECTIVES
 from cyclealign.training.model import full_model
+from cyclealign.training.objectives import OBJECTIVES, ListScores
 from cyclealign.training.trainers import make_trainer
 from cyclealign.training.worker import fit
 from tests.support.tiny import make_model
@@ -98,10 +98,14 @@ def test_the_loss_is_the_formula_on_a_plain_forward_of_the_model(base, job, prom
     trainer = make_trainer(work, tmp_path, model)
     row = {"prompt_ids": list(prompt_ids), "answers": list(map(list, ANSWERS)), "weight": 1.0}
     pairs = [[0.0, 1.0, 0.5], [0.0, 0.0, 0.0], [0.0, 0.25, 0.0]]
-    loss = trainer.compute_loss(trainer.model, collate_lists([{**row, "pairs": pairs}], pad_id=0))
+    parent = [-25.0, -17.5, -33.0]
+    loss = trainer.compute_loss(
+        trainer.model, collate_lists([{**row, "pairs": pairs, "parent_sums": parent}], pad_id=0)
+    )
     plain = TransformersPolicy(PolicySettings(), str(base))
     sums, lengths = torch.tensor(plain.logprob_sums(PROMPT, ANSWERS)), torch.tensor([4.0, 3.0, 6.0])
-    expected = OBJECTIVES[objective].list_loss(sums, lengths, torch.tensor(pairs))
+    scores = ListScores(sums, lengths, torch.tensor(pairs), torch.tensor(parent))
+    expected = OBJECTIVES[objective].list_terms(scores, OBJECTIVES[objective].settings(work.settings)).loss
     assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
 
 

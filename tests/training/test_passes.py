@@ -12,26 +12,31 @@ import trl.trainer.utils
 from cyclealign.config import TrainingSettings
 from cyclealign.errors import TrainingFailed
 from cyclealign.training.job import RankedAnswers, TrainingJob
-from cyclealign.training.losses import OBJECTIVES
 from cyclealign.training.model import lora_model
+from cyclealign.training.objectives import OBJECTIVES
 from cyclealign.training.passes import ModelInPasses, share_passes
 from cyclealign.training.trainers import make_trainer
-from tests.support.float64_head import use_float64
+from tests.support.float64_head import Float64Head, use_float64
 from tests.support.paths import ROOT
 from tests.support.tiny import make_model
-from tests.support.uneven_lists import LISTS
+from tests.support.uneven_lists import LISTS, with_parent
 
 LONGEST = max(len(ranked.prompt_ids) + len(ids) for ranked in LISTS for ids in ranked.answers)
 # One answer a pass; lists scored in parts; some lists share a pass, others are scored in parts; lists share passes.
 CUTS = (LONGEST, 2 * LONGEST + 1, 60, 100)
 
 
-@pytest.fixture
-def made(folder, tmp_path, monkeypatch):
-    """A trainer in float64 on the uneven lists."""
-    monkeypatch.setattr(trl.trainer.utils, "_ChunkedLogProbFunction", None)  # restored after the test
+@pytest.fixture(scope="module")
+def stored(folder):
+    return with_parent(LISTS, folder)
 
-    def make(lists=LISTS, **settings):
+
+@pytest.fixture
+def made(folder, stored, tmp_path, monkeypatch):
+    """A trainer in float64 on the uneven lists, with the parent's log-probs as stored at generation."""
+    monkeypatch.setattr(trl.trainer.utils, "_ChunkedLogProbFunction", Float64Head)  # restored after the test
+
+    def make(lists=stored, **settings):
         chosen = TrainingSettings(**{"process": "same", "lora_rank": 4, "prompts_per_step": 8, **settings})
         job = TrainingJob(folder, None, None, chosen, tuple(lists), seed=3)
         torch.manual_seed(1)
@@ -66,11 +71,14 @@ def check_equal(gradients, others):
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_the_gradient_of_a_step_does_not_depend_on_the_cut(made, objective):
-    """Prevents less memory from being another optimisation: means of means, parts of a list ranked on their own."""
-    loss, whole, passes = step(made(objective=objective))
-    assert len(passes) == (2 if objective == "dpo" else 1)
+    """Prevents less memory from being another optimisation: means of means, parts of a list ranked on their own.
+
+    The KL term has a gradient here, since the adapter's weights are not those of the parent.
+    """
+    loss, whole, passes = step(made(objective=objective, kl_weight=2.0))
+    assert len(passes) == (2 if OBJECTIVES[objective].trainer == "pairwise" else 1)
     for max_tokens in CUTS:
-        other_loss, gradients, tokens = step(made(objective=objective, tokens_at_once=max_tokens))
+        other_loss, gradients, tokens = step(made(objective=objective, tokens_at_once=max_tokens, kl_weight=2.0))
         assert other_loss == pytest.approx(loss, rel=1e-9)
         check_equal(whole, gradients)
         assert len(tokens) > len(passes)
@@ -151,13 +159,13 @@ def test_two_processes_have_the_gradient_of_one_however_it_is_cut(tmp_path):
     model = str(make_model(tmp_path / "model"))
     arguments, expected, cuts = [], {}, []
     # At 60 some processes cut some steps, while others do not.
-    for objective, max_tokens in itertools.product(("rrhf", "dpo"), (None, LONGEST, 60)):
+    lists = with_parent(LISTS, model)
+    for objective, max_tokens in itertools.product(("lipo", "dpo"), (None, LONGEST, 60)):
         at = tmp_path / f"{objective}-{max_tokens}"
         at.mkdir()
-        settings = TrainingSettings(
-            objective=objective, lora_rank=4, learning_rate=1e-12, prompts_per_step=4, tokens_at_once=max_tokens
-        )
-        TrainingJob(model, None, None, settings, LISTS, seed=3).save(at / "job.json")
+        chosen = {"objective": objective, "tokens_at_once": max_tokens, "kl_weight": 1.0}
+        settings = TrainingSettings(**chosen, lora_rank=4, learning_rate=1e-12, prompts_per_step=4)
+        TrainingJob(model, None, None, settings, lists, seed=3).save(at / "job.json")
         arguments += [str(at), "1" if max_tokens is None else "2"]
         if max_tokens is None:
             expected[objective] = at

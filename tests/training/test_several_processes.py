@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from cyclealign.config import TrainingSettings
 from cyclealign.policy.weights import ADAPTER_WEIGHTS
 from cyclealign.training.job import TrainingJob
-from cyclealign.training.losses import OBJECTIVES
+from cyclealign.training.objectives import OBJECTIVES
 from tests.support.paths import ROOT
 from tests.support.tiny import make_model
 from tests.support.uneven_lists import LISTS

@@ -9,8 +9,8 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from cyclealign.training.collate import collate_lists
 from cyclealign.training.job import RankedAnswers
 from cyclealign.training.launcher import train
-from cyclealign.training.losses import OBJECTIVES, Objective, mean_logprobs
 from cyclealign.training.model import lora_model
+from cyclealign.training.objectives import OBJECTIVES, ListScores, Objective
 from cyclealign.training.trainers import ListwiseTrainer, make_trainer
 from tests.support import training_jobs
 from tests.support.training_jobs import ANSWERS, no_progress, training_job
@@ -38,10 +38,9 @@ def test_each_objective_learns_the_given_order(folder, policy, prompt_ids, tmp_p
     learns_the_reverse(folder, policy, prompt_ids, tmp_path, objective=objective)
 
 
-def logistic(sums, lengths, sft_weight, weights):
+def logistic(scores, settings):
     """Sum of w_ij * -log sigmoid(p_i - p_j) over pairs with i ranked above j."""
-    p_N = mean_logprobs(sums, lengths)
-    return -(weights * F.logsigmoid(p_N.unsqueeze(1) - p_N.unsqueeze(0))).sum()
+    return -(scores.weights * F.logsigmoid(scores.mean.unsqueeze(1) - scores.mean.unsqueeze(0))).sum()
 
 
 def test_one_entry_of_the_registry_is_all_that_a_new_listwise_loss_needs(
@@ -65,17 +64,22 @@ def test_the_trainers_loss_is_the_formula_on_the_policys_own_logprobs(folder, pr
     assert isinstance(trainer, ListwiseTrainer)
     # Two lists of different sizes and weights in one batch: padding and grouping must not show.
     answers = [list(ids) for ids in ANSWERS]
+    first, second = [-25.0, -17.5, -33.0], [-24.0, -19.0]
     rows = [
-        {"prompt_ids": list(prompt_ids), "answers": answers, "weight": 1.0, "pairs": SOFT},
-        {"prompt_ids": list(prompt_ids)[:4], "answers": answers[:2], "weight": 0.25, "pairs": [[0.0, 1.0], [0.0, 0.0]]},
+        {"prompt_ids": prompt_ids, "answers": answers, "weight": 1.0, "pairs": SOFT, "parent_sums": first},
+        {
+            **{"prompt_ids": prompt_ids[:4], "answers": answers[:2], "weight": 0.25},
+            **{"pairs": [[0.0, 1.0], [0.0, 0.0]], "parent_sums": second},
+        },
     ]
     loss = trainer.compute_loss(trainer.model, collate_lists(rows, pad_id=0))
     expected = 0.0
     for row in rows:
         sums = plain_sums(trainer.model, row["prompt_ids"], row["answers"])
         lengths = torch.tensor([float(len(ids)) for ids in row["answers"]])
-        list_loss = OBJECTIVES[objective].list_loss(sums, lengths, torch.tensor(row["pairs"]))
-        expected += row["weight"] * list_loss.item() / len(rows)
+        scores = ListScores(sums, lengths, torch.tensor(row["pairs"]), torch.tensor(row["parent_sums"]))
+        terms = OBJECTIVES[objective].list_terms(scores, OBJECTIVES[objective].settings(job.settings))
+        expected += row["weight"] * terms.loss.item() / len(rows)
     assert loss.item() == pytest.approx(expected, rel=1e-4)
 
 
@@ -93,7 +97,7 @@ def plain_sums(model, prompt_ids, answers):
 def test_dpo_learns_less_from_a_pair_on_which_verdicts_disagree(folder, prompt_ids, tmp_path):
     """Prevents label smoothing from being lost: the gradient must be that of the smoothed formula."""
     lists = (RankedAnswers(prompt_ids, ANSWERS[:2], 1.0, ((0, 1, 0.75),)),)
-    job = training_job(folder, prompt_ids, lists=lists, objective="dpo", dpo_beta=0.3)
+    job = training_job(folder, prompt_ids, lists=lists, objective="dpo", beta=0.3)
     trainer = make_trainer(job, tmp_path, lora_model(job))
     batch = next(iter(trainer.get_train_dataloader()))
     name, weight = next((name, w) for name, w in trainer.model.named_parameters() if "lora_B.default" in name)
