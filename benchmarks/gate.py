@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from cyclealign.evaluation.error_spending import level
-from cyclealign.evaluation.sequential_test import e_process, e_values
+from cyclealign.evaluation.sequential_test import Look, e_process, e_values, look
 
 TIES = 0.3
 PROMPTS = (24, 60, 200)
 WIN_RATES = (0.45, 0.5, 0.55, 0.6, 0.7)
 ROUNDS = 20
+SEQUENTIAL = ((24, 96), (24, 200), (60, 200))  # prompts.held_out and acceptance.max_prompts
 ALPHA, MIN_WIN_RATE = 0.05, 0.5  # the defaults of acceptance.alpha and acceptance.min_win_rate
 TOGETHER = "e_value, alpha_rounds = 20"
 TRAINS_ON = 'e_value, undecided = "train_on": kept'
@@ -80,6 +81,23 @@ def false_promotion(generator: np.random.Generator, experiments: int, prompts: i
     }
 
 
+def drawn_while_undecided(scores: Scores, first: int) -> tuple[float, float]:
+    """Return the share of rounds accepted, and the mean number of prompts, if ``first`` more are drawn at a time.
+
+    Args:
+        scores: shape (rounds, prompts): acceptance.max_prompts is the number of prompts.
+    """
+    most, won, used = scores.shape[1], 0, 0
+    planned = max(first, (most + 1) // 2)
+    for row in scores:
+        count = first
+        while look(row[:count], planned, ALPHA, most - count, ALPHA) == Look.UNDECIDED:
+            count = min(count + first, most)
+        won += bool(e_values(row[:count], planned) >= 1 / ALPHA)
+        used += count
+    return won / len(scores), used / len(scores)
+
+
 def share(name: str, value: float, count: int) -> dict[str, float]:
     """Return a share with its standard error."""
     return {name: float(value), f"{name}_standard_error": sqrt(value * (1 - value) / count)}
@@ -95,6 +113,21 @@ def measure(experiments: int, seed: int) -> dict[str, Any]:
         for win_rate in WIN_RATES:
             for rule, rows in accepted(draw_scores(generator, win_rate, experiments, prompts)).items():
                 shares[rule].setdefault(str(prompts), {})[str(win_rate)] = float(rows.mean())
+    drawn = {
+        f"{first} to {most}": {
+            str(rate): dict(
+                zip(
+                    ("accepted", "prompts"),
+                    drawn_while_undecided(
+                        draw_scores(generator, rate, experiments // 5, most).reshape(-1, most), first
+                    ),
+                    strict=True,
+                )
+            )
+            for rate in WIN_RATES
+        }
+        for first, most in SEQUENTIAL
+    }
     return {
         "simulated": True,
         "experiments": experiments,
@@ -103,6 +136,7 @@ def measure(experiments: int, seed: int) -> dict[str, Any]:
         "alpha": ALPHA,
         "false_promotion": false,
         "accepted": shares,
+        "drawn_while_undecided": drawn,
         "seconds": round(time.perf_counter() - started, 1),
     }
 
@@ -118,6 +152,14 @@ def as_text(found: Mapping[str, Any]) -> str:
     for rule in RULES:
         for prompts, by_rate in found["accepted"][rule].items():
             lines.append(f"| {rule} | {prompts} | {' | '.join(f'{value:.2f}' for value in by_rate.values())} |")
+    lines += [
+        "",
+        f"| accepted (mean prompts) | {' | '.join(map(str, WIN_RATES))} |",
+        "|---" * (len(WIN_RATES) + 1) + "|",
+    ]
+    for name, by_rate in found["drawn_while_undecided"].items():
+        cells = [f"{row['accepted']:.2f} ({row['prompts']:.0f})" for row in by_rate.values()]
+        lines.append(f"| {name} prompts | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

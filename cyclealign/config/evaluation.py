@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cyclealign.config.former_names import Formerly
+from cyclealign.config.mid_round import FIXED_MID_ROUND
 from cyclealign.config.no_effect import OnlyWith
 from cyclealign.config.section import Section
 
@@ -14,6 +15,18 @@ class EvaluationSettings(Section):
 
     answers: int = Field(
         1, ge=1, le=16, title="Answers per held-out prompt", description="More give a win rate with a smaller interval."
+    )
+    fresh_parent: bool = Field(
+        False,
+        title="Fresh answers of the parent",
+        description="The parent answers the held-out prompts anew in each round. Otherwise its answers of the round "
+        "that trained it are used again: they won then, so they are better than others of its own.",
+    )
+    rotate_held_out: Annotated[bool, FIXED_MID_ROUND] = Field(
+        False,
+        title="Rotate held-out prompts",
+        description="Each round draws its held-out prompts anew from those of the set, so that not the same few decide "
+        "about all rounds. Without effect if the set has no more than prompts.held_out.",
     )
     labelled_lists: int = Field(
         24,
@@ -69,6 +82,13 @@ class AcceptanceSettings(Section):
         title="Undecided rounds",
         description="With too little evidence for either side. `train_on`: the next round starts from its weights, but "
         "its demonstrations are dropped; only a policy that is shown to be worse than its parent is rolled back.",
+    )
+    max_prompts: Annotated[int | None, OnlyWith("acceptance.rule", "e_value")] = Field(
+        None,
+        ge=1,
+        title="Maximum held-out prompts",
+        description="While the test is undecided and can still succeed, draw further held-out prompts, as many at a "
+        "time as prompts.held_out, up to this number in all. Empty: no further ones.",
     )
     min_readable: float = Field(
         0.8,

@@ -17,7 +17,9 @@ def duel_score(new_id: str, verdicts: Sequence[Tiers]) -> float | None:
     return fmean((new_id in verdict[0]) / len(verdict[0]) for verdict in verdicts) if verdicts else None
 
 
-def duel_metrics(duels: Sequence[tuple[str, float | None]], level: float = DESIGN_ALPHA) -> list[Metric]:
+def duel_metrics(
+    duels: Sequence[tuple[str, float | None]], level: float = DESIGN_ALPHA, planned: int | None = None
+) -> list[Metric]:
     """Return win rate, shares of readable duels and of ties, and the evidence of both sides as e-values.
 
     Win rate and evidence are over prompts: duels of one prompt are not independent, so their mean is one score.
@@ -25,16 +27,13 @@ def duel_metrics(duels: Sequence[tuple[str, float | None]], level: float = DESIG
     Args:
         duels: prompt id and score of the new answer, None without a readable verdict, of every planned duel.
         level: of the test that the e-values are for.
+        planned: number of prompts that its bets are made for; None: that of the duels.
 
     Raises:
         ValueError: no duel is readable.
     """
     scores = [score for _, score in duels if score is not None]
-    by_prompt: dict[str, list[float]] = {}
-    for prompt_id, score in duels:
-        if score is not None:
-            by_prompt.setdefault(prompt_id, []).append(score)
-    of_prompts, planned = [fmean(row) for row in by_prompt.values()], len({prompt_id for prompt_id, _ in duels})
+    of_prompts, planned = scores_of_prompts(duels), planned or len({prompt_id for prompt_id, _ in duels})
     win_rate = with_interval("win_rate", of_prompts)
     evidence = {"win_e_value": of_prompts, "loss_e_value": [1 - score for score in of_prompts]}
     return [
@@ -43,6 +42,15 @@ def duel_metrics(duels: Sequence[tuple[str, float | None]], level: float = DESIG
         Metric("duels_tied", fmean(score == 0.5 for score in scores), count=len(scores)),
         *(Metric(name, float(e_values(row, planned, level)), count=len(row)) for name, row in evidence.items()),
     ]
+
+
+def scores_of_prompts(duels: Sequence[tuple[str, float | None]]) -> list[float]:
+    """Return the mean score of each prompt with a readable duel: those of one prompt are not independent."""
+    by_prompt: dict[str, list[float]] = {}
+    for prompt_id, score in duels:
+        if score is not None:
+            by_prompt.setdefault(prompt_id, []).append(score)
+    return [fmean(row) for row in by_prompt.values()]
 
 
 def pair_accuracy(order: Sequence[str], truth: Sequence[str]) -> float:

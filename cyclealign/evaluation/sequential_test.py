@@ -17,6 +17,7 @@ sample of another size than planned costs power, not validity.
 There is no confidence sequence here: the e-value answers one question, and the win rate keeps its bootstrap interval.
 """
 
+from enum import Enum
 from math import log, sqrt
 
 import numpy as np
@@ -74,6 +75,37 @@ def e_values(scores: ArrayLike, planned: int, alpha: float = DESIGN_ALPHA) -> ND
     total = np.sum(_log_factors(scores, planned, alpha), axis=-1)
     with np.errstate(over="ignore"):
         return np.asarray(np.minimum(np.exp(total), MAX_E_VALUE), dtype=np.float64)
+
+
+class Look(Enum):
+    """What a look at the scores so far says about further ones."""
+
+    UNDECIDED = "undecided"
+    CANNOT_WIN = "cannot win"
+    DECIDED = "decided"
+
+
+def look(scores: ArrayLike, planned: int, alpha: float, left: int, against: float) -> Look:
+    """Return whether further scores can still decide the test.
+
+    ``DECIDED``: an e-value has reached what is needed, or neither can, even if one side won all scores that are left.
+    ``CANNOT_WIN``: only evidence against the new policy is still within reach.
+
+    Args:
+        scores: numbers in [0, 1], shape (scores,).
+        planned: number of scores that the bets are made for.
+        alpha: level of the test of "not better", which the bets are made for, too.
+        left: number of further scores that there may be.
+        against: level of the test of "not worse".
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    win, loss = (float(np.sum(_log_factors(side, planned, alpha))) for side in (values, 1 - values))
+    most = left * log(1 + bet(planned, alpha) / 2)
+    if win >= -log(alpha) or loss >= -log(against):
+        return Look.DECIDED
+    if win + most >= -log(alpha):
+        return Look.UNDECIDED
+    return Look.CANNOT_WIN if loss + most >= -log(against) else Look.DECIDED
 
 
 def _log_factors(scores: ArrayLike, planned: int, alpha: float) -> NDArray[np.float64]:

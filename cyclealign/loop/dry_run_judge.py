@@ -28,12 +28,14 @@ class Estimate:
         rows: by round number and purpose of the calls.
         if_shown: the total if later rounds show dynamic demonstrations; None if the rows assume it or
             none can be shown.
+        if_undecided: the total if the test of every round needs the most prompts; None if no further ones are drawn.
         remarks: sentences on the prompts that the estimate rests on.
     """
 
     price: Price
     rows: dict[tuple[int, CallPurpose], Spending] = field(default_factory=dict)
     if_shown: Spending | None = None
+    if_undecided: Spending | None = None
     remarks: list[str] = field(default_factory=list)
 
     def add(self, number: int, call: JudgeCall, prompt_tokens: int, completion_tokens: int) -> None:

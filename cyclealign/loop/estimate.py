@@ -15,7 +15,8 @@ from cyclealign.config import ExperimentConfig
 from cyclealign.loop.backends import known_price
 from cyclealign.loop.demonstration_gain import accuracy_arms, accuracy_job, labelled_lists, reviewed_accuracy_jobs
 from cyclealign.loop.dry_run_judge import CHARACTERS_PER_TOKEN, Estimate, TokenCounter, dry_run_judge
-from cyclealign.loop.evaluate import duel_job
+from cyclealign.loop.duels import duel_job
+from cyclealign.loop.held_out import next_held_out
 from cyclealign.loop.judge_health import control_job, control_sets
 from cyclealign.loop.judge_requests import ranking_job
 from cyclealign.loop.plan import plan_round
@@ -24,7 +25,7 @@ from cyclealign.loop.settings import effective_settings
 from cyclealign.loop.supply import PromptSupply, prompt_supply, rounds_to_run
 from cyclealign.policy import Answer, as_candidates, distinct
 from cyclealign.progress import report_progress
-from cyclealign.records import Adapter, Candidate, Demonstration, Prompt, Round, RoundPlan, seed_from
+from cyclealign.records import Adapter, Candidate, Demonstration, Prompt, Round, RoundPlan, Spending, seed_from
 
 STUB_LENGTH = 0.6  # length of a stub answer, as a share of policy.max_new_tokens
 # Share of the tokens at which the trained policy, with the same random numbers, draws another token than its parent:
@@ -85,8 +86,21 @@ def estimate(config: ExperimentConfig, sample: int) -> Estimate:
         if not shown and session.config.demonstrations.dynamic and len(sizes) > 1:
             with_dynamic = estimate_calls(session, round_, samples, sizes, price, shown=True)
             result.if_shown = asyncio.run(with_dynamic).total
+        result.if_undecided = undecided_total(session, round_, samples, sizes, price, shown)
         result.remarks = [str(supply), *short_supply(supply, len(sizes), count)]
         return result
+
+
+def undecided_total(
+    session: RoundSession, first: Round, samples: list[list[Answer]], sizes: Sequence[int], price: Price, shown: bool
+) -> Spending | None:
+    """Return the total if every test stays undecided until acceptance.max_prompts; None if no prompt would be added."""
+    settings, round_ = session.config.acceptance, first
+    while settings.rule == "e_value" and (more := next_held_out(session, round_)):
+        round_ = replace(round_, plan=replace(round_.plan, held_out=(*round_.plan.held_out, *more)))
+    if round_ is first:
+        return None
+    return asyncio.run(estimate_calls(session, round_, samples, sizes, price, shown)).total
 
 
 def round_sizes(supply: PromptSupply, first: int, count: int, is_open: bool) -> list[int]:
@@ -208,6 +222,8 @@ def estimate_rows(result: Estimate) -> list[dict[str, str | int | float]]:
     rows.append(("all", "all", result.total))
     if result.if_shown:
         rows.append(("all", "all, if dynamic demonstrations earn their place", result.if_shown))
+    if result.if_undecided:
+        rows.append(("all", "all, if every test needs acceptance.max_prompts", result.if_undecided))
     return [
         {
             "round": number,

@@ -12,7 +12,7 @@ from cyclealign.loop.demonstration_gain import dynamic_to_show
 from cyclealign.loop.session import RoundSession
 from cyclealign.loop.template_choice import TEMPLATES, choose_template
 from cyclealign.prompt_import import split_of
-from cyclealign.records import Adapter, Demonstration, Message, Prompt, RoundPlan, Template, content_id
+from cyclealign.records import Adapter, Demonstration, Message, Prompt, RoundPlan, Template, content_id, seed_from
 from cyclealign.store import Store
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,8 @@ def plan_round(session: RoundSession) -> RoundPlan:
             f"Prompt set '{config.prompts.set_name}' has no prompt left that '{config.experiment}' has not used. "
             "Import more with `cyclealign prompts import`, or start a new experiment."
         )
-    held_out = in_seeded_order(store.prompts.held_out(config.prompts.set_name), config.seed)
+    _, draw = store.rounds.next_number(config.experiment)
+    held_out = in_held_out_order(config, store.prompts.held_out(config.prompts.set_name), draw)
     if not held_out:
         raise StoreError(
             f"Prompt set '{config.prompts.set_name}' has no held-out prompts to evaluate on. "
@@ -71,6 +72,16 @@ def import_demo_world(store: Store) -> None:
 def in_seeded_order(prompts: Sequence[Prompt], seed: int) -> list[Prompt]:
     """Return the prompts in an order that depends on the seed and their content only."""
     return sorted(prompts, key=lambda prompt: content_id("draw", seed, prompt.id))
+
+
+def in_held_out_order(config: ExperimentConfig, prompts: Sequence[Prompt], draw: int) -> list[Prompt]:
+    """Return the held-out prompts in the order in which a round takes them: the same for all rounds, or one for each.
+
+    Args:
+        draw: number of the round from which its seeds follow.
+    """
+    seed = seed_from(config.seed, "held-out", draw) if config.evaluation.rotate_held_out else config.seed
+    return in_seeded_order(prompts, seed)
 
 
 def prompts_that_fit(session: RoundSession, prompts: Sequence[Prompt], count: int) -> tuple[Prompt, ...]:

@@ -147,8 +147,16 @@ def _read_prompts(session: Session, round_id: int, purpose: records.Purpose) -> 
     return tuple(prompt_record(row, token_ids) for row, token_ids in found)
 
 
+def add_held_out(session: Session, round_id: int, prompts: Sequence[records.Prompt]) -> None:
+    """Write held-out prompts after those that the round has."""
+    drawn = tables.RoundPrompt
+    held_out = (drawn.round_id == round_id, drawn.purpose == "held_out")
+    last = session.scalar(select(func.max(drawn.position)).where(*held_out))
+    _write_prompts(session, round_id, prompts, "held_out", 0 if last is None else last + 1)
+
+
 def _write_prompts(
-    session: Session, round_id: int, prompts: Sequence[records.Prompt], purpose: records.Purpose
+    session: Session, round_id: int, prompts: Sequence[records.Prompt], purpose: records.Purpose, first: int = 0
 ) -> None:
     rows = [
         {
@@ -158,7 +166,7 @@ def _write_prompts(
             "position": position,
             "token_ids": None if prompt.token_ids is None else list(prompt.token_ids),
         }
-        for position, prompt in enumerate(prompts)
+        for position, prompt in enumerate(prompts, first)
     ]
     insert_all(session, tables.RoundPrompt, rows)
 

@@ -1,6 +1,6 @@
 """Rounds: opened in one transaction, held under a lease, closed by one conditional UPDATE."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Literal
 
@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 from cyclealign import records, tables
 from cyclealign.errors import ExperimentBusy, LeaseLost, NoSuchExperiment
 from cyclealign.store.history import require_round
-from cyclealign.store.plans import first_of_repeated, read_adapter, read_round, write_plan
+from cyclealign.store.plans import add_held_out, first_of_repeated, read_adapter, read_round, write_plan
 from cyclealign.store.repository import Repository
-from cyclealign.store.statements import insert, insert_new, now, refused, without_result
+from cyclealign.store.statements import insert, insert_new, now, refused, require_owner, without_result
 from cyclealign.store.upkeep import free_origin
 
 Verdict = Literal["accepted", "rolled_back", "undecided", "abandoned"]
@@ -102,6 +102,16 @@ class RoundStore(Repository):
         with self._database.writing() as session:
             if not _hold(session, round_id, tables.Round.owner == owner, owner, lease_seconds):
                 raise LeaseLost(_who_took(session, round_id))
+
+    def draw_held_out(self, round_id: int, owner: str, prompts: Sequence[records.Prompt]) -> None:
+        """Add held-out prompts to an open round, after those that it has.
+
+        Raises:
+            LeaseLost: another run took the round over, or closed it.
+        """
+        with self._database.writing() as session:
+            require_owner(session, round_id, owner)
+            add_held_out(session, round_id, prompts)
 
     def add_step_seconds(self, round_id: int, step: str, seconds: float) -> None:
         """Add the seconds that one run spent on a step; those of a resumed round's runs add up."""

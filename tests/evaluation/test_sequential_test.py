@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cyclealign.evaluation.sequential_test import MAX_E_VALUE, bet, e_process, e_values
+from cyclealign.evaluation.sequential_test import MAX_E_VALUE, Look, bet, e_process, e_values, look
 
 DRAWS = 50_000
 SCORES = st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), max_size=40)
@@ -106,3 +106,33 @@ def test_a_number_that_is_no_score_is_refused(wrong):
 def test_a_test_of_nothing_is_refused():
     with pytest.raises(ValueError, match="at least one planned score"):
         e_values([], 0)
+
+
+@pytest.mark.parametrize(
+    ("scores", "left", "expected"),
+    [
+        ([], 0, Look.DECIDED),
+        ([1] * 6, 10, Look.DECIDED),  # 1.75^6 = 28.7
+        ([0] * 6, 10, Look.DECIDED),
+        ([0.5] * 4, 6, Look.UNDECIDED),  # 1.75^6 is within reach of either side
+        ([0.5] * 4, 5, Look.DECIDED),  # 1.75^5 = 16.4 is not enough
+        ([0] * 3, 6, Look.CANNOT_WIN),
+        ([1] * 3, 6, Look.UNDECIDED),
+    ],
+)
+def test_a_look_by_hand(scores, left, expected):
+    """Prevents prompts from being paid for that cannot decide, and a stop while they can; the bet of 4 is 3/2."""
+    assert look(scores, 4, 0.05, left, against=0.05) == expected
+
+
+@pytest.mark.parametrize("name", ["fair", "ties", "skewed", "dependent"])
+def test_drawing_more_while_undecided_keeps_the_promise(name):
+    """Prevents false promotions that come of looking at the result before more prompts are drawn."""
+    scores, step, most = null_scores(name, 4_000, 96), 24, 96
+    won = 0
+    for row in scores:
+        for count in range(step, most + 1, step):
+            if look(row[:count], most // 2, 0.05, most - count, against=0.05) != Look.UNDECIDED:
+                won += bool(e_values(row[:count], most // 2) >= 20)
+                break
+    assert won / len(scores) <= 0.05

@@ -88,3 +88,14 @@ def test_too_few_prompts_are_counted_and_the_rest_is_estimated(bench):
     assert ("3", "rank") not in rows
     assert rows["1", "rank"]["calls"] == (train - 1) * 2
     assert rows["2", "rank"]["calls"] == 2
+
+
+def test_prompts_that_are_drawn_while_the_test_is_undecided_are_a_line_of_their_own(bench):
+    """Prevents a bill for duels that nobody saw coming, and one figure for the least and the most."""
+    bench.set("prompts", held_out=4)
+    bench.set("acceptance", rule="e_value", max_prompts=12)
+    found = foreseen(bench, "--sample", "0")
+    most = found["all", "all, if every test needs acceptance.max_prompts"]["calls"]
+    assert most > found["all", "all"]["calls"]
+    bench.set("acceptance", rule="mean", max_prompts=12)
+    assert not any("max_prompts" in purpose for _, purpose in foreseen(bench, "--sample", "0"))

@@ -1,12 +1,13 @@
 """Evaluation: the parent's held-out answers are drawn once per sampling, and few readable duels decide nothing."""
 
 import hashlib
+import json
 
 import pytest
 
 from cyclealign.config import ExperimentConfig
 from cyclealign.errors import JudgeError
-from cyclealign.loop.evaluate import Duel, require_readable
+from cyclealign.loop.duels import Duel, require_readable
 from cyclealign.store import Store
 from tests.support.local_judge import answers_in, most_words_first
 
@@ -158,3 +159,77 @@ def test_an_undecided_round_is_trained_on_without_its_demonstrations(duelling):
     with Store.open() as store:
         assert store.demonstrations.active("bench") == []
         assert store.rounds.rollbacks_in_a_row("bench") == 0
+
+
+def in_the_order_shown(answers):
+    """A judge without an opinion on two answers: the two orders disagree, which is a tie."""
+    return json.dumps({"ranking": [label for label, _ in answers]}) if len(answers) == 2 else most_words_first(answers)
+
+
+def held_out_count() -> list[int]:
+    """The number of held-out prompts of each round."""
+    with Store.open() as store:
+        return [
+            len(store.rounds.get("bench", row["number"]).plan.held_out) for row in store.experiments.rounds("bench")
+        ]
+
+
+@pytest.fixture
+def sequential(duelling):
+    """Four prompts at a time, at most twelve: after eight ties four wins are too few for alpha."""
+    duelling.judge.script = in_the_order_shown
+    duelling.set("prompts", held_out=4)
+    duelling.set("acceptance", rule="e_value", max_prompts=12)
+    del duelling.settings["acceptance"]["min_win_rate"]
+    return duelling
+
+
+@pytest.mark.slow
+def test_more_prompts_are_drawn_only_while_they_can_decide(sequential):
+    """Prevents judge calls that cannot change the verdict, and an undecided one that one more batch would settle."""
+    code, output = sequential.run()
+    assert code == 0, output
+    assert held_out_count() == [8]
+    assert (sequential.rounds()[0]["verdict"], sequential.rounds()[0]["win_rate_prompts"]) == ("undecided", 8)
+    sequential.set("acceptance", alpha=0.5)  # 4 more wins would do: 1.75^4 > 2
+    assert sequential.run()[0] == 0
+    assert held_out_count() == [8, 12]
+
+
+@pytest.mark.slow
+def test_a_run_that_failed_among_the_further_prompts_goes_on_with_them(sequential):
+    """Prevents further prompts from being drawn, answered or judged anew after a failure."""
+
+    def status(_):
+        duel = len(answers_in(sequential.judge.bodies[-1]["messages"][-1]["content"])) == 2
+        return 500 if duel and held_out_count() == [8] else 200
+
+    sequential.judge.status = status
+    code, output = sequential.run()
+    assert code == 1, output
+    assert "JudgeError" in output
+    assert held_out_count() == [8]
+    with Store.open() as store:
+        before = {answer.id for answers in store.candidates.by_prompt(1).values() for answer in answers}
+    sequential.judge.status = None
+    code, output = sequential.run()
+    assert code == 0, output
+    assert held_out_count() == [8]
+    assert max(sequential.judge.answered.values()) == 1
+    with Store.open() as store:
+        assert before == {answer.id for answers in store.candidates.by_prompt(1).values() for answer in answers}
+
+
+@pytest.mark.slow
+def test_held_out_prompts_rotate_and_the_parent_answers_afresh(bench):
+    """Prevents a few prompts, and answers that won before, from deciding about all rounds."""
+    bench.set("acceptance", min_win_rate=0.0)
+    bench.set("evaluation", rotate_held_out=True, fresh_parent=True)
+    bench.set("prompts", held_out=3)
+    for _ in range(2):
+        assert bench.run()[0] == 0
+    with Store.open() as store:
+        first, second = ({each.id for each in store.rounds.get("bench", n).plan.held_out} for n in (1, 2))
+    assert first != second
+    adapters = {row["adapter"] for row in held_out_answers()}
+    assert len(adapters) == 2  # the parent's and the new one's, all drawn in round 2
