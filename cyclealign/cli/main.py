@@ -24,6 +24,7 @@ COMMANDS = {
     "judges": "Compare judge models and template versions.",
     "review": "Rank uncertain lists yourself.",
     "rejudge": "Rank a round again with another judge, template or demonstrations.",
+    "db": "Copy, check and back up the database.",
     "export": "Export an experiment's rankings, pairs or best answers as a data set.",
     "prompts": "Import, list and show prompt sets.",
     "templates": "Check, keep and show the judge's templates.",

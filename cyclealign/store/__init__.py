@@ -20,6 +20,7 @@ from cyclealign.store.distillations import DistillationStore
 from cyclealign.store.endpoints import EndpointStore
 from cyclealign.store.experiments import ExperimentStore
 from cyclealign.store.history import HistoryStore
+from cyclealign.store.integrity import IntegrityStore
 from cyclealign.store.judges import JudgeStore
 from cyclealign.store.leases import LeaseStore
 from cyclealign.store.metrics import MetricStore
@@ -75,6 +76,7 @@ class Store:
         self.history = HistoryStore(database)
         self.judges = JudgeStore(database)
         self.upkeep = UpkeepStore(database)
+        self.integrity = IntegrityStore(database)
         self.distillations = DistillationStore(database)
 
     @classmethod
