@@ -26,6 +26,8 @@ def without_null(schema: dict[str, Any]) -> None:
             continue
         del setting["anyOf"], setting["default"]
         setting.update(kinds[0])
+        if "const" in setting:  # a single value
+            setting["enum"] = [setting.pop("const")]
         if "enum" in setting:
             setting["enum"] = [*setting["enum"], None]
 

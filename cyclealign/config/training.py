@@ -189,6 +189,12 @@ class TrainingSettings(Section):
         title="Rank-stabilised LoRA",
         description="Scale by alpha / sqrt(rank) instead of alpha / rank, for high ranks.",
     )
+    quantise: Annotated[Literal["nf4"] | None, ADDED_LATER] = Field(
+        None,
+        title="Quantise",
+        description="`nf4`: QLoRA. The base model is held in 4 bits while an adapter is trained; the adapter is served "
+        "on the unquantised base. Needs a GPU and the package bitsandbytes. Not with `full`.",
+    )
     modules_to_save: Annotated[tuple[str, ...], ADDED_LATER, OnlyWith("training.method", "lora")] = Field(
         (),
         title="Modules to save",
@@ -214,6 +220,15 @@ class TrainingSettings(Section):
         if len(targets) > 1 and {"attention", "all-linear"} & set(targets):
             raise ValueError("'attention' and 'all-linear' stand alone: give one of them, or names of layers.")
         return targets
+
+    @model_validator(mode="after")
+    def _quantised_weights_are_not_trained(self) -> Self:
+        if self.quantise and self.method == "full":
+            raise ValueError(
+                "training.quantise is for adapters: weights in 4 bits cannot be trained themselves. Remove it, or set "
+                "training.method to 'lora' in a new experiment."
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_precision(self) -> Self:

@@ -33,11 +33,13 @@ def load_model(
     target_device: str,
     trust_remote_code: bool = False,
     dtype: torch.dtype | None = None,
+    quantisation: Any = None,
 ) -> PreTrainedModel:
     """Load a language model from safetensors, in evaluation mode.
 
     Args:
         dtype: precision of the weights. None: that of config.json, or float32 on a machine without accelerator.
+        quantisation: a config of transformers, by which the weights are quantised while they are loaded.
 
     Raises:
         PolicyError: the folder or id is missing, has no safetensors, or requires remote code without permission.
@@ -53,11 +55,12 @@ def load_model(
             use_safetensors=True,
             dtype=dtype or default,
             output_loading_info=True,
+            **({"quantization_config": quantisation, "device_map": {"": target_device}} if quantisation else {}),
         )
     except (OSError, ValueError) as error:
         raise PolicyError(load_failure("model", model, error)) from error
     _require_complete(model, report["missing_keys"])
-    built: PreTrainedModel = loaded.to(target_device).eval()
+    built: PreTrainedModel = (loaded if quantisation else loaded.to(target_device)).eval()
     return built
 
 

@@ -64,6 +64,8 @@ def check_packages(settings: TrainingSettings) -> None:
     ]
     if settings.optim in get_args(BitsAndBytes) and find_spec("bitsandbytes") is None:
         missing.append(f'training.optim = "{settings.optim}" needs the package bitsandbytes')
+    if settings.quantise and find_spec("bitsandbytes") is None:
+        missing.append(f'training.quantise = "{settings.quantise}" needs the package bitsandbytes')
     if missing:
         raise TrainingFailed(
             f"{'; '.join(missing)}. Install it in the environment of cyclealign, or change the setting. The judged "

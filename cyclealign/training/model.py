@@ -16,6 +16,7 @@ from cyclealign.policy.adapter_layers import lora_config
 from cyclealign.policy.model_loading import language_model_name, load_adapter, load_model
 from cyclealign.policy.tokenizer import load_config, load_tokenizer
 from cyclealign.training.job import TrainingJob
+from cyclealign.training.quantised import quantised_base
 
 Model: TypeAlias = PreTrainedModel | PeftModel
 Save: TypeAlias = Callable[[Trainer, Path], None]
@@ -28,8 +29,10 @@ def load_trainable(job: TrainingJob) -> tuple[Model, Save]:
 
 def lora_model(job: TrainingJob) -> PeftModel:
     """Load the base model with the parent's adapter, trainable, or with a new one."""
-    # On the CPU: the trainer moves it to its process's own device.
-    base = load_model(job.model, job.revision, "cpu", job.trust_remote_code)
+    if job.settings.quantise:
+        base = quantised_base(job)
+    else:  # on the CPU: the trainer moves it to its process's own device
+        base = load_model(job.model, job.revision, "cpu", job.trust_remote_code)
     disable_cache(base)
     if job.parent:
         config = LoraConfig.from_pretrained(job.parent)

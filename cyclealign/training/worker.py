@@ -4,23 +4,26 @@
 weights there. It goes on from the last checkpoint in CHECKPOINTS.
 """
 
-import gc
 import json
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from accelerate.utils.memory import clear_device_cache
 from transformers import PrinterCallback, set_seed
 
 from cyclealign.policy.attestation import Logprobs, Probe, Rows
 from cyclealign.policy.device import device
+from cyclealign.policy.out_of_memory import is_out_of_memory
 from cyclealign.policy.probe_logprobs import probe_from_folders, probe_logprobs, select_probe_rows
 from cyclealign.processes import end_with_input, end_with_parent
 from cyclealign.progress import OnProgress
 from cyclealign.training.checkpoints import KeepCheckpoints, last_published, mean_loss, step_of
 from cyclealign.training.job import TrainingJob
 from cyclealign.training.model import Model, is_main_process, is_sharded, load_trainable, unwrap
+from cyclealign.training.quantised import adapter_in_float32
 from cyclealign.training.ranking_trainer import RankingTrainer
 from cyclealign.training.trainers import ReportSteps, make_trainer
 
@@ -51,11 +54,12 @@ def train_and_save(job: TrainingJob, folder: Path, on_progress: OnProgress, chec
     """Train and save; model, optimizer and reference go out of scope on return, so that their memory can be freed."""
     set_seed(job.seed % 2**32)  # before the LoRA weights are initialised
     model, save = load_trainable(job)
-    trainer = make_trainer(job, folder, model)
+    with adapter_in_float32(model) if job.settings.quantise else nullcontext():
+        trainer = make_trainer(job, folder, model)
     trainer.remove_callback(PrinterCallback)  # prints to standard output, which carries the progress reports
     trainer.add_callback(ReportSteps(on_progress))
     rows = select_probe_rows([(*ranked.prompt_ids, *ranked.answers[0]) for ranked in job.lists], model)
-    in_memory = not (is_sharded(trainer) or job.full_weights)
+    in_memory = not (is_sharded(trainer) or job.full_weights or job.settings.quantise)
     parent = probe_logprobs(unwrap(trainer), rows) if in_memory else ()
     loss = train_from_checkpoint(trainer, job, checkpoints)
     save(trainer, folder)
@@ -83,15 +87,25 @@ def probe_adapter(model: Model, rows: Rows, parent: Logprobs) -> Probe:
 def probe_saved_weights(job: TrainingJob, folder: Path, fitted: Fitted) -> Probe:
     """Return the probe of the saved weights, loaded one model after another.
 
-    For sharded models, which no process holds completely, and for full weights, whose parent is not in memory.
+    For sharded models, which no process holds completely; for full weights, whose parent is not in memory; and for
+    adapters of a quantised base, which are served on the unquantised one.
     """
-    gc.collect()  # trainers and their callbacks form reference cycles
-    torch.cuda.empty_cache()
+
+    def probe_on(probe_device: str) -> Probe:
+        return probe_from_folders(
+            job.model, job.revision, job.trust_remote_code, folder, job.parent, fitted.probe_rows, probe_device
+        )
+
+    clear_device_cache(garbage_collection=True)  # trainers and their callbacks form reference cycles
     # The other processes of a sharded model still hold their GPUs' memory.
-    probe_device = "cpu" if fitted.sharded else device(allow_mps=True)
-    return probe_from_folders(
-        job.model, job.revision, job.trust_remote_code, folder, job.parent, fitted.probe_rows, probe_device
-    )
+    if not fitted.sharded:
+        try:
+            return probe_on(device(allow_mps=True))
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        clear_device_cache(garbage_collection=True)
+    return probe_on("cpu")  # slower, and the base model of QLoRA may be too large for the GPU
 
 
 def main(folder: Path, checkpoints: Path | None = None) -> None:

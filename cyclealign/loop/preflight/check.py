@@ -14,7 +14,7 @@ from cyclealign.loop.preflight.judge import judge_findings, key_only_in_block
 from cyclealign.loop.preflight.policy import policy_findings
 from cyclealign.loop.preflight.prompts import prompt_findings
 from cyclealign.loop.preflight.templates import check_templates
-from cyclealign.loop.preflight.training import check_accelerate_config
+from cyclealign.loop.preflight.training import check_training
 from cyclealign.loop.session import open_session
 from cyclealign.loop.supply import rounds_to_run
 from cyclealign.store import Store
@@ -78,7 +78,7 @@ def examine(
         yield attempt("experiment", lambda: check_experiment(config))
         yield from policy_findings(config, store)
         yield from engine_findings(config, thorough)
-        yield attempt("training", lambda: check_accelerate_config(config.training))
+        yield attempt("training", lambda: check_training(config.training))
         yield from judging.result() if judging else ()
 
 

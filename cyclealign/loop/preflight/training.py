@@ -1,11 +1,42 @@
-"""Check the files that training needs."""
+"""Check the files, packages and GPU that training needs."""
 
+from importlib.util import find_spec
 from pathlib import Path
+from typing import get_args
 
 import yaml
 
 from cyclealign.config import TrainingSettings
+from cyclealign.config.training import BitsAndBytes
 from cyclealign.errors import BadConfig
+from cyclealign.policy.device import device
+
+
+def check_training(settings: TrainingSettings) -> str:
+    """Check all that training needs; see the two functions below for the errors."""
+    check_bitsandbytes(settings)
+    return check_accelerate_config(settings)
+
+
+def check_bitsandbytes(settings: TrainingSettings) -> None:
+    """Check the package and the GPU that quantised weights and optimizers need.
+
+    Raises:
+        BadConfig: one of them is missing; training would fail after the round was paid for.
+    """
+    if settings.quantise:
+        setting = f'training.quantise = "{settings.quantise}"'
+    elif settings.optim in get_args(BitsAndBytes):
+        setting = f'training.optim = "{settings.optim}"'
+    else:
+        return
+    if device() != "cuda":
+        raise BadConfig(f"{setting} needs a GPU, and there is none here. Remove it, or run on a machine with one.")
+    if find_spec("bitsandbytes") is None:
+        raise BadConfig(
+            f"{setting} needs the package bitsandbytes. Install it with `pip install -e '.[qlora]'` in the "
+            "environment of cyclealign, or remove the setting."
+        )
 
 
 def check_accelerate_config(settings: TrainingSettings) -> str:
