@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 
 import psutil
 
@@ -56,9 +57,10 @@ def end_with_input() -> None:
     threading.Thread(target=watch, name="input", daemon=True).start()
 
 
-def environment_without_keys() -> dict[str, str]:
-    """Return this process's environment without the variables whose names contain ``API_KEY``.
+def environment_without_keys(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return an environment, by default this process's, without the variables whose names contain ``API_KEY``.
 
     A model server or a training process does not need the judge's key, and could leak it in a log or a crash report.
     """
-    return {name: value for name, value in os.environ.items() if "API_KEY" not in name.upper()}
+    whole = os.environ if environment is None else environment
+    return {name: value for name, value in whole.items() if "API_KEY" not in name.upper()}

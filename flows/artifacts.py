@@ -1,10 +1,13 @@
 """The report of a round in the Prefect UI: a table of the experiment's rounds, and a page of the round."""
 
+import os
 import re
 from collections.abc import Iterable
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from cyclealign.browse import PAGES_VARIABLE
+from cyclealign.browse.rounds import round_link
 from cyclealign.distill.registry import JOBS
 from cyclealign.evaluation.report import embedded
 from cyclealign.evaluation.round_page import round_page
@@ -27,6 +30,9 @@ def publish(store: Store, round_: Round) -> None:
     create_table_artifact(key=f"{prefix}-history", table=round_table(rounds), description=description)
     plot = embedded(save_plot(store, round_).read_bytes(), "rounds")
     page = round_page(store.history.detail(round_.experiment, round_.number), summary["metrics"], plot)
+    if pages := os.environ.get(PAGES_VARIABLE):
+        link = f"{pages}{round_link(round_.experiment, round_.number)}"
+        page += f"\n[All prompts, exchanges and settings of this round]({link})\n"
     create_markdown_artifact(key=f"{prefix}-report", markdown=page, description=description)
     report_round(round_, summary["verdict"])
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "abandon": "Give up the open round of an experiment; paid replies are kept.",
     "experiments": "List, rename, archive, delete and prune experiments.",
     "history": "Show the rounds of experiments.",
+    "browse": "Show the history in a web browser: rounds, answers, the judge's exchanges, spending.",
     "judges": "Compare judge models and template versions.",
     "review": "Rank uncertain lists yourself.",
     "rejudge": "Rank a round again with another judge, template or demonstrations.",

@@ -18,6 +18,7 @@ from cyclealign.store.database import Database, connect, database_is_there, data
 from cyclealign.store.demonstrations import DemonstrationStore
 from cyclealign.store.distillations import DistillationStore
 from cyclealign.store.endpoints import EndpointStore
+from cyclealign.store.exchanges import ExchangeStore
 from cyclealign.store.experiments import ExperimentStore
 from cyclealign.store.history import HistoryStore
 from cyclealign.store.integrity import IntegrityStore
@@ -34,6 +35,7 @@ from cyclealign.store.reviews import ReviewStore
 from cyclealign.store.rounds import RoundStore, Verdict
 from cyclealign.store.templates import TemplateStore
 from cyclealign.store.upkeep import UpkeepStore
+from cyclealign.store.views import ViewStore
 
 __all__ = [
     "Added",
@@ -63,6 +65,7 @@ class Store:
         self.candidates = CandidateStore(database)
         self.calls = CallStore(database)
         self.batches = BatchStore(database)
+        self.exchanges = ExchangeStore(database)
         self.endpoints = EndpointStore(database)
         self.rankings = RankingStore(database)
         self.agreements = AgreementStore(database)
@@ -74,6 +77,7 @@ class Store:
         self.metrics = MetricStore(database)
         self.notes = NoteStore(database)
         self.history = HistoryStore(database)
+        self.views = ViewStore(database)
         self.judges = JudgeStore(database)
         self.upkeep = UpkeepStore(database)
         self.integrity = IntegrityStore(database)

@@ -15,7 +15,7 @@ from cyclealign.store.changes import read_changes
 from cyclealign.store.metrics import read_metrics
 from cyclealign.store.notes import read_notes
 from cyclealign.store.plans import demonstration_record, read_pool, read_templates
-from cyclealign.store.prompt_page import PromptFilter, chosen_prompts, count_prompts
+from cyclealign.store.prompt_page import PromptFilter, chosen_prompts, count_prompts, shared_prompts
 from cyclealign.store.rejudgements import read_rejudgements
 from cyclealign.store.repository import Repository
 from cyclealign.store.round_prompts import read_prompts
@@ -86,6 +86,39 @@ class HistoryStore(Repository):
             ids = chosen_prompts(session, round_id, chosen, limit, start)
             count = count_prompts(session, round_id, chosen)
             return _with_lists(read_prompts(session, round_id, ids)), count
+
+    def prompt(self, experiment: str, number: int, prompt_id: str) -> Values | None:
+        """Return one prompt of a round as in its `detail`; None if the round did not draw it.
+
+        Raises:
+            NoSuchExperiment: there is no such experiment or round; the message names those that there are.
+        """
+        with self._database.reading() as session:
+            round_id = require_round(session, experiment, number)
+            if session.get(tables.RoundPrompt, (round_id, prompt_id)) is None:
+                return None
+            found: Values = _with_lists(read_prompts(session, round_id, [prompt_id]))[0]
+            return found
+
+    def shared_prompts(
+        self, first: tuple[str, int], second: tuple[str, int], limit: int, start: int = 0
+    ) -> tuple[list[tuple[Values, Values]], int]:
+        """Return prompts that two rounds share, as each round has them, and the number of all such prompts.
+
+        Args:
+            first: experiment and number of a round; its order counts.
+            second: the other round.
+            limit: maximum number of prompts.
+            start: number of prompts to pass over.
+
+        Raises:
+            NoSuchExperiment: there is no such experiment or round; the message names those that there are.
+        """
+        with self._database.reading() as session:
+            rounds = require_round(session, *first), require_round(session, *second)
+            ids, count = shared_prompts(session, *rounds, limit, start)
+            pages = [_with_lists(read_prompts(session, round_id, ids)) for round_id in rounds]
+            return list(zip(*pages, strict=True)), count
 
 
 def require_round(session: Session, experiment: str, number: int) -> int:

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Select, exists, func, or_, select, text
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from cyclealign import tables
 
@@ -53,6 +53,16 @@ def chosen_prompts(
         query = query.order_by(_tau())
     query = query.order_by(drawn.purpose.desc(), drawn.position).limit(limit).offset(start)
     return list(session.scalars(query))
+
+
+def shared_prompts(session: Session, first: int, second: int, limit: int, start: int = 0) -> tuple[list[str], int]:
+    """Return the ids of prompts that two rounds drew, in the order of the first, and the number of all of them."""
+    drawn, other = tables.RoundPrompt, aliased(tables.RoundPrompt)
+    both = exists().where(other.round_id == second, other.prompt_id == drawn.prompt_id)
+    query = select(drawn.prompt_id).where(drawn.round_id == first, both)
+    count = session.scalar(select(func.count()).select_from(query.subquery())) or 0
+    ordered = query.order_by(drawn.purpose.desc(), drawn.position).limit(limit).offset(start)
+    return list(session.scalars(ordered)), count
 
 
 def _chosen(query: Select[Any], round_id: int, chosen: PromptFilter) -> Select[Any]:

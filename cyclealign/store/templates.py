@@ -1,5 +1,7 @@
 """Versions of the judge's templates, and the rounds and labels that used them."""
 
+from typing import Any
+
 from sqlalchemy import func, select
 
 from cyclealign import records, tables
@@ -113,6 +115,52 @@ class TemplateStore(Repository):
                 records.LabelVersion(of, number, str(settings.get("templates", "prompts")), version, count)
                 for of, number, settings, version, count in session.execute(statement)
             ]
+
+    def versions(self, experiment: str) -> list[dict[str, Any]]:
+        """Return the versions of the judge's templates that rounds of the experiment used, in the order of use.
+
+        Keys: ``name``, ``template_hash``, ``text``, ``first_seen_at``, and ``rounds``, each with ``round``,
+        ``verdict``, ``labels`` (rankings by the judge) and ``judge_accuracy`` (a `Metric`, or None).
+
+        Raises:
+            NoSuchExperiment: there is no such experiment; the message names those that there are.
+        """
+        used, metric = tables.RoundTemplate, tables.Metric
+        accuracy = (metric.round_id == tables.Round.id) & (metric.name == "judge_accuracy")
+        label = tables.Ranking
+        labels = select(func.count()).where(label.round_id == tables.Round.id, label.ranked_by == "judge")
+        query = (
+            select(tables.Template, tables.Round, metric, labels.correlate(tables.Round).scalar_subquery())
+            .join(used, used.template_hash == tables.Template.hash)
+            .join(tables.Round, tables.Round.id == used.round_id)
+            .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
+            .outerjoin(metric, accuracy)
+            .where(tables.Experiment.name == experiment)
+            .order_by(used.name, tables.Round.number)
+        )
+        versions: dict[str, dict[str, Any]] = {}
+        with self._database.reading() as session:
+            require_experiment(session, experiment)
+            for template, round_, measured, count in session.execute(query).tuples():
+                version = versions.setdefault(template.hash, {**_version(template), "rounds": []})
+                version["rounds"].append(
+                    {
+                        "round": round_.number,
+                        "verdict": round_.verdict,
+                        "labels": count,
+                        "judge_accuracy": None if measured is None else metric_record(measured),
+                    }
+                )
+        return list(versions.values())
+
+
+def _version(template: tables.Template) -> dict[str, Any]:
+    return {
+        "name": template.name,
+        "template_hash": template.hash,
+        "text": template.text,
+        "first_seen_at": template.first_seen_at.isoformat(),
+    }
 
 
 def _trial(round_: tables.Round, accuracy: tables.Metric | None) -> records.TemplateTrial:

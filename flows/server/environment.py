@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 
+from cyclealign.browse import PAGES_VARIABLE
 from cyclealign.errors import CycleAlignError
 from cyclealign.files import HOME_VARIABLE, home
 from cyclealign.processes import is_running, start_time
@@ -22,6 +24,7 @@ from flows.server.process import TEMPORARY_VARIABLE
 
 HOST = "127.0.0.1"
 FOLDER_VARIABLE = "CYCLEALIGN_FOLDER"
+DEFAULT_PAGES_PORT = 4201
 LOCK_TIMEOUT_SECONDS = 60.0
 
 # Only for variables that the user has not set.
@@ -69,6 +72,17 @@ class ServerConfig:
         return f"{self.url}/api"
 
     @property
+    def pages_port(self) -> int:
+        """Return the port of the pages over the history: the one after that of a Prefect server of this machine."""
+        port = urlsplit(self.url).port
+        return DEFAULT_PAGES_PORT if self.external or port is None else port + 1
+
+    @property
+    def pages_url(self) -> str:
+        """Return the address of the pages over the history, without the token."""
+        return f"http://{HOST}:{self.pages_port}"
+
+    @property
     def worker(self) -> str:
         """Return the name of this home's worker: the same at every start, so that its interrupted runs can be found."""
         digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:8]
@@ -103,7 +117,11 @@ class ServerConfig:
 
     def worker_environment(self) -> dict[str, str]:
         """Return the environment of the worker, which its runs inherit: also their working folder."""
-        ours = {FOLDER_VARIABLE: str(self.folder), TEMPORARY_VARIABLE: str(self.temporary)}
+        ours = {
+            FOLDER_VARIABLE: str(self.folder),
+            TEMPORARY_VARIABLE: str(self.temporary),
+            PAGES_VARIABLE: self.pages_url,
+        }
         return {**self.environment(), **ours}
 
 

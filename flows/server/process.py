@@ -1,7 +1,7 @@
-"""Prefect's processes as children of `cyclealign up`: each in its own session, none outlives its parent.
+"""Processes as children of `cyclealign up`: each in its own session, none outlives its parent.
 
-``python -m flows.server.process ARGUMENTS...`` runs the ``prefect`` command and exits when its standard input closes,
-which the kernel does however the parent ends. It imports nothing heavy at the top.
+``python -m flows.server.process MODULE ARGUMENTS...`` runs a module, such as ``prefect``, and exits when its standard
+input closes, which the kernel does however the parent ends. It imports nothing heavy at the top.
 """
 
 import os
@@ -31,9 +31,15 @@ class ManagedProcess:
 
     @classmethod
     def start(
-        cls, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path, keep_open: int
+        cls,
+        name: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        keep_open: int,
+        module: str = "prefect",
     ) -> "ManagedProcess":
-        """Start ``prefect ARGUMENTS``.
+        """Start ``python -m MODULE ARGUMENTS``.
 
         Its own session keeps the terminal's Ctrl-C away from the child: the parent decides the order of shutdown.
 
@@ -45,7 +51,7 @@ class ManagedProcess:
             log.replace(log.with_suffix(".old.log"))
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "flows.server.process", *arguments],
+                [sys.executable, "-m", "flows.server.process", module, *arguments],
                 env=dict(environment),
                 stdin=subprocess.PIPE,
                 stdout=output,
@@ -91,7 +97,7 @@ def end_when_closed(descriptor: int) -> None:
 
 
 def main() -> None:
-    """Run the ``prefect`` command until the parent exits."""
+    """Run a module until the parent exits."""
     # A shell starts background jobs with SIGINT ignored. Prefect's worker ends by that signal, and would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     parent = os.dup(0)  # children of this process do not inherit it, unlike 0 itself
@@ -101,8 +107,9 @@ def main() -> None:
     threading.Thread(target=end_when_closed, args=(parent,), name="parent", daemon=True).start()
     if folder := os.environ.pop(TEMPORARY_VARIABLE, None):
         tempfile.tempdir = folder  # of this process alone: the runs inherit TMPDIR as the user has set it
-    sys.argv = ["prefect", *sys.argv[1:]]
-    runpy.run_module("prefect", run_name="__main__")
+    module = sys.argv[1]
+    sys.argv = sys.argv[1:]
+    runpy.run_module(module, run_name="__main__")
 
 
 if __name__ == "__main__":

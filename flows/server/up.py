@@ -18,6 +18,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from flows.server.environment import HOST, CannotStart, ServerConfig, home_lock, prefect_answers, sweep
+from flows.server.history_pages import address, start_pages
 from flows.server.orphans import end_orphans
 from flows.server.process import ManagedProcess
 
@@ -39,8 +40,9 @@ def up(port: int = 4200, console: Console | None = None) -> None:
         end_orphans(server.home)  # before a server is there to which they could report
         try:
             with ExitStack() as stack:
+                pages = start_pages(server, lock, stack)
                 children = bring_up(server, console, lock, stack, stop)
-                console.print(summary_panel(server, own_server=len(children) > 1))
+                console.print(summary_panel(server, len(children) > 1, address(server, pages)))
                 watch(children)
         except KeyboardInterrupt:
             console.print("Stopped. `make up` resumes.")
@@ -202,8 +204,12 @@ def reschedule_after_stop(server: ServerConfig, console: Console) -> None:
         console.print(f"The run '{run.name}' was interrupted. The next `make up` resumes it.")
 
 
-def summary_panel(server: ServerConfig, own_server: bool) -> Panel:
-    """Return the panel that is shown after the start: addresses, folders and first steps."""
+def summary_panel(server: ServerConfig, own_server: bool, pages: str) -> Panel:
+    """Return the panel that is shown after the start: addresses, folders and first steps.
+
+    Args:
+        pages: the address of the pages over the history.
+    """
     rows = {
         "Prefect UI": f"{server.url} ({'started now' if own_server else 'already running'})",
         "Worker": server.worker,
@@ -211,7 +217,8 @@ def summary_panel(server: ServerConfig, own_server: bool) -> Panel:
         "Start rounds": f"{server.url}/deployments > demo, or align with the defaults, > Run > Custom run",
         "Your own config": "`cyclealign deploy my.toml` makes a deployment whose form shows it",
         "Schedule them": "on the same page, under Schedules; they are kept when you stop and restart this",
-        "See rounds": f"{server.url}/artifacts, or the Artifacts tab of a run",
+        "Look at rounds": pages,
+        "Reports": f"{server.url}/artifacts, or the Artifacts tab of a run",
         "Edit templates": f"{server.folder / 'prompts'}: read when a round opens",
         "Stop": "Ctrl-C ends everything. An interrupted run resumes at the next `make up`.",
     }

@@ -44,3 +44,13 @@ def test_every_example_runs(store: Store) -> None:
     with store.engine.connect() as connection:
         for query in queries:
             connection.execute(sa.text(query)).all()
+
+
+def test_every_answer_to_a_question_runs(store: Store) -> None:
+    """Prevents statements in the table of questions that end in an error, on either database."""
+    page = (ROOT / "docs" / "browse.md").read_text(encoding="utf-8")
+    queries = re.findall(r"`(SELECT [^`]+)`", page)
+    assert len(queries) == 10
+    with store.engine.connect() as connection:
+        for query in queries:
+            connection.execute(sa.text(query)).all()
