@@ -37,7 +37,7 @@ def token_of(home: Path) -> str:
         if kept := path.read_text(encoding="ascii").strip():
             return kept
         descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC)  # of a start that was cut off
-    token = secrets.token_urlsafe(24)
+    token = secrets.token_urlsafe(16)  # short enough for a line of a terminal
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         file.write(token)
     return token

@@ -26,6 +26,7 @@ def browse(
     token: Annotated[
         bool, typer.Option("--token/--no-token", help="Require the access token that the printed address holds.")
     ] = True,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Do not print the address, which holds the token.")] = False,
 ) -> None:
     """Serve read-only pages over the history: rounds, answers in both rankings, the judge's exchanges, spending."""
     from cyclealign.browse import access
@@ -38,7 +39,8 @@ def browse(
     with Store.open() as store:
         shown = "localhost" if host == LOOPBACK else host
         query = f"/?{access.TOKEN}={secret}" if secret else "/"
-        console.print(f"Open http://{shown}:{port}{query}", markup=False, highlight=False, soft_wrap=True)
+        if not quiet:
+            console.print(f"Open http://{shown}:{port}{query}", markup=False, highlight=False, soft_wrap=True)
         serve(make_app(store, access.Access(secret, names)), host, port)
 
 

@@ -19,7 +19,7 @@ def start_pages(server: ServerConfig, lock: int, stack: ExitStack) -> ManagedPro
         except OSError:
             return None
     environment = environment_without_keys(server.environment())
-    arguments = ["browse", "--port", str(port)]
+    arguments = ["browse", "--port", str(port), "--quiet"]  # its output is a log file
     log = server.log_of("browse")
     pages = ManagedProcess.start("browse", arguments, environment, log, lock, "cyclealign.cli.main")
     stack.callback(pages.stop)

@@ -223,6 +223,8 @@ def summary_panel(server: ServerConfig, own_server: bool, pages: str) -> Panel:
         "Stop": "Ctrl-C ends everything. An interrupted run resumes at the next `make up`.",
     }
     table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(overflow="fold")  # an address that is cut off opens nothing
     for name, text in rows.items():
         table.add_row(f"[bold]{name}[/]", escape(text))
     return Panel(table, title="cyclealign is up", title_align="left", expand=False)

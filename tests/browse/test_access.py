@@ -66,9 +66,9 @@ def test_no_page_writes(client: TestClient) -> None:
 def test_the_token_is_kept_for_its_owner_alone(tmp_path: Path) -> None:
     """Prevents a token that others can read, that changes with each start, or that a cut-off start left empty."""
     first = token_of(tmp_path)
-    assert len(first) >= 32
+    assert len(first) >= 20
     assert token_of(tmp_path) == first
     path = tmp_path / "browse-token"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     path.write_text("")
-    assert len(token_of(tmp_path)) >= 32
+    assert len(token_of(tmp_path)) >= 20

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -92,6 +93,22 @@ def test_the_server_is_for_this_machine_and_its_own_pages_only(site: Launched) -
         each.laddr.ip for process in site.family() for each in process.net_connections("tcp") if not each.raddr
     ]
     assert set(listening) == {"127.0.0.1"}
+
+
+def test_the_pages_over_the_history_are_served_with_a_token_of_this_home(site: Launched) -> None:
+    """Prevents links in reports that lead nowhere, an address that the terminal cuts off, and a token in a log."""
+    token = (site.home / "browse-token").read_text()
+    pages = f"http://127.0.0.1:{site.port + 1}"
+    assert f"{pages}/?token={token}" in site.said
+
+    def answers() -> int:
+        with suppress(httpx.TransportError):
+            return httpx.get(f"{pages}/").status_code
+        return 0
+
+    assert until("the pages answer", answers) == 403
+    assert httpx.get(f"{pages}/?token={token}", follow_redirects=True).status_code == 200
+    assert token not in (site.home / "logs" / "browse.log").read_text()
 
 
 def test_a_run_works_in_the_folder_and_its_log_holds_the_librarys_messages(site: Launched) -> None:
