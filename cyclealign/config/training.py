@@ -122,6 +122,12 @@ class TrainingSettings(Section):
         "are scored in parts; the gradient stays the same up to rounding. Lower it to save memory. Empty: 8192, or the "
         "longest answer with its prompt; without limit under FSDP and DeepSpeed.",
     )
+    shared_prompt: Annotated[Literal["auto", "off"], ADDED_LATER] = Field(
+        "auto",
+        title="Shared prompt",
+        description="`auto`: compute each prompt once for all of its answers in a pass, with the same gradient, if a "
+        "check at the first step confirms it for this model. `off`: each answer with its prompt.",
+    )
     lr_scheduler_type: Annotated[Scheduler, ADDED_LATER] = Field(
         "linear", title="Learning rate schedule", description="From the learning rate on; most end at 0."
     )

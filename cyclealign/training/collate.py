@@ -12,8 +12,7 @@ from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from cyclealign.training.job import RankedAnswers
 from cyclealign.training.passes import take_rows
-
-IGNORED_LABEL = -100  # of tokens without a loss, by the convention of transformers
+from cyclealign.training.scoring import IGNORED_LABEL
 
 
 def list_rows(lists: Sequence[RankedAnswers]) -> list[dict[str, Any]]:
@@ -35,9 +34,9 @@ def collate_lists(rows: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, T
     """Flatten ranked lists into one padded batch of A answers, best first within each list.
 
     Returns:
-        ``input_ids``, ``labels`` and ``attention_mask`` (A, T); ``sizes`` (B,), the answers of each list; ``weights``
-        (B,); ``pairs``, the pair weights of all lists, flattened (sum of sizes^2,); ``parent_sums`` (A,), the parent's
-        log-prob sums as `as_bits`, NaN where they are not known.
+        ``input_ids``, ``labels`` and ``attention_mask`` (A, T); ``prompt_lengths`` (A,), in tokens; ``sizes`` (B,), the
+        answers of each list; ``weights`` (B,); ``pairs``, the pair weights of all lists, flattened (sum of sizes^2,);
+        ``parent_sums`` (A,), the parent's log-prob sums as `as_bits`, NaN where they are not known.
     """
     sequences = [
         (row["prompt_ids"], answer, unlearnt)
@@ -53,6 +52,7 @@ def collate_lists(rows: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, T
         "input_ids": pad_sequence(inputs, batch_first=True, padding_value=pad_id),
         "labels": pad_sequence(labels, batch_first=True, padding_value=IGNORED_LABEL),
         "attention_mask": pad_sequence([torch.ones_like(ids) for ids in inputs], batch_first=True),
+        "prompt_lengths": torch.tensor([len(prompt) for prompt, _, _ in sequences]),
         "sizes": torch.tensor([len(row["answers"]) for row in rows]),
         "weights": torch.tensor([row["weight"] for row in rows], dtype=torch.float32),
         "pairs": torch.tensor([weight for row in rows for better in row["pairs"] for weight in better]),
@@ -138,7 +138,7 @@ def padding_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def collate_pairs(rows: Sequence[Mapping[str, Any]], collator: DataCollatorForPreference) -> dict[str, Tensor]:
-    """Return TRL's batch of B pairs, with their ``weights`` (B,) and ``smoothing`` (B,).
+    """Return TRL's batch of B pairs, with ``weights`` (B,), ``smoothing`` (B,) and ``prompt_lengths`` (2 B,).
 
     Its ``completion_mask`` (2 B, T), chosen answers first, leaves out the tokens that are not learnt.
     """
@@ -149,4 +149,4 @@ def collate_pairs(rows: Sequence[Mapping[str, Any]], collator: DataCollatorForPr
     starts = [len(row["prompt_ids"]) for row in rows] * 2
     for mask_T, start, count in zip(batch["completion_mask"], starts, unlearnt, strict=True):
         mask_T[start : start + count] = 0
-    return {**batch, "weights": weights_B, "smoothing": smoothing_B}
+    return {**batch, "prompt_lengths": torch.tensor(starts), "weights": weights_B, "smoothing": smoothing_B}

@@ -14,7 +14,14 @@ from cyclealign.records import Preference
 SoftPair = tuple[int, int, float]
 
 # Settings that may change before a training that was cut off goes on from its checkpoint.
-NOT_OF_THE_OPTIMISATION = ("process", "tokens_at_once", "gradient_checkpointing", "report_to", "save_every")
+NOT_OF_THE_OPTIMISATION = (
+    "process",
+    "tokens_at_once",
+    "shared_prompt",
+    "gradient_checkpointing",
+    "report_to",
+    "save_every",
+)
 
 
 @dataclass(frozen=True)

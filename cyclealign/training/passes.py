@@ -12,50 +12,79 @@ import torch
 from torch import Tensor
 from trl.trainer.utils import FusedCausalLMOutput
 
+from cyclealign.training.scoring import prompt_rows
+from cyclealign.training.shared_prompt import Form, PromptRows
+
 # Tokens of a pass without `training.tokens_at_once`. With gradient checkpointing about 4 GB for 7 B parameters.
 DEFAULT_TOKENS_AT_ONCE = 8192
 _PER_TOKEN = ("log_probs", "entropy", "mean_logits", "is_top1", "label_mask")
 
 
-def share_passes(lengths: Sequence[Sequence[int]], max_tokens: int) -> list[list[int]]:
-    """Return the units of each pass, as positions in ``lengths``; rows times width of a pass is at most ``max_tokens``.
+@dataclass(frozen=True)
+class RowTokens:
+    """Number of tokens of a forward pass over some rows of a batch, padding included, with prompts shared or not."""
 
-    A unit that is larger gets a pass of its own. Units of like width share passes, which leaves little padding.
+    rows: PromptRows
+    form: Form = "repeated"
+
+    @classmethod
+    def of(cls, batch: Mapping[str, Any], form: Form) -> "RowTokens":
+        """Count the tokens of the batch's rows in this form."""
+        lengths = batch.get("prompt_lengths")
+        if lengths is None or int(lengths.min()) < 1:
+            form, lengths = "repeated", torch.zeros(len(batch["input_ids"]), dtype=torch.long)
+        return cls(prompt_rows(batch["input_ids"], batch["attention_mask"], lengths), form)
+
+    def __call__(self, rows: Sequence[int]) -> int:
+        """Return the tokens of a pass with these rows."""
+        chosen = self.rows.take(rows)
+        return min(chosen.tokens("repeated"), chosen.tokens(self.form))
+
+    def order(self, rows: Sequence[int]) -> tuple[int, ...]:
+        """Return a key that sorts units for little padding, widest first; with shared prompts, by prompt."""
+        longest = max(self.rows.lengths[row] for row in rows)
+        if self.form == "repeated":
+            return (-longest,)
+        prompt = self.rows.prompt_of[rows[0]]
+        return (-len(self.rows.prompts[prompt]), prompt, -longest)
+
+
+def share_passes(units: Sequence[Sequence[int]], tokens: RowTokens, max_tokens: int) -> list[list[int]]:
+    """Return the units of each pass, as positions in ``units``; a pass has at most ``max_tokens`` tokens.
+
+    A unit that is larger gets a pass of its own.
 
     Args:
-        lengths: number of tokens of each row, for each unit (a list or a pair; its rows stay together).
+        units: rows of each unit (a list or a pair), which stay together.
     """
     passes: list[list[int]] = []
-    rows = width = 0
-    for unit in sorted(range(len(lengths)), key=lambda unit: -max(lengths[unit])):
-        # Units come widest first, so the first one of a pass sets its width.
-        if not passes or (rows + len(lengths[unit])) * width > max_tokens:
+    rows: list[int] = []
+    for unit in sorted(range(len(units)), key=lambda unit: tokens.order(units[unit])):
+        if not passes or tokens([*rows, *units[unit]]) > max_tokens:
             passes.append([])
-            rows, width = 0, max(lengths[unit])
+            rows = []
         passes[-1].append(unit)
-        rows += len(lengths[unit])
+        rows = [*rows, *units[unit]]
     return passes
 
 
-def row_lengths(batch: Mapping[str, Any]) -> list[int]:
-    """Return the number of tokens of each row, without padding."""
-    lengths: list[int] = batch["attention_mask"].sum(-1).tolist()
-    return lengths
-
-
-def passes_of_rows(batch: Mapping[str, Any], max_tokens: int) -> list[list[int]]:
+def passes_of_rows(batch: Mapping[str, Any], max_tokens: int, form: Form = "repeated") -> list[list[int]]:
     """Return the rows of each pass if rows need not stay together."""
-    return share_passes([[length] for length in row_lengths(batch)], max_tokens)
+    rows = range(len(batch["input_ids"]))
+    return share_passes([[row] for row in rows], RowTokens.of(batch, form), max_tokens)
 
 
 def take_rows(batch: Mapping[str, Any], rows: Sequence[int]) -> dict[str, Any]:
-    """Return a batch of these rows, as wide as the longest of them; values that are not of shape (A, T) stay."""
+    """Return a batch of these rows, as wide as the longest; values of neither a token nor a row of tokens stay."""
     shape = batch["input_ids"].shape
     width = int(batch["attention_mask"][rows].sum(-1).max())
-    return {
-        name: value[rows][:, :width] if isinstance(value, Tensor) and value.shape == shape else value
-        for name, value in batch.items()
-    }
+
+    def taken(name: str, value: Any) -> Any:
+        if isinstance(value, Tensor) and value.shape == shape:
+            return value[rows][:, :width]
+        return value[rows] if name == "prompt_lengths" else value
+
+    return {name: taken(name, value) for name, value in batch.items()}
 
 
 @dataclass(frozen=True)
@@ -83,7 +112,7 @@ class RandomState:
 
 
 class ModelInPasses:
-    """A model with TRL's fused head that scores a batch in passes of at most ``max_tokens`` tokens.
+    """A model with a fused head that scores a batch in passes of at most ``max_tokens`` tokens.
 
     The construction of GradCache (Gao et al., 2021, arXiv 2101.06983): the call computes the log-probs without a
     gradient, pass by pass, and returns them as a leaf of the graph. The loss of all rows is taken on that small tensor,
@@ -91,8 +120,8 @@ class ModelInPasses:
     batch, for about a third more work: one more forward pass.
     """
 
-    def __init__(self, model: Callable[..., Any], max_tokens: int) -> None:
-        self._model, self.max_tokens = model, max_tokens
+    def __init__(self, model: Callable[..., Any], max_tokens: int, form: Form = "repeated") -> None:
+        self._model, self.max_tokens, self._form = model, max_tokens, form
         self._parts: list[tuple[list[int], RandomState, dict[str, Any]]] = []
         self._log_probs: Tensor | None = None
 
@@ -100,7 +129,7 @@ class ModelInPasses:
         """Return the per-token outputs of the batch, shape (A, T - 1), of which ``log_probs`` takes a gradient."""
         num_rows, width = batch["input_ids"].shape
         whole: dict[str, Tensor] = {}
-        for rows in passes_of_rows(batch, self.max_tokens):
+        for rows in passes_of_rows(batch, self.max_tokens, self._form):
             part = take_rows(batch, rows)
             self._parts.append((rows, RandomState.now(part["input_ids"].device), part))
             with torch.no_grad():

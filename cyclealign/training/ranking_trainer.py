@@ -1,5 +1,6 @@
 """The step of both trainers: rows of a step divided among processes, its loss the mean over them, memory bounded."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,8 +13,12 @@ from transformers import Trainer
 from cyclealign.errors import TrainingFailed
 from cyclealign.training.model import is_sharded
 from cyclealign.training.objectives import LossSettings, Objective
-from cyclealign.training.passes import ModelInPasses, row_lengths, share_passes
+from cyclealign.training.passes import ModelInPasses, RowTokens, share_passes, take_rows
 from cyclealign.training.sampler import StepBatchSampler, scale_to_step_mean
+from cyclealign.training.scoring import Scoring
+from cyclealign.training.self_check import choose_form
+
+logger = logging.getLogger(__name__)
 
 
 class RankingTrainer(Trainer, ABC):
@@ -27,6 +32,8 @@ class RankingTrainer(Trainer, ABC):
     loss_settings: LossSettings
     tokens_at_once: int | None = None  # None: no limit
     steps_before = 0  # steps behind the checkpoint to go on from
+    scoring: Scoring
+    share_prompts = False  # unless the self-check at the first step refuses it
     reduces_in_loss = False  # whether `loss_sum` exchanges values with the other processes
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -60,6 +67,9 @@ class RankingTrainer(Trainer, ABC):
         passes (`ModelInPasses`); up to rounding, the gradient is the same. Only the last pass goes through the
         wrapper of data parallelism, so each process averages once a step, however many passes it takes.
         """
+        if self.share_prompts:
+            self.share_prompts = False
+            self._choose_form(dict(self._prepare_inputs(inputs)))
         if self.tokens_at_once is None or not self._must_cut(inputs, self.tokens_at_once):
             return super().training_step(model, inputs, num_items_in_batch)
         if is_sharded(self):
@@ -73,12 +83,22 @@ class RankingTrainer(Trainer, ABC):
             self.optimizer.train()
         return self._step_in_passes(model, dict(self._prepare_inputs(inputs)), self.tokens_at_once)
 
+    def _choose_form(self, inputs: dict[str, Tensor]) -> None:
+        """Choose how prompts are shared by a check on the step's first list; log the choice and its reason."""
+        rows = self.rows_by_unit(inputs)[0]
+        with self.compute_loss_context_manager():
+            self.scoring.form, reason = choose_form(
+                self.model, self.scoring, take_rows(inputs, rows), self.tokens_at_once
+            )
+        logger.info(reason)
+
     def _must_cut(self, inputs: Mapping[str, Tensor], max_tokens: int) -> bool:
         """Return whether the step is too large for one pass: on any of the processes, if the loss has exchanges.
 
         Otherwise the exchanges of one process, of its loss and of its forward pass, could be in another order.
         """
-        must_cut = inputs["input_ids"].numel() > max_tokens
+        tokens = RowTokens.of(inputs, self.scoring.form)
+        must_cut = tokens(range(len(inputs["input_ids"]))) > max_tokens
         if self.reduces_in_loss and self.accelerator.num_processes > 1:
             flag = torch.tensor(int(must_cut), device=self.accelerator.device)
             must_cut = bool(self.accelerator.reduce(flag, reduction="sum").item())
@@ -87,17 +107,17 @@ class RankingTrainer(Trainer, ABC):
     def _step_in_passes(self, model: Any, inputs: dict[str, Tensor], max_tokens: int) -> Tensor:
         weights_B = inputs.pop("weights")
         step_count = self.accelerator.reduce((weights_B > 0).sum(), reduction="sum")
-        rows_of, lengths = self.rows_by_unit(inputs), row_lengths(inputs)
+        rows_of, tokens = self.rows_by_unit(inputs), RowTokens.of(inputs, self.scoring.form)
         units = list(range(len(weights_B)))
         # The number of passes may differ between processes; number and order of exchanges may not.
         together = self.reduces_in_loss and self.accelerator.num_processes > 1
-        groups = [units] if together else share_passes([[lengths[row] for row in rows] for rows in rows_of], max_tokens)
+        groups = [units] if together else share_passes(rows_of, tokens, max_tokens)
         losses = []
         for number, group in enumerate(groups, 1):
             part = self.take_units(inputs, group)
             last_model = model if number == len(groups) else self.model
-            fits = not together and part["input_ids"].numel() <= max_tokens
-            scorer = last_model if fits else ModelInPasses(self.model, max_tokens)
+            fits = not together and tokens([row for unit in group for row in rows_of[unit]]) <= max_tokens
+            scorer = last_model if fits else ModelInPasses(self.model, max_tokens, self.scoring.form)
             with self.compute_loss_context_manager():
                 loss_sum = self.loss_sum(scorer, part, weights_B[group])
             loss = scale_to_step_mean(loss_sum, step_count, self.accelerator.num_processes)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from peft import PeftModel
 from torch import Tensor
 from transformers import TrainerCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
@@ -43,6 +44,7 @@ from cyclealign.training.passes import (
 )
 from cyclealign.training.ranking_trainer import RankingTrainer
 from cyclealign.training.reference import add_parent_logprobs
+from cyclealign.training.scoring import Scoring, add_scoring
 
 
 class ListwiseTrainer(RankingTrainer, SFTTrainer):
@@ -63,7 +65,7 @@ class ListwiseTrainer(RankingTrainer, SFTTrainer):
         return (weights_B * torch.stack(losses)).sum()
 
     def scored_lists(self, model: Any, inputs: dict[str, Tensor]) -> list[ListScores]:
-        """Return the scores of each list; TRL's fused head avoids the (A, T, V) logits."""
+        """Return the scores of each list."""
         sizes = inputs.pop("sizes").tolist()
         flat_by_list = inputs.pop("pairs").split([size * size for size in sizes])
         parents = from_bits(inputs.pop("parent_sums")).split(sizes)
@@ -128,7 +130,7 @@ class PairwiseTrainer(RankingTrainer, DPOTrainer):
         if max_tokens is None:
             return torch.stack(self.compute_ref_log_probs(reference, inputs))
         by_row: dict[int, Tensor] = {}
-        for rows in passes_of_rows(inputs, max_tokens):
+        for rows in passes_of_rows(inputs, max_tokens, self.scoring.form):
             sums = torch.cat(self.compute_ref_log_probs(reference, take_rows(inputs, rows)))
             by_row.update(zip(rows, sums, strict=True))
         return torch.stack([by_row[row] for row in range(len(by_row))]).view(2, -1)
@@ -150,11 +152,24 @@ def make_trainer(job: TrainingJob, folder: Path, model: Model) -> RankingTrainer
     trainer = TRAINERS[objective.trainer](job, folder, model, objective)
     trainer.rows_per_step, trainer.objective = job.settings.prompts_per_step, objective
     trainer.loss_settings = objective.settings(job.settings)
+    add_scoring_to(trainer, job.settings.shared_prompt == "auto")
     if job.settings.tokens_at_once is not None or not is_sharded(trainer):
         trainer.tokens_at_once = tokens_at_once(job)
     if isinstance(trainer, ListwiseTrainer) and (objective.needs_reference or job.settings.kl_weight):
         add_parent_logprobs(trainer)
     return trainer
+
+
+def add_scoring_to(trainer: RankingTrainer, share_prompts: bool) -> None:
+    """Score the trainer's batches in our forward pass, and in TRL's if the weights are sharded over processes."""
+    outputs = (
+        ("log_probs", "entropy", "mean_logits", "is_top1") if isinstance(trainer, PairwiseTrainer) else ("log_probs",)
+    )
+    trainer.scoring = Scoring(outputs=outputs, by_library=is_sharded(trainer))
+    trainer.share_prompts = share_prompts and not is_sharded(trainer)
+    for model in (trainer.model, getattr(trainer, "ref_model", None)):
+        if model is not None:
+            add_scoring(model.get_base_model() if isinstance(model, PeftModel) else model, trainer.scoring)
 
 
 def tokens_at_once(job: TrainingJob) -> int:

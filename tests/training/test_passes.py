@@ -14,7 +14,8 @@ from cyclealign.errors import TrainingFailed
 from cyclealign.training.job import RankedAnswers, TrainingJob
 from cyclealign.training.model import lora_model
 from cyclealign.training.objectives import OBJECTIVES
-from cyclealign.training.passes import ModelInPasses, share_passes
+from cyclealign.training.passes import ModelInPasses, RowTokens, share_passes
+from cyclealign.training.shared_prompt import PromptRows
 from cyclealign.training.trainers import make_trainer
 from tests.support.float64_head import Float64Head, use_float64
 from tests.support.paths import ROOT
@@ -37,7 +38,8 @@ def made(folder, stored, tmp_path, monkeypatch):
     monkeypatch.setattr(trl.trainer.utils, "_ChunkedLogProbFunction", Float64Head)  # restored after the test
 
     def make(lists=stored, **settings):
-        chosen = TrainingSettings(**{"process": "same", "lora_rank": 4, "prompts_per_step": 8, **settings})
+        defaults = {"process": "same", "lora_rank": 4, "prompts_per_step": 8, "shared_prompt": "off"}
+        chosen = TrainingSettings(**{**defaults, **settings})
         job = TrainingJob(folder, None, None, chosen, tuple(lists), seed=3)
         torch.manual_seed(1)
         trainer = make_trainer(job, tmp_path, lora_model(job))
@@ -121,13 +123,21 @@ def test_an_answer_that_exceeds_the_bound_is_refused(made):
 
 def test_units_share_passes_up_to_the_bound():
     """Prevents passes beyond the bound, padding of short rows to long ones, and rows that are lost."""
-    assert share_passes([[5, 4], [2, 2], [5], [1, 1]], 15) == [[0, 2], [1, 3]]
-    assert share_passes([[9, 9], [2]], 10) == [[0], [1]]
+    assert shared([[5, 4], [2, 2], [5], [1, 1]], 15) == [[0, 2], [1, 3]]
+    assert shared([[9, 9], [2]], 10) == [[0], [1]]
     lengths = [[3 + n % 7, 2] for n in range(40)]
-    passes = share_passes(lengths, 30)
+    passes = shared(lengths, 30)
     assert sorted(unit for units in passes for unit in units) == list(range(40))
     widths = [max(max(lengths[unit]) for unit in units) for units in passes]
     assert max(2 * len(units) * width for units, width in zip(passes, widths, strict=True)) <= 30
+
+
+def shared(lengths, max_tokens):
+    """The passes of units whose rows have these lengths."""
+    rows = [[0] * length for unit in lengths for length in unit]
+    numbers = iter(range(len(rows)))
+    units = [[next(numbers) for _ in unit] for unit in lengths]
+    return share_passes(units, RowTokens(PromptRows.of(rows, [0] * len(rows))), max_tokens)
 
 
 def test_dropout_is_the_same_in_both_passes_of_a_row(made):
