@@ -15,7 +15,7 @@ from transformers import PrinterCallback, TrainerCallback, set_seed
 from cyclealign.training.job import TrainingJob
 from cyclealign.training.model import lora_model
 from cyclealign.training.trainers import make_trainer
-from tests.support.float64_head import use_float64
+from tests.support.float64_head import KeepFloat64, use_float64
 from tests.support.processes import run_processes
 
 
@@ -40,7 +40,8 @@ def record(folder: Path, rank: int) -> None:
     recorder = RecordGradients()
     trainer.add_callback(recorder)
     trainer.remove_callback(PrinterCallback)
-    trainer.train()
+    with KeepFloat64():
+        trainer.train()
     if rank == 0:
         torch.save(recorder.steps, folder / "gradients.pt")
 
