@@ -13,10 +13,10 @@ import trl.trainer.utils
 from cyclealign.config import TrainingSettings
 from cyclealign.training import self_check, shared_prompt
 from cyclealign.training.job import TrainingJob
-from cyclealign.training.objectives import OBJECTIVES
 from cyclealign.training.model import load_trainable
+from cyclealign.training.objectives import OBJECTIVES
 from cyclealign.training.trainers import make_trainer
-from tests.support.float64_head import KeepFloat64, use_float64
+from tests.support.float64_head import Float64Head, KeepFloat64, use_float64
 from tests.support.paths import ROOT
 from tests.support.shared_prompts import LISTS
 from tests.support.tiny import make_model
@@ -33,7 +33,7 @@ def in_vocabulary(ranked):
 @pytest.fixture
 def made(folder, tmp_path, monkeypatch):
     """A trainer in float64 on lists of several prompts, some of them equal."""
-    monkeypatch.setattr(trl.trainer.utils, "_ChunkedLogProbFunction", None)  # restored after the test
+    monkeypatch.setattr(trl.trainer.utils, "_ChunkedLogProbFunction", Float64Head)  # restored after the test
 
     def make(**settings):
         defaults = {"process": "same", "lora_rank": 4, "prompts_per_step": 8}
