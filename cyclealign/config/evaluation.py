@@ -75,7 +75,6 @@ class AcceptanceSettings(Section):
     )
     undecided: Annotated[
         Literal["roll_back", "train_on"],
-        Formerly(values={"accept": "train_on"}),
         OnlyWith("acceptance.rule", "e_value"),
     ] = Field(
         "roll_back",

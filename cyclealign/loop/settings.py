@@ -50,12 +50,16 @@ def effective_settings(config: ExperimentConfig, round_: Round, begun: Collectio
 def opened_settings(round_: Round) -> ExperimentConfig:
     """Return the settings that the round was opened with.
 
-    A plan without `policy.thinking` is of a version that kept thoughts in the answers, and goes on so.
+    A plan without `policy.thinking` is of a version that kept thoughts in the answers, and goes on so; one without
+    `demonstrations.promotion` is of a version that promoted identical orders.
     """
     opened = stored_settings(round_.plan.settings, f"Round {round_.number} of '{round_.experiment}'")
-    if "thinking" in opened.policy.model_fields_set:
-        return opened
-    return opened.model_copy(update={"policy": opened.policy.model_copy(update={"thinking": "keep"})})
+    before: dict[str, object] = {}
+    if "thinking" not in opened.policy.model_fields_set:
+        before["policy"] = opened.policy.model_copy(update={"thinking": "keep"})
+    if "promotion" not in opened.demonstrations.model_fields_set:
+        before["demonstrations"] = opened.demonstrations.model_copy(update={"promotion": "identical"})
+    return opened.model_copy(update=before) if before else opened
 
 
 def how_to_have_it_now(round_: Round) -> str:

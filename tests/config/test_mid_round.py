@@ -25,6 +25,8 @@ STAGES = ("generate", "judge", "train", "evaluate")
 CHANGEABLE_SECTIONS = {"acceptance", "budget", "engine"}
 CHANGEABLE = {
     "demonstrations.max_chance",
+    "demonstrations.max_false",
+    "demonstrations.promotion",
     "demonstrations.max_kept",
     "demonstrations.min_gain",
     "health.min_accuracy",
@@ -67,7 +69,10 @@ CHANGEABLE = {
 FIXED_SECTIONS = {"prompts"}
 # Those that render the prompts are used up: the prompts' token ids are stored.
 RENDERING = {"policy.chat_template", "policy.chat_template_kwargs", "policy.system_prompt"}
-FIXED = {"policy.model", "policy.revision", "seed", "training.method", *RENDERING}
+FIXED = {
+    *("policy.model", "policy.revision", "seed", "training.method", "evaluation.rotate_held_out"),
+    *RENDERING,
+}
 # The rule of every other setting of a section.
 OTHERS = {
     "policy": UNTIL_GENERATED,

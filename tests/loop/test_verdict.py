@@ -2,7 +2,6 @@
 
 import pytest
 
-from cyclealign.config import ExperimentConfig
 from cyclealign.config.evaluation import AcceptanceSettings
 from cyclealign.loop.verdict import verdict_of
 from cyclealign.records import Metric
@@ -89,8 +88,3 @@ def test_an_undecided_round_is_kept_by_setting_and_within_the_limits(undecided, 
     settings = AcceptanceSettings(rule="e_value", undecided=undecided, max_kl=0.5)
     decision = verdict_of(settings, metrics(kl=kl), 0.05)
     assert (decision.verdict, decision.kept) == expected
-
-
-def test_the_former_value_of_undecided_still_loads():
-    """Prevents a config of an earlier state from being refused; it promoted demonstrations, which is not kept."""
-    assert ExperimentConfig(acceptance={"undecided": "accept"}).acceptance.undecided == "train_on"
