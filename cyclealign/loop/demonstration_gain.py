@@ -12,7 +12,6 @@ from cyclealign.judge.methods import rank
 from cyclealign.loop.judge_requests import prompt_spec, ranking_method, ranking_task
 from cyclealign.loop.session import JudgeJob, RoundSession
 from cyclealign.records import Demonstration, LabelledList, Metric, Round
-from cyclealign.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -98,22 +97,16 @@ def dynamic_to_show(session: RoundSession) -> list[Demonstration]:
     A round that was rolled back measured a set that was dropped with it, so its metrics do not count. Demonstrations
     that are withheld stay active, and the next measurement may bring them back.
     """
-    _, metrics = last_accepted_metrics(session.store, session.config.experiment)
+    _, metrics = session.store.metrics.of_last_accepted(session.config.experiment)
     if not demonstrations.show_dynamic(metrics, session.config.demonstrations.min_gain):
         return []
     return session.store.demonstrations.active(session.config.experiment)
 
 
-def last_accepted_metrics(store: Store, experiment: str) -> tuple[int, Mapping[str, Metric]]:
-    """Return number and metrics of the last accepted round; 0 and no metrics if there is none."""
-    accepted = [row for row in store.experiments.rounds(experiment) if row["verdict"] == "accepted"]
-    return (accepted[-1]["number"], accepted[-1]["metrics"]) if accepted else (0, {})
-
-
 def note_withheld(session: RoundSession, round_: Round) -> None:
     """Note on the round that it withholds the active dynamic demonstrations, and why."""
     shown = any(demonstration.kind == "dynamic" for demonstration in round_.plan.demonstrations)
-    number, metrics = last_accepted_metrics(session.store, round_.experiment)
+    number, metrics = session.store.metrics.of_last_accepted(round_.experiment)
     if shown or demonstrations.GAIN not in metrics or not session.store.demonstrations.active(round_.experiment):
         return
     text = f"dynamic ones not shown: {demonstrations.gain_summary(metrics)}, round {number}"

@@ -1,6 +1,8 @@
 """Held-out prompts that a round draws while its test is undecided."""
 
-from cyclealign.loop.plan import in_held_out_order, prompts_that_fit
+from itertools import chain
+
+from cyclealign.loop.plan import held_out_draw, prompts_that_fit
 from cyclealign.loop.session import RoundSession
 from cyclealign.records import Prompt, Round
 
@@ -16,7 +18,7 @@ def planned_prompts(session: RoundSession, round_: Round) -> int:
     limit = opened_limit(session, round_)
     if session.config.acceptance.rule != "e_value" or limit is None:
         return first
-    available = len(session.store.prompts.held_out(session.config.prompts.set_name))
+    available = session.store.prompts.count_held_out(session.config.prompts.set_name)
     return max(min(session.config.prompts.held_out, available), (min(limit, available) + 1) // 2)
 
 
@@ -30,7 +32,9 @@ def opened_limit(session: RoundSession, round_: Round) -> int | None:
 def next_held_out(session: RoundSession, round_: Round) -> tuple[Prompt, ...]:
     """Return the prompts to draw next, as many as the round began with or fewer; none if the set has no more."""
     config, drawn = session.config, {prompt.id for prompt in round_.plan.held_out}
-    ordered = in_held_out_order(config, session.store.prompts.held_out(config.prompts.set_name), round_.draw)
-    left = [prompt for prompt in ordered if prompt.id not in drawn]
     count = min(config.prompts.held_out, (config.acceptance.max_prompts or 0) - len(drawn))
-    return prompts_that_fit(session, left, count) if left and count > 0 else ()
+    if count <= 0:
+        return ()
+    left = (prompt for prompt in held_out_draw(session.store, config, round_.draw) if prompt.id not in drawn)
+    first = next(left, None)
+    return () if first is None else prompts_that_fit(session, chain([first], left), count)

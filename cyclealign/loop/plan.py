@@ -1,8 +1,9 @@
 """Plan a round: choose everything that it reads."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from cyclealign.config import ExperimentConfig
@@ -12,7 +13,7 @@ from cyclealign.loop.demonstration_gain import dynamic_to_show
 from cyclealign.loop.session import RoundSession
 from cyclealign.loop.template_choice import TEMPLATES, choose_template
 from cyclealign.prompt_import import split_of
-from cyclealign.records import Adapter, Demonstration, Message, Prompt, RoundPlan, Template, content_id, seed_from
+from cyclealign.records import Adapter, Demonstration, Message, Prompt, RoundPlan, Template, seed_from
 from cyclealign.store import Store
 
 logger = logging.getLogger(__name__)
@@ -34,19 +35,17 @@ def plan_round(session: RoundSession) -> RoundPlan:
     require_same_model(session)
     if config.prompts.set_name == DEMO_SET:
         import_demo_world(store)
-    fresh = in_seeded_order(store.prompts.unused(config.prompts.set_name, config.experiment), config.seed)
-    if not fresh:
-        raise StoreError(
-            f"Prompt set '{config.prompts.set_name}' has no prompt left that '{config.experiment}' has not used. "
-            "Import more with `cyclealign prompts import`, or start a new experiment."
-        )
     _, draw = store.rounds.next_number(config.experiment)
-    held_out = in_held_out_order(config, store.prompts.held_out(config.prompts.set_name), draw)
-    if not held_out:
-        raise StoreError(
-            f"Prompt set '{config.prompts.set_name}' has no held-out prompts to evaluate on. "
-            "Import more with `cyclealign prompts import` (one in ten is held out)."
-        )
+    fresh = not_empty(
+        train_draw(store, config, draw),
+        f"Prompt set '{config.prompts.set_name}' has no prompt left that '{config.experiment}' has not used. Import "
+        "more with `cyclealign prompts import`, or start a new experiment.",
+    )
+    held_out = not_empty(
+        held_out_draw(store, config, draw),
+        f"Prompt set '{config.prompts.set_name}' has no held-out prompts to evaluate on. Import more with `cyclealign "
+        "prompts import` (one in ten is held out).",
+    )
     templates, demonstrations = judge_material(session, session.templates)
     return RoundPlan(
         experiment=config.experiment,
@@ -69,23 +68,37 @@ def import_demo_world(store: Store) -> None:
     store.prompts.add_labelled_lists(DEMO_SET, dataset.labelled_lists(48, 4, seed=0))
 
 
-def in_seeded_order(prompts: Sequence[Prompt], seed: int) -> list[Prompt]:
-    """Return the prompts in an order that depends on the seed and their content only."""
-    return sorted(prompts, key=lambda prompt: content_id("draw", seed, prompt.id))
+def train_draw(store: Store, config: ExperimentConfig, draw: int) -> Iterator[Prompt]:
+    """Yield the unused prompts in the order in which a round draws them.
+
+    Args:
+        draw: number of the round from which its seeds follow.
+    """
+    return store.draws.unused(config.prompts.set_name, config.experiment, config.seed, draw)
 
 
-def in_held_out_order(config: ExperimentConfig, prompts: Sequence[Prompt], draw: int) -> list[Prompt]:
-    """Return the held-out prompts in the order in which a round takes them: the same for all rounds, or one for each.
+def held_out_draw(store: Store, config: ExperimentConfig, draw: int) -> Iterator[Prompt]:
+    """Yield the held-out prompts in the order in which a round takes them: the same for all rounds, or one for each.
 
     Args:
         draw: number of the round from which its seeds follow.
     """
     seed = seed_from(config.seed, "held-out", draw) if config.evaluation.rotate_held_out else config.seed
-    return in_seeded_order(prompts, seed)
+    return store.draws.held_out(config.prompts.set_name, seed)
 
 
-def prompts_that_fit(session: RoundSession, prompts: Sequence[Prompt], count: int) -> tuple[Prompt, ...]:
+def not_empty(prompts: Iterator[Prompt], message: str) -> Iterator[Prompt]:
+    """Return the prompts; raise StoreError with the message if there is none."""
+    first = next(prompts, None)
+    if first is None:
+        raise StoreError(message)
+    return chain([first], prompts)
+
+
+def prompts_that_fit(session: RoundSession, prompts: Iterable[Prompt], count: int) -> tuple[Prompt, ...]:
     """Return the first ``count`` prompts that leave room for an answer in the policy's context, with their token ids.
+
+    Prompts after these are not taken from the iterator.
 
     Raises:
         PolicyError: one does not and ``prompts.too_long`` is ``refuse``; or none does.
@@ -93,11 +106,11 @@ def prompts_that_fit(session: RoundSession, prompts: Sequence[Prompt], count: in
     room = session.policy.context_tokens - session.config.policy.max_new_tokens
     chosen: list[Prompt] = []
     for prompt in prompts:
-        if len(chosen) == count:
-            break
         ids = session.policy.prompt_ids(prompt)
         if len(ids) <= room:
             chosen.append(replace(prompt, token_ids=tuple(ids)))
+            if len(chosen) == count:
+                break
         elif session.config.prompts.too_long == "refuse":
             raise PolicyError(too_long_message(session.config, prompt, len(ids), session.policy.context_tokens))
     if not chosen:

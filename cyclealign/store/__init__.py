@@ -17,6 +17,7 @@ from cyclealign.store.changes import ChangeStore
 from cyclealign.store.database import Database, connect, database_is_there, database_url, parse_url
 from cyclealign.store.demonstrations import DemonstrationStore
 from cyclealign.store.distillations import DistillationStore
+from cyclealign.store.draws import DrawStore
 from cyclealign.store.endpoints import EndpointStore
 from cyclealign.store.exchanges import ExchangeStore
 from cyclealign.store.experiments import ExperimentStore
@@ -58,6 +59,7 @@ class Store:
         self.engine = engine
         database = Database(engine, patience_seconds)
         self.prompts = PromptStore(database)
+        self.draws = DrawStore(database)
         self.experiments = ExperimentStore(database)
         self.leases = LeaseStore(database)
         self.rounds = RoundStore(database)

@@ -29,6 +29,19 @@ class MetricStore(Repository):
         with self._database.reading() as session:
             return read_metrics(session, round_id)
 
+    def of_last_accepted(self, experiment: str) -> tuple[int, dict[str, records.Metric]]:
+        """Return number and metrics of the experiment's last accepted round; 0 and no metrics if there is none."""
+        last = (
+            select(tables.Round.number, tables.Round.id)
+            .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
+            .where(tables.Experiment.name == experiment, tables.Round.verdict == "accepted")
+            .order_by(tables.Round.number.desc())
+            .limit(1)
+        )
+        with self._database.reading() as session:
+            found = session.execute(last).first()
+            return (0, {}) if found is None else (found.number, read_metrics(session, found.id))
+
 
 def read_metrics(session: Session, round_id: int) -> dict[str, records.Metric]:
     """Return the metrics of the round by name, sorted by name."""

@@ -1,9 +1,10 @@
 """Prompt sets: prompts to draw from, and labelled lists to measure the judge on."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeVar, cast
 
-from sqlalchemy import ColumnElement, Select, exists, func, select, update
+from sqlalchemy import ColumnElement, Select, func, select, update
 from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
@@ -81,7 +82,7 @@ class PromptStore(Repository):
             found = session.execute(
                 select(tables.Prompt, tables.LabelledList)
                 .join(tables.LabelledList, tables.LabelledList.prompt_id == tables.Prompt.id)
-                .where(tables.LabelledList.prompt_set_id == _known_set_id(session, set_name))
+                .where(tables.LabelledList.prompt_set_id == known_set(session, set_name).id)
                 .order_by(tables.LabelledList.id)
             )
             return [
@@ -94,34 +95,23 @@ class PromptStore(Repository):
         Args:
             experiment: count as unused those that no round of this experiment has drawn; default: of any experiment.
         """
-        member, labelled = tables.PromptSetMember, tables.LabelledList
-        drawn = _drawn(experiment).where(tables.RoundPrompt.prompt_id == member.prompt_id)
-        of_set = select(func.count()).where(member.prompt_set_id == tables.PromptSet.id)
-        lists = select(func.count()).where(labelled.prompt_set_id == tables.PromptSet.id)
+        member, labelled, sets = tables.PromptSetMember, tables.LabelledList, tables.PromptSet
+        once = drawn(experiment).distinct().subquery()
+        used = (
+            select(func.count())
+            .select_from(once)
+            .join(member, member.prompt_id == once.c.prompt_id)
+            .where(member.prompt_set_id == sets.id, member.split == "train")
+        )
+        lists = select(func.count()).where(labelled.prompt_set_id == sets.id)
         with self._database.reading() as session:
             found = session.execute(
                 select(
-                    tables.PromptSet.name,
-                    of_set.where(member.split == "train").scalar_subquery(),
-                    of_set.where(member.split == "held_out").scalar_subquery(),
-                    lists.scalar_subquery(),
-                    of_set.where(member.split == "train", ~exists(drawn)).scalar_subquery(),
-                ).order_by(tables.PromptSet.name)
+                    *(sets.name, sets.train, sets.held_out, lists.scalar_subquery()),
+                    sets.train - used.scalar_subquery(),
+                ).order_by(sets.name)
             )
             return [PromptSetSize(*row) for row in found]
-
-    def unused(self, set_name: str, experiment: str) -> list[records.Prompt]:
-        """Return the train prompts, by id, that no round of the experiment has drawn, whatever its verdict.
-
-        A round that was closed before the policy answered has used none.
-
-        Raises:
-            NoSuchExperiment: there is no such set.
-        """
-        with self._database.reading() as session:
-            members = _members(_known_set_id(session, set_name), "train")
-            unused = members.where(tables.Prompt.id.not_in(_drawn(experiment)))
-            return [prompt_record(row) for row in session.scalars(unused)]
 
     def first(self, set_name: str, split: records.Split, count: int) -> list[records.Prompt]:
         """Return the first prompts of a split of the set, by id.
@@ -130,18 +120,17 @@ class PromptStore(Repository):
             NoSuchExperiment: there is no such set.
         """
         with self._database.reading() as session:
-            members = _members(_known_set_id(session, set_name), split).limit(count)
+            members = _members(known_set(session, set_name).id, split).limit(count)
             return [prompt_record(row) for row in session.scalars(members)]
 
-    def held_out(self, set_name: str) -> list[records.Prompt]:
-        """Return the held-out prompts of a set, by id.
+    def count_held_out(self, set_name: str) -> int:
+        """Return the number of held-out prompts of a set.
 
         Raises:
             NoSuchExperiment: there is no such set.
         """
         with self._database.reading() as session:
-            members = _members(_known_set_id(session, set_name), "held_out")
-            return [prompt_record(row) for row in session.scalars(members)]
+            return known_set(session, set_name).held_out
 
     def set_aside(self, round_id: int, prompt_id: str, reason: str) -> None:
         """Leave a prompt of the round out of all later steps, and record the reason.
@@ -194,32 +183,36 @@ def _members(set_id: int, split: records.Split) -> Select[tuple[tables.Prompt]]:
     )
 
 
-def _drawn(experiment: str | None) -> Select[tuple[str]]:
+def drawn(experiment: str | None) -> Select[tuple[str]]:
     """Return the ids of the prompts that rounds have drawn, of one experiment or of all.
 
     A round that was closed before the policy answered has used none.
     """
-    drawn = (
+    query = (
         select(tables.RoundPrompt.prompt_id)
         .join(tables.Round, tables.Round.id == tables.RoundPrompt.round_id)
         .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
         .where(~without_result())
     )
-    return drawn if experiment is None else drawn.where(tables.Experiment.name == experiment)
+    return query if experiment is None else query.where(tables.Experiment.name == experiment)
 
 
 def _add_members(
     session: Session, set_id: int, rows: Sequence[tuple[records.Prompt, records.Split]], source: str
 ) -> int:
-    size = select(func.count()).where(tables.PromptSetMember.prompt_set_id == set_id)
-    before = session.scalar(size) or 0
+    added: Counter[records.Split] = Counter()
     for part in _parts(rows):
-        members = [
-            {"prompt_set_id": set_id, "prompt_id": prompt.id, "split": split, "source": source}
-            for prompt, split in part
-        ]
-        insert_quietly(session, tables.PromptSetMember, members)
-    return (session.scalar(size) or 0) - before
+        for name in dict.fromkeys(split for _, split in part):
+            members = [
+                {"prompt_set_id": set_id, "prompt_id": prompt.id, "split": split, "source": source}
+                for prompt, split in part
+                if split == name
+            ]
+            added[name] += insert_quietly(session, tables.PromptSetMember, members)
+    if added.total():
+        sizes = {name: getattr(tables.PromptSet, name) + count for name, count in added.items()}
+        session.execute(update(tables.PromptSet).where(tables.PromptSet.id == set_id).values(sizes))
+    return added.total()
 
 
 def _add_lists(session: Session, set_id: int, lists: Sequence[records.LabelledList]) -> int:
@@ -259,8 +252,13 @@ def _set_id(session: Session, name: str) -> int:
     return session.scalars(select(tables.PromptSet.id).where(tables.PromptSet.name == name)).one()
 
 
-def _known_set_id(session: Session, name: str) -> int:
-    found = session.scalar(select(tables.PromptSet.id).where(tables.PromptSet.name == name))
+def known_set(session: Session, name: str) -> tables.PromptSet:
+    """Return the row of a set.
+
+    Raises:
+        NoSuchExperiment: there is no such set; the message names those that there are.
+    """
+    found = session.scalar(select(tables.PromptSet).where(tables.PromptSet.name == name))
     if found is None:
         known = session.scalars(select(tables.PromptSet.name).order_by(tables.PromptSet.name)).all()
         raise NoSuchExperiment(

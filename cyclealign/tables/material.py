@@ -3,18 +3,20 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey
+from sqlalchemy import BigInteger, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cyclealign.tables.columns import Base, DemonstrationPart, Id, Key, PromptKey, RoundPart, one_of
 
 
 class PromptSet(Base):
-    """A named set of prompts and labelled lists."""
+    """A named set of prompts and labelled lists; ``train`` and ``held_out`` count its members."""
 
     __tablename__ = "prompt_set"
     id: Mapped[Key]
     name: Mapped[str] = mapped_column(unique=True)
+    train: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    held_out: Mapped[int] = mapped_column(BigInteger, server_default="0")
 
 
 class Prompt(Base):
@@ -30,7 +32,10 @@ class PromptSetMember(Base):
     """A prompt of a set, the split it is in, and the file or data set that it came from."""
 
     __tablename__ = "prompt_set_member"
-    __table_args__ = (one_of("split", "train", "held_out"),)
+    __table_args__ = (
+        Index("ix_prompt_set_member_prompt_set_id_split_prompt_id", "prompt_set_id", "split", "prompt_id"),
+        one_of("split", "train", "held_out"),
+    )
     prompt_set_id: Mapped[int] = mapped_column(ForeignKey("prompt_set.id"), primary_key=True)
     prompt_id: Mapped[str] = mapped_column(ForeignKey("prompt.id"), primary_key=True, index=True)
     split: Mapped[str]

@@ -47,6 +47,12 @@ class Candidate(Base):
     thought_logprob_sum: Mapped[float | None]
 
 
+def _of_answered(name: str, *columns: str) -> Index:
+    """Return an index of the answered calls."""
+    answered = text("status = 'answered'")
+    return Index(name, *columns, sqlite_where=answered, postgresql_where=answered)
+
+
 class JudgeCall(Base):
     """One complete request to the judge. Tokens, cost and seconds are sums over all its paid attempts.
 
@@ -63,12 +69,20 @@ class JudgeCall(Base):
             sqlite_where=text("estimated_tokens > 0"),
             postgresql_where=text("estimated_tokens > 0"),
         ),
+        _of_answered("ix_judge_call_answered", "experiment_id", "key"),
+        _of_answered("ix_judge_call_answered_key", "key"),
+        # All that the sums over a round's calls read.
+        Index(
+            "ix_judge_call_spending",
+            *("round_id", "purpose", "status", "model", "template_hash", "attempts", "prompt_tokens"),
+            *("completion_tokens", "cost_usd", "seconds", "estimated_tokens", "estimated_usd"),
+        ),
         one_of("status", "answered", "failed"),
         CheckConstraint("status = 'failed' OR reply IS NOT NULL", name="answered_means_reply"),
     )
     id: Mapped[Key]
     experiment_id: Mapped[ExperimentKey]
-    round_id: Mapped[int] = mapped_column(ForeignKey("round.id"), index=True)
+    round_id: Mapped[RoundKey]
     purpose: Mapped[str]
     subject_id: Mapped[str]
     key: Mapped[str]

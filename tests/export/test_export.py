@@ -191,7 +191,7 @@ def test_any_text_survives_import_store_export_and_import(database, tmp_path_fac
     name = folder.name
     with Store.open(database) as store:
         store.prompts.add_source(name, imported.prompts, imported.labelled, str(source))
-        assert store.prompts.held_out(name) == [prompt]
+        assert list(store.draws.held_out(name, 0)) == [prompt]
         assert store.prompts.labelled_lists(name) == [labelled]
         judged_round(store, [prompt], [[best, worst]])
         number = store.history.summaries("trial")[-1]["number"]

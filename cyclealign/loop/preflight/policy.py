@@ -1,11 +1,12 @@
 """Check the policy's model: files, chat template, and room for the prompts that the next round would draw."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from cyclealign.config import ExperimentConfig, PolicySettings
 from cyclealign.errors import CycleAlignError
-from cyclealign.loop.plan import in_seeded_order, too_long_message
+from cyclealign.loop.plan import held_out_draw, too_long_message, train_draw
 from cyclealign.loop.preflight.finding import Finding, missing, note
 from cyclealign.records import Message, Prompt
 from cyclealign.store import Store
@@ -50,12 +51,13 @@ def ignored_settings(settings: PolicySettings) -> Iterator[Finding]:
 
 def drawn_prompts(config: ExperimentConfig, store: Store) -> list[Prompt]:
     """Return the prompts that the next round would draw first; none if there is no such set."""
-    name, count = config.prompts.set_name, min(config.prompts.per_round, MAX_RENDERED)
+    count = min(config.prompts.per_round, MAX_RENDERED)
     try:
-        unused, held_out = store.prompts.unused(name, config.experiment), store.prompts.held_out(name)
+        _, draw = store.rounds.next_number(config.experiment)
+        unused, held_out = train_draw(store, config, draw), held_out_draw(store, config, draw)
+        return [*islice(unused, count), *islice(held_out, count)]
     except CycleAlignError:  # reported with the prompts
         return []
-    return in_seeded_order(unused, config.seed)[:count] + in_seeded_order(held_out, config.seed)[:count]
 
 
 def loaded(config: ExperimentConfig, prompts: Sequence[Prompt]) -> Iterator[Finding]:
