@@ -119,8 +119,9 @@ class TrainingSettings(Section):
         ge=1,
         title="Tokens at once",
         description="Maximum tokens, padding included, of one forward pass. Larger steps take several, larger lists "
-        "are scored in parts; the gradient stays the same up to rounding. Lower it to save memory. Empty: 8192, or the "
-        "longest answer with its prompt; without limit under FSDP and DeepSpeed.",
+        "are scored in parts; the gradient stays the same up to rounding. Empty: measured on a GPU, with "
+        "the first step; 8192 on a CPU, and at least the longest answer with its prompt; without limit under FSDP and "
+        "DeepSpeed. Halved if a GPU's memory runs out.",
     )
     shared_prompt: Annotated[Literal["auto", "off"], ADDED_LATER] = Field(
         "auto",

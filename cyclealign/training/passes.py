@@ -101,13 +101,17 @@ class RandomState:
         gpu = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
         return cls(torch.get_rng_state(), gpu, device)
 
+    def restore(self) -> None:
+        """Go back to this state."""
+        torch.set_rng_state(self.cpu)
+        if self.gpu is not None:
+            torch.cuda.set_rng_state(self.gpu, self.device)
+
     @contextmanager
     def restored(self) -> Iterator[None]:
         """Go back to this state for the block, and afterwards to the state before the block."""
         with torch.random.fork_rng([self.device] if self.gpu is not None else []):
-            torch.set_rng_state(self.cpu)
-            if self.gpu is not None:
-                torch.cuda.set_rng_state(self.gpu, self.device)
+            self.restore()
             yield
 
 

@@ -34,6 +34,7 @@ from cyclealign.training.collate import (
     take_pairs,
 )
 from cyclealign.training.job import TrainingJob
+from cyclealign.training.memory import CudaMeter, StepWithinMemory
 from cyclealign.training.model import Model, is_sharded, parent_model
 from cyclealign.training.objectives import OBJECTIVES, ListScores, Objective, PairScores
 from cyclealign.training.passes import (
@@ -47,7 +48,7 @@ from cyclealign.training.reference import add_parent_logprobs
 from cyclealign.training.scoring import Scoring, add_scoring
 
 
-class ListwiseTrainer(RankingTrainer, SFTTrainer):
+class ListwiseTrainer(StepWithinMemory, SFTTrainer):
     """TRL's SFT trainer with a listwise ranking loss in place of cross-entropy."""
 
     def rows_by_unit(self, inputs: Mapping[str, Tensor]) -> list[list[int]]:
@@ -78,7 +79,7 @@ class ListwiseTrainer(RankingTrainer, SFTTrainer):
         ]
 
 
-class PairwiseTrainer(RankingTrainer, DPOTrainer):
+class PairwiseTrainer(StepWithinMemory, DPOTrainer):
     """TRL's DPO trainer on pairs of token ids, with label smoothing for each pair and a KL term."""
 
     reduces_in_loss = True  # TRL's metrics
@@ -146,7 +147,7 @@ class ReportSteps(TrainerCallback):
         self._on_progress(state.global_step, state.max_steps)
 
 
-def make_trainer(job: TrainingJob, folder: Path, model: Model) -> RankingTrainer:
+def make_trainer(job: TrainingJob, folder: Path, model: Model) -> StepWithinMemory:
     """Return the trainer of the job's objective."""
     objective = OBJECTIVES[job.settings.objective]
     trainer = TRAINERS[objective.trainer](job, folder, model, objective)
@@ -154,7 +155,9 @@ def make_trainer(job: TrainingJob, folder: Path, model: Model) -> RankingTrainer
     trainer.loss_settings = objective.settings(job.settings)
     add_scoring_to(trainer, job.settings.shared_prompt == "auto")
     if job.settings.tokens_at_once is not None or not is_sharded(trainer):
-        trainer.tokens_at_once = tokens_at_once(job)
+        trainer.longest, trainer.tokens_at_once = longest_row(job), tokens_at_once(job)
+        if job.settings.tokens_at_once is None and torch.cuda.is_available():
+            trainer.meter = CudaMeter()
     if isinstance(trainer, ListwiseTrainer) and (objective.needs_reference or job.settings.kl_weight):
         add_parent_logprobs(trainer)
     return trainer
@@ -172,14 +175,18 @@ def add_scoring_to(trainer: RankingTrainer, share_prompts: bool) -> None:
             add_scoring(model.get_base_model() if isinstance(model, PeftModel) else model, trainer.scoring)
 
 
+def longest_row(job: TrainingJob) -> int:
+    """Return the tokens of the longest answer with its prompt."""
+    return max(len(ranked.prompt_ids) + len(answer) for ranked in job.lists_with_signal for answer in ranked.answers)
+
+
 def tokens_at_once(job: TrainingJob) -> int:
-    """Return the maximum number of tokens of a forward pass.
+    """Return the maximum number of tokens of a forward pass, on a GPU until its memory is measured.
 
     Raises:
         TrainingFailed: an answer with its prompt is longer than the setting.
     """
-    longest = max(len(ranked.prompt_ids) + len(answer) for ranked in job.lists_with_signal for answer in ranked.answers)
-    limit = job.settings.tokens_at_once
+    longest, limit = longest_row(job), job.settings.tokens_at_once
     if limit is None:
         return max(DEFAULT_TOKENS_AT_ONCE, longest)
     if longest > limit:
@@ -235,7 +242,7 @@ def pairwise_trainer(job: TrainingJob, folder: Path, model: Model, objective: Ob
     return trainer
 
 
-TRAINERS: Mapping[str, Callable[[TrainingJob, Path, Model, Objective], RankingTrainer]] = {
+TRAINERS: Mapping[str, Callable[[TrainingJob, Path, Model, Objective], StepWithinMemory]] = {
     "listwise": listwise_trainer,
     "pairwise": pairwise_trainer,
 }

@@ -1,6 +1,7 @@
 """The cause of a failed training in its message."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,23 @@ def test_the_last_exception_is_that_of_the_training_and_not_of_its_launcher() ->
     """Prevents a message that says only that a command failed."""
     assert last_exception(LOG) == "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"
     assert last_exception("Loading weights: 100 %\n") is None
+
+
+def advice(**settings: Any) -> str:
+    return failure_message("OutOfMemoryError: CUDA", "", Path("x.log"), TrainingSettings(**settings))
+
+
+def test_the_advice_names_settings_that_help_and_are_not_in_use() -> None:
+    """Prevents advice that is followed already, or that the method does not take."""
+    assert 'training.quantise = "nf4"' in advice()
+    assert "training.quantise" not in advice(quantise="nf4")
+    assert "gradient_checkpointing = true" in advice(gradient_checkpointing=False)
+    assert "gradient_checkpointing" not in advice(gradient_checkpointing=True)
+    whole = advice(method="full")
+    assert "training.quantise" not in whole
+    assert '"adafactor"' in whole
+    assert 'training.method = "lora"' in whole
+    assert '"adafactor"' not in advice(method="full", optim="adafactor")
 
 
 @pytest.mark.parametrize(
