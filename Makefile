@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: demo up test test-fast test-up test-long test-vllm check docs docs-check vllm clean
+.PHONY: demo up test test-fast test-up test-long test-vllm test-recovery check docs docs-check vllm clean
 
 demo: .venv/installed
 	$(BIN)/cyclealign demo
@@ -30,6 +30,12 @@ test-long: .venv/installed-dev
 # With a real vLLM server; skipped without .venv-vllm.
 test-vllm: .venv/installed-dev
 	$(BIN)/pytest -m vllm
+
+# Runs that are killed, stopped, cut off from their database or out of disk at seeded points, compared with an undisturbed one.
+KILLS ?= 200
+SEED ?= 1
+test-recovery: .venv/installed-dev
+	$(BIN)/python -m tests.recovery --kills $(KILLS) --seed $(SEED)
 
 # vLLM in an environment of its own, since its version limits exclude Prefect's; with CUDA if there is an NVIDIA GPU.
 vllm: .venv-vllm/installed

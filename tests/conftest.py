@@ -75,10 +75,15 @@ class PostgresServer:
             connection.exec_driver_sql(statement)
 
 
+def postgres_url() -> str:
+    """Return the URL of the database for tests; each makes a schema of its own in it."""
+    return os.environ.get(POSTGRES_VARIABLE) or f"postgresql://{getpass.getuser()}@127.0.0.1/test"
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """Yield the PostgreSQL server; skip without one."""
-    url = os.environ.get(POSTGRES_VARIABLE) or f"postgresql://{getpass.getuser()}@127.0.0.1/test"
+    url = postgres_url()
     try:
         server = PostgresServer(url)
     except (sa.exc.OperationalError, ModuleNotFoundError) as error:
