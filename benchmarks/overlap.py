@@ -68,6 +68,9 @@ class FixedTimePolicy:
     def prompt_ids(self, prompt: Prompt) -> list[int]:
         return [1]
 
+    def text_ids(self, text: str) -> list[int]:
+        return [1]
+
     def use(self, adapter: Adapter | None) -> None:
         pass
 

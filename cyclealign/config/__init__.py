@@ -1,5 +1,6 @@
 """All settings of an experiment, with vetted defaults; the form in the Prefect UI is made from the same models."""
 
+from cyclealign.config.agreement import AgreementSettings, ScoreName
 from cyclealign.config.database import DatabaseSettings
 from cyclealign.config.demonstrations import DemonstrationSettings
 from cyclealign.config.evaluation import AcceptanceSettings, EvaluationSettings
@@ -12,6 +13,7 @@ from cyclealign.config.mid_round import (
     CHANGEABLE_MID_ROUND,
     FIXED_MID_ROUND,
     OF_THE_RUN,
+    UNTIL_AGREED,
     UNTIL_EVALUATED,
     UNTIL_GENERATED,
     UNTIL_JUDGED,
@@ -35,11 +37,13 @@ __all__ = [
     "CHANGEABLE_MID_ROUND",
     "FIXED_MID_ROUND",
     "OF_THE_RUN",
+    "UNTIL_AGREED",
     "UNTIL_EVALUATED",
     "UNTIL_GENERATED",
     "UNTIL_JUDGED",
     "UNTIL_TRAINED",
     "AcceptanceSettings",
+    "AgreementSettings",
     "BudgetSettings",
     "DatabaseSettings",
     "DemonstrationSettings",
@@ -57,6 +61,7 @@ __all__ = [
     "PolicySettings",
     "PromptSettings",
     "ReviewSettings",
+    "ScoreName",
     "Section",
     "StopSettings",
     "TrainingSettings",

@@ -4,6 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from cyclealign.config.agreement import AgreementSettings
 from cyclealign.config.database import DatabaseSettings
 from cyclealign.config.demonstrations import DemonstrationSettings
 from cyclealign.config.evaluation import AcceptanceSettings, EvaluationSettings
@@ -11,6 +12,7 @@ from cyclealign.config.judge import BudgetSettings, HealthSettings, JudgeSetting
 from cyclealign.config.mid_round import (
     CHANGEABLE_MID_ROUND,
     OF_THE_RUN,
+    UNTIL_AGREED,
     UNTIL_EVALUATED,
     UNTIL_GENERATED,
     UNTIL_JUDGED,
@@ -38,6 +40,7 @@ class ExperimentConfig(Section):
     policy: Annotated[PolicySettings, Field(title="Policy (white-box)"), UNTIL_GENERATED] = PolicySettings()
     judge: Annotated[JudgeSettings, Field(title="Judge (black-box)"), UNTIL_JUDGED] = JudgeSettings()
     budget: Annotated[BudgetSettings, Field(title="Budget"), CHANGEABLE_MID_ROUND] = BudgetSettings()
+    agreement: Annotated[AgreementSettings, Field(title="Agreement"), UNTIL_AGREED] = AgreementSettings()
     training: Annotated[TrainingSettings, Field(title="Training"), UNTIL_TRAINED] = TrainingSettings()
     acceptance: Annotated[AcceptanceSettings, Field(title="Acceptance"), CHANGEABLE_MID_ROUND] = AcceptanceSettings()
     review: Annotated[ReviewSettings, Field(title="Human review"), UNTIL_TRAINED] = ReviewSettings()

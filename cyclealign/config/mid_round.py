@@ -8,7 +8,7 @@ from cyclealign.config.former_names import models_of
 from cyclealign.config.section import Section
 
 S = TypeVar("S", bound=Section)
-Stage = Literal["generate", "judge", "train", "evaluate"]
+Stage = Literal["generate", "judge", "agree", "train", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ Rule = MidRound | _Fixed | _OfTheRun
 CHANGEABLE_MID_ROUND = MidRound()
 # Settings that a stage's rows depend on; a resumed round takes them as long as the stage has stored nothing.
 UNTIL_GENERATED, UNTIL_JUDGED = MidRound("generate"), MidRound("judge")
-UNTIL_TRAINED, UNTIL_EVALUATED = MidRound("train"), MidRound("evaluate")
+UNTIL_AGREED, UNTIL_TRAINED, UNTIL_EVALUATED = MidRound("agree"), MidRound("train"), MidRound("evaluate")
 # A setting that the opening of the round has used up. Settings without a mark, and outside a marked section, are fixed.
 FIXED_MID_ROUND = _Fixed()
 # A setting of the run rather than of its rounds: always the current value, and never reported as a change.

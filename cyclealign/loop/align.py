@@ -19,6 +19,7 @@ from cyclealign.loop.open_round import open_or_resume
 from cyclealign.loop.ports import Ports
 from cyclealign.loop.promote import promote_demonstrations
 from cyclealign.loop.review import review
+from cyclealign.loop.score import needs_passes, score
 from cyclealign.loop.session import RoundSession, open_session
 from cyclealign.loop.stopping import count_failures, require_not_stopped, stop_after_rollbacks
 from cyclealign.loop.train import train
@@ -136,6 +137,9 @@ def generate_and_judge(session: RoundSession, round_: Round) -> None:
     with BackgroundWorker(lambda signal: run("judge", number, lambda: judge(session, round_, signal))) as judging:
         with session.timed(round_, "generate"):
             usable = run("generate", number, lambda: generate(session, round_, judging.signal))
+        if needs_passes(session, round_):
+            with session.timed(round_, "score"):  # while the judge ranks
+                run("score", number, lambda: score(session, round_, judging.signal))
         with session.timed(round_, "judge"):
             judged = judging.result()
     logger.info("Round %d of '%s': judged %d of %d prompts", number, round_.experiment, judged, usable)

@@ -11,6 +11,7 @@ from cyclealign.records import Round
 REASONS = {
     "generate": "the round has answers",
     "judge": "the round has replies of its judge",
+    "agree": "the policy has ranked its answers",
     "train": "the round has an adapter",
     "evaluate": "the round is evaluated",
 }

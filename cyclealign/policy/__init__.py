@@ -44,6 +44,10 @@ class Policy(Protocol):
         """Return the prompt's token ids up to the start of the answer: the stored ones, or the chat template's."""
         ...
 
+    def text_ids(self, text: str) -> list[int]:
+        """Return the token ids of a text that continues a prompt, without special tokens."""
+        ...
+
     def use(self, adapter: Adapter | None) -> None:
         """Switch to this adapter for sampling and scoring; None: the base model."""
         ...

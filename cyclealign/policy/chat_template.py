@@ -88,8 +88,11 @@ class ChatTemplate:
 
     def render_ids(self, messages: Sequence[Message]) -> list[int]:
         """Return the token ids of a conversation, up to the start of the assistant's answer."""
-        text = self.render(messages)
-        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])  # the template writes BOS itself
+        return self.text_ids(self.render(messages))  # the template writes BOS itself
+
+    def text_ids(self, text: str) -> list[int]:
+        """Return the token ids of a text; none are added."""
+        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def render(self, messages: Sequence[Message]) -> str:
         """Return the conversation as text, in the first of its `versions` that the template accepts and shows.

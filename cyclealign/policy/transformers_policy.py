@@ -69,6 +69,9 @@ class TransformersPolicy:
     def prompt_ids(self, prompt: Prompt) -> list[int]:
         return self._chat_template.ids(prompt)
 
+    def text_ids(self, text: str) -> list[int]:
+        return self._chat_template.text_ids(text)
+
     def use(self, adapter: Adapter | None) -> None:
         full_model = adapter.path if adapter is not None and is_full_model(Path(adapter.path)) else None
         if full_model != getattr(self, "_weights", ""):  # absent after a load that failed

@@ -120,6 +120,9 @@ class VllmPolicy:
     def prompt_ids(self, prompt: Prompt) -> list[int]:
         return self._chat_template.ids(prompt)
 
+    def text_ids(self, text: str) -> list[int]:
+        return self._chat_template.text_ids(text)
+
     def use(self, adapter: Adapter | None) -> None:
         with self._lock:
             if adapter is not None and not holds_full_model(adapter):

@@ -92,7 +92,9 @@ class Ranking:
 
     ``steadiness`` in [0, 1] is the agreement of repeated verdicts: (1 + mean Kendall tau between orders) / 2; 1.0 for a
     single verdict. ``preferences`` are the judge's, one per compared pair: together a weighted tournament of which
-    ``order`` is the consensus. ``reasons`` are pairs (candidate id, the judge's reason).
+    ``order`` is the consensus. ``reasons`` are pairs (candidate id, the judge's reason). ``score`` names the policy's
+    score, ``scores`` are its values in the ranking's order, and ``length_slope`` is what its length control took off
+    them per token (None: no length control).
     """
 
     prompt_id: str
@@ -101,6 +103,9 @@ class Ranking:
     steadiness: float = 1.0
     preferences: tuple[Preference, ...] = ()
     reasons: tuple[tuple[str, str], ...] = ()
+    score: str | None = None
+    scores: tuple[float, ...] = ()
+    length_slope: float | None = None
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from cyclealign.store.history import HistoryStore
 from cyclealign.store.integrity import IntegrityStore
 from cyclealign.store.judges import JudgeStore
 from cyclealign.store.leases import LeaseStore
+from cyclealign.store.logprobs import LogprobStore
 from cyclealign.store.metrics import MetricStore
 from cyclealign.store.migrate import upgrade
 from cyclealign.store.notes import NoteStore
@@ -65,6 +66,7 @@ class Store:
         self.rounds = RoundStore(database)
         self.changes = ChangeStore(database)
         self.candidates = CandidateStore(database)
+        self.logprobs = LogprobStore(database)
         self.calls = CallStore(database)
         self.batches = BatchStore(database)
         self.exchanges = ExchangeStore(database)

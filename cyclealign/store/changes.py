@@ -18,7 +18,8 @@ class ChangeStore(Repository):
     """Changes of settings, templates and demonstrations in open rounds."""
 
     def begun(self, round_id: int) -> frozenset[str]:
-        """Return the stages that have stored rows in the round: ``generate``, ``judge``, ``train``, ``evaluate``.
+        """Return the stages that have stored rows in the round: ``generate``, ``judge``, ``agree``, ``train``,
+        ``evaluate``.
 
         Judging has begun with the first answered request of a control or a ranking, whichever round paid for it: the
         first metric of a round is that of its controls.
@@ -96,9 +97,11 @@ def _has_begun(round_id: int) -> dict[str, Any]:
     )
     asked = exists().where(call.round_id == round_id, call.status == "answered", call.purpose.in_(RANKING_PURPOSES))
     ranked = exists().where(ranking.round_id == round_id, ranking.ranked_by == "judge")
+    by_policy = exists().where(ranking.round_id == round_id, ranking.ranked_by == "policy")
     return {
         "generate": answered,
         "judge": asked | ranked | exists().where(metric.round_id == round_id),
+        "agree": by_policy,
         "train": exists().where(tables.Adapter.round_id == round_id),
         "evaluate": exists().where(metric.round_id == round_id, metric.name == "win_rate"),
     }

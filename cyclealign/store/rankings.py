@@ -1,6 +1,6 @@
 """Rankings of a round's candidates, and prompts without a verdict."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 from sqlalchemy import ColumnElement, delete, exists, select
@@ -29,9 +29,9 @@ class RankingStore(Repository):
             once = {(ranking.prompt_id, ranking.by): ranking for ranking in reversed(rankings)}
             new = _insert_rankings(session, round_id, list(once.values()))
             places = [
-                {"ranking_id": ranking_id, "place": place, "candidate_id": candidate_id}
+                {"ranking_id": ranking_id, "place": place, "candidate_id": candidate_id, "score": score}
                 for key, ranking_id in new.items()
-                for place, candidate_id in enumerate(once[key].order, 1)
+                for place, (candidate_id, score) in enumerate(_scored(once[key]), 1)
             ]
             insert_all(session, tables.RankingPlace, places)
             insert_all(session, tables.RankingPreference, _preference_rows(new, once))
@@ -80,22 +80,27 @@ def read_rankings(session: Session, round_id: int, prompt_ids: Sequence[str] | N
     ranking, place, drawn = tables.Ranking, tables.RankingPlace, tables.RoundPrompt
     mine = of_prompts(round_id, prompt_ids)
     found = session.execute(
-        select(ranking, place.candidate_id)
+        select(ranking, place.candidate_id, place.score)
         .join(place, place.ranking_id == ranking.id)
         .join(drawn, (drawn.round_id == ranking.round_id) & (drawn.prompt_id == ranking.prompt_id))
         .where(*mine)
         .order_by(drawn.purpose, drawn.position, ranking.ranked_by, place.place)
     )
-    orders: dict[int, list[str]] = {}
+    places: dict[int, list[tuple[str, float | None]]] = {}
     rows: dict[int, tables.Ranking] = {}
-    for row, candidate_id in found:
+    for row, candidate_id, score in found:
         rows[row.id] = row
-        orders.setdefault(row.id, []).append(candidate_id)
+        places.setdefault(row.id, []).append((candidate_id, score))
     preferences, reasons = _preferences(session, mine), _reasons(session, mine)
     return [
-        _ranking_record(row, orders[row.id], preferences.get(row.id, []), reasons.get(row.id, []))
+        _ranking_record(row, places[row.id], preferences.get(row.id, []), reasons.get(row.id, []))
         for row in rows.values()
     ]
+
+
+def _scored(ranking: records.Ranking) -> Iterator[tuple[str, float | None]]:
+    """Yield the ids of a ranking, each with its score, if it has one."""
+    return zip(ranking.order, ranking.scores or [None] * len(ranking.order), strict=True)
 
 
 def of_prompts(round_id: int, prompt_ids: Sequence[str] | None) -> Conditions:
@@ -117,6 +122,8 @@ def _insert_rankings(
             "prompt_id": ranking.prompt_id,
             "ranked_by": ranking.by,
             "steadiness": ranking.steadiness,
+            "score": ranking.score,
+            "length_slope": ranking.length_slope,
         }
         for ranking in rankings
     ]
@@ -186,12 +193,23 @@ def _reasons(session: Session, mine: Conditions) -> dict[int, list[tuple[str, st
 
 def _ranking_record(
     row: tables.Ranking,
-    order: Sequence[str],
+    places: Sequence[tuple[str, float | None]],
     preferences: Sequence[records.Preference],
     reasons: Sequence[tuple[str, str]],
 ) -> records.Ranking:
     by = cast(records.RankedBy, row.ranked_by)  # the table takes no other
-    return records.Ranking(row.prompt_id, by, tuple(order), row.steadiness, tuple(preferences), tuple(reasons))
+    order, scores = (candidate_id for candidate_id, _ in places), (score for _, score in places if score is not None)
+    return records.Ranking(
+        row.prompt_id,
+        by,
+        tuple(order),
+        row.steadiness,
+        tuple(preferences),
+        tuple(reasons),
+        row.score,
+        tuple(scores),
+        row.length_slope,
+    )
 
 
 def read_unjudged(session: Session, round_id: int) -> dict[str, str]:

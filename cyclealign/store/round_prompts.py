@@ -20,7 +20,7 @@ Values = dict[str, Any]
 OF_AN_ANSWER = (
     *("candidate_id", "prompt_id", "position", "answer", "thought", "token_count", "thought_tokens"),
     *("logprob_sum", "mean_logprob", "finish_reason", "judge_place", "policy_place", "agreed", "flag_count"),
-    *("adapter_id", "adapter_hash", "copied_from"),
+    *("adapter_id", "adapter_hash", "copied_from", "policy_score", "policy_score_name"),
 )
 
 
@@ -97,6 +97,8 @@ def _by_prompt(rankings: Sequence[records.Ranking]) -> dict[str, Values]:
     by_prompt: dict[str, Values] = {}
     for ranking in rankings:
         given: Values = {"order": list(ranking.order), "steadiness": ranking.steadiness}
+        if ranking.by == "policy":
+            given |= {"score": ranking.score or "mean_logprob", "length_slope": ranking.length_slope}
         given["preferences"] = [asdict(pair) for pair in ranking.preferences]
         given["reasons"] = [{"candidate": candidate, "reason": reason} for candidate, reason in ranking.reasons]
         by_prompt.setdefault(ranking.prompt_id, {})[ranking.by] = given

@@ -153,4 +153,6 @@ LATER_COLUMNS: dict[str, str | Mapping[str, str]] = {
         " WHERE round_note.round_id = round.id)",
     },
     "kept": "round.kept",
+    "policy_score_name": "(SELECT COALESCE(ranking.score, 'mean_logprob') FROM ranking"
+    " WHERE ranking.round_id = round.id AND ranking.ranked_by = 'policy' LIMIT 1)",
 }

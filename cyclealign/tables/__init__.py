@@ -8,6 +8,7 @@ from cyclealign.tables.columns import Base
 from cyclealign.tables.distillations import DistillationMeasure, DistillationRun, DistillationStep
 from cyclealign.tables.judgements import (
     CandidateFlag,
+    CandidateLogprob,
     EndpointRefusal,
     JudgeEndpoint,
     RankingPreference,
@@ -49,6 +50,7 @@ __all__ = [
     "Base",
     "Candidate",
     "CandidateFlag",
+    "CandidateLogprob",
     "Demonstration",
     "DemonstrationPromotion",
     "DemonstrationRetirement",

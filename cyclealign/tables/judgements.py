@@ -1,4 +1,4 @@
-"""Details of the judge's rankings, unreadable replies, flagged candidates, reviews and rejudgements."""
+"""Details of rankings, unreadable replies, flags and further log-probs of candidates, reviews and rejudgements."""
 
 from datetime import datetime
 from typing import Any
@@ -59,6 +59,15 @@ class CandidateFlag(Base):
     candidate_id: Mapped[str] = mapped_column(ForeignKey("candidate.id"), primary_key=True)
     kind: Mapped[str] = mapped_column(primary_key=True)
     excerpt: Mapped[str]
+
+
+class CandidateLogprob(Base):
+    """A log-prob of a candidate in nats, beside that of its generation; ``kind``: under which weights and context."""
+
+    __tablename__ = "candidate_logprob"
+    candidate_id: Mapped[str] = mapped_column(ForeignKey("candidate.id"), primary_key=True)
+    kind: Mapped[Id]
+    value: Mapped[float]
 
 
 class JudgeEndpoint(Base):

@@ -128,7 +128,11 @@ class JudgeBatch(Base):
 
 
 class Ranking(Base):
-    """A ranking of one prompt's candidates by policy, judge or their agreement."""
+    """A ranking of one prompt's candidates by policy, judge or their agreement.
+
+    ``score``: the one by which the policy ranked, without its slope in the number of tokens if ``length_slope`` is not
+    null. Null in other rankings, and in those of versions that ranked by the mean log-prob alone.
+    """
 
     __tablename__ = "ranking"
     __table_args__ = (
@@ -141,16 +145,19 @@ class Ranking(Base):
     prompt_id: Mapped[str]
     ranked_by: Mapped[str]
     steadiness: Mapped[float]
+    score: Mapped[str | None]
+    length_slope: Mapped[float | None]
 
 
 class RankingPlace(Base):
-    """The place of a candidate in a ranking; 1 is the best."""
+    """The place of a candidate in a ranking, 1 is the best, and its score if the policy ranked."""
 
     __tablename__ = "ranking_place"
     __table_args__ = (UniqueConstraint("ranking_id", "candidate_id"),)
     ranking_id: Mapped[int] = mapped_column(ForeignKey("ranking.id"), primary_key=True)
     place: Mapped[int] = mapped_column(primary_key=True)
     candidate_id: Mapped[str] = mapped_column(ForeignKey("candidate.id"))
+    score: Mapped[float | None]
 
 
 class Agreement(Base):

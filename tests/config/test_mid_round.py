@@ -9,6 +9,7 @@ from cyclealign.config import (
     CHANGEABLE_MID_ROUND,
     FIXED_MID_ROUND,
     OF_THE_RUN,
+    UNTIL_AGREED,
     UNTIL_EVALUATED,
     UNTIL_GENERATED,
     UNTIL_JUDGED,
@@ -20,7 +21,7 @@ from cyclealign.config import (
 )
 
 RULES = mid_round_rules(ExperimentConfig)
-STAGES = ("generate", "judge", "train", "evaluate")
+STAGES = ("generate", "judge", "agree", "train", "evaluate")
 # Sections, and settings outside a section, whose settings may all change at any time.
 CHANGEABLE_SECTIONS = {"acceptance", "budget", "engine"}
 CHANGEABLE = {
@@ -80,6 +81,7 @@ OTHERS = {
     "health": UNTIL_JUDGED,
     "demonstrations": UNTIL_JUDGED,
     "templates": UNTIL_JUDGED,
+    "agreement": UNTIL_AGREED,
     "training": UNTIL_TRAINED,
     "review": UNTIL_TRAINED,
     "evaluation": UNTIL_EVALUATED,
@@ -120,12 +122,14 @@ CURRENT = changed(
     templates="other",
     policy={"temperature": 0.5, "max_truncated": 1.0},
     judge={"num_orders": 3, "retries": 1},
+    agreement={"score": "pmi"},
     training={"learning_rate": 1e-3, "process": "same"},
     evaluation={"answers": 2},
     budget={"usd": 2.0},
 )
 UNLIKE = {
-    *("seed", "policy.temperature", "judge.num_orders", "templates", "training.learning_rate", "evaluation.answers")
+    *("seed", "policy.temperature", "judge.num_orders", "templates", "agreement.score", "training.learning_rate"),
+    "evaluation.answers",
 }
 ALWAYS = {"policy.max_truncated", "judge.retries", "training.process", "budget.usd"}
 
@@ -136,7 +140,7 @@ ALWAYS = {"policy.max_truncated", "judge.retries", "training.process", "budget.u
         (0, {"seed"}),
         (1, {"seed", "policy.temperature"}),
         (2, {"seed", "policy.temperature", "judge.num_orders", "templates"}),
-        (3, {"seed", "policy.temperature", "judge.num_orders", "templates", "training.learning_rate"}),
+        (3, {"seed", "policy.temperature", "judge.num_orders", "templates", "agreement.score"}),
         (
             4,
             {
@@ -144,6 +148,18 @@ ALWAYS = {"policy.max_truncated", "judge.retries", "training.process", "budget.u
                 "policy.temperature",
                 "judge.num_orders",
                 "templates",
+                "agreement.score",
+                "training.learning_rate",
+            },
+        ),
+        (
+            5,
+            {
+                "seed",
+                "policy.temperature",
+                "judge.num_orders",
+                "templates",
+                "agreement.score",
                 "training.learning_rate",
                 "evaluation.answers",
             },
@@ -159,7 +175,8 @@ def test_a_setting_is_taken_until_its_stage_has_rows_and_every_difference_is_nam
     assert {change.setting for change in merged.applied} >= ALWAYS
     everything = {change.setting for change in (*merged.applied, *merged.ignored)}
     assert everything == ALWAYS | {
-        *("seed", "policy.temperature", "judge.num_orders", "templates", "training.learning_rate", "evaluation.answers")
+        *("seed", "policy.temperature", "judge.num_orders", "templates", "agreement.score", "training.learning_rate"),
+    "evaluation.answers",
     }
     dumped = merged.settings.model_dump()
     for change in (*merged.applied, *merged.ignored):
