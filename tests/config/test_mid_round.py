@@ -176,7 +176,7 @@ def test_a_setting_is_taken_until_its_stage_has_rows_and_every_difference_is_nam
     everything = {change.setting for change in (*merged.applied, *merged.ignored)}
     assert everything == ALWAYS | {
         *("seed", "policy.temperature", "judge.num_orders", "templates", "agreement.score", "training.learning_rate"),
-    "evaluation.answers",
+        "evaluation.answers",
     }
     dumped = merged.settings.model_dump()
     for change in (*merged.applied, *merged.ignored):
