@@ -22,6 +22,12 @@ class EvaluationSettings(Section):
         description="The parent answers the held-out prompts anew in each round. Otherwise its answers of the round "
         "that trained it are used again: they won then, so they are better than others of its own.",
     )
+    against_base: bool = Field(
+        False,
+        title="Compare with the base model",
+        description="Duels with the base model's answers, too, from the second round on: a win rate with its own "
+        "evidence, which decides nothing. Twice the calls for duels.",
+    )
     rotate_held_out: Annotated[bool, FIXED_MID_ROUND] = Field(
         False,
         title="Rotate held-out prompts",
@@ -96,6 +102,13 @@ class AcceptanceSettings(Section):
         title="Minimum share of readable duels",
         description="If the judge's verdict is readable on a smaller share of the comparisons with the parent, the "
         "run stops, and the round stays open.",
+    )
+    max_length_growth: float | None = Field(
+        None,
+        ge=0,
+        title="Maximum growth of answers",
+        description="Roll back a round whose held-out answers are longer than its parent's by more than this share: "
+        "0.1 is 10 %. It bounds each round, not the growth over all of them. Empty: no limit.",
     )
     max_kl: Annotated[float | None, Formerly("most_kl")] = Field(
         None, gt=0, title="Maximum KL from the base model", description="In nats per token. Empty: no limit."

@@ -220,6 +220,28 @@ ROUND_METRICS: list[RoundMetric] = [
         "KL divergence from the base model, estimated on the round's held-out answers.",
         "nats/token",
     ),
+    RoundMetric(
+        "win_rate_length_controlled",
+        "win rate at equal length",
+        "Estimate of the win rate against the parent if the answers were as long as its own.",
+        panel=POLICY,
+    ),
+    RoundMetric(
+        "length_growth",
+        "growth of answers",
+        "Mean length of the held-out answers relative to the parent's, minus 1: 0.1 is 10 % longer.",
+    ),
+    RoundMetric(
+        "base_win_rate",
+        "win rate against the base",
+        "Share of comparisons on held-out prompts that the round's policy wins against the base model; a tie is half.",
+    ),
+    RoundMetric(
+        "base_e_value",
+        "evidence against the base (e-value)",
+        "20 or more is rare, at most 5 % of rounds, if the policy is not better than the base model; 1: no evidence.",
+        interval=False,
+    ),
     RoundMetric("answer_tokens", "length of answers", "Mean length of the held-out answers.", "tokens"),
     RoundMetric(
         "gold_quality",

@@ -44,13 +44,30 @@ def duel_metrics(
     ]
 
 
+def base_metrics(duels: Sequence[tuple[str, float | None]], planned: int) -> list[Metric]:
+    """Return win rate and evidence against the base model; no metric if no duel is readable.
+
+    The arguments are as those of `duel_metrics`.
+    """
+    scores = scores_of_prompts(duels)
+    if not scores:
+        return []
+    evidence = Metric("base_e_value", float(e_values(scores, planned)), count=len(scores))
+    return [with_interval("base_win_rate", scores), evidence]
+
+
 def scores_of_prompts(duels: Sequence[tuple[str, float | None]]) -> list[float]:
     """Return the mean score of each prompt with a readable duel: those of one prompt are not independent."""
+    return [*mean_scores(duels).values()]
+
+
+def mean_scores(duels: Sequence[tuple[str, float | None]]) -> dict[str, float]:
+    """Return the mean score of each prompt with a readable duel, by prompt id."""
     by_prompt: dict[str, list[float]] = {}
     for prompt_id, score in duels:
         if score is not None:
             by_prompt.setdefault(prompt_id, []).append(score)
-    return [fmean(row) for row in by_prompt.values()]
+    return {prompt_id: fmean(row) for prompt_id, row in by_prompt.items()}
 
 
 def pair_accuracy(order: Sequence[str], truth: Sequence[str]) -> float:

@@ -17,7 +17,7 @@ from cyclealign.loop.session import JudgeJob, RoundSession
 from cyclealign.loop.settings import opened_settings
 from cyclealign.loop.take_over import answer_settings
 from cyclealign.loop.verdict import level_of
-from cyclealign.records import Adapter, Candidate, Prompt, Round
+from cyclealign.records import Adapter, CallPurpose, Candidate, Prompt, Round
 
 logger = logging.getLogger(__name__)
 Answers = Mapping[str, Sequence[Candidate]]
@@ -65,6 +65,7 @@ def compare_until_decided(session: RoundSession, round_: Round) -> Comparison:
         answers = held_out_answers(session, round_, new)
         session.store.candidates.add_flags([flag for row in answers.values() for flag in flags_of(row)])
         duels = fight(session, round_, parents, answers)
+        require_readable(session.config, duels)
         comparison = Comparison(round_, parents, answers, tuple(duels))
         if decided(session, round_, duels, planned) or not (more := next_held_out(session, round_)):
             return comparison
@@ -110,20 +111,27 @@ def changed_sampling(session: RoundSession, round_: Round) -> list[dict[str, obj
     return [] if now == before else [now]
 
 
-def fight(session: RoundSession, round_: Round, parent_answers: Answers, new_answers: Answers) -> list[Duel]:
+def fight(
+    session: RoundSession,
+    round_: Round,
+    other_answers: Answers,
+    new_answers: Answers,
+    purpose: CallPurpose = "win_rate",
+) -> list[Duel]:
     """Ask the judge about each pair of answers, shown in both orders; equal texts are a tie and cost nothing.
 
-    Raises:
-        JudgeError: fewer of the duels are readable than acceptance.min_readable. The answered calls are kept.
+    Args:
+        other_answers: those of the parent, or of the base model, by prompt id.
+        purpose: of the calls.
     """
     jobs: list[JudgeJob[Duel]] = []
     for prompt in round_.plan.held_out:
-        for parent, new in zip(parent_answers[prompt.id], new_answers[prompt.id], strict=True):
-            jobs.append(duel_job(session, round_, prompt, parent, new))
-    duels = session.run_jobs(round_, "compare with the parent", jobs)
+        for other, new in zip(other_answers[prompt.id], new_answers[prompt.id], strict=True):
+            jobs.append(duel_job(session, round_, prompt, other, new, purpose))
+    label = "compare with the parent" if purpose == "win_rate" else "compare with the base model"
+    duels = session.run_jobs(round_, label, jobs)
     problems = dict(problem for duel in duels for problem in duel.problems)
     session.store.calls.record_parse_problems(round_.id, problems)
-    require_readable(session.config, duels)
     return duels
 
 
@@ -150,7 +158,14 @@ def require_readable(config: ExperimentConfig, duels: Sequence[Duel]) -> None:
         )
 
 
-def duel_job(session: RoundSession, round_: Round, prompt: Prompt, parent: Candidate, new: Candidate) -> JudgeJob[Duel]:
+def duel_job(
+    session: RoundSession,
+    round_: Round,
+    prompt: Prompt,
+    parent: Candidate,
+    new: Candidate,
+    purpose: CallPurpose = "win_rate",
+) -> JudgeJob[Duel]:
     """Return a job that compares the new answer to a prompt with the parent's."""
     spec = prompt_spec(session, round_, "win rate")
     texts, pool = {parent.id: parent.text, new.id: new.text}, round_.plan.demonstrations
@@ -158,7 +173,7 @@ def duel_job(session: RoundSession, round_: Round, prompt: Prompt, parent: Candi
     async def job(ask_judge: AskJudge) -> Duel:
         if parent.text == new.text:
             return Duel(prompt.id, 0.5, asked=False)
-        task = ranking_task(session, spec, "win_rate", prompt.id, prompt, texts, pool)
+        task = ranking_task(session, spec, purpose, prompt.id, prompt, texts, pool)
         judgement = await rank(ask_judge, task, RankingMethod("listwise", num_orders=2))
         return Duel(prompt.id, evaluation.duel_score(new.id, judgement.verdicts), problems=judgement.problems)
 

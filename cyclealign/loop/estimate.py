@@ -187,6 +187,9 @@ def jobs_of(
         unchanged = (1 - CHANGED_TOKENS) ** len(row[0].token_ids)
         if place * GOLDEN % 1 >= unchanged:
             jobs.append(duel_job(session, round_, prompt, parent, replace(new, text=new.text + " ")))
+        if session.config.evaluation.against_base and round_.number > 1:
+            base = replace(parent, id=f"{parent.id}-base", text=f"{parent.text}  ")
+            jobs.append(duel_job(session, round_, prompt, base, new, "win_rate_base"))
     for pool in accuracy_arms(round_, dynamic_next).values():
         jobs += [accuracy_job(session, round_, labelled, pool) for labelled in labelled_lists(session)]
     jobs += reviewed_accuracy_jobs(session, round_)

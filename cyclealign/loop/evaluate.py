@@ -4,10 +4,11 @@ from collections.abc import Callable
 from statistics import fmean
 
 from cyclealign.config import ExperimentConfig
+from cyclealign.evaluation import length
 from cyclealign.evaluation import metrics as evaluation
 from cyclealign.evaluation.intervals import with_interval
 from cyclealign.loop.demonstration_gain import judge_accuracy, reviewed_accuracy
-from cyclealign.loop.duels import Answers, Comparison, compare_until_decided, held_out_answers
+from cyclealign.loop.duels import Answers, Comparison, compare_until_decided, fight, held_out_answers
 from cyclealign.loop.held_out import planned_prompts
 from cyclealign.loop.session import RoundSession
 from cyclealign.loop.verdict import level_of, verdict_of
@@ -23,6 +24,8 @@ def evaluate(session: RoundSession, round_: Round) -> int:
     metrics = [
         *agreement_metrics(session, round_),
         *duel_metrics(session, found),
+        *length_metrics(found),
+        *base_metrics(session, found),
         *drift(session, round_, found.new_answers),
         *gold_quality(session.config, round_, found.parent_answers, found.new_answers),
         *judge_accuracy(session, round_),
@@ -59,6 +62,36 @@ def duel_metrics(session: RoundSession, found: Comparison) -> list[Metric]:
     level = level_of(session.config.acceptance, session.store, found.round)
     scores = [(duel.prompt_id, duel.score) for duel in found.duels]
     return evaluation.duel_metrics(scores, level, planned_prompts(session, found.round))
+
+
+def length_metrics(found: Comparison) -> list[Metric]:
+    """Measure how much longer than the parent's the answers are, and the win rate at equal length."""
+    prompts = list(found.new_answers)
+    new, parent = (
+        [answers[prompt_id] for prompt_id in prompts] for answers in (found.new_answers, found.parent_answers)
+    )
+    score = evaluation.mean_scores([(duel.prompt_id, duel.score) for duel in found.duels])
+    longer = {
+        prompt_id: length.mean_tokens(mine) - length.mean_tokens(theirs)
+        for prompt_id, mine, theirs in zip(prompts, new, parent, strict=True)
+    }
+    controlled = length.length_controlled([*score.values()], [longer[prompt_id] for prompt_id in score])
+    return [length.length_growth(new, parent), *([controlled] if controlled else [])]
+
+
+def base_metrics(session: RoundSession, found: Comparison) -> list[Metric]:
+    """Measure how often the judge prefers the new answer to the base model's, if the settings want it.
+
+    If the parent is the base model, these are the duels with the parent.
+    """
+    if not session.config.evaluation.against_base:
+        return []
+    duels = found.duels
+    if found.round.parent is not None:
+        base_answers = held_out_answers(session, found.round, None)
+        duels = tuple(fight(session, found.round, base_answers, found.new_answers, "win_rate_base"))
+    planned = planned_prompts(session, found.round)
+    return evaluation.base_metrics([(duel.prompt_id, duel.score) for duel in duels], planned)
 
 
 def drift(session: RoundSession, round_: Round, new_answers: Answers) -> list[Metric]:

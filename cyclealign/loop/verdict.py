@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from cyclealign.config.evaluation import AcceptanceSettings
 from cyclealign.evaluation import error_spending
+from cyclealign.evaluation.length import GROWTH
 from cyclealign.evaluation.report import interval
 from cyclealign.evaluation.sequential_test import DESIGN_ALPHA
 from cyclealign.records import Metric, Round
@@ -51,6 +52,9 @@ def limit_passed(settings: AcceptanceSettings, metrics: Metrics) -> str:
     kl = metrics["kl_from_base"].value
     if settings.max_kl is not None and kl > settings.max_kl:
         return f"KL from the base {kl:.2f} is above {settings.max_kl:.2f} nats per token"
+    growth = metrics[GROWTH].value if GROWTH in metrics else 0.0
+    if settings.max_length_growth is not None and growth > settings.max_length_growth:
+        return f"answers are {growth:.0%} longer than the parent's, above {settings.max_length_growth:.0%}"
     return ""
 
 

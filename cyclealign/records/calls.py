@@ -8,7 +8,7 @@ from typing import Any, Literal
 from cyclealign.records.content import content_id
 from cyclealign.records.texts import Messages
 
-CallPurpose = Literal["rank", "win_rate", "accuracy", "health", "rejudge"]
+CallPurpose = Literal["rank", "win_rate", "win_rate_base", "accuracy", "health", "rejudge"]
 SIMULATED_MODEL = "simulated-judge"  # the only model name under which the simulated judge answers
 
 

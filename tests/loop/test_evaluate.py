@@ -233,3 +233,20 @@ def test_held_out_prompts_rotate_and_the_parent_answers_afresh(bench):
     assert first != second
     adapters = {row["adapter"] for row in held_out_answers()}
     assert len(adapters) == 2  # the parent's and the new one's, all drawn in round 2
+
+
+@pytest.mark.slow
+def test_the_policy_is_compared_with_the_base_model_as_well(duelling):
+    """Prevents a chain of small wins over ever worse parents from being taken for progress."""
+    duelling.set("evaluation", against_base=True)
+    for _ in range(2):
+        code, output = duelling.run()
+        assert code == 0, output
+    first, second = (row["metrics"] for row in duelling.rounds())
+    assert first["base_win_rate"].value == first["win_rate"].value
+    assert first["base_e_value"].value == first["win_e_value"].value
+    assert "base_win_rate" in second
+    with Store.open() as store, store.engine.connect() as connection:
+        query = "SELECT DISTINCT round FROM judge_spending WHERE purpose = 'win_rate_base'"
+        assert connection.exec_driver_sql(query).scalars().all() == [2]
+    assert "length_growth" in first

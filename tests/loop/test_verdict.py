@@ -88,3 +88,11 @@ def test_an_undecided_round_is_kept_by_setting_and_within_the_limits(undecided, 
     settings = AcceptanceSettings(rule="e_value", undecided=undecided, max_kl=0.5)
     decision = verdict_of(settings, metrics(kl=kl), 0.05)
     assert (decision.verdict, decision.kept) == expected
+
+
+def test_a_round_whose_answers_grow_beyond_the_limit_is_rolled_back():
+    """Prevents a policy that pleases the judge by writing more from being accepted, whatever its evidence."""
+    grown = {**metrics(win=1e6), "length_growth": Metric("length_growth", 0.3, 0.2, 0.4, 24)}
+    assert verdict(grown, rule="e_value", max_length_growth=0.4)[0] == "accepted"
+    found, why = verdict(grown, rule="e_value", max_length_growth=0.25)
+    assert (found, why) == ("rolled_back", "answers are 30% longer than the parent's, above 25%")
