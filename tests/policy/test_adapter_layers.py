@@ -5,12 +5,13 @@ import json
 import pytest
 import torch
 from safetensors.torch import save_file
-from transformers import MixtralConfig
+from transformers import Gemma2Config, GPT2Config, GPTNeoXConfig, MixtralConfig
 
 from cyclealign.config import EngineSettings, PolicySettings, TrainingSettings
 from cyclealign.errors import BadConfig
 from cyclealign.policy.adapter_checks import require_layers_of_parent, require_servable, require_settings_of_parent
 from cyclealign.policy.adapter_layers import AdaptedLayers, planned_layers, stored_layers
+from cyclealign.policy.model_loading import skeleton
 from cyclealign.policy.vllm_command import server_command
 from cyclealign.policy.vllm_policy import VllmPolicy
 from cyclealign.records import Adapter
@@ -18,6 +19,15 @@ from tests.support.chat_models import make_chat_model
 from tests.support.tiny import make_model
 
 LAYER = "base_model.model.model.layers.0"
+SIZES = {
+    "vocab_size": 99,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 4,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 FUSED = ("mlp.experts", "mlp.experts.base_layer", "mlp.gate")
 
 
@@ -55,6 +65,17 @@ def test_targets_choose_layers_and_never_the_output_head(folder):
         "model.layers.1.mlp.down_proj",
     )
     assert planned(folder, "embed_tokens").embeddings == ("model.embed_tokens",)
+
+
+@pytest.mark.parametrize("config", [GPTNeoXConfig(**SIZES), GPT2Config(**SIZES), Gemma2Config(**SIZES, head_dim=8)])
+def test_the_output_head_is_left_out_whatever_its_name(config, tmp_path):
+    """Prevents an adapter on a head that is named otherwise, or tied to the embedding."""
+    config.save_pretrained(tmp_path)
+    layers, bare = planned(str(tmp_path)), skeleton(str(tmp_path), None)
+    head = next(name for name, layer in bare.named_modules() if layer is bare.get_output_embeddings())
+    assert len(layers.linear) >= 4
+    assert not layers.embeddings
+    assert head not in layers.names
 
 
 @pytest.mark.parametrize(

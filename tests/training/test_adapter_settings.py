@@ -33,7 +33,18 @@ def test_the_dropout_may_change_between_rounds(folder, prompt_ids, tmp_path):
     assert {layer.p for layer in model.modules() if isinstance(layer, torch.nn.Dropout)} == {0.25}
 
 
-@pytest.mark.parametrize("module", ["embed_tokens", "norm"])
+def test_a_round_keeps_the_layers_of_its_parent(folder, prompt_ids, tmp_path):
+    """Prevents a second round that adapts other layers than the first and leaves the first one's as they were."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for parent, saved in ((None, first), (first, second)):
+        saved.mkdir()
+        targets = ("q_proj", "layers.1.mlp.up_proj") if parent is None else ()
+        fit(training_job(folder, prompt_ids, parent=parent, lora_targets=targets, epochs=1), saved, no_progress)
+    assert sorted(names(second)) == sorted(names(first))
+    assert len(names(first)) == 2 * (2 + 1)
+
+
+@pytest.mark.parametrize("module", ["embed_tokens", "norm", "lm_head"])
 def test_whole_modules_are_trained_and_loaded_again(folder, policy, prompt_ids, tmp_path, module):
     """Prevents modules that are named, and neither saved nor loaded; without the setting only LoRA's own are saved."""
     plain, whole, next_round = (tmp_path / name for name in ("plain", "whole", "next"))

@@ -13,6 +13,7 @@ from cyclealign.errors import BadConfig, TrainingFailed
 from cyclealign.loop.preflight import training as preflight
 from cyclealign.policy.attestation import Probe, attest
 from cyclealign.records import Adapter
+from cyclealign.training import worker
 from cyclealign.training.model import lora_model
 from cyclealign.training.quantised import adapter_in_float32, quantised_base
 from cyclealign.training.trainers import make_trainer
@@ -72,6 +73,23 @@ def test_the_adapter_keeps_its_precision():
         adapter.weight.data = adapter.weight.data.to(torch.bfloat16)
     assert adapter.weight.dtype == torch.float32
     assert torch.equal(adapter.weight, before)
+
+
+def test_a_base_that_fits_only_in_4_bits_is_probed_on_the_cpu(folder, prompt_ids, monkeypatch, tmp_path):
+    """Prevents a training that ends without its probe, after all of its steps, for want of a GPU's memory."""
+    devices = []
+
+    def probe(*given):
+        devices.append(given[-1])
+        if given[-1] == "cuda":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return Probe((), (), (), ())
+
+    monkeypatch.setattr(worker, "device", lambda allow_mps: "cuda")
+    monkeypatch.setattr(worker, "probe_from_folders", probe)
+    job = training_job(folder, prompt_ids, quantise="nf4")
+    worker.probe_saved_weights(job, tmp_path, worker.Fitted(0.0, (), None, sharded=False))
+    assert devices == ["cuda", "cpu"]
 
 
 @needs_bitsandbytes
