@@ -15,6 +15,7 @@ from cyclealign.progress import OnProgress, report_progress
 from cyclealign.records import Adapter, Candidate, Metric, Prompt, Ranking, Round, content_id, seed_from
 from cyclealign.training import launcher
 from cyclealign.training.job import RankedAnswers, TrainingJob, decided_pairs
+from cyclealign.training.remarks import load_remarks
 
 
 def train(session: RoundSession, round_: Round) -> str:
@@ -47,6 +48,8 @@ def train(session: RoundSession, round_: Round) -> str:
     session.policy.release_memory()
     with temporary_folder(folder) as unfinished:
         loss = launcher.train(job, unfinished, progress_while_leased(session, round_), log, checkpoints)
+        for about, words in load_remarks(unfinished).items():
+            session.store.notes.record(round_.id, about, words)
         weights_hash = weights.content_hash(unfinished)
         assert weights_hash is not None
         session.store.rounds.renew_lease(round_.id, session.owner, LEASE_SECONDS)

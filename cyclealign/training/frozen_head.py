@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-CHUNK_ELEMENTS = 2**23  # logits of a chunk: 55 tokens of a vocabulary of 151,936, 34 MB in float32
+# Logits of a chunk: 220 tokens of a vocabulary of 151,936, 134 MB in float32. Half of it takes 1.2 times as long on a
+# CPU, since the head is read once for each chunk.
+CHUNK_ELEMENTS = 2**25
 
 
 class PerToken(NamedTuple):
@@ -106,21 +108,20 @@ def _chunk(
     if softcap is not None:
         tanh_CV = logits_CV.div_(softcap).tanh_()
         logits_CV = tanh_CV * softcap
-    mean = logits_CV.mean(-1) if "mean_logits" in outputs else None
-    top1 = logits_CV.argmax(-1) == labels_C if "is_top1" in outputs else None
-    log_softmax_CV = logits_CV.log_softmax(-1)
-    del logits_CV
+    mean_C = logits_CV.mean(-1) if "mean_logits" in outputs else None
+    top1_C = logits_CV.argmax(-1) == labels_C if "is_top1" in outputs else None
+    # In place from here on: the chunk's logits are the largest tensor of a step.
     labels_C1 = labels_C.unsqueeze(-1)
-    log_probs_C = log_softmax_CV.gather(-1, labels_C1).squeeze(-1)
-    entropy_C = None
-    if "entropy" in outputs:
-        entropy_C = -torch.linalg.vecdot(log_softmax_CV.exp(), log_softmax_CV)
+    exp_CV = logits_CV.sub_(logits_CV.amax(-1, keepdim=True))
+    of_label_C = exp_CV.gather(-1, labels_C1).squeeze(-1)
+    sum_C = exp_CV.exp_().sum(-1)
+    log_sum_C = sum_C.log()
+    entropy_C = log_sum_C + torch.special.entr(exp_CV).sum(-1) / sum_C if "entropy" in outputs else None
     if slope_CH is not None:
-        probs_CV = log_softmax_CV.exp_()
-        of_label_CH = weight_VH[labels_C].to(probs_CV.dtype)
+        weight_CH = weight_VH[labels_C].to(exp_CV.dtype)
         if tanh_CV is not None:
             bend_CV = tanh_CV.square_().neg_().add_(1)  # derivative of the soft-capping
-            of_label_CH *= bend_CV.gather(-1, labels_C1)
-            probs_CV *= bend_CV
-        slope_CH.copy_((of_label_CH - probs_CV.to(dtype) @ weight_VH) * scale)
-    return PerToken(log_probs_C, entropy_C, None, mean, top1)
+            weight_CH *= bend_CV.gather(-1, labels_C1)
+            exp_CV *= bend_CV
+        slope_CH.copy_((weight_CH - (exp_CV.to(dtype) @ weight_VH) / sum_C.unsqueeze(-1)) * scale)
+    return PerToken(of_label_C - log_sum_C, entropy_C, None, mean_C, top1_C)

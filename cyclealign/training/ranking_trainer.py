@@ -87,9 +87,8 @@ class RankingTrainer(Trainer, ABC):
         """Choose how prompts are shared by a check on the step's first list; log the choice and its reason."""
         rows = self.rows_by_unit(inputs)[0]
         with self.compute_loss_context_manager():
-            self.scoring.form, reason = choose_form(
-                self.model, self.scoring, take_rows(inputs, rows), self.tokens_at_once
-            )
+            form, reason = choose_form(self.model, self.scoring, take_rows(inputs, rows), self.tokens_at_once)
+        self.scoring.form, self.scoring.remark = form, reason if form == "repeated" else None
         logger.info(reason)
 
     def _must_cut(self, inputs: Mapping[str, Tensor], max_tokens: int) -> bool:

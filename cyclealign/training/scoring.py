@@ -23,12 +23,14 @@ class Scoring:
     Attributes:
         form: how the prompt of several answers is computed.
         outputs: values per token, among those of `PerToken`.
+        remark: the reason why prompts are repeated although they should be shared.
         by_library: TRL's forward pass alone, which gathers weights that are sharded over processes.
     """
 
     form: Form = "repeated"
     outputs: tuple[str, ...] = ("log_probs",)
     by_library: bool = False
+    remark: str | None = None
 
 
 def add_scoring(model: PreTrainedModel, scoring: Scoring) -> None:

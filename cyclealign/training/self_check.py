@@ -42,7 +42,7 @@ def choose_form(model: Any, scoring: Scoring, batch: Mapping[str, Tensor], max_t
     base = model.get_base_model() if isinstance(model, PeftModel) else model
     if reason := cannot_share(base):
         return "repeated", WORDS["repeated"] + reason
-    forms: tuple[Form, ...] = ("packed",) if base.is_gradient_checkpointing else ("cached", "packed")
+    forms: tuple[Form, ...] = ("packed",) if is_checkpointing(base) else ("cached", "packed")
     reasons = []
     for form in forms:
         reason = difference(model, base, scoring, form, batch, max_tokens)
@@ -50,6 +50,11 @@ def choose_form(model: Any, scoring: Scoring, batch: Mapping[str, Tensor], max_t
             return form, WORDS[form]
         reasons.append(f"{form}: {reason}")
     return "repeated", WORDS["repeated"] + "; ".join(reasons)
+
+
+def is_checkpointing(base: Any) -> bool:
+    """Return whether a layer computes its activations again in the backward pass."""
+    return any(getattr(module, "gradient_checkpointing", False) for module in base.modules())
 
 
 def cannot_share(base: Any) -> str | None:

@@ -3,6 +3,7 @@
 Both train on the token ids of generation; nothing is tokenised again.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +47,9 @@ from cyclealign.training.passes import (
 from cyclealign.training.ranking_trainer import RankingTrainer
 from cyclealign.training.reference import add_parent_logprobs
 from cyclealign.training.scoring import Scoring, add_scoring
+from cyclealign.training.self_check import WORDS
+
+logger = logging.getLogger(__name__)
 
 
 class ListwiseTrainer(StepWithinMemory, SFTTrainer):
@@ -170,6 +174,9 @@ def add_scoring_to(trainer: RankingTrainer, share_prompts: bool) -> None:
     )
     trainer.scoring = Scoring(outputs=outputs, by_library=is_sharded(trainer))
     trainer.share_prompts = share_prompts and not is_sharded(trainer)
+    if share_prompts and is_sharded(trainer):
+        trainer.scoring.remark = WORDS["repeated"] + "the weights are sharded over processes"
+        logger.info(trainer.scoring.remark)
     for model in (trainer.model, getattr(trainer, "ref_model", None)):
         if model is not None:
             add_scoring(model.get_base_model() if isinstance(model, PeftModel) else model, trainer.scoring)

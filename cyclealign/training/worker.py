@@ -5,6 +5,7 @@ weights there. It goes on from the last checkpoint in CHECKPOINTS.
 """
 
 import json
+import logging
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from cyclealign.training.job import TrainingJob
 from cyclealign.training.model import Model, is_main_process, is_sharded, load_trainable, unwrap
 from cyclealign.training.quantised import adapter_in_float32
 from cyclealign.training.ranking_trainer import RankingTrainer
+from cyclealign.training.remarks import save_remarks
 from cyclealign.training.trainers import ReportSteps, make_trainer
 
 
@@ -63,6 +65,8 @@ def train_and_save(job: TrainingJob, folder: Path, on_progress: OnProgress, chec
     parent = probe_logprobs(unwrap(trainer), rows) if in_memory else ()
     loss = train_from_checkpoint(trainer, job, checkpoints)
     save(trainer, folder)
+    if is_main_process():
+        save_remarks(folder, {"shared prompt": trainer.scoring.remark} if trainer.scoring.remark else {})
     probe = probe_adapter(unwrap(trainer), rows, parent) if in_memory and is_main_process() else None
     return Fitted(loss, rows, probe, is_sharded(trainer))
 
@@ -113,6 +117,8 @@ def main(folder: Path, checkpoints: Path | None = None) -> None:
 
     An exception is printed by the process that fails, and raised: the launcher would report its own one only.
     """
+    logging.basicConfig(format="%(message)s")  # standard error is the log of the training
+    logging.getLogger("cyclealign").setLevel(logging.INFO)
     end_with_parent()
     end_with_input()
     try:

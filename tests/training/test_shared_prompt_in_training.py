@@ -20,6 +20,7 @@ from tests.support.float64_head import Float64Head, KeepFloat64, use_float64
 from tests.support.paths import ROOT
 from tests.support.shared_prompts import LISTS
 from tests.support.tiny import make_model
+from tests.support.uneven_lists import with_parent
 
 LONGEST = max(len(ranked.prompt_ids) + len(ids) for ranked in LISTS for ids in ranked.answers)
 VOCABULARY = 31  # of the tiny model
@@ -30,15 +31,20 @@ def in_vocabulary(ranked):
     return type(ranked)(ranked.prompt_ids, tuple(ids), ranked.weight, ranked.pairs, ranked.thought_lengths)
 
 
+@pytest.fixture(scope="module")
+def lists(folder):
+    return with_parent(map(in_vocabulary, LISTS), folder)
+
+
 @pytest.fixture
-def made(folder, tmp_path, monkeypatch):
+def made(folder, lists, tmp_path, monkeypatch):
     """A trainer in float64 on lists of several prompts, some of them equal."""
     monkeypatch.setattr(trl.trainer.utils, "_ChunkedLogProbFunction", Float64Head)  # restored after the test
 
     def make(**settings):
         defaults = {"process": "same", "lora_rank": 4, "prompts_per_step": 8}
         chosen = TrainingSettings(**{**defaults, **settings})
-        job = TrainingJob(folder, None, None, chosen, tuple(map(in_vocabulary, LISTS)), seed=3)
+        job = TrainingJob(folder, None, None, chosen, lists, seed=3)
         torch.manual_seed(1)
         trainer = make_trainer(job, tmp_path, load_trainable(job)[0])
         use_float64(trainer.model)

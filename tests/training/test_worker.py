@@ -5,6 +5,8 @@ import pytest
 from cyclealign.policy.attestation import Probe
 from cyclealign.policy.probe_logprobs import probe_from_folders
 from cyclealign.records import Adapter
+from cyclealign.training import self_check
+from cyclealign.training.remarks import load_remarks
 from cyclealign.training.worker import fit
 from tests.support.training_jobs import mean_logprobs, no_progress, training_job
 
@@ -46,3 +48,14 @@ def test_the_saved_adapter_reproduces_its_probe(folder, policy, prompt_ids, fold
     assert from_folders.own == pytest.approx(probe.own, abs=1e-4)
     assert from_folders.parent == pytest.approx(probe.parent, abs=1e-4)
     assert from_folders.base == pytest.approx(probe.base, abs=1e-4)
+
+
+def test_repeated_prompts_are_remarked_with_the_reason(folder, prompt_ids, folders, monkeypatch):
+    """Prevents a training that is slow for a reason that nobody learns."""
+    first, second = folders
+    fit(training_job(folder, prompt_ids, epochs=1), first, no_progress)
+    monkeypatch.setattr(self_check, "is_multimodal", lambda config: True)
+    fit(training_job(folder, prompt_ids, epochs=1), second, no_progress)
+    assert load_remarks(first) == {}
+    words = "Each answer is computed with its prompt: the model is multimodal"
+    assert load_remarks(second) == {"shared prompt": words}
