@@ -45,6 +45,20 @@ def token_logprobs(
     return logprobs
 
 
+def next_token_logprobs(model: Any, row: Sequence[int], tokens: Sequence[int]) -> list[float]:
+    """Return log P of each of these tokens right after the row, in nats: one pass for all of them."""
+    ids_BT = torch.tensor([list(row)], device=model.device)
+    causal, backbone = _causal_and_backbone(model)
+    with torch.inference_mode():
+        outputs = backbone(input_ids=ids_BT, attention_mask=torch.ones_like(ids_BT), use_cache=False, return_dict=True)
+        if backbone is causal:
+            logits_V = outputs.logits[0, -1].float()
+        else:
+            logits_V = _logits(causal, backbone, outputs, outputs.last_hidden_state[0, -1:])[0]
+    logprobs: list[float] = logits_V.log_softmax(-1)[list(tokens)].tolist()
+    return logprobs
+
+
 def batches_by_length(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
     """Return the rows of each batch, longest first, as positions in ``lengths``."""
     batches: list[list[int]] = []
@@ -69,8 +83,7 @@ def _score(model: Any, rows: Sequence[Sequence[int]], starts: Sequence[int], max
 
 def _chunked_logprobs(model: Any, inputs: dict[str, Tensor], scored_BT: Tensor, max_logits: int) -> Tensor:
     """Return the log-probs of the scored tokens, shape (N,), row after row."""
-    causal: Any = model.get_base_model() if isinstance(model, PeftModel) else model
-    backbone: Any = causal.base_model
+    causal, backbone = _causal_and_backbone(model)
     outputs = backbone(**inputs, use_cache=False, return_dict=True)
     targets_N = inputs["input_ids"][scored_BT]
     if backbone is causal:  # remote code that names no backbone
@@ -83,6 +96,12 @@ def _chunked_logprobs(model: Any, inputs: dict[str, Tensor], scored_BT: Tensor, 
         for hidden_CH, targets_C in zip(torch.split(hidden_NH, size), torch.split(targets_N, size), strict=True)
     ]
     return torch.cat(chunks) if chunks else hidden_NH.new_zeros(0)
+
+
+def _causal_and_backbone(model: Any) -> tuple[Any, Any]:
+    """Return the language model and the part of it without the output head; the same for code that names no part."""
+    causal: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+    return causal, causal.base_model
 
 
 def _logits(causal: Any, backbone: nn.Module, outputs: Any, hidden_CH: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from cyclealign.policy.model_loading import load_adapter, load_model, require_em
 from cyclealign.policy.out_of_memory import halve_until_it_fits, is_out_of_memory
 from cyclealign.policy.sampler import Sampler
 from cyclealign.policy.samples import SampleReader
-from cyclealign.policy.token_logprobs import MAX_TOKENS, token_logprobs
+from cyclealign.policy.token_logprobs import MAX_TOKENS, next_token_logprobs, token_logprobs
 from cyclealign.policy.tokenizer import UNBOUNDED_CONTEXT, context_of, load_tokenizer
 from cyclealign.policy.weights import is_full_model
 from cyclealign.records import Adapter, Prompt
@@ -144,6 +144,10 @@ class TransformersPolicy:
 
     def logprob_sums(self, prompt: Prompt, answers: Sequence[Sequence[int]]) -> list[float]:
         start = self.prompt_ids(prompt)
+        if all(len(ids) == 1 for ids in answers):  # as labels are: one pass serves all of them
+            require_embeddings([[*start, *(ids[0] for ids in answers)]], self._base, self._tokenizer)
+            with self._active() as model:
+                return next_token_logprobs(model, start, [ids[0] for ids in answers])
         scored = self._score([[*start, *ids] for ids in answers], [len(start)] * len(answers))
         return [fsum(row) for row in scored]
 

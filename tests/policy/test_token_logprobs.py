@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModelForCausalLM, CohereConfig, Gemma2Config, GPT2Config, GraniteConfig, LlamaConfig
 
 from cyclealign.config import PolicySettings
-from cyclealign.policy.token_logprobs import batches_by_length, token_logprobs
+from cyclealign.policy.token_logprobs import batches_by_length, next_token_logprobs, token_logprobs
 from cyclealign.policy.transformers_policy import TransformersPolicy
 from cyclealign.records import Prompt
 from tests.support.tiny import make_model
@@ -45,6 +45,22 @@ def test_batches_and_chunks_give_the_log_probs_of_a_plain_forward_pass(kind):
         scored = token_logprobs(model, ROWS, max_tokens=max_tokens, max_logits=max_logits)
         for row, values in zip(ROWS, scored, strict=True):
             assert values == pytest.approx(plain(model, row), abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_labels_of_one_token_share_one_pass(kind):
+    """Prevents labels scored at the wrong position, or without the model's soft-capping or scale of logits."""
+    model, row, labels = model_of(kind), ROWS[0], [40, 2, 41]
+    expected = [plain(model, [*row, label])[-1] for label in labels]
+    assert next_token_logprobs(model, row, labels) == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_policy_scores_one_token_and_longer_answers_alike(tmp_path):
+    """Prevents a list of one-token answers from being scored on another scale than the next one."""
+    policy = TransformersPolicy(PolicySettings(), str(make_model(tmp_path)))
+    asked = Prompt.of(({"role": "user", "content": "how do i bake bread"},))
+    together = policy.logprob_sums(asked, [[9], [10], [11, 12]])
+    assert policy.logprob_sums(asked, [[9], [10]]) == pytest.approx(together[:2], abs=1e-5)
 
 
 def test_only_the_tokens_from_the_start_on_are_scored():
