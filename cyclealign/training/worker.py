@@ -66,7 +66,8 @@ def train_and_save(job: TrainingJob, folder: Path, on_progress: OnProgress, chec
     loss = train_from_checkpoint(trainer, job, checkpoints)
     save(trainer, folder)
     if is_main_process():
-        save_remarks(folder, {"shared prompt": trainer.scoring.remark} if trainer.scoring.remark else {})
+        remarks = {"shared prompt": trainer.scoring.remark, "tokens at once": trainer.memory_remark}
+        save_remarks(folder, {about: words for about, words in remarks.items() if words})
     probe = probe_adapter(unwrap(trainer), rows, parent) if in_memory and is_main_process() else None
     return Fitted(loss, rows, probe, is_sharded(trainer))
 

@@ -5,13 +5,16 @@ import torch
 import trl.trainer.utils
 
 from cyclealign.config import TrainingSettings
+from cyclealign.training import worker
 from cyclealign.training.job import TrainingJob
 from cyclealign.training.memory import SHARE, Measurement, fitting_tokens, measured_tokens
 from cyclealign.training.model import lora_model
 from cyclealign.training.passes import DEFAULT_TOKENS_AT_ONCE
+from cyclealign.training.remarks import load_remarks
 from cyclealign.training.trainers import make_trainer
 from tests.support.float64_head import Float64Head, use_float64
 from tests.support.step_gradients import RecordGradients
+from tests.support.training_jobs import no_progress, training_job
 from tests.support.uneven_lists import LISTS
 
 LONGEST = max(len(ranked.prompt_ids) + len(ids) for ranked in LISTS for ids in ranked.answers)
@@ -138,6 +141,20 @@ def test_a_step_that_runs_out_of_memory_is_repeated_in_smaller_passes(made, obje
     assert LONGEST <= trainer.tokens_at_once <= 2 * LONGEST
     assert_same_gradients(steps, expected)
     assert "Memory ran out" in trainer.memory_remark
+
+
+@pytest.mark.slow
+def test_the_bound_that_memory_left_is_remarked_in_the_rounds_history(folder, prompt_ids, tmp_path, monkeypatch):
+    """Prevents a training that takes twice the time for a reason that nobody learns."""
+
+    def made_with_little_memory(job, where, model):
+        trainer = make_trainer(job, where, model)
+        FakeMemory(free=0, max_tokens=2 * trainer.longest).watch(trainer)
+        return trainer
+
+    monkeypatch.setattr(worker, "make_trainer", made_with_little_memory)
+    worker.fit(training_job(folder, prompt_ids, epochs=1, shared_prompt="off"), tmp_path, no_progress)
+    assert load_remarks(tmp_path)["tokens at once"].startswith("Memory ran out; passes of at most ")
 
 
 @pytest.mark.slow
