@@ -12,6 +12,7 @@ from cyclealign.distill.registry import JOBS
 from cyclealign.evaluation.report import embedded
 from cyclealign.evaluation.round_page import round_page
 from cyclealign.evaluation.round_report import round_table
+from cyclealign.evaluation.training_figures import Steps, plot_training
 from cyclealign.loop.ports import save_plot
 from cyclealign.records import Round
 from cyclealign.store import Store
@@ -29,12 +30,18 @@ def publish(store: Store, round_: Round) -> None:
     prefix = key_prefix(round_.experiment, store.experiments.names(), JOBS)
     create_table_artifact(key=f"{prefix}-history", table=round_table(rounds), description=description)
     plot = embedded(save_plot(store, round_).read_bytes(), "rounds")
-    page = round_page(store.history.detail(round_.experiment, round_.number), summary["metrics"], plot)
+    detail = store.history.detail(round_.experiment, round_.number)
+    page = round_page(detail, summary["metrics"], plot, training_plot(detail["training_steps"], description))
     if pages := os.environ.get(PAGES_VARIABLE):
         link = f"{pages}{round_link(round_.experiment, round_.number)}"
         page += f"\n[All prompts, exchanges and settings of this round]({link})\n"
     create_markdown_artifact(key=f"{prefix}-report", markdown=page, description=description)
     report_round(round_, summary["verdict"])
+
+
+def training_plot(steps: Steps, title: str) -> str:
+    """Return the plot of the round's training steps as Markdown; empty for a round that has not trained."""
+    return embedded(plot_training(steps, title), "training") if steps else ""
 
 
 def key_prefix(experiment: str, experiments: Iterable[str], reserved: Iterable[str] = ()) -> str:

@@ -11,6 +11,7 @@ from cyclealign.cli.console import console, conversation, indented, print_plain
 from cyclealign.errors import BadConfig
 from cyclealign.evaluation.metric_table import ROUND_METRICS, find_metric
 from cyclealign.evaluation.round_page import figure_name
+from cyclealign.evaluation.training_figures import step_lines
 from cyclealign.judge import comparison, human_review
 from cyclealign.store import PromptFilter, Property, Store
 from cyclealign.text import plain_text
@@ -114,6 +115,8 @@ def print_overview(detail: Mapping[str, Any]) -> None:
     shown = detail["demonstrations"]
     console.print(f"demonstrations: {len(shown['in_use'])} in the pool, {len(shown['promoted'])} promoted")
     print_metrics(detail["metrics"])
+    for line in step_lines(detail["training_steps"]):
+        print_plain(line)
 
 
 def print_metrics(metrics: Sequence[Mapping[str, Any]]) -> None:

@@ -168,7 +168,7 @@ class TrainingSettings(Section):
     report_to: Annotated[tuple[Tracker, ...], ADDED_LATER] = Field(
         (),
         title="Report to",
-        description="Trackers of loss, gradient norm and learning rate, each an installed package. Log in by their own "
+        description="Trackers of the figures of each step, each an installed package. Log in by their own "
         "command: environment variables with keys are not passed to training.",
     )
     lora_rank: Annotated[int, OnlyWith("training.method", "lora")] = Field(

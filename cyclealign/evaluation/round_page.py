@@ -10,6 +10,7 @@ from typing import Any
 from cyclealign.evaluation import metric_table
 from cyclealign.evaluation.metric_table import RoundMetric
 from cyclealign.evaluation.report import markdown_table, two_decimals
+from cyclealign.evaluation.training_figures import training_section
 from cyclealign.records import Metric
 from cyclealign.text import plain_text
 
@@ -19,19 +20,23 @@ PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 VERDICTS = {"rolled_back": "rolled back", None: "open"}
 
 
-def round_page(detail: Mapping[str, Any], measured: Mapping[str, Metric], plot: str = "") -> str:
+def round_page(
+    detail: Mapping[str, Any], measured: Mapping[str, Metric], plot: str = "", training_plot: str = ""
+) -> str:
     """Return the page.
 
     Args:
         detail: the round in the history.
         measured: its metrics by name.
         plot: of all rounds of the experiment, as Markdown.
+        training_plot: of the round's training steps, as Markdown.
     """
     summary = detail["summary"]
     verdict = VERDICTS.get(summary["verdict"], str(summary["verdict"]))
     parts = [f"# Experiment {summary['experiment']}, round {summary['number']}: {verdict}", reason(detail), plot]
     if figures := figure_rows(measured):
         parts += ["## Figures", markdown_table(figures), meanings(measured)]
+    parts += training_section(detail["training_steps"], training_plot)
     parts += ["## Cost", cost(detail), markdown_table(step_rows(detail["steps"]))]
     shown = prompts_to_show(detail["prompts"])
     if shown:

@@ -10,6 +10,7 @@ from cyclealign.files import checkpoints_folder, home, keep_folder, temporary_fo
 from cyclealign.loop.lease import LEASE_SECONDS
 from cyclealign.loop.plan import require_trainable_adapter
 from cyclealign.loop.session import RoundSession
+from cyclealign.loop.training_steps import recorded_steps
 from cyclealign.policy import weights
 from cyclealign.progress import OnProgress, report_progress
 from cyclealign.records import Adapter, Candidate, Metric, Prompt, Ranking, Round, content_id, seed_from
@@ -47,7 +48,8 @@ def train(session: RoundSession, round_: Round) -> str:
     require_trainable_adapter(session, round_.parent)
     session.policy.release_memory()
     with temporary_folder(folder) as unfinished:
-        loss = launcher.train(job, unfinished, progress_while_leased(session, round_), log, checkpoints)
+        with recorded_steps(session, round_) as on_step:
+            loss = launcher.train(job, unfinished, progress_while_leased(session, round_), log, checkpoints, on_step)
         for about, words in load_remarks(unfinished).items():
             session.store.notes.record(round_.id, about, words)
         weights_hash = weights.content_hash(unfinished)

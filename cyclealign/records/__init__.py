@@ -27,9 +27,12 @@ from cyclealign.records.rounds import (
     owner_in_words,
 )
 from cyclealign.records.texts import Demonstration, LabelledList, Message, Messages, Prompt, Split, Template, turn_text
+from cyclealign.records.training import STEP_FIGURES, TrainingStep
 
 __all__ = [
     "SIMULATED_MODEL",
+    "STEP_FIGURES",
+    "TrainingStep",
     "Adapter",
     "Agreement",
     "Batch",

@@ -36,6 +36,7 @@ from cyclealign.store.rejudgements import RejudgementStore
 from cyclealign.store.reviews import ReviewStore
 from cyclealign.store.rounds import RoundStore, Verdict
 from cyclealign.store.templates import TemplateStore
+from cyclealign.store.training_steps import TrainingStepStore
 from cyclealign.store.upkeep import UpkeepStore
 from cyclealign.store.views import ViewStore
 
@@ -79,6 +80,7 @@ class Store:
         self.rejudgements = RejudgementStore(database)
         self.adapters = AdapterStore(database)
         self.metrics = MetricStore(database)
+        self.training_steps = TrainingStepStore(database)
         self.notes = NoteStore(database)
         self.history = HistoryStore(database)
         self.views = ViewStore(database)

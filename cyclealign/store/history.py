@@ -19,6 +19,7 @@ from cyclealign.store.prompt_page import PromptFilter, chosen_prompts, count_pro
 from cyclealign.store.rejudgements import read_rejudgements
 from cyclealign.store.repository import Repository
 from cyclealign.store.round_prompts import read_prompts
+from cyclealign.store.training_steps import read_training_steps
 from cyclealign.tables.columns import Utc
 from cyclealign.text import did_you_mean
 
@@ -57,7 +58,8 @@ class HistoryStore(Repository):
 
         Keys: ``summary`` (as in the history), ``settings`` in effect, their ``changes`` while it was open, ``seed``,
         ``demonstrations`` (``in_use``, ``promoted``, ``retired``), ``templates``, ``notes``, ``rejudgements``,
-        ``parent_adapter``, ``adapter``, ``metrics``, ``steps``, ``failed_calls``, ``unreadable_replies``, ``controls``
+        ``parent_adapter``, ``adapter``, ``metrics``, ``steps``, ``training_steps``, ``failed_calls``,
+        ``unreadable_replies``, ``controls``
         (requests on control lists, with their replies).
 
         Raises:
@@ -195,6 +197,10 @@ def _details(session: Session, row: tables.Round) -> Values:
         "adapter": None if adapter is None else _columns(adapter),
         "metrics": [asdict(metric) for metric in read_metrics(session, row.id).values()],
         "steps": _steps(session, row.id),
+        "training_steps": [
+            {**asdict(step), "tokens_per_second": step.tokens_per_second}
+            for step in read_training_steps(session, row.id)
+        ],
         "failed_calls": _failed_calls(session, row.id),
         "unreadable_replies": read_problems(session, row.id),
         "controls": _controls(session, row.id),

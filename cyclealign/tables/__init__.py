@@ -41,6 +41,7 @@ from cyclealign.tables.rounds import (
     RoundPrompt,
     RoundStep,
     RoundTemplate,
+    TrainingStep,
 )
 from cyclealign.tables.verdicts import Agreement, Candidate, JudgeBatch, JudgeCall, Ranking, RankingPlace
 
@@ -84,5 +85,6 @@ __all__ = [
     "RoundStep",
     "RoundTemplate",
     "Template",
+    "TrainingStep",
     "UnjudgedPrompt",
 ]

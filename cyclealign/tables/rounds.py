@@ -166,6 +166,28 @@ class Metric(Base):
     unit: Mapped[str]
 
 
+class TrainingStep(Base):
+    """The figures of one step of the round's training, of its last attempt; null: not measured."""
+
+    __tablename__ = "training_step"
+    round_id: Mapped[RoundPart]
+    step: Mapped[int] = mapped_column(primary_key=True)
+    loss: Mapped[float | None]
+    ranking_loss: Mapped[float | None]
+    sft_loss: Mapped[float | None]
+    kl_loss: Mapped[float | None]
+    grad_norm: Mapped[float | None]
+    ranking_grad_norm: Mapped[float | None]
+    sft_grad_norm: Mapped[float | None]
+    kl_grad_norm: Mapped[float | None]
+    learning_rate: Mapped[float | None]
+    ranking_margin: Mapped[float | None]
+    ranking_accuracy: Mapped[float | None]
+    kl_from_parent: Mapped[float | None]
+    tokens: Mapped[BigNumber | None]
+    seconds: Mapped[float | None]
+
+
 class RoundStep(Base):
     """Seconds spent on a step of the round, summed over ``runs`` (a resumed round has several)."""
 

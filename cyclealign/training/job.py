@@ -2,16 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 
 from cyclealign.config import TrainingSettings
-from cyclealign.records import Preference
+from cyclealign.records import Preference, TrainingStep
 
 # Position of the better answer, position of the worse one, share of the verdicts that agree (above 0.5).
 SoftPair = tuple[int, int, float]
+
+OnStep = Callable[[TrainingStep], None]
 
 # Settings that may change before a training that was cut off goes on from its checkpoint.
 NOT_OF_THE_OPTIMISATION = (
@@ -55,6 +57,10 @@ class RankedAnswers:
         if self.pairs is not None:
             return self.pairs
         return tuple((better, worse, 1.0) for better, worse in combinations(range(len(self.answers)), 2))
+
+
+def ignore_step(step: TrainingStep) -> None:
+    """Do nothing with the figures of a step."""
 
 
 def decided_pairs(

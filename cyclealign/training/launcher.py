@@ -18,8 +18,9 @@ from cyclealign.errors import CycleAlignError, TrainingFailed
 from cyclealign.policy import weights
 from cyclealign.processes import environment_without_keys
 from cyclealign.progress import OnProgress
+from cyclealign.records import TrainingStep
 from cyclealign.training.failure import failure_message, last_exception
-from cyclealign.training.job import TrainingJob
+from cyclealign.training.job import OnStep, TrainingJob, ignore_step
 
 
 def train(
@@ -28,12 +29,14 @@ def train(
     on_progress: OnProgress,
     log: Path | None = None,
     checkpoints: Path | None = None,
+    on_step: OnStep = ignore_step,
 ) -> float:
     """Train an adapter, or full weights, into ``folder`` and return the mean training loss.
 
     Args:
         checkpoints: a folder that keeps the last checkpoint of one job, for the next attempt at it; the checkpoints of
             other jobs are deleted. None: no checkpoints.
+        on_step: called with the figures of each step, those before a checkpoint included.
         log: gets the output of training, and keeps that of earlier attempts; None: ``training.log`` in the folder.
 
     Raises:
@@ -49,8 +52,8 @@ def train(
     if checkpoints is not None:
         checkpoints = _only_of_this_job(job, checkpoints) if job.settings.save_every else None
     if job.settings.process == "same":
-        return _train_here(job, folder, on_progress, log, checkpoints)
-    return _train_in_own_process(job, folder, on_progress, log, checkpoints)
+        return _train_here(job, folder, on_progress, log, checkpoints, on_step)
+    return _train_in_own_process(job, folder, on_progress, log, checkpoints, on_step)
 
 
 def _only_of_this_job(job: TrainingJob, folder: Path) -> Path:
@@ -62,11 +65,13 @@ def _only_of_this_job(job: TrainingJob, folder: Path) -> Path:
     return own
 
 
-def _train_here(job: TrainingJob, folder: Path, on_progress: OnProgress, log: Path, checkpoints: Path | None) -> float:
+def _train_here(
+    job: TrainingJob, folder: Path, on_progress: OnProgress, log: Path, checkpoints: Path | None, on_step: OnStep
+) -> float:
     from cyclealign.training.worker import fit  # loads TRL
 
     try:
-        return fit(job, folder, on_progress, checkpoints)
+        return fit(job, folder, on_progress, checkpoints, on_step)
     except CycleAlignError:
         raise
     except Exception as error:
@@ -76,7 +81,7 @@ def _train_here(job: TrainingJob, folder: Path, on_progress: OnProgress, log: Pa
 
 
 def _train_in_own_process(
-    job: TrainingJob, folder: Path, on_progress: OnProgress, log: Path, checkpoints: Path | None
+    job: TrainingJob, folder: Path, on_progress: OnProgress, log: Path, checkpoints: Path | None, on_step: OnStep
 ) -> float:
     config = job.settings.accelerate_config
     if config is not None and not Path(config).is_file():
@@ -96,7 +101,7 @@ def _train_in_own_process(
             text=True,
             env={**environment_without_keys(), "PYTHONUNBUFFERED": "1"},
         ) as process:
-            report = _follow(process, on_progress)
+            report = _follow(process, on_progress, on_step)
         errors.seek(start)
         output = errors.read().decode(errors="replace")
     if process.returncode != 0 or report.loss is None or not weights.files(folder):
@@ -123,8 +128,8 @@ class Report:
     error: str | None = None
 
 
-def _follow(process: "subprocess.Popen[str]", on_progress: OnProgress) -> Report:
-    """Pass on the child's progress until it ends, and return its report."""
+def _follow(process: "subprocess.Popen[str]", on_progress: OnProgress, on_step: OnStep) -> Report:
+    """Pass on the child's progress and figures until it ends, and return its report."""
     result = Report()
     assert process.stdout is not None
     try:
@@ -134,6 +139,8 @@ def _follow(process: "subprocess.Popen[str]", on_progress: OnProgress) -> Report
                 result.loss = float(values["loss"])
             elif "error" in values:
                 result.error = result.error or str(values["error"])  # the first process that fails ends the others
+            elif "figures" in values:
+                on_step(TrainingStep.of(values["figures"]))
             elif "step" in values:
                 on_progress(int(values["step"]), int(values["of"]))
         process.wait()

@@ -17,6 +17,7 @@ from cyclealign.training.passes import ModelInPasses, RowTokens, share_passes, t
 from cyclealign.training.sampler import StepBatchSampler, scale_to_step_mean
 from cyclealign.training.scoring import Scoring
 from cyclealign.training.self_check import choose_form
+from cyclealign.training.step_totals import StepTotals
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ class RankingTrainer(Trainer, ABC):
     rows_per_step: int
     objective: Objective
     loss_settings: LossSettings
+    totals: StepTotals  # of the step under way
     tokens_at_once: int | None = None  # None: no limit
     steps_before = 0  # steps behind the checkpoint to go on from
     scoring: Scoring
@@ -70,6 +72,7 @@ class RankingTrainer(Trainer, ABC):
         if self.share_prompts:
             self.share_prompts = False
             self._choose_form(dict(self._prepare_inputs(inputs)))
+        self.totals = StepTotals(self._tokens(inputs))
         if self.tokens_at_once is None or not self._must_cut(inputs, self.tokens_at_once):
             return super().training_step(model, inputs, num_items_in_batch)
         if is_sharded(self):
@@ -90,6 +93,25 @@ class RankingTrainer(Trainer, ABC):
             form, reason = choose_form(self.model, self.scoring, take_rows(inputs, rows), self.tokens_at_once)
         self.scoring.form, self.scoring.remark = form, reason if form == "repeated" else None
         logger.info(reason)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log a step with its figures, for trackers and for the state of a checkpoint."""
+        if "loss" in logs:
+            logs.update(self.totals.figures(self._over_processes))
+        super().log(logs, start_time)
+
+    def _over_processes(self, values: list[float]) -> list[float]:
+        if self.accelerator.num_processes == 1:
+            return values
+        sums = torch.tensor(values, dtype=torch.float64, device=self.accelerator.device)
+        total: list[float] = self.accelerator.reduce(sums, reduction="sum").tolist()
+        return total
+
+    def _tokens(self, inputs: Mapping[str, Tensor]) -> int:
+        """Return the number of tokens of this process's rows, without padding and padding rows."""
+        lengths = inputs["attention_mask"].sum(-1).tolist()
+        rows_of = zip(self.rows_by_unit(inputs), inputs["weights"].tolist(), strict=True)
+        return sum(lengths[row] for rows, weight in rows_of if weight > 0 for row in rows)
 
     def _must_cut(self, inputs: Mapping[str, Tensor], max_tokens: int) -> bool:
         """Return whether the step is too large for one pass: on any of the processes, if the loss has exchanges.

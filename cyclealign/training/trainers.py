@@ -21,6 +21,7 @@ from trl.trainer.utils import disable_dropout_in_model
 from cyclealign.errors import TrainingFailed
 from cyclealign.policy.tokenizer import load_tokenizer
 from cyclealign.progress import OnProgress
+from cyclealign.records import TrainingStep
 from cyclealign.training.arguments import common_arguments, on_one_device
 from cyclealign.training.collate import (
     collate_lists,
@@ -34,7 +35,7 @@ from cyclealign.training.collate import (
     take_lists,
     take_pairs,
 )
-from cyclealign.training.job import TrainingJob
+from cyclealign.training.job import OnStep, TrainingJob
 from cyclealign.training.memory import CudaMeter, StepWithinMemory
 from cyclealign.training.model import Model, is_sharded, parent_model
 from cyclealign.training.objectives import OBJECTIVES, ListScores, Objective, PairScores
@@ -48,6 +49,7 @@ from cyclealign.training.ranking_trainer import RankingTrainer
 from cyclealign.training.reference import add_parent_logprobs
 from cyclealign.training.scoring import Scoring, add_scoring
 from cyclealign.training.self_check import WORDS
+from cyclealign.training.step_totals import StepTotals, list_totals, pair_totals
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +68,7 @@ class ListwiseTrainer(StepWithinMemory, SFTTrainer):
     def loss_sum(self, model: Any, inputs: dict[str, Tensor], weights_B: Tensor) -> Tensor:
         """Return the sum of weight * loss over the lists."""
         scores = self.scored_lists(model, inputs)
+        self.totals.add(list_totals(self.objective, self.loss_settings, scores, weights_B))
         losses = [self.objective.list_terms(each, self.loss_settings).loss for each in scores]
         return (weights_B * torch.stack(losses)).sum()
 
@@ -106,6 +109,7 @@ class PairwiseTrainer(StepWithinMemory, DPOTrainer):
         A padding row is a pair of equal answers: its margin is 0 for any weights, and its gradient is 0.
         """
         mean = DPOTrainer.compute_loss(self, model, inputs)  # calls `_compute_loss`
+        self.totals.add(pair_totals(self.objective, self.loss_settings, self._scores, weights_B))
         terms = self.objective.pair_terms(self._scores, self.loss_settings)
         unsmoothed = replace(self._scores, smoothing=torch.zeros_like(self._scores.smoothing))
         trl_B = self.objective.ranking(unsmoothed, self.loss_settings)
@@ -141,6 +145,22 @@ class PairwiseTrainer(StepWithinMemory, DPOTrainer):
         return torch.stack([by_row[row] for row in range(len(by_row))]).view(2, -1)
 
 
+class ReportFigures(TrainerCallback):
+    """Report the figures of each step; on going on from a checkpoint, first those of the steps before it."""
+
+    def __init__(self, on_step: OnStep) -> None:
+        self._on_step = on_step
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        for entry in state.log_history:
+            if "loss" in entry:
+                self._on_step(TrainingStep.of(entry))
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        if logs and "loss" in logs:
+            self._on_step(TrainingStep.of({**logs, "step": state.global_step}))
+
+
 class ReportSteps(TrainerCallback):
     """Report progress after each step."""
 
@@ -156,7 +176,7 @@ def make_trainer(job: TrainingJob, folder: Path, model: Model) -> StepWithinMemo
     objective = OBJECTIVES[job.settings.objective]
     trainer = TRAINERS[objective.trainer](job, folder, model, objective)
     trainer.rows_per_step, trainer.objective = job.settings.prompts_per_step, objective
-    trainer.loss_settings = objective.settings(job.settings)
+    trainer.loss_settings, trainer.totals = objective.settings(job.settings), StepTotals()
     add_scoring_to(trainer, job.settings.shared_prompt == "auto")
     if job.settings.tokens_at_once is not None or not is_sharded(trainer):
         trainer.longest, trainer.tokens_at_once = longest_row(job), tokens_at_once(job)

@@ -8,7 +8,7 @@ import json
 import logging
 import sys
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -22,21 +22,28 @@ from cyclealign.policy.probe_logprobs import probe_from_folders, probe_logprobs,
 from cyclealign.processes import end_with_input, end_with_parent
 from cyclealign.progress import OnProgress
 from cyclealign.training.checkpoints import KeepCheckpoints, last_published, mean_loss, step_of
-from cyclealign.training.job import TrainingJob
+from cyclealign.training.job import OnStep, TrainingJob, ignore_step
 from cyclealign.training.model import Model, is_main_process, is_sharded, load_trainable, unwrap
 from cyclealign.training.quantised import adapter_in_float32
 from cyclealign.training.ranking_trainer import RankingTrainer
 from cyclealign.training.remarks import save_remarks
-from cyclealign.training.trainers import ReportSteps, make_trainer
+from cyclealign.training.trainers import ReportFigures, ReportSteps, make_trainer
 
 
-def fit(job: TrainingJob, folder: Path, on_progress: OnProgress, checkpoints: Path | None = None) -> float:
+def fit(
+    job: TrainingJob,
+    folder: Path,
+    on_progress: OnProgress,
+    checkpoints: Path | None = None,
+    on_step: OnStep = ignore_step,
+) -> float:
     """Train, save the weights (safetensors) and their probe into ``folder``, and return the mean training loss.
 
     Args:
         checkpoints: folder of this job's checkpoints; None: none are written or read.
+        on_step: called with the figures of each step, those before a checkpoint included.
     """
-    fitted = train_and_save(job, folder, on_progress, checkpoints)
+    fitted = train_and_save(job, folder, on_progress, checkpoints, on_step)
     if is_main_process():
         (fitted.probe or probe_saved_weights(job, folder, fitted)).save(folder)
     return fitted.loss
@@ -52,7 +59,9 @@ class Fitted:
     sharded: bool
 
 
-def train_and_save(job: TrainingJob, folder: Path, on_progress: OnProgress, checkpoints: Path | None) -> Fitted:
+def train_and_save(
+    job: TrainingJob, folder: Path, on_progress: OnProgress, checkpoints: Path | None, on_step: OnStep = ignore_step
+) -> Fitted:
     """Train and save; model, optimizer and reference go out of scope on return, so that their memory can be freed."""
     set_seed(job.seed % 2**32)  # before the LoRA weights are initialised
     model, save = load_trainable(job)
@@ -60,6 +69,7 @@ def train_and_save(job: TrainingJob, folder: Path, on_progress: OnProgress, chec
         trainer = make_trainer(job, folder, model)
     trainer.remove_callback(PrinterCallback)  # prints to standard output, which carries the progress reports
     trainer.add_callback(ReportSteps(on_progress))
+    trainer.add_callback(ReportFigures(on_step))
     rows = select_probe_rows([(*ranked.prompt_ids, *ranked.answers[0]) for ranked in job.lists], model)
     in_memory = not (is_sharded(trainer) or job.full_weights or job.settings.quantise)
     parent = probe_logprobs(unwrap(trainer), rows) if in_memory else ()
@@ -114,7 +124,7 @@ def probe_saved_weights(job: TrainingJob, folder: Path, fitted: Fitted) -> Probe
 
 
 def main(folder: Path, checkpoints: Path | None = None) -> None:
-    """Run the process under ``accelerate launch``: print steps and loss to standard output, one JSON object a line.
+    """Run the process under ``accelerate launch``: print progress, figures and loss, one JSON object a line.
 
     An exception is printed by the process that fails, and raised: the launcher would report its own one only.
     """
@@ -124,7 +134,13 @@ def main(folder: Path, checkpoints: Path | None = None) -> None:
     end_with_input()
     try:
         job = TrainingJob.load(folder / "job.json")
-        loss = fit(job, folder, lambda step, of: _report({"step": step, "of": of}), checkpoints)
+        loss = fit(
+            job,
+            folder,
+            lambda step, of: _report({"step": step, "of": of}),
+            checkpoints,
+            lambda figures: _report({"figures": asdict(figures)}),
+        )
     except Exception as error:
         print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)
         raise

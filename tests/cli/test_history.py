@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from cyclealign.cli.main import app
-from cyclealign.records import Agreement, Doubt, Flag, Metric
+from cyclealign.records import Agreement, Doubt, Flag, Metric, TrainingStep
 from cyclealign.store import PromptFilter, Store
 from tests.support.store_values import answers, call, opened, prompt, prompts, ranked, reply
 
@@ -43,6 +43,8 @@ def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
         store.calls.record_reply(made.id, call(0), reply())
         store.metrics.record(made.id, [Metric("win_rate", 0.625, 0.5, 0.75, 24), Metric("drift", 0.125)])
         store.metrics.record(made.id, [Metric("agreement_tau", 0.25)])
+        steps = [TrainingStep(1, loss=2.5, ranking_accuracy=0.25), TrainingStep(2, loss=0.5, ranking_accuracy=0.75)]
+        store.training_steps.record(made.id, "me", steps)
         yield store
 
 
@@ -66,6 +68,18 @@ def test_a_round_is_shown_a_page_at_a_time_with_the_way_to_the_next_one(memory: 
     last = told("history", "trial", "--round", "1", "--page", "3")
     assert asked(last) == [*range(40, 45)]
     assert "More:" not in last
+
+
+def test_a_round_shows_how_its_training_went(memory: Store) -> None:
+    """Prevents a training of which the mean loss is all that can be seen."""
+    lines = told("history", "trial", "--round", "1").splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("training, 2 steps"))
+    assert [line.split() for line in lines[start + 1 : start + 3]] == [
+        ["loss", "2.5", "0.5", "█▁"],
+        ["ranking", "accuracy", "0.25", "0.75", "▁█"],
+    ]
+    shown = json.loads(told("history", "trial", "--round", "1", "--json"))["training_steps"]
+    assert [(step["step"], step["loss"], step["kl_from_parent"]) for step in shown] == [(1, 2.5, None), (2, 0.5, None)]
 
 
 def test_the_command_for_the_next_page_keeps_the_filters(memory: Store) -> None:

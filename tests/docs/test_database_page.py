@@ -10,7 +10,10 @@ from cyclealign.store import Store
 from tests.support.paths import ROOT
 
 PAGE = (ROOT / "docs" / "database.md").read_text(encoding="utf-8")
-VIEWS = ("round_summary", "answers", "judge_spending", "demonstration_history", "distillation_summary")
+VIEWS = (
+    *("round_summary", "training_steps", "answers"),
+    *("judge_spending", "demonstration_history", "distillation_summary"),
+)
 BOUNDS = {column for metric in ROUND_METRICS for column in metric.view_columns if column != metric.name}
 
 

@@ -30,7 +30,14 @@ def detail(*prompts: Any, **summary: Any) -> dict[str, Any]:
         **summary,
     }
     steps = [{"step": "agree", "seconds": 0.2, "runs": 1}, {"step": "train", "seconds": 60.0, "runs": 1}]
-    return {"summary": row, "notes": {}, "prompts": list(prompts), "steps": steps, "failed_calls": []}
+    return {
+        "summary": row,
+        "notes": {},
+        "prompts": list(prompts),
+        "steps": steps,
+        "training_steps": [],
+        "failed_calls": [],
+    }
 
 
 def test_the_page_says_what_came_of_the_round_why_and_at_what_cost() -> None:

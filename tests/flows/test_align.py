@@ -66,6 +66,9 @@ def test_each_round_leaves_a_table_and_a_plot_in_prefect(bench):
     assert "data:image/svg+xml;base64," in page.data
     assert "<th>judge</th><th>policy</th>" in page.data
     assert "| win rate against the parent | " in page.data
+    assert "\n## Training, " in page.data
+    assert "| ranking accuracy | " in page.data
+    assert page.data.count("data:image/svg+xml;base64,") == 2
     assert (bench.home / "home" / "reports" / "bench.svg").read_text().lstrip().startswith("<?xml")
 
 

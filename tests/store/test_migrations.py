@@ -26,7 +26,14 @@ pytestmark = pytest.mark.slow
 
 SCRIPTS = ScriptDirectory.from_config(alembic_config())
 REVISIONS = [script.revision for script in SCRIPTS.walk_revisions()][::-1]
-VIEWS = {"round_summary", "judge_spending", "demonstration_history", "distillation_summary", "answers"}
+VIEWS = {
+    "round_summary",
+    "judge_spending",
+    "demonstration_history",
+    "distillation_summary",
+    "answers",
+    "training_steps",
+}
 
 Contents = dict[str, list[dict[str, object]]]
 

@@ -6,8 +6,10 @@
 
 import json
 import sys
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from cyclealign.training.job import TrainingJob
 from cyclealign.training.worker import fit
@@ -15,10 +17,11 @@ from tests.support.processes import run_processes
 
 
 def train(job: TrainingJob, folder: Path, rank: int) -> None:
-    """Train the job in this process, and write its loss and its steps."""
+    """Train the job in this process, and write its loss, its steps and their figures."""
     steps: list[int] = []
-    loss = fit(job, folder, lambda step, of: steps.append(step))
-    (folder / f"loss-{rank}.json").write_text(json.dumps({"loss": loss, "steps": steps}))
+    figures: list[dict[str, Any]] = []
+    loss = fit(job, folder, lambda step, of: steps.append(step), on_step=lambda step: figures.append(asdict(step)))
+    (folder / f"loss-{rank}.json").write_text(json.dumps({"loss": loss, "steps": steps, "figures": figures}))
 
 
 def main() -> None:

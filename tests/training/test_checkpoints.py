@@ -35,6 +35,7 @@ def kill_after(job, folder, checkpoints, step):
         (5, {"objective": "rrhf", "lora_dropout": 0.3, "lr_scheduler_type": "cosine"}),  # within an epoch
         (7, {"objective": "dpo", "max_steps": 9}),  # with a reference, within an epoch
         (7, {"objective": "pro", "method": "full"}),  # the checkpoint is the end of an epoch
+        (5, {"objective": "list_dpo", "kl_weight": 0.1}),  # with a reference that is computed before the first step
     ],
 )
 def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(folder, prompt_ids, tmp_path, step, settings):
@@ -48,8 +49,10 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(folder, p
     kill_after(job, tmp_path / "killed", checkpoints, step)
     kept = [path.name for path in checkpoints.iterdir()]
     assert kept == [f"step-{step - 1}"]
-    resumed = fit(job, tmp_path / "resumed", lambda done, of: steps.append(done), checkpoints)
-    undisturbed = fit(job, tmp_path / "undisturbed", no_progress)
+    figures, others = [], []
+    resumed = fit(job, tmp_path / "resumed", lambda done, of: steps.append(done), checkpoints, figures.append)
+    undisturbed = fit(job, tmp_path / "undisturbed", no_progress, None, others.append)
+    assert [replace(each, seconds=None) for each in figures] == [replace(each, seconds=None) for each in others]
     assert steps[0] == step
     assert weights.content_hash(tmp_path / "resumed") == weights.content_hash(tmp_path / "undisturbed") is not None
     assert resumed == pytest.approx(undisturbed, rel=1e-12)

@@ -76,8 +76,8 @@ def mean_logprobs(policy, folder=None):
     return [total / len(ids) for total, ids in zip(sums, ANSWERS, strict=True)]
 
 
-@pytest.mark.parametrize("objective", list(OBJECTIVES))
-def test_each_objective_moves_all_weights_towards_the_given_order(base, policy, job, tmp_path, objective):
+@pytest.mark.parametrize("objective", ["rrhf", "lipo", "dpo"])  # a list, a list with a reference, pairs
+def test_an_objective_moves_all_weights_towards_the_given_order(base, policy, job, tmp_path, objective):
     """Prevents layers that stay frozen, and a loss that runs, falls, and learns nothing or the reverse."""
     before = mean_logprobs(policy)
     ascending = sorted(range(3), key=lambda place: before[place])

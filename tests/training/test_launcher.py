@@ -28,12 +28,14 @@ def test_a_process_of_its_own_trains_the_same_adapter(folder, prompt_ids, tmp_pa
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     there.mkdir()
-    steps = []
-    loss = train(training_job(folder, prompt_ids, epochs=2), here, no_progress)
+    steps, figures, theirs = [], [], []
+    loss = train(training_job(folder, prompt_ids, epochs=2), here, no_progress, on_step=figures.append)
     job = training_job(folder, prompt_ids, epochs=2, process="own", accelerate_config=config)
-    other = train(job, there, lambda step, of: steps.append((step, of)))
+    other = train(job, there, lambda step, of: steps.append((step, of)), on_step=theirs.append)
     assert loss == pytest.approx(other, rel=1e-5)
     assert steps == [(1, 2), (2, 2)]
+    assert [step.step for step in figures] == [step.step for step in theirs] == [1, 2]
+    assert theirs[1].loss == pytest.approx(figures[1].loss, rel=1e-4)
     weights, others = load_file(here / ADAPTER_WEIGHTS), load_file(there / ADAPTER_WEIGHTS)
     assert all(torch.allclose(weights[name], others[name], atol=1e-6) for name in weights)
 

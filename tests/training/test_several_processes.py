@@ -12,13 +12,13 @@ from safetensors.torch import load_file
 from cyclealign.config import TrainingSettings
 from cyclealign.policy.weights import ADAPTER_WEIGHTS
 from cyclealign.training.job import TrainingJob
-from cyclealign.training.objectives import OBJECTIVES
 from tests.support.paths import ROOT
 from tests.support.tiny import make_model
 from tests.support.uneven_lists import LISTS
 
 pytestmark = pytest.mark.slow
-JOBS = (*OBJECTIVES, "full")
+OF_ADAPTERS = ("rrhf", "lipo", "dpo")  # a list, a list with a reference, pairs
+JOBS = (*OF_ADAPTERS, "full")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def trained(tmp_path_factory):
     return home
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", OF_ADAPTERS)
 def test_two_processes_train_the_adapter_of_one(trained, objective):
     """Prevents steps of double size, a mean of means, rows that count twice, and weights that only one process sees."""
     alone, shared = trained / objective / "alone", trained / objective / "shared"
@@ -46,8 +46,18 @@ def test_two_processes_train_the_adapter_of_one(trained, objective):
     assert len(reports) == 3
     assert reports[0]["steps"] == reports[1]["steps"] == reports[2]["steps"]
     assert [each["loss"] for each in reports] == pytest.approx([reports[0]["loss"]] * 3, rel=1e-4)
+    check_equal_figures(*(each["figures"] for each in reports))
     weights = check_equal_weights(alone / ADAPTER_WEIGHTS, shared / ADAPTER_WEIGHTS)
     assert max(tensor.abs().max().item() for name, tensor in weights.items() if "lora_B" in name) > 1e-3
+
+
+def check_equal_figures(alone, *shared):
+    """Prevents figures of one process's part of a step; each process has the same ones."""
+    for figures in shared:
+        for step, other in zip(alone, figures, strict=True):
+            names = [name for name in step if name != "seconds" and step[name] is not None]
+            assert [other[name] for name in names] == pytest.approx([step[name] for name in names], rel=1e-3, abs=1e-5)
+    assert all(step["ranking_accuracy"] is not None for step in alone)
 
 
 def check_equal_weights(path, other):
