@@ -89,3 +89,17 @@ class DemonstrationSettings(Section):
         description="Show the dynamic set in the next round only if it raises the judge's accuracy over the static "
         "ones alone by at least this much; -1: always.",
     )
+    gain_alpha: Annotated[
+        float | None,
+        NotWith("demonstrations.dynamic", 0),
+        NotWith("evaluation.labelled_lists", 0),
+        CHANGEABLE_MID_ROUND,
+    ] = Field(
+        None,
+        gt=0,
+        le=0.5,
+        title="Alpha of the gain",
+        description="Show the dynamic set only if a paired test on the labelled lists finds a gain, too: over all "
+        "rounds, sets without any are shown with at most this probability. Needs 100 or more labelled lists to notice "
+        "a gain of 0.05. Empty: the mean alone decides.",
+    )

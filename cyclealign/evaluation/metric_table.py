@@ -124,6 +124,12 @@ ROUND_METRICS: list[RoundMetric] = [
         column="gain by next dynamic",
     ),
     RoundMetric(
+        "demonstrations_gain_p",
+        "p of the gain",
+        "Probability of such a gain, or a larger one, if the dynamic demonstrations change nothing.",
+        interval=False,
+    ),
+    RoundMetric(
         "judge_accuracy_reviewed",
         "accuracy on reviewed lists",
         "Share of pairs ranked as by reviewers; these lists were sent to reviewers because the judge was unsteady.",

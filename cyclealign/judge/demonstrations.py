@@ -7,12 +7,13 @@ from math import sqrt
 from typing import Literal
 
 from cyclealign.evaluation.intervals import with_interval
+from cyclealign.evaluation.paired_test import sign_flip_p
 from cyclealign.records import Agreement, Demonstration, Metric
 
 # Metrics: the judge's accuracy without demonstrations, with the static ones, with those of the round and of the next
 # round, and the gain of the last over the static ones, paired by list.
 NONE, STATIC, USED = "judge_accuracy_none", "judge_accuracy_static", "judge_accuracy"
-NEXT, GAIN = "judge_accuracy_next", "demonstrations_gain"
+NEXT, GAIN, GAIN_P = "judge_accuracy_next", "demonstrations_gain", "demonstrations_gain_p"
 ROUNDING = 1e-9  # error of averaged floats
 
 Selection = Literal["newest", "most_agreed", "most_similar"]
@@ -91,15 +92,27 @@ def accuracy_metrics(shares: Mapping[str, Sequence[float | None]]) -> list[Metri
     accuracies = [with_interval(name, row) for name, row in known.items() if row]
     pairs = zip(shares.get(NEXT, ()), shares.get(STATIC, ()), strict=False)
     gains = [with_ - without for with_, without in pairs if with_ is not None and without is not None]
-    return [*accuracies, with_interval(GAIN, gains)] if gains else accuracies
+    if not gains:
+        return accuracies
+    return [*accuracies, with_interval(GAIN, gains), Metric(GAIN_P, sign_flip_p(gains), count=len(gains))]
 
 
-def show_dynamic(metrics: Mapping[str, Metric], min_gain: float) -> bool:
-    """Return whether the last round's gain justifies showing dynamic demonstrations; True if it was not measured."""
-    return GAIN not in metrics or metrics[GAIN].value >= min_gain - ROUNDING
+def show_dynamic(metrics: Mapping[str, Metric], min_gain: float, level: float | None = None) -> bool:
+    """Return whether the last round's gain justifies showing dynamic demonstrations; True if it was not measured.
+
+    Args:
+        metrics: of that round.
+        min_gain: minimum of the mean gain.
+        level: of the paired test that the gain must pass as well; None: the mean alone decides.
+    """
+    if GAIN not in metrics:
+        return True
+    enough = metrics[GAIN].value >= min_gain - ROUNDING
+    return enough and (level is None or (GAIN_P in metrics and metrics[GAIN_P].value <= level))
 
 
 def gain_summary(metrics: Mapping[str, Metric]) -> str:
     """Return the judge's accuracy with and without dynamic demonstrations, as text."""
     gain = metrics[GAIN]
-    return f"accuracy {metrics[NEXT].value:.3f} with, {metrics[STATIC].value:.3f} without, {gain.count} lists"
+    p = f", p = {metrics[GAIN_P].value:.2g}" if GAIN_P in metrics else ""
+    return f"accuracy {metrics[NEXT].value:.3f} with, {metrics[STATIC].value:.3f} without, {gain.count} lists{p}"

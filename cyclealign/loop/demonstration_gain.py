@@ -4,8 +4,10 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from cyclealign.chat_api.scheduler import AskJudge
+from cyclealign.config import DemonstrationSettings
 from cyclealign.evaluation import metrics as evaluation
 from cyclealign.evaluation.intervals import with_interval
+from cyclealign.evaluation.paired_test import spent
 from cyclealign.judge import demonstrations
 from cyclealign.judge.demonstrations import exclude_same_question
 from cyclealign.judge.methods import rank
@@ -86,7 +88,8 @@ def accuracy_job(
 def note_gain(session: RoundSession, round_: Round, metrics: Mapping[str, Metric]) -> None:
     """Note on the round whether the next one will show dynamic demonstrations, and why."""
     if demonstrations.GAIN in metrics:
-        shown = demonstrations.show_dynamic(metrics, session.config.demonstrations.min_gain)
+        settings, number = session.config.demonstrations, tests_of_gain(session) + 1
+        shown = demonstrations.show_dynamic(metrics, settings.min_gain, level_of_gain(settings, number))
         text = f"{'to be' if shown else 'not to be'} shown: {demonstrations.gain_summary(metrics)}"
         session.store.notes.record(round_.id, NEXT, text)
 
@@ -98,9 +101,20 @@ def dynamic_to_show(session: RoundSession) -> list[Demonstration]:
     that are withheld stay active, and the next measurement may bring them back.
     """
     _, metrics = session.store.metrics.of_last_accepted(session.config.experiment)
-    if not demonstrations.show_dynamic(metrics, session.config.demonstrations.min_gain):
+    settings = session.config.demonstrations
+    if not demonstrations.show_dynamic(metrics, settings.min_gain, level_of_gain(settings, tests_of_gain(session))):
         return []
     return session.store.demonstrations.active(session.config.experiment)
+
+
+def tests_of_gain(session: RoundSession) -> int:
+    """Return the number of accepted rounds that measured the gain: each is a test of another set."""
+    return session.store.metrics.count_accepted(session.config.experiment, demonstrations.GAIN)
+
+
+def level_of_gain(settings: DemonstrationSettings, number: int) -> float | None:
+    """Return the level of the paired test with this number; None: the mean alone decides."""
+    return None if settings.gain_alpha is None else spent(settings.gain_alpha, max(number, 1))
 
 
 def note_withheld(session: RoundSession, round_: Round) -> None:

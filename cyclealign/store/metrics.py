@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
@@ -28,6 +28,18 @@ class MetricStore(Repository):
         """Return the metrics of the round by name."""
         with self._database.reading() as session:
             return read_metrics(session, round_id)
+
+    def count_accepted(self, experiment: str, name: str) -> int:
+        """Return the number of accepted rounds of the experiment that have the metric."""
+        metric = tables.Metric
+        rounds = (
+            select(func.count(tables.Round.id))
+            .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
+            .join(metric, metric.round_id == tables.Round.id)
+            .where(tables.Experiment.name == experiment, tables.Round.verdict == "accepted", metric.name == name)
+        )
+        with self._database.reading() as session:
+            return session.scalar(rounds) or 0
 
     def of_last_accepted(self, experiment: str) -> tuple[int, dict[str, records.Metric]]:
         """Return number and metrics of the experiment's last accepted round; 0 and no metrics if there is none."""

@@ -25,6 +25,7 @@ STAGES = ("generate", "judge", "agree", "train", "evaluate")
 # Sections, and settings outside a section, whose settings may all change at any time.
 CHANGEABLE_SECTIONS = {"acceptance", "budget", "engine"}
 CHANGEABLE = {
+    "demonstrations.gain_alpha",
     "demonstrations.max_chance",
     "demonstrations.max_false",
     "demonstrations.promotion",

@@ -4,6 +4,7 @@ import pytest
 
 from cyclealign.judge.demonstrations import (
     GAIN,
+    GAIN_P,
     NEXT,
     accuracy_metrics,
     exclude_same_question,
@@ -84,7 +85,7 @@ def test_the_gain_is_paired_over_lists_with_verdicts_in_both_arms():
     found = {each.name: each for each in accuracy_metrics({STATIC_ARM: [1.0, 0.0, 0.5], NEXT: [0.5, 0.5, None]})}
     assert (found[STATIC_ARM].value, found[NEXT].value) == (0.5, 0.5)
     assert (found[GAIN].value, found[GAIN].count) == (0.0, 2)
-    assert gain_summary(found) == "accuracy 0.500 with, 0.500 without, 2 lists"
+    assert gain_summary(found) == "accuracy 0.500 with, 0.500 without, 2 lists, p = 0.75"
     assert GAIN not in {each.name for each in accuracy_metrics({STATIC_ARM: [1.0, None], NEXT: [None, 1.0]})}
 
 
@@ -99,3 +100,13 @@ def test_questions_are_compared_without_whitespace_and_case():
     """Prevents a labelled list from being judged with its own answer in the prompt."""
     left = exclude_same_question(POOL, "How to  BAKE bread\n")
     assert set(POOL) - set(left) == {POOL[3]}
+
+
+def test_a_gain_must_pass_the_paired_test_if_there_is_one():
+    """Prevents a mean above zero on a few lists from deciding what the judge is shown, if a test was asked for."""
+    lucky = {GAIN: Metric(GAIN, 0.1), GAIN_P: Metric(GAIN_P, 0.2)}
+    assert show_dynamic(lucky, 0.0)
+    assert not show_dynamic(lucky, 0.0, 0.025)
+    assert show_dynamic({**lucky, GAIN_P: Metric(GAIN_P, 0.02)}, 0.0, 0.025)
+    assert not show_dynamic({**lucky, GAIN_P: Metric(GAIN_P, 0.02)}, 0.2, 0.025)
+    assert not show_dynamic({GAIN: Metric(GAIN, 0.1)}, 0.0, 0.025)  # measured by an earlier version, without the test

@@ -62,7 +62,7 @@ def test_a_set_that_makes_the_judge_worse_is_not_used_in_the_next_round(bench):
     first, second = detail(1), detail(2)
     assert first["demonstrations"]["promoted"]
     assert not dynamic_in_use(2)
-    figures = "accuracy 0.000 with, 1.000 without, 2 lists"
+    figures = "accuracy 0.000 with, 1.000 without, 2 lists, p = 1"
     assert first["notes"]["next demonstrations"] == f"not to be shown: {figures}"
     assert second["notes"]["demonstrations"] == f"dynamic ones not shown: {figures}, round 1"
     assert "dynamic ones not shown" in output
