@@ -223,7 +223,7 @@ ROUND_METRICS: list[RoundMetric] = [
     RoundMetric(
         "kl_from_base",
         "KL from the base model",
-        "KL divergence from the base model, estimated on the round's held-out answers.",
+        "Mean of log p_new - log p_base on the held-out answers: the KL divergence if temperature and top-p are 1.",
         "nats/token",
     ),
     RoundMetric(

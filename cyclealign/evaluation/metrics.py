@@ -87,9 +87,11 @@ def labelled_ids(labelled: LabelledList) -> list[str]:
 
 
 def drift(new: Sequence[Candidate], base_logprob_sums: Sequence[float]) -> Metric:
-    """Return KL(new || base) in nats per token, estimated on samples of the new policy.
+    """Return the drift from the base model in nats per token, on samples of the new policy.
 
-    The mean over samples of (log p_new - log p_base) / tokens, thoughts included: they drift with the rest.
+    The mean over samples of (log p_new - log p_base) / tokens, thoughts included: they drift with the rest. It
+    estimates KL(new || base) if the samples were drawn at temperature 1 and top-p 1; the log-probs are those before
+    either.
 
     Args:
         new: samples, with their log-prob sums under the new policy.

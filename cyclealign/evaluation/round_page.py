@@ -35,7 +35,7 @@ def round_page(
     verdict = VERDICTS.get(summary["verdict"], str(summary["verdict"]))
     parts = [f"# Experiment {summary['experiment']}, round {summary['number']}: {verdict}", reason(detail), plot]
     if figures := figure_rows(measured):
-        parts += ["## Figures", markdown_table(figures), meanings(measured)]
+        parts += ["## Figures", markdown_table(figures), *examiner(measured), meanings(measured)]
     parts += training_section(detail["training_steps"], training_plot)
     parts += ["## Cost", cost(detail), markdown_table(step_rows(detail["steps"]))]
     shown = prompts_to_show(detail["prompts"])
@@ -49,6 +49,12 @@ def round_page(
 EXPLANATION = (
     "Best answer first, by the judge and by the policy's own log-probs. From the list on which they agree least to the "
     "one on which they agree most."
+)
+
+
+EXAMINER = (
+    "Teacher and examiner are the same model: the judge whose rankings train the policy also compares its answers with "
+    "the parent's. What it likes wrongly counts twice; accuracy on labels and people's reviews are independent of it."
 )
 
 
@@ -71,6 +77,11 @@ def figure_rows(measured: Mapping[str, Metric]) -> list[dict[str, str]]:
         for metric in metric_table.ROUND_METRICS
         for name in names_of(metric, measured)
     ]
+
+
+def examiner(measured: Mapping[str, Metric]) -> list[str]:
+    """Return who judged the duels, as paragraphs; none if there were no duels."""
+    return [EXAMINER] if "win_rate" in measured else []
 
 
 def meanings(measured: Mapping[str, Metric]) -> str:

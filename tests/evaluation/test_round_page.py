@@ -48,6 +48,7 @@ def test_the_page_says_what_came_of_the_round_why_and_at_what_cost() -> None:
     )
     assert "| win rate against the parent | 0.40 | 0.30 to 0.50 | 24 |" in page
     assert "1,234 judge calls, 5,678 tokens, 0.5000 USD, 61 seconds." in page
+    assert "Teacher and examiner are the same model" in page
     assert page.index("| train | 60.0 |") < page.index("| agree | 0.2 |")
     assert "<tr><td>1</td><td>good</td><td>bad</td></tr><tr><td>2</td><td>bad</td><td>good</td></tr>" in page
 
@@ -56,6 +57,7 @@ def test_a_round_without_answers_has_no_empty_parts() -> None:
     """Prevents headings over nothing, and a list's bullet for each missing value."""
     page = round_page(detail(judge_calls=None, judge_tokens=None, cost_usd=None, seconds=None), {})
     assert "Figures" not in page
+    assert "examiner" not in page
     assert "Answers" not in page
     assert "0 judge calls, 0 tokens, 0.0000 USD, 0 seconds." in page
     assert not any(line.startswith("-") for line in page.splitlines())
