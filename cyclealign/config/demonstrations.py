@@ -37,11 +37,14 @@ class DemonstrationSettings(Section):
         4, ge=0, title="Dynamic demonstrations", description="Agreed rankings from earlier rounds."
     )
     selection: Annotated[
-        Literal["newest", "most_agreed", "most_similar"], Formerly("choose"), NotWith("demonstrations.dynamic", 0)
+        Literal["newest", "most_agreed", "most_similar", "diverse"],
+        Formerly("choose"),
+        NotWith("demonstrations.dynamic", 0),
     ] = Field(
         "newest",
         title="Selection of dynamic demonstrations",
-        description="`most_similar`: to the question that the judge is asked.",
+        description="`most_similar`: to the question that the judge is asked. `diverse`: the newest, without a second "
+        "one of a kind, by the words of the questions.",
     )
     promotion: Annotated[Literal["fdr", "identical"], NotWith("demonstrations.max_kept", 0), CHANGEABLE_MID_ROUND] = (
         Field(

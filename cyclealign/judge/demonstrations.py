@@ -16,7 +16,8 @@ NONE, STATIC, USED = "judge_accuracy_none", "judge_accuracy_static", "judge_accu
 NEXT, GAIN, GAIN_P = "judge_accuracy_next", "demonstrations_gain", "demonstrations_gain_p"
 ROUNDING = 1e-9  # error of averaged floats
 
-Selection = Literal["newest", "most_agreed", "most_similar"]
+Selection = Literal["newest", "most_agreed", "most_similar", "diverse"]
+OF_ONE_KIND = 0.5  # cosine similarity of the words of two questions from which on `diverse` shows one of them alone
 
 
 def select(
@@ -24,19 +25,31 @@ def select(
 ) -> tuple[Demonstration, ...]:
     """Select the demonstrations to show with ``question``: static ones in file order, then dynamic ones.
 
-    ``newest`` and ``most_agreed`` give all questions of a round the same list, which a provider's prompt cache can
-    serve; ``most_similar`` gives each question its own.
+    ``newest``, ``most_agreed`` and ``diverse`` give all questions of a round the same list, which a provider's prompt
+    cache can serve; ``most_similar`` gives each question its own.
     """
     written = [shown for shown in pool if shown.kind == "static"][:static]
     agreed = sorted((shown for shown in pool if shown.kind == "dynamic"), key=lambda shown: shown.id)
     agreed.sort(key=lambda shown: _priority(shown, question, by), reverse=True)
+    if by == "diverse":
+        agreed = _one_of_each_kind(agreed)
     return (*written, *agreed[:dynamic])
+
+
+def _one_of_each_kind(ordered: Sequence[Demonstration]) -> list[Demonstration]:
+    """Return the demonstrations with those first whose questions resemble no earlier one's."""
+    chosen: list[Demonstration] = []
+    others: list[Demonstration] = []
+    for shown in ordered:
+        alike = any(similarity(shown.question, each.question) >= OF_ONE_KIND for each in chosen)
+        (others if alike else chosen).append(shown)
+    return [*chosen, *others]
 
 
 def _priority(demonstration: Demonstration, question: str, by: Selection) -> tuple[float, ...]:
     newest = float(demonstration.promoted_round or 0)
     agreed = (-demonstration.chance, demonstration.tau)
-    if by == "newest":
+    if by in ("newest", "diverse"):
         return (newest, *agreed)
     if by == "most_agreed":
         return (*agreed, newest)

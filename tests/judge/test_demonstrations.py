@@ -110,3 +110,12 @@ def test_a_gain_must_pass_the_paired_test_if_there_is_one():
     assert show_dynamic({**lucky, GAIN_P: Metric(GAIN_P, 0.02)}, 0.0, 0.025)
     assert not show_dynamic({**lucky, GAIN_P: Metric(GAIN_P, 0.02)}, 0.2, 0.025)
     assert not show_dynamic({GAIN: Metric(GAIN, 0.1)}, 0.0, 0.025)  # measured by an earlier version, without the test
+
+
+def test_a_diverse_selection_shows_one_of_a_kind_and_fills_up():
+    """Prevents four demonstrations of one question in other words, and empty places where there is nothing else."""
+    alike = [demonstration(f"how to bake bread {n}", n) for n in range(5, 8)]
+    pool = [demonstration("what is the tallest mountain", 1), *alike]
+    shown = questions(select(pool, "", 0, 2, "diverse"))
+    assert shown == ["how to bake bread 7", "what is the tallest mountain"]
+    assert len(select(pool, "", 0, 4, "diverse")) == 4
