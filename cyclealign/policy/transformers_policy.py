@@ -162,7 +162,9 @@ class TransformersPolicy:
             with self._active() as model:
                 scored[:] = token_logprobs(model, rows, starts, max_tokens)
 
-        self._max_tokens = self._fit(score, self._max_tokens, "tokens")
+        size = min(self._max_tokens, len(rows) * max(map(len, rows), default=0))
+        fitting = self._fit(score, size, "tokens")
+        self._max_tokens = fitting if fitting < size else self._max_tokens
         return scored
 
     def _fit(self, attempt: Callable[[int], object], size: int, unit: str) -> int:
