@@ -61,6 +61,7 @@ class RoundMetric:
 
 AGREEMENT, ACCURACY, POLICY = "Policy and judge", "Judge's accuracy", "Policy"
 EVIDENCE = "e-value for / against"
+LABELS = "policy / agreed accuracy"
 LCS, CONTROLS, REPEATS, BIASES = "LCS / chance", "junk / injection", "repeat / reverse", "first / length"
 
 ROUND_METRICS: list[RoundMetric] = [
@@ -110,6 +111,19 @@ ROUND_METRICS: list[RoundMetric] = [
         panel=ACCURACY,
         column="judge accuracy",
         compare=True,
+    ),
+    RoundMetric(
+        "policy_accuracy",
+        "policy's accuracy on labels",
+        "Share of labelled pairs that the policy ranks as labelled, by its score; 0.5 by chance.",
+        column=LABELS,
+    ),
+    RoundMetric(
+        "agreed_accuracy",
+        "accuracy of agreed pairs",
+        "Share of right ones among the labelled pairs that judge and policy rank alike. Agreement is worth something "
+        "if it is above the judge's own accuracy.",
+        column=LABELS,
     ),
     RoundMetric(
         "judge_accuracy_next",

@@ -76,6 +76,20 @@ def pair_accuracy(order: Sequence[str], truth: Sequence[str]) -> float:
     return fmean(float(place[better] < place[worse]) for better, worse in combinations(truth, 2))
 
 
+def agreed_pair_accuracy(first: Sequence[str], second: Sequence[str], truth: Sequence[str]) -> float | None:
+    """Return the share of the pairs that two orders rank alike which ``truth`` ranks so, too; None without such a pair.
+
+    Args:
+        first: an order of the ids.
+        second: another order of them.
+        truth: the ids, best first.
+    """
+    places = [{item: number for number, item in enumerate(order)} for order in (first, second)]
+    votes = [[place[better] < place[worse] for place in places] for better, worse in combinations(truth, 2)]
+    alike = [float(one) for one, other in votes if one == other]
+    return fmean(alike) if alike else None
+
+
 def labelled_texts(labelled: LabelledList) -> dict[str, str]:
     """Return item id -> text of a labelled list. Ids are hashes: sorting by id does not reveal the labelled order."""
     return dict(zip(labelled_ids(labelled), labelled.answers, strict=True))

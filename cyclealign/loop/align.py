@@ -11,6 +11,7 @@ from cyclealign.errors import CycleAlignError, JudgeUntrusted, StoreError
 from cyclealign.loop.agree import agree
 from cyclealign.loop.concurrency import BackgroundWorker
 from cyclealign.loop.evaluate import answer_held_out_as_parent, decide, evaluate
+from cyclealign.loop.examine_policy import examine_policy
 from cyclealign.loop.generate import generate
 from cyclealign.loop.judge import judge
 from cyclealign.loop.judge_health import examine_judge, measure_biases
@@ -36,6 +37,7 @@ STEPS: Mapping[str, Step] = {
     "review": review,
     "teach": promote_demonstrations,
     "answer_as_parent": answer_held_out_as_parent,
+    "examine_policy": examine_policy,
     "train": train,
     "evaluate": evaluate,
     "decide": decide,

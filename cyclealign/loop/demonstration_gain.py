@@ -69,18 +69,31 @@ def pair_accuracies(
 def accuracy_job(
     session: RoundSession, round_: Round, labelled: LabelledList, pool: Sequence[Demonstration]
 ) -> JudgeJob[float | None]:
-    """Return a job for the share of the list's pairs that the judge orders as the label does; None without a verdict.
+    """Return a job for the share of the list's pairs that the judge orders as labelled; None without a verdict."""
+    verdict, truth = verdict_job(session, round_, labelled, pool), evaluation.labelled_ids(labelled)
+
+    async def job(ask_judge: AskJudge) -> float | None:
+        order = await verdict(ask_judge)
+        return evaluation.pair_accuracy(order, truth) if order else None
+
+    return job
+
+
+def verdict_job(
+    session: RoundSession, round_: Round, labelled: LabelledList, pool: Sequence[Demonstration]
+) -> JudgeJob[tuple[str, ...] | None]:
+    """Return a job for the judge's order of the list's item ids; None without a verdict.
 
     Demonstrations of the same question are excluded, since they hold the answer.
     """
     spec = prompt_spec(session, round_, "accuracy")
-    texts, truth = evaluation.labelled_texts(labelled), evaluation.labelled_ids(labelled)
+    texts = evaluation.labelled_texts(labelled)
     others = demonstrations.exclude_same_question(pool, labelled.prompt.text)
 
-    async def job(ask_judge: AskJudge) -> float | None:
+    async def job(ask_judge: AskJudge) -> tuple[str, ...] | None:
         task = ranking_task(session, spec, "accuracy", labelled.id, labelled.prompt, texts, others)
         verdict = (await rank(ask_judge, task, ranking_method(session.config.judge))).ranking(labelled.prompt.id)
-        return evaluation.pair_accuracy(verdict.order, truth) if verdict else None
+        return verdict.order if verdict else None
 
     return job
 

@@ -26,6 +26,7 @@ WITHOUT_QUESTION, UNDER_BASE = "without_question", "under_base"
 
 Lists = Mapping[str, Sequence[Candidate]]  # by prompt id
 Measure = Callable[[Prompt, Sequence[Candidate]], Mapping[str, float]]  # log-probs by candidate id
+Measured = Callable[[str, Measure, bool], Mapping[str, float]]  # of all answers of some lists
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,11 @@ def policy_scores(
         check: called between two prompts.
     """
     name = score_name(session, round_)
-    values = raw_scores(session, round_, name, lists, check)
+
+    def measure(kind: str, each: Measure, base: bool) -> dict[str, float]:
+        return measured(session, round_, kind, lists, each, check, base)
+
+    values = raw_scores(session, round_, name, lists, measure)
     slope = None
     if session.config.agreement.length_control:
         pairs = [[(values[answer.id], answer.answer_tokens) for answer in row] for row in lists.values()]
@@ -94,21 +99,25 @@ def policy_scores(
 
 
 def raw_scores(
-    session: RoundSession, round_: Round, name: ScoreName, lists: Lists, check: Callable[[], None]
+    session: RoundSession, round_: Round, name: ScoreName, lists: Lists, measured: Measured
 ) -> dict[str, float]:
-    """Return the scores by candidate id, without length control."""
+    """Return the scores by candidate id, without length control.
+
+    Args:
+        measured: returns log-probs of all answers by kind and `Measure`, under the base model if its last argument is
+            True.
+    """
     answers = [answer for row in lists.values() for answer in row]
     if name == "mean_logprob":
         return {answer.id: answer.mean_logprob for answer in answers}
     if name == "sum_logprob":
         return {answer.id: answer.answer_logprob_sum for answer in answers}
     if name == "self_judgement":
-        kind = self_judgement_kind(round_)
-        return measured(session, round_, kind, lists, self_judgement(session, round_), check)
+        return dict(measured(self_judgement_kind(round_), self_judgement(session, round_), False))
     if name == "pmi":
-        other = measured(session, round_, WITHOUT_QUESTION, lists, sums_given(session, without_question), check)
+        other = measured(WITHOUT_QUESTION, sums_given(session, without_question), False)
         return {answer.id: scores.pmi(answer.answer_logprob_sum, other[answer.id]) for answer in answers}
-    base = measured(session, round_, UNDER_BASE, lists, sums_given(session, lambda prompt: prompt), check, base=True)
+    base = measured(UNDER_BASE, sums_given(session, lambda prompt: prompt), True)
     return {answer.id: scores.implicit_reward(answer.answer_logprob_sum, base[answer.id]) for answer in answers}
 
 

@@ -65,7 +65,8 @@ def test_the_table_keeps_its_columns():
     """Prevents a metric from vanishing from the history, or from changing places, by an edit of its table."""
     (row,) = round_table([ROUND])
     assert [*row] == [
-        *("round", "verdict", "agreement (tau)", "LCS / chance", "judge accuracy", "gain by next dynamic"),
+        *("round", "verdict", "agreement (tau)", "LCS / chance", "judge accuracy"),
+        *("policy / agreed accuracy", "gain by next dynamic"),
         *("junk / injection", "repeat / reverse", "first / length", "win rate", "e-value for / against"),
         "gold quality",
         *("judge calls", "tokens", "USD", "seconds"),

@@ -46,6 +46,7 @@ def test_two_rounds_use_fresh_prompts_and_go_on_from_the_accepted_adapter(bench)
             "review",
             "teach",
             "answer_as_parent",
+            "examine_policy",
             "train",
             "evaluate",
             "decide",
