@@ -112,9 +112,9 @@ class StepByStep(TrainerCallback):
         self._wait()
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        seconds = time.perf_counter() - self._start
+        seconds, cpu_seconds = time.perf_counter() - self._start, time.process_time() - self._cpu_start
         peak = high_water_mark() - self._before
-        print(json.dumps({"seconds": seconds, "memory_mb": peak / MIB}), flush=True)
+        print(json.dumps({"seconds": seconds, "cpu_seconds": cpu_seconds, "memory_mb": peak / MIB}), flush=True)
         self._wait()
 
     def _wait(self) -> None:
@@ -123,7 +123,7 @@ class StepByStep(TrainerCallback):
         ctypes.CDLL(None).malloc_trim(0)  # or memory that the allocator keeps would count as held before the step
         Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
         self._before = self._process.memory_info().rss
-        self._start = time.perf_counter()
+        self._start, self._cpu_start = time.perf_counter(), time.process_time()
 
 
 def high_water_mark() -> int:

@@ -1,8 +1,8 @@
 """Time and memory of a step of training on one ranked list, beside three other ways to score its answers.
 
-``python -m benchmarks.ranking_step [--cases "256,64 64,192"] [--repeats 5] [--small] [--json]``. A case is
-``PROMPT,RESPONSE[,ANSWERS[,LAYERS[,VOCABULARY]]]``, in tokens: one list of 8 answers, RRHF, a random model of the
-shape of Qwen2 0.5B with 8 layers, LoRA of rank 8. Each step is the real trainer's: collator, loss, clipping, optimizer.
+``python -m benchmarks.ranking_step [--cases "256,64 64,192"] [--repeats 5] [--arms ours trl] [--small] [--json]``. A
+case is ``PROMPT,RESPONSE[,ANSWERS[,LAYERS[,VOCABULARY]]]``, in tokens: one list of 8 answers, RRHF, a random model of
+the shape of Qwen2 0.5B with 8 layers, LoRA of rank 8. A step is the real trainer's, from collator to optimizer.
 
 Arms: *ours*; *trl*: TRL's forward pass with its fused head over the same sequences; *chunked*: repeated prompts, with
 the answers' tokens alone projected, in chunks; *repeated*: repeated prompts with whole logits. Each is a process of its
@@ -63,10 +63,10 @@ def needed_bytes(arm: str, case: Case) -> float:
     return tokens * (case.layers * BYTES_PER_TOKEN_AND_LAYER + 4 * case.vocabulary * FLOATS_PER_LOGIT[arm])
 
 
-def measure(case: Case, repeats: int) -> dict[str, Any]:
+def measure(case: Case, repeats: int, names: Sequence[str] = tuple(ARMS)) -> dict[str, Any]:
     """Return the figures of a case: medians of the steps after the warm-up."""
     skipped, arms = {}, {}
-    for name in ARMS:
+    for name in names:
         needed, free = needed_bytes(name, case), psutil.virtual_memory().available
         if needed > free:
             skipped[name] = f"needs about {needed / MIB:.0f} MB, and {free / MIB:.0f} MB are free"
@@ -86,6 +86,7 @@ def measure(case: Case, repeats: int) -> dict[str, Any]:
 def figures(case: Case, steps: dict[str, list[dict[str, float]]], skipped: dict[str, str]) -> dict[str, Any]:
     """Return the figures of a case, with None for those of arms that were skipped."""
     seconds = {name: median(step["seconds"] for step in taken) for name, taken in steps.items()}
+    cpu_seconds = {name: median(step["cpu_seconds"] for step in taken) for name, taken in steps.items()}
     memory = {name: median(step["memory_mb"] for step in taken) for name, taken in steps.items()}
 
     def ratio(values: dict[str, float], arm: str) -> float | None:
@@ -95,12 +96,14 @@ def figures(case: Case, steps: dict[str, list[dict[str, float]]], skipped: dict[
     return {
         "case": {"prompt": case.prompt, "response": case.response, "answers": case.answers, "layers": case.layers},
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        "cpu_seconds": {name: round(value, 2) for name, value in cpu_seconds.items()},
         "peak_memory_mb": {name: round(value) for name, value in memory.items()},
         "speedup_vs_trl": ratio(seconds, "trl"),
         "speedup_vs_chunked": by_chunked,
         "speedup_vs_repeated": ratio(seconds, "repeated"),
         "memory_ratio_vs_trl": ratio(memory, "trl"),
         "ideal_speedup": round(case.ideal_speedup, 2),
+        "cpu_time_ratio_vs_trl": ratio(cpu_seconds, "trl"),  # on a machine that does other work, too
         # Against the arm that differs in the prompts alone.
         "share_of_ideal": None if by_chunked is None else round(by_chunked / case.ideal_speedup, 2),
         "skipped": skipped,
@@ -113,6 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cases", help="such as '256,64 1024,64'; default: the three published ones")
     parser.add_argument("--repeats", type=int, default=5, help="measured steps of each arm")
     parser.add_argument("--small", action="store_true", help="a case of two layers and 32,000 tokens, in a minute")
+    parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=tuple(ARMS))
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     chosen = parser.parse_args(arguments)
     cases: Sequence[Case] = SMALL if chosen.small else CASES
@@ -120,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         cases = [Case.parse(text) for text in chosen.cases.split()]
     results = []
     for case in cases:
-        results.append(measure(case, chosen.repeats))
+        results.append(measure(case, chosen.repeats, chosen.arms))
         if not chosen.json:
             print(json.dumps(results[-1], indent=2))
     if chosen.json:

@@ -10,7 +10,7 @@ from cyclealign.errors import LeaseLost
 from cyclealign.files import hash_of_folder
 from cyclealign.policy.transformers_policy import TransformersPolicy
 from cyclealign.store import Store
-from cyclealign.training import launcher, worker
+from cyclealign.training import launcher, self_check, worker
 
 
 def detail(number: int = 1) -> dict:
@@ -54,8 +54,11 @@ def test_training_resumes_at_training_once_its_settings_are_corrected(bench, mon
         lambda self, prompts, count, seed: counts.append(count) or answer(self, prompts, count, seed),
     )
     bench.set("training", prompts_per_step=1)
+    monkeypatch.setattr(self_check, "is_multimodal", lambda config: True)
     code, output = bench.run()
     assert code == 0, output
+    # A training that is slow says why.
+    assert "with its prompt: the model is multimodal" in detail()["notes"]["shared prompt"]
     assert "training.prompts_per_step: 2 -> 1" in output
     assert 4 not in counts  # four answers to a training prompt; a held-out one gets one
     assert max(bench.judge.answered.values()) == 1
