@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: demo up test test-fast test-up test-long test-vllm test-recovery check docs docs-check vllm clean
+.PHONY: demo up test test-fast test-up test-long test-vllm test-recovery test-postgres check docs docs-check vllm clean
 
 demo: .venv/installed
 	$(BIN)/cyclealign demo
@@ -30,6 +30,10 @@ test-long: .venv/installed-dev
 # With a real vLLM server; skipped without .venv-vllm.
 test-vllm: .venv/installed-dev
 	$(BIN)/pytest -m vllm
+
+# Store and loop on PostgreSQL alone; skipped, with the reason, where no server answers (CYCLEALIGN_TEST_POSTGRES).
+test-postgres: .venv/installed-dev
+	CYCLEALIGN_TEST_DATABASE=postgresql $(BIN)/pytest -n 2 --dist worksteal -rs tests/store tests/loop tests/cli/test_db.py
 
 # Runs that are killed, stopped, cut off from their database or out of disk at seeded points, compared with an undisturbed one.
 KILLS ?= 200

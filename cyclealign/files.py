@@ -18,6 +18,7 @@ from cyclealign.processes import is_running
 from cyclealign.text import unstorable_part
 
 HOME_VARIABLE = "CYCLEALIGN_HOME"
+ADAPTERS_VARIABLE = "CYCLEALIGN_ADAPTERS"
 CHECKOUT = Path(__file__).resolve().parents[1]
 EXAMPLES = CHECKOUT / "flows" / "configs"
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -33,6 +34,25 @@ _BYTE_ORDER_MARKS = {
 def home() -> Path:
     """Return the folder of database, models, adapters and reports: ``CYCLEALIGN_HOME``, else ``.cyclealign`` here."""
     return Path(os.environ.get(HOME_VARIABLE, "").strip() or ".cyclealign").absolute()
+
+
+def adapters_folder() -> Path:
+    """Return the folder of trained weights: ``CYCLEALIGN_ADAPTERS``, which machines may share, else in the home."""
+    given = os.environ.get(ADAPTERS_VARIABLE, "").strip()
+    return Path(given).absolute() if given else home() / "adapters"
+
+
+def locate_weights(path: str, content_hash: str) -> str:
+    """Return the folder of weights on this machine: where its row says, else by name and hash in `adapters_folder`.
+
+    Another machine may have written the row. Weights are compared with their hash before they are used.
+    """
+    stored, folder = Path(path), adapters_folder()
+    if stored.exists():
+        return path
+    named = folder / stored.parent.name / stored.name
+    hashed = (found for found in sorted(folder.glob(f"*/round-*-{content_hash[:12]}*")) if found.is_dir())
+    return str(named if named.exists() else next(hashed, stored))
 
 
 def checkpoints_folder(experiment: str) -> Path:

@@ -22,7 +22,7 @@ from hypothesis import settings
 
 from cyclealign.store import Store
 from cyclealign.store.database import parse_url
-from cyclealign.store.migrate import VERSION_TABLE
+from tests.support.experiment import DATABASE_VARIABLE, empty
 
 POSTGRES_VARIABLE = "CYCLEALIGN_TEST_POSTGRES"
 pytest_plugins = ["tests.support.prefect_server", "tests.support.experiment"]
@@ -31,7 +31,7 @@ pytest_plugins = ["tests.support.prefect_server", "tests.support.experiment"]
 settings.register_profile("cyclealign", deadline=None)
 settings.load_profile("cyclealign")
 
-KINDS = ("sqlite", "postgresql")
+KINDS = (only,) if (only := os.environ.get(DATABASE_VARIABLE)) else ("sqlite", "postgresql")
 
 
 # Fixtures with which a test runs whole rounds or flows: `make test-fast` leaves these tests out.
@@ -134,13 +134,16 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     empty(url)
 
 
-def empty(url: str) -> None:
-    """Delete all rows of a PostgreSQL schema and reset its counters."""
-    engine = sa.create_engine(parse_url(url))
-    tables = [name for name in sa.inspect(engine).get_table_names() if name != VERSION_TABLE]
-    with engine.begin() as connection:
-        connection.exec_driver_sql(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY CASCADE")
-    engine.dispose()
+@pytest.fixture
+def one_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Yield the URL of a migrated database without rows, of the kind that whole experiments use."""
+    if os.environ.get(DATABASE_VARIABLE) != "postgresql":
+        shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path / "memory.db")
+        yield f"sqlite:///{tmp_path / 'memory.db'}"
+        return
+    url: str = request.getfixturevalue("migrated_postgres")
+    yield url
+    empty(url)
 
 
 @pytest.fixture

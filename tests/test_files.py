@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from cyclealign.errors import BadPrompts
-from cyclealign.files import appearing_folder, home, json_lines, keep_folder
+from cyclealign.files import appearing_folder, home, json_lines, keep_folder, locate_weights
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
@@ -98,3 +98,20 @@ def test_a_kept_folder_replaces_none(tmp_path):
         *("round-1", "round-1-2", "round-1-2", "round-1"),
     ]
     assert (tmp_path / "round-1" / "weights").read_text() == "first"
+
+
+def test_weights_are_found_where_their_row_says_or_by_name_or_by_hash(tmp_path, monkeypatch):
+    """Prevents weights of another machine, or of a folder that was moved, from counting as missing."""
+    shared, digest = tmp_path / "shared", "abcdef012345" + "0" * 52
+    monkeypatch.setenv("CYCLEALIGN_ADAPTERS", str(shared))
+    stored = tmp_path / "elsewhere" / "trial" / f"round-1-{digest[:12]}"
+    assert locate_weights(str(stored), digest) == str(stored)
+    renamed = shared / "other" / f"round-1-{digest[:12]}-2"
+    renamed.mkdir(parents=True)
+    assert locate_weights(str(stored), digest) == str(renamed)
+    assert locate_weights(str(stored), "9" * 64) == str(stored)
+    named = shared / "trial" / stored.name
+    named.mkdir(parents=True)
+    assert locate_weights(str(stored), digest) == str(named)
+    stored.mkdir(parents=True)
+    assert locate_weights(str(stored), digest) == str(stored)

@@ -9,7 +9,7 @@ import typer
 from cyclealign.cli.console import console, print_plain
 from cyclealign.cli.lazy import new_app
 from cyclealign.errors import ExperimentBusy, StoreError
-from cyclealign.files import home
+from cyclealign.files import adapters_folder
 from cyclealign.loop.check_database import check_database
 from cyclealign.store import Store, database_url
 from cyclealign.store.database import name_of, parse_url
@@ -66,7 +66,7 @@ def backup(target: Annotated[Path, typer.Argument(help="A new file.")]) -> None:
     with Store.open() as store:
         back_up(store.engine, target)
     print_plain(f"Backed up to {target}. To restore it: cyclealign db copy {target} NEW_DATABASE")
-    print_plain(f"Weights are not part of it: copy {home() / 'adapters'} as well.")
+    print_plain(f"Weights are not part of it: copy {adapters_folder()} as well.")
 
 
 def url_of(name: str) -> str:

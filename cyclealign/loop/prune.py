@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cyclealign.files import checkpoints_folder, home
+from cyclealign.files import adapters_folder, checkpoints_folder
 from cyclealign.policy import weights
 from cyclealign.processes import is_running
 from cyclealign.store import Store
@@ -35,7 +35,7 @@ def prunable(store: Store, experiment: str) -> list[Prunable]:
         if weights.files(Path(adapter.path))
     ]
     named = {path.resolve() for path in store.upkeep.adapter_paths()}
-    folder = home() / "adapters" / experiment
+    folder = adapters_folder() / experiment
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if reason := leftover_reason(path, named):
             found.append(Prunable(path, size_of(path), reason))

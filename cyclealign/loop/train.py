@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from cyclealign.config import TrainingSettings
-from cyclealign.files import checkpoints_folder, home, keep_folder, temporary_folder
+from cyclealign.files import adapters_folder, checkpoints_folder, home, keep_folder, temporary_folder
 from cyclealign.loop.lease import LEASE_SECONDS
 from cyclealign.loop.plan import require_trainable_adapter
 from cyclealign.loop.session import RoundSession
@@ -33,7 +33,7 @@ def train(session: RoundSession, round_: Round) -> str:
     if existing is not None:
         return existing.id
     name = f"round-{round_.number}"
-    folder = home() / "adapters" / round_.experiment / name
+    folder = adapters_folder() / round_.experiment / name
     checkpoints = checkpoints_folder(round_.experiment)
     log = home() / "logs" / f"training-{round_.experiment}-{name}.log"
     job = TrainingJob(

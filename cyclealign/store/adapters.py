@@ -5,6 +5,7 @@ from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
 from cyclealign.errors import StoreError
+from cyclealign.store.plans import adapter_record
 from cyclealign.store.repository import Repository
 from cyclealign.store.statements import insert_new, now, require_open, require_owner
 
@@ -54,4 +55,4 @@ class AdapterStore(Repository):
 
 def _adapter_of(session: Session, round_id: int) -> records.Adapter | None:
     row = session.scalar(select(tables.Adapter).where(tables.Adapter.round_id == round_id))
-    return None if row is None else records.Adapter(row.id, row.path, row.content_hash, row.parent_id)
+    return None if row is None else adapter_record(row)

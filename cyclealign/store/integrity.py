@@ -7,6 +7,7 @@ from sqlalchemy import ForeignKeyConstraint, Row, Select, and_, exists, func, se
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from cyclealign import records, tables
+from cyclealign.store.plans import adapter_record
 from cyclealign.store.repository import Repository
 
 MANY = 1000  # rows that are in memory at once
@@ -72,11 +73,7 @@ class IntegrityStore(Repository):
         )
         with self._database.reading() as session:
             return [
-                (
-                    records.Adapter(row.id, row.path, row.content_hash, row.parent_id),
-                    f"round {number} of '{name}'",
-                    verdict,
-                )
+                (adapter_record(row), f"round {number} of '{name}'", verdict)
                 for row, name, number, verdict in session.execute(query)
             ]
 

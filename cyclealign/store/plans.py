@@ -7,6 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
+from cyclealign.files import locate_weights
 from cyclealign.store.prompts import prompt_record
 from cyclealign.store.statements import insert_all, insert_new, now
 
@@ -99,8 +100,12 @@ def read_adapter(session: Session, adapter_id: str | None) -> records.Adapter | 
     """Return the adapter with this id; None for None, which stands for the base model."""
     if adapter_id is None:
         return None
-    row = session.get_one(tables.Adapter, adapter_id)
-    return records.Adapter(row.id, row.path, row.content_hash, row.parent_id)
+    return adapter_record(session.get_one(tables.Adapter, adapter_id))
+
+
+def adapter_record(row: tables.Adapter) -> records.Adapter:
+    """Return the value of a row, with the folder of its weights on this machine."""
+    return records.Adapter(row.id, locate_weights(row.path, row.content_hash), row.content_hash, row.parent_id)
 
 
 def read_templates(session: Session, round_id: int) -> tuple[records.Template, ...]:

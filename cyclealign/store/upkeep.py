@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from cyclealign import records, tables
 from cyclealign.errors import StoreError
 from cyclealign.store.history import plain, require_experiment
+from cyclealign.store.plans import adapter_record
 from cyclealign.store.repository import Repository
 from cyclealign.store.statements import in_parts, now
 
@@ -112,12 +113,12 @@ class UpkeepStore(Repository):
             query = query.where(tables.Experiment.name == experiment)
         with self._database.reading() as session:
             rows = session.scalars(query)
-            return [records.Adapter(row.id, row.path, row.content_hash, row.parent_id) for row in rows]
+            return [adapter_record(row) for row in rows]
 
     def adapter_paths(self) -> set[Path]:
         """Return the folders of all adapters of all experiments."""
         with self._database.reading() as session:
-            return {Path(path) for path in session.scalars(select(tables.Adapter.path))}
+            return {Path(adapter_record(row).path) for row in session.scalars(select(tables.Adapter))}
 
     def mark_pruned(self, adapter_ids: Sequence[str]) -> None:
         """Record that the files of these adapters were deleted."""

@@ -1,8 +1,5 @@
 """An open round can be given up: everything paid for is kept, and the next round on the same prompts uses it."""
 
-import sqlite3
-from contextlib import closing
-
 import pytest
 
 from cyclealign.errors import TrainingFailed
@@ -24,10 +21,9 @@ def calls(bench, number: int) -> dict[str, int]:
     """Return the number of calls stored with a round, by purpose."""
     query = (
         "SELECT purpose, count(*) FROM judge_call JOIN round ON round.id = judge_call.round_id "
-        "WHERE round.number = ? GROUP BY purpose"
+        f"WHERE round.number = {number} GROUP BY purpose"
     )
-    with closing(sqlite3.connect(bench.home / "home" / "cyclealign.db")) as database:
-        return dict(database.execute(query, (number,)).fetchall())
+    return dict(bench.query(query))
 
 
 @pytest.fixture

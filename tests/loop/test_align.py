@@ -1,7 +1,6 @@
 """The loop with a tiny model and a local judge: a round's rows and files, and its errors."""
 
 import json
-import sqlite3
 import threading
 from pathlib import Path
 
@@ -115,12 +114,11 @@ def test_agreed_rankings_become_demonstrations_of_the_next_round(bench):
 def test_every_judge_call_says_what_it_was(bench):
     """Prevents labels of which nobody can tell the template, the judge or the order shown."""
     bench.run()
-    with sqlite3.connect(bench.home / "home" / "cyclealign.db") as database:
-        rows = database.execute(
-            "SELECT call.messages, call.shown, call.reply, call.returned_model, call.prompt_tokens, template.text "
-            "FROM judge_call AS call JOIN template ON template.hash = call.template_hash"
-        ).fetchall()
-        spending = database.execute("SELECT sum(answered_calls) FROM judge_spending").fetchone()
+    rows = bench.query(
+        "SELECT call.messages, call.shown, call.reply, call.returned_model, call.prompt_tokens, template.text "
+        "FROM judge_call AS call JOIN template ON template.hash = call.template_hash"
+    )
+    (spending,) = bench.query("SELECT sum(answered_calls) FROM judge_spending")
     assert len(rows) == sum(bench.judge.answered.values()) == spending[0]
     for messages, shown, reply, model, tokens, text in rows:
         assert "You rank the answers" in text
@@ -286,9 +284,10 @@ def test_another_base_model(bench):
 
 
 def test_a_database_of_a_newer_revision(bench):
-    with sqlite3.connect(bench.home / "home" / "cyclealign.db") as database:
-        database.execute("UPDATE cyclealign_revision SET version_num = '9999'")
+    (revision,) = bench.query("SELECT version_num FROM cyclealign_revision")
+    bench.query("UPDATE cyclealign_revision SET version_num = '9999'")
     refused(bench, "NewerDatabase")
+    bench.query(f"UPDATE cyclealign_revision SET version_num = '{revision[0]}'")  # PostgreSQL's schema is used again
 
 
 def test_an_adapter_that_was_changed_on_disk(bench):

@@ -27,11 +27,9 @@ BATCH = {
 
 
 @pytest.fixture
-def database(migrated_sqlite, tmp_path):
+def database(one_database):
     """One kind of database: what differs between them is tested elsewhere."""
-    path = tmp_path / "memory.db"
-    path.write_bytes(migrated_sqlite.read_bytes())
-    return f"sqlite:///{path}"
+    return one_database
 
 
 @pytest.fixture

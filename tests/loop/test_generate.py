@@ -1,7 +1,6 @@
 """Answers of a round: identical ones are collapsed and topped up, and each has its provenance."""
 
 import json
-import sqlite3
 
 from cyclealign.store import Store
 
@@ -39,11 +38,10 @@ def test_every_candidate_says_which_weights_made_it_and_how(bench):
     bench.set("acceptance", min_win_rate=0.0)
     code, output = bench.run(rounds=2)
     assert code == 0, output
-    with sqlite3.connect(bench.home / "home" / "cyclealign.db") as database:
-        rows = database.execute(
-            "SELECT candidate.sampling, adapter.content_hash FROM candidate "
-            "LEFT JOIN adapter ON adapter.id = candidate.adapter_id"
-        ).fetchall()
+    rows = bench.query(
+        "SELECT candidate.sampling, adapter.content_hash FROM candidate "
+        "LEFT JOIN adapter ON adapter.id = candidate.adapter_id"
+    )
     samplings = [(json.loads(sampling), content_hash) for sampling, content_hash in rows]
     assert {content_hash for _, content_hash in samplings} > {None}
     for sampling, content_hash in samplings:

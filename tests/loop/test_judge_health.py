@@ -1,7 +1,6 @@
 """The health gate in the flow: an unfit judge is refused before anything is trained, a fit one is asked no more."""
 
 import json
-import sqlite3
 
 import pytest
 
@@ -20,12 +19,10 @@ def gated(bench):
 
 
 def purposes(bench):
-    with sqlite3.connect(bench.home / "home" / "cyclealign.db") as database:
-        found = database.execute(
-            "SELECT number, purpose, count(*) FROM judge_call JOIN round ON round.id = round_id "
-            "GROUP BY number, purpose"
-        )
-        return {(number, purpose): count for number, purpose, count in found}
+    found = bench.query(
+        "SELECT number, purpose, count(*) FROM judge_call JOIN round ON round.id = round_id GROUP BY number, purpose"
+    )
+    return {(number, purpose): count for number, purpose, count in found}
 
 
 def detail(number=1):
@@ -136,9 +133,8 @@ def test_a_judge_that_broke_after_the_gate_is_not_examined_again_in_that_round(g
     gated.judge.status = None
     code, output = gated.run()
     assert code == 0, output
-    with sqlite3.connect(gated.home / "home" / "cyclealign.db") as database:
-        found = database.execute("SELECT status, count(*) FROM judge_call WHERE purpose = 'health' GROUP BY status")
-        assert dict(found.fetchall()) == {"answered": controls - 1, "failed": 1}
+    found = gated.query("SELECT status, count(*) FROM judge_call WHERE purpose = 'health' GROUP BY status")
+    assert dict(found) == {"answered": controls - 1, "failed": 1}
 
 
 def test_no_controls_are_asked_where_they_are_switched_off(gated):

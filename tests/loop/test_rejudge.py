@@ -1,7 +1,6 @@
 """A stored round is ranked by another judge or template: flips are shown, the round does not change."""
 
 import json
-import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -241,8 +240,7 @@ def test_a_round_that_is_still_open_is_replayed_and_goes_on(bench):
     bench.set("budget", calls=1000)
     code, output = bench.run()
     assert code == 0, output
-    with sqlite3.connect(bench.home / "home" / "cyclealign.db") as database:
-        assert database.execute("SELECT count(*) FROM judge_call WHERE purpose = 'rejudge'").fetchone() == (0,)
+    assert bench.query("SELECT count(*) FROM judge_call WHERE purpose = 'rejudge'") == [(0,)]
 
 
 def test_no_policy_and_no_prefect_server_are_needed(finished, monkeypatch):

@@ -1,7 +1,6 @@
 """Rounds of models that think, and of models whose chat template prints the time."""
 
 import json
-import sqlite3
 from dataclasses import replace
 from itertools import count
 
@@ -49,8 +48,7 @@ def shortest_first(answers):
 
 
 def rows(bench, query):
-    with sqlite3.connect(bench.home / "home" / "cyclealign.db") as database:
-        return database.execute(query).fetchall()
+    return bench.query(query)
 
 
 def run(bench, model, **policy):

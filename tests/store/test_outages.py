@@ -13,6 +13,7 @@ from cyclealign.errors import StoreError
 from cyclealign.store import Store, database
 from cyclealign.store.database import parse_url
 from tests.support.cut_proxy import At, CutProxy
+from tests.support.experiment import empty
 from tests.support.store_values import opened
 
 
@@ -25,8 +26,6 @@ def proxy(migrated_postgres: str) -> Iterator[CutProxy]:
 @pytest.fixture
 def behind(proxy: CutProxy, request: pytest.FixtureRequest) -> Iterator[Store]:
     """A store whose connections lead through the proxy."""
-    from tests.conftest import empty
-
     url = proxy.url.render_as_string(hide_password=False)
     with Store.open(url, patience_seconds=30.0, statement_seconds=1.0) as store:
         yield store

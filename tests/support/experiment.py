@@ -1,6 +1,7 @@
 """An experiment on the tiny model with a local judge, run inside this process: by the loop alone, or as the flow."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -9,15 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from cyclealign.config import checked, load_config
 from cyclealign.errors import CycleAlignError
 from cyclealign.loop.align import align
-from cyclealign.store import Store
+from cyclealign.store import Store, database_url
+from cyclealign.store.database import URL_VARIABLE, parse_url
+from cyclealign.store.migrate import VERSION_TABLE
 from tests.support.local_judge import LocalJudge
 from tests.support.paths import ROOT
 from tests.support.tiny import make_model
 
+DATABASE_VARIABLE = "CYCLEALIGN_TEST_DATABASE"  # "postgresql": whole experiments use it as well
 WORDS = ["bake bread", "fix a tyre", "use the pump", "use the oven", "pump it", "fix it", "bake it", "fix the oven"]
 
 
@@ -105,6 +110,15 @@ class Bench:
         with Store.open() as store:
             return store.experiments.rounds(experiment)
 
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run SQL on the experiment's database and return the rows, if any; JSON columns are text on both kinds."""
+        engine = sa.create_engine(parse_url(database_url()))
+        with engine.begin() as connection:
+            result = connection.exec_driver_sql(statement)
+            rows = [tuple(map(_as_text, row)) for row in result] if result.returns_rows else []
+        engine.dispose()
+        return rows
+
     def prompts(self, count: int = 48) -> Path:
         rows = [
             {
@@ -118,6 +132,10 @@ class Bench:
         return path
 
 
+def _as_text(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list | dict) else value
+
+
 class FlowBench(Bench):
     """The same with runs of the flow on a Prefect server, started by the command line."""
 
@@ -127,8 +145,33 @@ class FlowBench(Bench):
 
 
 @pytest.fixture
+def default_database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let whole experiments use PostgreSQL, if the tests are started for it; otherwise the file in the home folder."""
+    if os.environ.get(DATABASE_VARIABLE) != "postgresql":
+        yield
+        return
+    url: str = request.getfixturevalue("migrated_postgres")
+    monkeypatch.setenv(URL_VARIABLE, url)
+    yield
+    empty(url)
+
+
+def empty(url: str) -> None:
+    """Delete all rows of a PostgreSQL schema and reset its counters."""
+    engine = sa.create_engine(parse_url(url))
+    tables = [name for name in sa.inspect(engine).get_table_names() if name != VERSION_TABLE]
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY CASCADE")
+    engine.dispose()
+
+
+@pytest.fixture
 def bench(
-    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    default_database: None,
+    tmp_path: Path,
+    tiny_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Bench]:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     yield from prepared(Bench, tmp_path, tiny_model, monkeypatch, capsys)
@@ -136,6 +179,7 @@ def bench(
 
 @pytest.fixture
 def flow_bench(
+    default_database: None,
     tmp_path: Path,
     tiny_model: Path,
     prefect_server: str,
