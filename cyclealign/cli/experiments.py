@@ -119,7 +119,7 @@ def held(experiment: str) -> Iterator[Store]:
         ExperimentBusy: a run is advancing it.
     """
     with Store.open() as store:
-        store.history.summaries(experiment)  # raises if there is no such experiment
+        store.experiments.require(experiment)
         with hold_experiment(store, experiment, owner_name(nonce()), "cyclealign experiments"):
             yield store
 

@@ -22,6 +22,7 @@ from cyclealign.text import plain_text
 
 app = new_app()
 MAX_REPLY_SHOWN = 200
+LAST_ROUNDS = 50
 Reason = tuple[int, str, str]  # round, purpose, why the calls failed
 
 
@@ -47,6 +48,9 @@ def history(
         str, typer.Option(help="With --round: only prompts with this text in the prompt or an answer.")
     ] = "",
     held_out: Annotated[bool, typer.Option("--held-out", help="With --round: the held-out prompts.")] = False,
+    last: Annotated[
+        int | None, typer.Option(min=1, help=f"Show the last rounds of each experiment; default: {LAST_ROUNDS}.")
+    ] = None,
     jobs: Annotated[bool, typer.Option("--jobs", hidden=True)] = False,
 ) -> None:
     """Show the rounds of experiments: agreement, the judge's accuracy, win rate, cost and verdict.
@@ -61,6 +65,10 @@ def history(
     asked = PageRequest(page, limit, tuple(only or ()), search, held_out)
     if asked.given and (number is None or failures):
         raise BadConfig("--page, --limit, --only, --search and --held-out show prompts of one round: add --round N.")
+    if last is not None and (number is not None or failures or as_json):
+        raise BadConfig(
+            "--last shortens the table of rounds. Leave it out, or leave out --round, --failures and --json."
+        )
     with Store.open() as store:
         if failures:
             show_failures(store, required(experiment), number, as_json)
@@ -69,20 +77,23 @@ def history(
         elif as_json:
             print(json.dumps(store.history.summaries(experiment), indent=2, default=str))
         else:
-            print_rounds(store, experiment)
+            print_rounds(store, experiment, last or LAST_ROUNDS)
 
 
-def print_rounds(store: Store, experiment: str | None) -> None:
-    """Print a table of each experiment's rounds, their notes and their stale labels."""
+def print_rounds(store: Store, experiment: str | None, last: int = LAST_ROUNDS) -> None:
+    """Print a table of each experiment's last rounds, their notes and their stale labels."""
     names = store.experiments.names(archived=False)
     if experiment:
-        names = [store.history.summaries(experiment)[0]["experiment"]]
+        store.experiments.require(experiment)
+        names = [experiment]
     if not names:
         console.print("No experiment yet. Start one with `cyclealign demo` or `cyclealign run CONFIG`.")
     for name in names:
-        rounds = store.experiments.rounds(name)
+        rounds = store.experiments.rounds(name, last)
         for table in rounds_tables(name, rounds):
             console.print(table)
+        if rounds and rounds[0]["number"] > 1:
+            print_plain(f"Rounds {rounds[0]['number']} to {rounds[-1]['number']}; earlier ones: --last N.")
         for row in rounds:
             for about, words in row["notes"].items():
                 print_plain(f"round {row['number']}, {about}: {plain_text(words)}")

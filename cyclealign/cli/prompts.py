@@ -147,7 +147,7 @@ def list_sets(
     """List the prompt sets with their sizes."""
     with Store.open() as store:
         if experiment is not None:
-            store.history.summaries(experiment)  # raises for an unknown experiment
+            store.experiments.require(experiment)
         sets = store.prompts.sets(experiment)
     if as_json:
         print(json.dumps([row._asdict() for row in sets], indent=2))

@@ -63,7 +63,7 @@ def review(
 def require_known(store: Store, experiment: str, number: int | None) -> None:
     """Raise NoSuchExperiment unless the experiment exists, and the round if one is given."""
     if number is None:
-        store.history.summaries(experiment)
+        store.experiments.require(experiment)
     else:
         store.rounds.get(experiment, number)
 

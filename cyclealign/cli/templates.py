@@ -103,7 +103,7 @@ def keep(
     if name is not None:
         require_name(name)
     with Store.open() as store:
-        store.history.summaries(experiment)  # raises for an unknown experiment
+        store.experiments.require(experiment)
         for each in TEMPLATES if name is None else (name,):
             keep_version(store, experiment, each, folder or folder_of(store, experiment, each))
 

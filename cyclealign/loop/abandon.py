@@ -23,7 +23,7 @@ def abandon(experiment: str, reason: str = "", ports: Ports | None = None) -> Ro
     ports = ports or Ports()
     with Store.open() as store:
         owner = owner_name(ports.run_id())
-        store.history.summaries(experiment)  # raises if there is no such experiment
+        store.experiments.require(experiment)
         with hold_experiment(store, experiment, owner, ports.run_name()):
             round_ = store.rounds.unfinished(experiment)
             if round_ is None:

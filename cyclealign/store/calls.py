@@ -12,6 +12,7 @@ from cyclealign import records, tables
 from cyclealign.errors import UnstorableRow
 from cyclealign.store.repository import Repository
 from cyclealign.store.statements import experiment_named, experiment_of, insert_for, insert_new, now
+from cyclealign.store.totals import call_totals, lock_for_calls, write_call_totals
 
 _PAID = (
     *("prompt_tokens", "cached_prompt_tokens", "completion_tokens", "cost_usd", "seconds"),
@@ -77,14 +78,11 @@ class CallStore(Repository):
 
     def spending(self, experiment: str, round_id: int | None = None) -> records.Spending:
         """Return the cost of judge calls of the experiment or one of its rounds, with failed and rejudging calls."""
-        call = tables.JudgeCall
-        sums = [call.attempts, call.prompt_tokens + call.completion_tokens, call.cost_usd]
-        statement = select(*(func.coalesce(func.sum(each), 0) for each in sums)).where(
-            call.experiment_id == experiment_named(experiment)
-        )
+        mine = [tables.Round.experiment_id == experiment_named(experiment)]
+        total = call_totals(*mine, *([] if round_id is None else [tables.Round.id == round_id])).c
+        sums = [total.attempts, total.prompt_tokens + total.completion_tokens, total.cost_usd]
         with self._database.reading() as session:
-            mine = statement if round_id is None else statement.where(call.round_id == round_id)
-            calls, tokens, usd = session.execute(mine).one()
+            calls, tokens, usd = session.execute(select(*(func.coalesce(func.sum(each), 0) for each in sums))).one()
             return records.Spending(int(calls), int(tokens), float(usd))
 
     def prompt_token_counts(self, model: str, limit: int = 200) -> list[tuple[int, int]]:
@@ -111,7 +109,10 @@ class CallStore(Repository):
         """
         try:
             with self._database.writing() as session:
+                keys = [outcome.call.key for outcome in outcomes]
+                closed = lock_for_calls(session, round_id, experiment_of(round_id), keys)
                 _record(session, round_id, outcomes)
+                write_call_totals(session, closed)
         except (DataError, OverflowError) as error:
             raise UnstorableRow(str(getattr(error, "orig", error))) from None
 

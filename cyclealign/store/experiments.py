@@ -7,9 +7,9 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from cyclealign import tables
 from cyclealign.store.calls import read_estimated_usd
-from cyclealign.store.history import summaries
-from cyclealign.store.metrics import read_metrics
-from cyclealign.store.notes import read_notes
+from cyclealign.store.history import require_experiment, summaries
+from cyclealign.store.metrics import read_all_metrics
+from cyclealign.store.notes import read_all_notes
 from cyclealign.store.repository import Repository
 from cyclealign.store.upkeep import require_active
 
@@ -30,26 +30,39 @@ class ExperimentStore(Repository):
         with self._database.reading() as session:
             require_active(session, experiment)
 
-    def rounds(self, experiment: str) -> list[dict[str, Any]]:
+    def require(self, experiment: str) -> None:
+        """Raise NoSuchExperiment, with the known names, unless the experiment exists."""
+        with self._database.reading() as session:
+            require_experiment(session, experiment)
+
+    def rounds(self, experiment: str, last: int | None = None) -> list[dict[str, Any]]:
         """Return the rows of ``round_summary`` of one experiment, with ``metrics`` (name -> Metric), ``notes`` and
         ``estimated_usd``, the part of the cost that no provider confirmed.
+
+        Args:
+            last: maximum number of rounds, the last ones; None: all.
         """
         with self._database.reading() as session:
             found = session.execute(
                 select(tables.Round.number, tables.Round.id)
                 .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
                 .where(tables.Experiment.name == experiment)
+                .order_by(tables.Round.number.desc())
+                .limit(last)
             )
             ids = {number: round_id for number, round_id in found}  # noqa: C416 - dict() would ask a Result for keys
-            rows, estimated = summaries(session, experiment), read_estimated_usd(session, experiment)
+            if not ids:
+                return []
+            rows, estimated = summaries(session, experiment, min(ids)), read_estimated_usd(session, experiment)
+            metrics, notes = read_all_metrics(session, experiment, min(ids)), read_all_notes(session, experiment)
             return [
                 {
                     **row,
-                    "metrics": read_metrics(session, ids[row["number"]]),
-                    "notes": read_notes(session, ids[row["number"]]),
-                    "estimated_usd": estimated.get(ids[row["number"]], 0.0),
+                    "metrics": metrics.get(round_id, {}),
+                    "notes": notes.get(round_id, {}),
+                    "estimated_usd": estimated.get(round_id, 0.0),
                 }
-                for row in rows
+                for row, round_id in ((row, ids[row["number"]]) for row in rows)
             ]
 
     def base_model(self, experiment: str) -> str | None:

@@ -147,14 +147,16 @@ def require_experiment(session: Session, name: str) -> None:
         raise NoSuchExperiment(f"There is no experiment '{name}' (known: {names}).{did_you_mean(name, known)}")
 
 
-def summaries(session: Session, experiment: str | None) -> list[Values]:
-    """Return the rows of the view ``round_summary``, of one experiment or of all."""
+def summaries(session: Session, experiment: str | None, first: int = 1, last: int | None = None) -> list[Values]:
+    """Return the rows of the view ``round_summary``, of all experiments or of one from round ``first`` to ``last``."""
     query = "SELECT * FROM round_summary {} ORDER BY experiment, number"
     if experiment is None:
         found = session.execute(text(query.format("")).columns(opened_at=Utc, closed_at=Utc))
     else:
-        mine = text(query.format("WHERE experiment = :experiment")).columns(opened_at=Utc, closed_at=Utc)
-        found = session.execute(mine, {"experiment": experiment})
+        upto = "" if last is None else " AND number <= :last"
+        mine = text(query.format(f"WHERE experiment = :experiment AND number >= :first{upto}"))
+        values = {"experiment": experiment, "first": first, **({} if last is None else {"last": last})}
+        found = session.execute(mine.columns(opened_at=Utc, closed_at=Utc), values)
     return [plain(row._asdict()) for row in found]
 
 
@@ -172,7 +174,7 @@ def plain(row: Mapping[str, Any]) -> Values:
 
 def _overview(session: Session, experiment: str, number: int) -> Values:
     row = session.get_one(tables.Round, require_round(session, experiment, number))
-    summary = next(each for each in summaries(session, experiment) if each["number"] == number)
+    (summary,) = summaries(session, experiment, number, number)
     return {"summary": summary, **_with_lists(_details(session, row))}
 
 

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 from cyclealign import records, tables
 from cyclealign.evaluation.metric_table import about_judge
 from cyclealign.store.history import require_experiment
-from cyclealign.store.metrics import read_metrics
 from cyclealign.store.repository import Repository
+from cyclealign.store.totals import call_totals
 
 Key = tuple[str, str]  # model, hash of the template
 
@@ -35,10 +35,8 @@ class JudgeStore(Repository):
             if experiment is not None:
                 require_experiment(session, experiment)
             asked = session.execute(of_experiment(_asked(), experiment)).all()
-            rounds = _rounds(session, experiment)
-            return [
-                _judge(row, [_figures(session, each) for each in rounds.get((row[0], row[1]), [])]) for row in asked
-            ]
+            rounds, figures = _rounds(session, experiment), _figures(session, experiment)
+            return [_judge(row, [figures.get(each, {}) for each in rounds.get((row[0], row[1]), [])]) for row in asked]
 
     def rankers(self, round_id: int) -> dict[str, list[records.Ranker]]:
         """Return the models and template versions whose replies ranked the lists of a round, by prompt id."""
@@ -59,49 +57,51 @@ def of_experiment(rows: Select[Any], experiment: str | None) -> Select[Any]:
 
 def _asked() -> Select[Any]:
     """Select every (model, template) with answered calls, tokens and cost; failed calls cost, too."""
-    call = tables.JudgeCall
+    total = call_totals()
+    sums = ("answered_calls", "failed_calls", "prompt_tokens", "completion_tokens", "cost_usd", "estimated_usd")
     return (
-        select(
-            call.model,
-            call.template_hash,
-            func.count().filter(call.status == "answered"),
-            func.count().filter(call.status == "failed"),
-            func.sum(call.prompt_tokens),
-            func.sum(call.completion_tokens),
-            func.sum(call.cost_usd),
-            func.sum(call.estimated_usd),
-        )
-        .join(tables.Experiment, tables.Experiment.id == call.experiment_id)
-        .group_by(call.model, call.template_hash)
-        .order_by(func.min(call.id))
+        select(total.c.model, total.c.template_hash, *(func.sum(total.c[name]) for name in sums))
+        .join(tables.Round, tables.Round.id == total.c.round_id)
+        .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
+        .group_by(total.c.model, total.c.template_hash)
+        .order_by(func.min(total.c.first_call))
     )
 
 
 def _rounds(session: Session, experiment: str | None) -> dict[Key, list[int]]:
     """Return the rounds of each judge, by the model of their settings and their version of `rank`."""
-    used = tables.RoundTemplate
-    found = session.execute(
-        of_experiment(
-            select(tables.Round.id, tables.Round.settings, used.template_hash)
-            .join(used, used.round_id == tables.Round.id)
-            .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
-            .where(used.name == "rank")
-            .order_by(tables.Round.id),
-            experiment,
-        )
+    used, model = tables.RoundTemplate, tables.Round.settings["judge"]["model"].as_string()
+    rows = (
+        select(tables.Round.id, model, used.template_hash)
+        .join(used, used.round_id == tables.Round.id)
+        .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
+        .where(used.name == "rank")
+        .order_by(tables.Round.id)
     )
     by_judge: dict[Key, list[int]] = {}
-    for round_id, settings, template in found:
-        by_judge.setdefault((settings.get("judge", {}).get("model", ""), template), []).append(round_id)
+    for round_id, name, template in session.execute(of_experiment(rows, experiment)):
+        by_judge.setdefault((name or "", template), []).append(round_id)
     return by_judge
 
 
-def _figures(session: Session, round_id: int) -> dict[str, float]:
-    return {name: metric.value for name, metric in read_metrics(session, round_id).items() if about_judge(name)}
+def _figures(session: Session, experiment: str | None) -> dict[int, dict[str, float]]:
+    """Return the metrics about the judge by round."""
+    metric = tables.Metric
+    rows = (
+        select(metric.round_id, metric.name, metric.value)
+        .join(tables.Round, tables.Round.id == metric.round_id)
+        .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
+    )
+    by_round: dict[int, dict[str, float]] = {}
+    for round_id, name, value in session.execute(of_experiment(rows, experiment)):
+        if about_judge(name):
+            by_round.setdefault(round_id, {})[name] = value
+    return by_round
 
 
 def _judge(row: Row[Any], rounds: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-    model, template, answered, failed, prompt_tokens, completion_tokens, cost, estimated = row
+    model, template, *numbers, cost, estimated = row
+    answered, failed, prompt_tokens, completion_tokens = map(int, numbers)  # PostgreSQL sums to decimals
     names = sorted({name for each in rounds for name in each})
     figures = {name: fmean(each[name] for each in rounds if name in each) for name in names}
     return {

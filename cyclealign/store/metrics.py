@@ -63,6 +63,22 @@ def read_metrics(session: Session, round_id: int) -> dict[str, records.Metric]:
     return {row.name: metric_record(row) for row in found}
 
 
+def read_all_metrics(session: Session, experiment: str, first: int = 1) -> dict[int, dict[str, records.Metric]]:
+    """Return the metrics of an experiment's rounds from the one with number ``first`` on, by round id and name."""
+    metric, row = tables.Metric, tables.Round
+    found = session.execute(
+        select(metric.round_id, metric.name, metric.value, metric.low, metric.high, metric.count, metric.unit)
+        .join(row, row.id == metric.round_id)
+        .join(tables.Experiment, tables.Experiment.id == row.experiment_id)
+        .where(tables.Experiment.name == experiment, row.number >= first)
+        .order_by(metric.round_id, metric.name)
+    )
+    by_round: dict[int, dict[str, records.Metric]] = {}
+    for round_id, name, *values in found:
+        by_round.setdefault(round_id, {})[name] = records.Metric(name, *values)
+    return by_round
+
+
 def metric_record(row: tables.Metric) -> records.Metric:
     """Return the value of a row."""
     return records.Metric(row.name, row.value, row.low, row.high, row.count, row.unit)

@@ -76,11 +76,11 @@ def downgrade(engine: Engine, revision: str) -> None:
 
 
 def _complete_round_summary(connection: Connection, fresh: bool) -> None:
-    """Give the view its columns: in their best order in a new database, else after those that it has."""
+    """Make the view of this version: columns in their best order in a new database, else after those that it has."""
     if fresh:
         arrange_columns(connection)
-    elif missing := missing_columns(connection):
-        append_columns(connection, missing)
+    else:
+        append_columns(connection, missing_columns(connection))
 
 
 def _up_to_date(connection: Connection, revision: str) -> bool:

@@ -26,3 +26,19 @@ def read_notes(session: Session, round_id: int) -> dict[str, str]:
     table = tables.RoundNote
     found = session.execute(select(table.about, table.words).where(table.round_id == round_id).order_by(table.about))
     return {row.about: row.words for row in found}
+
+
+def read_all_notes(session: Session, experiment: str) -> dict[int, dict[str, str]]:
+    """Return the notes on the rounds of an experiment by round id and subject."""
+    table, row = tables.RoundNote, tables.Round
+    found = session.execute(
+        select(table.round_id, table.about, table.words)
+        .join(row, row.id == table.round_id)
+        .join(tables.Experiment, tables.Experiment.id == row.experiment_id)
+        .where(tables.Experiment.name == experiment)
+        .order_by(table.round_id, table.about)
+    )
+    by_round: dict[int, dict[str, str]] = {}
+    for round_id, about, words in found:
+        by_round.setdefault(round_id, {})[about] = words
+    return by_round

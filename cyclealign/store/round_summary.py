@@ -23,7 +23,7 @@ def append_columns(connection: Connection, columns: Iterable[str]) -> None:
 
     A column that this version does not know stays, as the metric of a newer version.
     """
-    text = _select(connection, [*_columns(connection), *columns])
+    text = _select(connection, [*_columns(connection), *columns], _all_columns())
     if connection.dialect.name == "sqlite":
         _replace(connection, text)
     else:  # PostgreSQL could not drop a view on which a user has built another
@@ -35,12 +35,12 @@ def arrange_columns(connection: Connection) -> None:
     first = list(_FIRST_COLUMNS)
     first.insert(first.index("agreement_chance"), "agreement_lcs")
     rest = [column for column in (*view_columns(), *LATER_COLUMNS) if column not in first]
-    _replace(connection, _select(connection, [*first, *rest]))
+    _replace(connection, _select(connection, [*first, *rest], _all_columns()))
 
 
 def remove_later_columns(connection: Connection) -> None:
-    """Make the view with its first columns alone: the others read tables that older revisions do not have."""
-    _replace(connection, _select(connection, _FIRST_COLUMNS))
+    """Make the view with its first columns alone, from rows: older revisions do not have the tables of others."""
+    _replace(connection, _select(connection, _FIRST_COLUMNS, _FIRST_COLUMNS))
 
 
 def _replace(connection: Connection, text: str) -> None:
@@ -52,8 +52,7 @@ def _columns(connection: Connection) -> list[str]:
     return list(connection.exec_driver_sql("SELECT * FROM round_summary LIMIT 0").keys())
 
 
-def _select(connection: Connection, columns: Iterable[str]) -> str:
-    known = {**_FIRST_COLUMNS, **LATER_COLUMNS}
+def _select(connection: Connection, columns: Iterable[str], known: Mapping[str, str | Mapping[str, str]]) -> str:
     dialect = connection.dialect.name
     lines = ",\n    ".join(f"{_in_dialect(known.get(name) or _metric(name), dialect)} AS {name}" for name in columns)
     return (
@@ -155,4 +154,43 @@ LATER_COLUMNS: dict[str, str | Mapping[str, str]] = {
     "kept": "round.kept",
     "policy_score_name": "(SELECT COALESCE(ranking.score, 'mean_logprob') FROM ranking"
     " WHERE ranking.round_id = round.id AND ranking.ranked_by = 'policy' LIMIT 1)",
+}
+
+
+def _all_columns() -> dict[str, str | Mapping[str, str]]:
+    return {**_FIRST_COLUMNS, **LATER_COLUMNS, **_KEPT_COLUMNS}
+
+
+def _kept(column: str) -> str:
+    """Return the SQL of a number that is kept for closed rounds, and counted for open ones."""
+    rows = {**_FIRST_COLUMNS, **LATER_COLUMNS}[column]
+    kept = f"SELECT round_total.{column} FROM round_total WHERE round_total.round_id = round.id"  # noqa: S608 - our names
+    return f"coalesce(({kept}), {rows})"
+
+
+def _kept_sum(column: str, total: str) -> str:
+    """Return the SQL of a sum over calls that is kept for closed rounds.
+
+    The type is that of the sum over rows: a view's columns never change theirs.
+    """
+    rows = {**_FIRST_COLUMNS, **LATER_COLUMNS}[column]
+    kind = "DOUBLE PRECISION" if column.endswith("usd") else "BIGINT"
+    kept = f"SELECT CAST(coalesce(sum({total}), 0) AS {kind}) FROM call_total"  # noqa: S608 - our names
+    mine = "call_total.round_id = round.id AND call_total.purpose <> 'rejudge'"
+    return f"CASE WHEN round.status = 'closed' THEN ({kept} WHERE {mine}) ELSE {rows} END"
+
+
+_KEPT_COLUMNS = {
+    **{
+        column: _kept(column)
+        for column in (
+            *("prompts", "held_out_prompts", "prompts_judged", "prompts_unjudged", "prompts_set_aside", "answers"),
+            "held_out_answers",
+        )
+    },
+    "judge_calls": _kept_sum("judge_calls", "answered_calls"),
+    "failed_judge_calls": _kept_sum("failed_judge_calls", "failed_calls"),
+    "judge_tokens": _kept_sum("judge_tokens", "prompt_tokens + completion_tokens"),
+    "cost_usd": _kept_sum("cost_usd", "cost_usd"),
+    "estimated_usd": _kept_sum("estimated_usd", "estimated_usd"),
 }

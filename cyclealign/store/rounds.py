@@ -13,6 +13,7 @@ from cyclealign.store.history import require_round
 from cyclealign.store.plans import add_held_out, first_of_repeated, read_adapter, read_round, write_plan
 from cyclealign.store.repository import Repository
 from cyclealign.store.statements import insert, insert_new, now, refused, require_owner, without_result
+from cyclealign.store.totals import write_totals
 from cyclealign.store.upkeep import free_origin
 
 Verdict = Literal["accepted", "rolled_back", "undecided", "abandoned"]
@@ -143,6 +144,7 @@ class RoundStore(Repository):
         with self._database.writing() as session:
             if _changed(session, statement) != 1:
                 raise LeaseLost(_who_took(session, round_id))
+            write_totals(session, round_id)
 
     def count_closed(self, experiment: str, run: str | None = None) -> int:
         """Return how many rounds of the experiment were closed, by any run or by owners whose names end with ``/run``.

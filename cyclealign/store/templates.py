@@ -94,27 +94,22 @@ class TemplateStore(Repository):
 
     def label_versions(self, name: str, experiment: str | None = None) -> list[records.LabelVersion]:
         """Return the version of a template that made the judge's rankings of each round, by experiment and round."""
-        used, label = tables.RoundTemplate, tables.Ranking
+        used, label, total = tables.RoundTemplate, tables.Ranking, tables.RoundTotal
+        row, folder = tables.Round, tables.Round.settings["templates"].as_string()
+        counted = select(func.count()).where(label.round_id == row.id, label.ranked_by == "judge").scalar_subquery()
+        count = func.coalesce(total.prompts_judged, counted)
         statement = (
-            select(
-                *(tables.Experiment.name, tables.Round.number, tables.Round.settings),
-                *(used.template_hash, func.count(label.id)),
-            )
-            .select_from(label)
-            .join(tables.Round, tables.Round.id == label.round_id)
-            .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
-            .join(used, used.round_id == tables.Round.id)
-            .where(label.ranked_by == "judge", used.name == name)
-            .group_by(tables.Experiment.id, tables.Experiment.name, tables.Round.id, used.template_hash)
-            .order_by(tables.Experiment.id, tables.Round.number)
+            select(tables.Experiment.name, row.number, func.coalesce(folder, "prompts"), used.template_hash, count)
+            .join(tables.Experiment, tables.Experiment.id == row.experiment_id)
+            .join(used, used.round_id == row.id)
+            .outerjoin(total, total.round_id == row.id)
+            .where(used.name == name, count > 0)
+            .order_by(tables.Experiment.id, row.number)
         )
         if experiment is not None:
             statement = statement.where(tables.Experiment.name == experiment)
         with self._database.reading() as session:
-            return [
-                records.LabelVersion(of, number, str(settings.get("templates", "prompts")), version, count)
-                for of, number, settings, version, count in session.execute(statement)
-            ]
+            return [records.LabelVersion(*found) for found in session.execute(statement)]
 
     def versions(self, experiment: str) -> list[dict[str, Any]]:
         """Return the versions of the judge's templates that rounds of the experiment used, in the order of use.

@@ -13,6 +13,7 @@ from cyclealign.store.history import plain, require_experiment
 from cyclealign.store.plans import adapter_record
 from cyclealign.store.repository import Repository
 from cyclealign.store.statements import in_parts, now
+from cyclealign.store.totals import call_totals
 
 VERDICTS = ("accepted", "rolled_back", "undecided", "abandoned")
 
@@ -26,8 +27,13 @@ class UpkeepStore(Repository):
         Keys: ``experiment``, ``base_model``, ``rounds``, ``accepted``, ``rolled_back``, ``undecided``,
         ``abandoned``, ``open``, ``cost_usd``, ``created_at``, ``archived_at``.
         """
-        round_, experiment, call = tables.Round, tables.Experiment, tables.JudgeCall
-        cost = select(func.coalesce(func.sum(call.cost_usd), 0.0)).where(call.experiment_id == experiment.id)
+        round_, experiment, total = tables.Round, tables.Experiment, call_totals()
+        of_experiment = (
+            select(round_.experiment_id, func.sum(total.c.cost_usd).label("usd"))
+            .join(total, total.c.round_id == round_.id)
+            .group_by(round_.experiment_id)
+            .subquery("cost")
+        )
         counts = [func.sum(case((round_.verdict == name, 1), else_=0)).label(name) for name in VERDICTS]
         query = (
             select(
@@ -36,12 +42,13 @@ class UpkeepStore(Repository):
                 func.count(round_.id).label("rounds"),
                 *counts,
                 func.sum(case((round_.status == "open", 1), else_=0)).label("open"),
-                cost.correlate(experiment).scalar_subquery().label("cost_usd"),
+                func.coalesce(func.max(of_experiment.c.usd), 0.0).label("cost_usd"),
                 experiment.created_at,
                 experiment.archived_at,
             )
             .select_from(experiment)
             .outerjoin(round_, round_.experiment_id == experiment.id)
+            .outerjoin(of_experiment, of_experiment.c.experiment_id == experiment.id)
             .group_by(experiment.id, experiment.name, experiment.created_at, experiment.archived_at)
             .order_by(experiment.id)
         )

@@ -43,12 +43,14 @@ from cyclealign.tables.rounds import (
     RoundTemplate,
     TrainingStep,
 )
+from cyclealign.tables.totals import CallTotal, RoundTotal
 from cyclealign.tables.verdicts import Agreement, Candidate, JudgeBatch, JudgeCall, Ranking, RankingPlace
 
 __all__ = [
     "Adapter",
     "Agreement",
     "Base",
+    "CallTotal",
     "Candidate",
     "CandidateFlag",
     "CandidateLogprob",
@@ -84,6 +86,7 @@ __all__ = [
     "RoundPrompt",
     "RoundStep",
     "RoundTemplate",
+    "RoundTotal",
     "Template",
     "TrainingStep",
     "UnjudgedPrompt",

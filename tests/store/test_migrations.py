@@ -122,6 +122,18 @@ def test_the_store_reads_what_an_older_version_wrote(empty_database: str, engine
         assert store.rounds.unfinished("kitchen").parent.id == "a1"
 
 
+def test_totals_of_closed_rounds_are_summed_from_their_rows(engine: sa.Engine) -> None:
+    """The history of an older version would show rounds without answers, and without cost."""
+    upgrade(engine, "0019")
+    fill(engine, "0019")
+    upgrade(engine)
+    made = contents(engine)
+    written = [(name, row) for name, row in rows_at("0020") if name.endswith("_total")]
+    assert list(made["round_total"]) == [row for name, row in written if name == "round_total"]
+    by_purpose = sorted((row for name, row in written if name == "call_total"), key=lambda row: str(row["purpose"]))
+    assert sorted(made["call_total"], key=lambda row: str(row["purpose"])) == by_purpose
+
+
 def test_up_down_up(engine: sa.Engine) -> None:
     """A downgrade that forgets a table or view makes the next upgrade fail."""
     upgrade(engine)
