@@ -246,6 +246,22 @@ def temporary_folder(beside: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def flush_folder(folder: Path) -> None:
+    """Write the files of a folder, and the names in it, to the disk: they survive a power cut from then on."""
+    for path in sorted(folder.rglob("*")):
+        flush(path)
+    flush(folder)
+
+
+def flush(path: Path) -> None:
+    """Write a file's bytes, or a folder's names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def keep_folder(temporary: Path, final: Path, is_same: Callable[[Path], bool]) -> Path:
     """Rename a folder to ``final`` and return its path; an existing folder is never replaced.
 
@@ -254,6 +270,7 @@ def keep_folder(temporary: Path, final: Path, is_same: Callable[[Path], bool]) -
         is_same: whether an existing folder holds the same content and can be returned instead; otherwise the name gets
             a number.
     """
+    flush_folder(temporary)
     for number in itertools.count(1):
         path = final if number == 1 else final.with_name(f"{final.name}-{number}")
         try:
@@ -262,6 +279,7 @@ def keep_folder(temporary: Path, final: Path, is_same: Callable[[Path], bool]) -
             if not path.exists():
                 raise
         else:
+            flush(path.parent)
             return path
         if is_same(path):
             return path

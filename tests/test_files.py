@@ -4,9 +4,11 @@ import gzip
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from cyclealign import files
 from cyclealign.errors import BadPrompts
 from cyclealign.files import appearing_folder, home, json_lines, keep_folder, locate_weights
 
@@ -115,3 +117,26 @@ def test_weights_are_found_where_their_row_says_or_by_name_or_by_hash(tmp_path, 
     assert locate_weights(str(stored), digest) == str(named)
     stored.mkdir(parents=True)
     assert locate_weights(str(stored), digest) == str(stored)
+
+
+def test_a_kept_folder_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power cut a row could name weights whose bytes were never written."""
+    steps: list[str] = []
+    rename, flush = Path.rename, files.flush
+
+    def noted_rename(path: Path, target: Path) -> Path:
+        steps.append("rename")
+        return rename(path, target)
+
+    def noted_flush(path: Path) -> None:
+        steps.append(path.name)
+        flush(path)
+
+    monkeypatch.setattr(Path, "rename", noted_rename)
+    monkeypatch.setattr(files, "flush", noted_flush)
+    made = tmp_path / "made"
+    (made / "deep").mkdir(parents=True)
+    (made / "weights").write_text("1")
+    (made / "deep" / "config").write_text("2")
+    keep_folder(made, tmp_path / "round-1", lambda path: True)
+    assert steps == ["deep", "config", "weights", "made", "rename", tmp_path.name]

@@ -36,7 +36,7 @@ class AdapterStore(Repository):
             "base_model": base_model,
             "created_at": now(),
         }
-        with self._database.writing() as session:
+        with self._database.writing(durable=True) as session:
             if owner is None:
                 require_open(session, round_id)
             else:

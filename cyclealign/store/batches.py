@@ -26,7 +26,7 @@ class BatchStore(Repository):
             "status": "submitting",
             "submitted_at": now(),
         }
-        with self._database.writing() as session:
+        with self._database.writing(durable=True) as session:
             session.execute(insert(session, tables.JudgeBatch).values(**row))
 
     def set_id(self, token: str, batch_id: str) -> None:
@@ -51,5 +51,5 @@ class BatchStore(Repository):
             return [records.Batch(row.token, row.batch_id, tuple(row.call_keys)) for row in found]
 
     def _change(self, token: str, **values: object) -> None:
-        with self._database.writing() as session:
+        with self._database.writing(durable=True) as session:
             session.execute(update(tables.JudgeBatch).where(tables.JudgeBatch.token == token).values(**values))

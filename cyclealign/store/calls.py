@@ -108,7 +108,7 @@ class CallStore(Repository):
             UnstorableRow: a value of one of them cannot be stored.
         """
         try:
-            with self._database.writing() as session:
+            with self._database.writing(durable=True) as session:
                 keys = [outcome.call.key for outcome in outcomes]
                 closed = lock_for_calls(session, round_id, experiment_of(round_id), keys)
                 _record(session, round_id, outcomes)

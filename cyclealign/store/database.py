@@ -138,8 +138,13 @@ def _set_up_sqlite(connection: sqlite3.Connection, record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """Take the lock at once for writing: a transaction that reads first fails if another one writes in between."""
-    writes = connection.get_execution_options().get("writes", False)
+    """Take the lock at once for writing: a transaction that reads first fails if another one writes in between.
+
+    A durable transaction reaches the disk before it counts as committed, and with it all before it.
+    """
+    options = connection.get_execution_options()
+    writes = options.get("writes", False)
+    connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if options.get('durable', False) else 'NORMAL'}")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
@@ -169,6 +174,7 @@ class Database:
         self.engine = engine
         self.patience = Patience(patience_seconds)
         self._writing = engine.execution_options(writes=True)
+        self._durable = engine.execution_options(writes=True, durable=True)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -185,8 +191,12 @@ class Database:
             yield session
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
+    def writing(self, durable: bool = False) -> Iterator[Session]:
         """Open a transaction that is committed at the end of the block, or rolled back if the block raises.
+
+        Args:
+            durable: survives a power cut, at the price of a sync of the file; for what was paid for. PostgreSQL's
+                commits all do.
 
         If the answer to the commit is lost, the server is asked for its outcome, so that nothing is written twice.
 
@@ -194,7 +204,8 @@ class Database:
             DatabaseAway: the database does not answer, and nothing was written.
             StoreError: it refuses to answer.
         """
-        with _explained(self.engine), Session(self._writing, expire_on_commit=False) as session:
+        engine = self._durable if durable else self._writing
+        with _explained(self.engine), Session(engine, expire_on_commit=False) as session:
             yield session
             self._commit(session)
 

@@ -141,7 +141,7 @@ class RoundStore(Repository):
             .where(tables.Round.id == round_id, tables.Round.owner == owner, tables.Round.status == "open")
             .values(status="closed", verdict=verdict, kept=kept, reason=reason, closed_at=now())
         )
-        with self._database.writing() as session:
+        with self._database.writing(durable=True) as session:
             if _changed(session, statement) != 1:
                 raise LeaseLost(_who_took(session, round_id))
             write_totals(session, round_id)

@@ -12,6 +12,7 @@ from cyclealign.errors import NewerDatabase, StoreError
 from cyclealign.store import Store, database_url
 from cyclealign.store.database import connect, name_of, parse_url
 from cyclealign.store.migrate import VERSION_TABLE, revision_of
+from tests.support.store_values import adapter_for, answers, call, opened, prompt, reply
 
 SECRET = "geheim-42"
 
@@ -50,6 +51,26 @@ def test_sqlite_keeps_its_promises(tmp_path: Path) -> None:
             for pragma in ("journal_mode", "foreign_keys", "busy_timeout", "synchronous")
         }
     assert found == {"journal_mode": "wal", "foreign_keys": 1, "busy_timeout": 30_000, "synchronous": 1}
+
+
+def test_what_was_paid_for_is_on_the_disk_before_it_counts_as_stored(tmp_path: Path) -> None:
+    """After a power cut a reply would be paid for again, or a round name weights that it does not have."""
+    with Store.open(f"sqlite:///{tmp_path / 'a.db'}") as store:
+        made = opened(store)
+        pragmas: list[str] = []
+
+        def note(connection: object, cursor: object, statement: str, *rest: object) -> None:
+            if statement.startswith(("PRAGMA synchronous", "BEGIN IMMEDIATE")):
+                pragmas.append(statement)
+
+        sa.event.listen(store.engine, "before_cursor_execute", note)
+        store.calls.record_reply(made.id, call(0), reply())
+        store.candidates.add(made.id, answers(made, prompt(0)))
+        store.adapters.add(made.id, adapter_for(made), "a-model")
+        store.rounds.close(made.id, "me", "accepted", "")
+    modes = [before.removeprefix("PRAGMA synchronous = ") for before in pragmas[::2]]
+    assert set(pragmas[1::2]) == {"BEGIN IMMEDIATE"}
+    assert modes == ["FULL", "NORMAL", "FULL", "FULL"]
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
