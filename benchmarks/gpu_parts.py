@@ -60,9 +60,8 @@ def gradient_of_a_step(arm: str, case: Any) -> tuple[Any, str]:
     import torch
     from transformers import TrainerCallback
 
-    from benchmarks.gpu_step import arm_job
-    from benchmarks.ranking_arm import ARMS, make_model
-    from cyclealign.training.trainers import make_trainer
+    from benchmarks.gpu_step import arm_job, arm_trainer
+    from benchmarks.ranking_arm import make_model
 
     taken: list[torch.Tensor] = []
 
@@ -74,9 +73,7 @@ def gradient_of_a_step(arm: str, case: Any) -> tuple[Any, str]:
         job = arm_job(arm, case, 1, False, Path(name))
         changes = {"bf16": False, "max_grad_norm": 0.0}  # no clipping
         job = replace(job, settings=job.settings.model_copy(update=changes))
-        trainer = make_trainer(job, Path(name), make_model(case, job.settings))
-        trainer.tokens_at_once = None
-        ARMS[arm](trainer)
+        trainer = arm_trainer(arm, job, make_model(case, job.settings), Path(name))
         adapted = [weight for weight in trainer.model.parameters() if weight.requires_grad]
         for number, weight in enumerate(adapted):  # B begins at 0, which would leave A without a gradient
             torch.nn.init.normal_(weight, std=0.02, generator=torch.Generator(weight.device).manual_seed(number))
@@ -89,20 +86,24 @@ def tokens_at_once(smoke: bool) -> dict[str, Any]:
     """Report the tokens of a pass that training chooses for itself, and the memory that its steps then take."""
     import torch
 
-    from benchmarks.gpu_step import WARM_UP, Timed, arm_job, arm_trainer
+    from benchmarks.gpu_step import WARM_UP, Timed, arm_job, model_of_a_round
     from benchmarks.ranking_arm import Case
     from cyclealign.training.trainers import make_trainer
 
     case = Case(64, 16, 4, 2, 2000) if smoke else Case(1024, 256, 8, 24)
     with tempfile.TemporaryDirectory() as name:
         job = arm_job("ours", case, WARM_UP, True, Path(name))
-        plain = arm_trainer("ours", job, case, Path(name))
-        trainer = make_trainer(job, Path(name), plain.model)
+        trainer: Any = make_trainer(job, Path(name), model_of_a_round(case, job))
         timed = Timed()
         trainer.add_callback(timed)
         trainer.train()
         total = torch.cuda.get_device_properties(0).total_memory / 2**20 if torch.cuda.is_available() else None
-        return {"tokens_at_once": trainer.tokens_at_once, "peak_memory_mb": timed.peaks, "device_memory_mb": total}
+        return {
+            "tokens_at_once": trainer.tokens_at_once,
+            "remark": trainer.memory_remark,
+            "peak_memory_mb": timed.peaks,
+            "device_memory_mb": total,
+        }
 
 
 def qlora(smoke: bool) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from peft import PeftModel
 from transformers import PrinterCallback, TrainerCallback
 
 from benchmarks.ranking_arm import ARMS, Case, make_job, make_model, trl
@@ -60,17 +61,23 @@ def arm_job(arm: str, case: Case, steps: int, checkpointing: bool, folder: Path)
     return replace(job, settings=job.settings.model_copy(update=changes))
 
 
-def arm_trainer(arm: str, job: TrainingJob, case: Case, folder: Path) -> RankingTrainer:
-    """Return the trainer of an arm on a random model: bfloat16 with an adapter in float32 on a GPU, as in a round."""
+def model_of_a_round(case: Case, job: TrainingJob) -> PeftModel:
+    """Return a random model: bfloat16 with an adapter in float32 on a GPU, as in a round."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16 if torch.cuda.is_available() else torch.float32)
     model = make_model(case, job.settings)
     torch.set_default_dtype(before)
-    trainer = make_trainer(job, folder, model)
-    trainer.tokens_at_once = None  # each arm takes a step in one pass
+    return model
+
+
+def arm_trainer(arm: str, job: TrainingJob, model: PeftModel, folder: Path) -> RankingTrainer:
+    """Return the trainer of an arm, which takes each step in one pass."""
+    trainer: Any = make_trainer(job, folder, model)
+    trainer.tokens_at_once = trainer.meter = None  # neither a limit nor a probe that sets one
     (trl if arm == "dpo" else ARMS[arm])(trainer)
     trainer.remove_callback(PrinterCallback)
-    return trainer
+    ready: RankingTrainer = trainer
+    return ready
 
 
 def measure(arm: str, case: Case, steps: int, checkpointing: bool) -> dict[str, Any]:
@@ -78,7 +85,7 @@ def measure(arm: str, case: Case, steps: int, checkpointing: bool) -> dict[str, 
     timed = Timed()
     with tempfile.TemporaryDirectory() as name:
         job = arm_job(arm, case, WARM_UP + steps, checkpointing, Path(name))
-        trainer = arm_trainer(arm, job, case, Path(name))
+        trainer = arm_trainer(arm, job, model_of_a_round(case, job), Path(name))
         trainer.add_callback(timed)
         trainer.train()
     seconds = median(timed.seconds[WARM_UP:])
