@@ -177,7 +177,7 @@ def main(arm: str, case: Case, steps: int) -> None:
         folder = Path(name)
         job = make_job(case, steps, folder)
         trainer = make_trainer(job, folder, make_model(case, job.settings))
-        trainer.tokens_at_once = None  # each arm takes a step in one pass
+        trainer.tokens_at_once = trainer.meter = None  # each arm takes a step in one pass, without a probe
         ARMS[arm](trainer)
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(StepByStep())
