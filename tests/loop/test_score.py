@@ -132,6 +132,7 @@ def test_pmi_is_computed_once_and_a_killed_round_goes_on(bench, monkeypatch):
 
     monkeypatch.setattr(TransformersPolicy, "logprob_sums", counted)
     bench.set("agreement", score="pmi")
+    bench.set("evaluation", labelled_lists=0)  # the policy scores those, too
     with pytest.raises(KeyboardInterrupt):
         bench.run()
     code, output = bench.run()

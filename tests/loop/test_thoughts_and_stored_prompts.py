@@ -131,6 +131,7 @@ class Clock:
 def test_a_round_uses_the_prompts_as_they_were_rendered_once(bench, dated_model, jobs, monkeypatch):
     """Prevents a round over midnight from training and scoring on other prompts than were answered."""
     monkeypatch.setattr(chat_template_utils, "datetime", Clock)
+    bench.set("evaluation", labelled_lists=0)  # of prompts that the round does not store
     run(bench, dated_model)
     stored = {tuple(json.loads(ids)) for (ids,) in rows(bench, "SELECT token_ids FROM round_prompt")}
     assert len(stored) == 7
