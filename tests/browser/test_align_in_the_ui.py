@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,18 +115,19 @@ def named(run: dict[str, Any]) -> str | None:
 
 
 def look_at_artifacts(page: Any, run: str, folder: Path) -> None:
-    """Check, from the run's page, that the table has the round's row and that the browser could draw the plot."""
+    """Check, from the run's page, that the table has the round's row and that the browser could draw the plots."""
     open_artifact(page, run, "from-the-form-history")
     row = page.locator("tbody tr").first
     row.wait_for()
     assert row.inner_text().split()[0] == "1"
     page.screenshot(path=folder / "table.png")
     open_artifact(page, run, "from-the-form-report")
-    picture = page.locator("img[src^='data:image/svg+xml']")
-    picture.wait_for()
     page.get_by_role("heading", name="Experiment from-the-form, round 1: accepted").wait_for()
     page.get_by_role("heading", name="Prompt 1").first.wait_for()
-    until("the plot", lambda: picture.evaluate("image => image.complete && image.naturalWidth > 100"))
+    for name in ("rounds", "training"):
+        picture = page.get_by_role("img", name=name)
+        picture.wait_for()
+        until(f"the plot '{name}'", partial(picture.evaluate, "image => image.complete && image.naturalWidth > 100"))
     page.screenshot(path=folder / "plot.png")
 
 
