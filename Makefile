@@ -31,9 +31,10 @@ test-long: .venv/installed-dev
 test-vllm: .venv/installed-dev
 	$(BIN)/pytest -m vllm
 
-# Store and loop on PostgreSQL alone; skipped, with the reason, where no server answers (CYCLEALIGN_TEST_POSTGRES).
+# The loop's experiments on PostgreSQL, where `make test` has them on SQLite (the tests of the store run on both there); skipped, with
+# the reason, where no server answers (CYCLEALIGN_TEST_POSTGRES).
 test-postgres: .venv/installed-dev
-	CYCLEALIGN_TEST_DATABASE=postgresql $(BIN)/pytest -n 2 --dist worksteal -rs tests/store tests/loop tests/cli/test_db.py
+	CYCLEALIGN_TEST_DATABASE=postgresql $(BIN)/pytest -n 2 --dist worksteal -rs tests/loop tests/cli/test_db.py
 
 # Runs that are killed, stopped, cut off from their database or out of disk at seeded points, compared with an undisturbed one.
 KILLS ?= 200

@@ -25,13 +25,12 @@ def dynamic_in_use(number):
     return [each["id"] for each in detail(number)["demonstrations"]["in_use"] if each["kind"] == "dynamic"]
 
 
-def accuracy_calls(number):
-    with Store.open() as store, store.engine.connect() as connection:
-        found = connection.exec_driver_sql(
-            "SELECT messages, subject_id FROM judge_call JOIN round ON round.id = judge_call.round_id "
-            f"WHERE purpose = 'accuracy' AND number = {number}"
-        )
-        return [(json.loads(messages), subject) for messages, subject in found]
+def accuracy_calls(bench, number):
+    found = bench.query(
+        "SELECT messages, subject_id FROM judge_call JOIN round ON round.id = judge_call.round_id "
+        f"WHERE purpose = 'accuracy' AND number = {number}"
+    )
+    return [(json.loads(messages), subject) for messages, subject in found]
 
 
 @pytest.fixture
@@ -76,8 +75,10 @@ def test_what_is_measured_for_the_next_round_is_what_that_round_finds_answered(b
     assert set(dynamic_in_use(2)) == promoted != set()
     assert (metrics(1)["demonstrations_gain"], metrics(2)["judge_accuracy"]) == (0.0, metrics(1)["judge_accuracy_next"])
     orders, lists = 2, 2
-    assert len(accuracy_calls(1)) == 3 * lists * orders  # none, static, next; the round's own are the static ones
-    assert len(accuracy_calls(2)) == 1 * lists * orders  # next
+    assert (
+        len(accuracy_calls(bench, 1)) == 3 * lists * orders
+    )  # none, static, next; the round's own are the static ones
+    assert len(accuracy_calls(bench, 2)) == 1 * lists * orders  # next
 
 
 def test_those_left_out_come_back_when_they_earn_it_and_are_retired_all_the_while(bench):
@@ -130,7 +131,7 @@ def test_a_demonstration_of_the_very_question_is_not_shown_with_it(bench):
     code, output = bench.run()
     assert code == 0, output
     shown = {first.id: False, second.id: False}
-    for messages, subject in accuracy_calls(1):
+    for messages, subject in accuracy_calls(bench, 1):
         shown[subject] |= first.prompt.text.upper() in messages[0]["content"]
     assert shown == {first.id: False, second.id: True}
 

@@ -20,7 +20,7 @@ def spent(bench):
             "SELECT round, purpose, sum(answered_calls), sum(prompt_tokens + completion_tokens) FROM judge_spending "
             "GROUP BY round, purpose"
         )
-        return {(str(number), purpose): (calls, tokens) for number, purpose, calls, tokens in found}
+        return {(str(number), purpose): (int(calls), int(tokens)) for number, purpose, calls, tokens in found}
 
 
 def test_the_estimate_is_within_a_tenth_of_what_the_run_then_uses(bench):

@@ -4,7 +4,9 @@ import hashlib
 import json
 
 import pytest
+from sqlalchemy import select, update
 
+from cyclealign import tables
 from cyclealign.config import ExperimentConfig
 from cyclealign.errors import JudgeError
 from cyclealign.loop.duels import Duel, require_readable
@@ -42,8 +44,10 @@ def test_answers_of_a_version_that_kept_thoughts_are_compared_with_their_like(be
     bench.set("acceptance", min_win_rate=0.0)
     assert bench.run()[0] == 0
     with Store.open() as store, store.engine.connect() as connection:
-        statement = "UPDATE round SET settings = json_remove(settings, '$.policy.thinking')"
-        connection.execution_options(writes=True).exec_driver_sql(statement)
+        table = tables.Round.__table__
+        settings = connection.scalar(select(table.c.settings))
+        del settings["policy"]["thinking"]
+        connection.execution_options(writes=True).execute(update(table).values(settings=settings))
         connection.commit()
     bench.set("policy", thinking=thinking)
     code, output = bench.run()
