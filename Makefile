@@ -15,7 +15,7 @@ up: .venv/installed
 test: .venv/installed-dev
 	$(BIN)/pytest -n 2 --dist worksteal -m "not launch and not vllm"
 
-# The tests of single functions and small runs, in about two minutes on two cores. Leaves out whole runs of a flow or job.
+# The tests of single functions and small runs, in under 90 seconds on two cores. Leaves out whole runs of a flow or job.
 test-fast: .venv/installed-dev
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow and not launch and not vllm"
 

@@ -31,7 +31,9 @@ pytest_plugins = ["tests.support.prefect_server", "tests.support.experiment"]
 settings.register_profile("cyclealign", deadline=None)
 settings.load_profile("cyclealign")
 
-KINDS = (only,) if (only := os.environ.get(DATABASE_VARIABLE)) else ("sqlite", "postgresql")
+# Most of a test of the store is the same on both databases, so `make test-fast` runs it on SQLite alone.
+BOTH = ("sqlite", pytest.param("postgresql", marks=pytest.mark.slow))
+KINDS = (only,) if (only := os.environ.get(DATABASE_VARIABLE)) else BOTH
 
 
 # Fixtures with which a test runs whole rounds or flows: `make test-fast` leaves these tests out.

@@ -2,11 +2,13 @@
 
 import os
 import shutil
+from contextlib import suppress
 from typing import Any
 
 from tests.support.launched import Launched
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+PRESSES = 4
 QUIET = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
@@ -23,6 +25,19 @@ def open_form(page: Any, site: Launched, deployment: str) -> None:
     page.goto(f"{site.url}/deployments/deployment/{site.deployment(deployment)['id']}/run")
     page.get_by_role("button", name="Submit").wait_for()
     page.locator(".schema-form-property").first.wait_for()
+
+
+def submit(page: Any) -> None:
+    """Press Submit until the page changes: while the server is too busy to answer, a press has no effect."""
+    from playwright.sync_api import TimeoutError  # here, since tests without a browser need no Playwright
+
+    form = page.url
+    for _ in range(PRESSES):
+        page.get_by_role("button", name="Submit").click()
+        with suppress(TimeoutError):
+            page.wait_for_url(lambda url: url != form)
+            return
+    raise AssertionError(f"The form was not sent. Its page: {page.locator('body').inner_text()}")
 
 
 def box(page: Any, title: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cyclealign.judge.human_review import letters_of
-from tests.browser.pages import box, fill_form_with, open_artifact
+from tests.browser.pages import box, fill_form_with, open_artifact, open_form, submit
 from tests.support import aligning
 from tests.support.launched import PATIENCE_SECONDS, Launched, launched, until
 from tests.support.local_judge import Answers, LocalJudge, most_words_first, unsure
@@ -83,8 +83,7 @@ def cut_off(site: Launched, judge: PatientJudge) -> CutOff:
 
 def test_a_round_from_the_form_to_its_table_and_plot(site: Launched, page: Any, tmp_path: Path) -> None:
     """Prevents a form that shows raw JSON or loses its defaults, and reports that the page shows as text."""
-    deployment = site.deployment("align/align")["id"]
-    page.goto(f"{site.url}/deployments/deployment/{deployment}/run")
+    open_form(page, site, "align/align")
     experiment = box(page, "Experiment").locator("textarea")
     experiment.wait_for()
     assert experiment.input_value() == "ui"
@@ -97,12 +96,10 @@ def test_a_round_from_the_form_to_its_table_and_plot(site: Launched, page: Any, 
     page.get_by_role("option").get_by_text("pro", exact=True).click()
     experiment.fill("from-the-form")
     page.screenshot(path=tmp_path / "form.png")
-    page.get_by_role("button", name="Submit").click()
-
-    def started() -> dict[str, Any] | None:
-        return next((run for run in site.runs() if named(run) == "from-the-form"), None)
-
-    run = until("a run started from the form", started)
+    assert experiment.input_value() == "from-the-form"
+    submit(page)
+    run = until("a run started from the form", lambda: next(iter(site.runs()), None))
+    assert named(run) == "from-the-form"
     run_id = run["id"]
     assert run["parameters"]["config"]["training"]["objective"] == "pro"
     assert site.wait_for_state(run_id, "Completed")["name"] == "align-from-the-form"

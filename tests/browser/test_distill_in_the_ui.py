@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cyclealign.distill.registry import JOBS
-from tests.browser.pages import box, fill_form_with, open_artifact, open_form
+from tests.browser.pages import box, fill_form_with, open_artifact, open_form, submit
 from tests.distill.quantidce.test_job import TINY
 from tests.support.launched import Launched, launched, until
 
@@ -36,7 +36,7 @@ def test_every_job_has_a_form_that_opens(site: Launched, page: Any, job: str) ->
 def test_a_job_from_its_form_to_its_table(site: Launched, page: Any, tmp_path: Path) -> None:
     """Prevents a job that runs only from the command line."""
     open_form(page, site, "quantidce/quantidce")
-    page.get_by_role("button", name="Submit").click()
+    submit(page)
     run_id = until("a run started from the form", lambda: next((run["id"] for run in site.runs()), None))
     site.wait_for_state(run_id, "Completed")
     open_artifact(page, f"{site.url}/runs/flow-run/{run_id}", "quantidce-measures")

@@ -20,6 +20,8 @@ from tests.store.test_migrations import REVISIONS, fill
 from tests.support.experiment import run_command
 from tests.support.store_values import adapter_for, answers, call, opened, prompt, reply
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., tuple[int, str]]
 
 

@@ -15,6 +15,8 @@ from cyclealign.records import Agreement, Doubt, Flag, Metric, TrainingStep
 from cyclealign.store import PromptFilter, Store
 from tests.support.store_values import answers, call, opened, prompt, prompts, ranked, reply
 
+pytestmark = pytest.mark.slow
+
 QUESTIONS = 45
 
 

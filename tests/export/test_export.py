@@ -15,6 +15,8 @@ from cyclealign.store import Store
 from tests.export.judged import WITH_TOOLS, Judged, as_json, judged_round, one_turn
 from tests.support.store_values import TEMPLATE
 
+pytestmark = pytest.mark.slow
+
 TEXTS = [["best", "| <b>mid</b>\r\n---", ""], ["two\u2028lines", "worse"]]
 FORMATS = ("jsonl", "parquet", "dataset")
 

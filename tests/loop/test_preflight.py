@@ -14,6 +14,8 @@ from tests.support.local_judge import LocalJudge
 from tests.support.paths import PROMPTS
 from tests.support.tiny import make_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def unchecked():

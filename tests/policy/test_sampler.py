@@ -13,6 +13,8 @@ from cyclealign.policy.transformers_policy import TransformersPolicy
 from cyclealign.records import Prompt
 from tests.support.tiny import make_model
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {"max_new_tokens": 12, "temperature": 0.7, "top_p": 0.9}
 
 

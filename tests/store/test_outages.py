@@ -16,6 +16,8 @@ from tests.support.cut_proxy import At, CutProxy
 from tests.support.experiment import empty
 from tests.support.store_values import opened
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def proxy(migrated_postgres: str) -> Iterator[CutProxy]:

@@ -22,6 +22,8 @@ from tests.support.paths import ROOT
 from tests.support.tiny import make_model
 from tests.support.uneven_lists import LISTS, with_parent
 
+pytestmark = pytest.mark.slow
+
 LONGEST = max(len(ranked.prompt_ids) + len(ids) for ranked in LISTS for ids in ranked.answers)
 # One answer a pass; lists scored in parts; some lists share a pass, others are scored in parts; lists share passes.
 CUTS = (LONGEST, 2 * LONGEST + 1, 60, 100)

@@ -20,6 +20,8 @@ from cyclealign.training.trainers import make_trainer
 from cyclealign.training.worker import fit
 from tests.support.training_jobs import mean_logprobs, no_progress, training_job
 
+pytestmark = pytest.mark.slow
+
 needs_bitsandbytes = pytest.mark.skipif(
     find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed: pip install -e '.[qlora]'"
 )

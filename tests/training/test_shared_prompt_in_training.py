@@ -22,6 +22,8 @@ from tests.support.shared_prompts import LISTS
 from tests.support.tiny import make_model
 from tests.support.uneven_lists import with_parent
 
+pytestmark = pytest.mark.slow
+
 LONGEST = max(len(ranked.prompt_ids) + len(ids) for ranked in LISTS for ids in ranked.answers)
 VOCABULARY = 31  # of the tiny model
 

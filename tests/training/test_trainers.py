@@ -15,6 +15,8 @@ from cyclealign.training.trainers import ListwiseTrainer, make_trainer
 from tests.support import training_jobs
 from tests.support.training_jobs import ANSWERS, no_progress, training_job
 
+pytestmark = pytest.mark.slow
+
 SOFT = [[0.0, 1.0, 0.5], [0.0, 0.0, 0.0], [0.0, 0.25, 0.0]]
 
 
