@@ -23,6 +23,7 @@ from typing import Any
 from benchmarks.configs import as_toml, changed
 from benchmarks.cycle_arms import COMMON, Arm, find_arms
 from benchmarks.cycle_figures import figures
+from benchmarks.gold_judge import gold_judge, served
 from cyclealign.demo.judge.process import SimulatedJudge
 from cyclealign.demo.policy import demo_policy
 from cyclealign.evaluation.intervals import of_runs
@@ -58,10 +59,12 @@ def run_experiment(arm: Arm, seed: int, home: Path) -> None:
         experiment=EXPERIMENT, seed=seed, rounds=arm.rounds, until=arm.rounds, templates=str(ROOT / "prompts")
     )
     with ExitStack() as stack:
+        bias = config["judge"]["position_bias"]
         if arm.noise is not None:
-            bias = config["judge"]["position_bias"]
             judge = stack.enter_context(SimulatedJudge(position_bias=bias, noise=arm.noise))
             config["judge"]["base_url"] = judge.base_url
+        elif arm.gold is not None:
+            config["judge"]["base_url"] = stack.enter_context(served(gold_judge(*arm.gold), bias))
         path = home / "cycle.toml"
         path.write_text(as_toml(config))
         command = [sys.executable, "-m", "benchmarks.cycle_run", arm.demonstrations, str(path)]

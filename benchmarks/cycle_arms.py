@@ -32,6 +32,7 @@ class Arm:
         changes: ``SECTION.KEY`` -> value, on top of `COMMON`.
         rounds: number of rounds.
         noise: of the simulated judge, in nats; None: its default.
+        gold: noise and length bias of a judge that sees gold quality, in place of the simulated one.
         demonstrations: which of a round's lists become demonstrations: those that agree, or as many drawn at random, as
             the judge ranked them.
     """
@@ -40,6 +41,7 @@ class Arm:
     changes: Mapping[str, Any] = field(default_factory=dict)
     rounds: int = 3
     noise: float | None = None
+    gold: tuple[float, float] | None = None
     demonstrations: str = "agreed"
 
 
@@ -58,6 +60,7 @@ ARMS: tuple[Arm, ...] = (
     Arm("six-static-dynamic", {**DYNAMIC, "demonstrations.static": 6}),
     _one_pass("rrhf", **{"training.learning_rate": 1e-3}),
     _one_pass("pro"),
+    _one_pass("sft", **{"training.learning_rate": 1e-3}),
     _one_pass("dpo", **{"training.weight": "uniform"}),
     _one_pass("simpo"),
     _one_pass("list_dpo"),
@@ -69,11 +72,20 @@ ARMS: tuple[Arm, ...] = (
     Arm("gate-none", {"acceptance.min_win_rate": 0.0}),
     Arm("gate-e-value", {"acceptance.rule": "e_value"}),
     Arm("eight-rounds", {**DYNAMIC, "stop.max_rollbacks": 0}, rounds=8),
+    Arm("eight-rounds-static", {"stop.max_rollbacks": 0}, rounds=8),
+    Arm("eight-small-rounds", {"stop.max_rollbacks": 0, "prompts.per_round": 24}, rounds=8),
     Arm("two-answers", {"policy.answers": 2}),
     Arm("eight-answers", {"policy.answers": 8}),
     Arm("judge-noisy", {}, noise=1.5),
     Arm("judge-noisy-dynamic", DYNAMIC, noise=1.5),
     Arm("judge-place-bias", {"judge.position_bias": 2.0}),
+    # Right in about 55, 65 and 80 % of the pairs of the base policy's answers; the last two in 73 %, and as often for
+    # the longer answer.
+    Arm("judge-55", gold=(2.5, 0.0)),
+    Arm("judge-65", gold=(0.55, 0.0)),
+    Arm("judge-80", gold=(0.22, 0.0)),
+    Arm("judge-length-bias", gold=(0.2, 0.04)),
+    Arm("judge-length-bias-bounded", {"acceptance.max_length_growth": 0.05}, gold=(0.2, 0.04)),
 )
 
 

@@ -11,12 +11,12 @@ from cyclealign.config.no_effect import NotWith, OnlyWith
 from cyclealign.config.section import Section
 
 # The objectives of `cyclealign.training.objectives`, by trainer; repeated here, since that module loads torch.
-ListwiseObjective = Literal["rrhf", "pro", "simpo", "list_dpo", "lipo"]
+ListwiseObjective = Literal["rrhf", "pro", "sft", "simpo", "list_dpo", "lipo"]
 PairwiseObjective = Literal["dpo", "ipo"]
-WITH_SFT = ("rrhf", "pro")
+WITH_SFT = ("rrhf", "pro", "sft")
 WITH_BETA = ("simpo", "list_dpo", "lipo", "dpo", "ipo")
-WITHOUT_REFERENCE = ("rrhf", "pro", "simpo")
-OF_PAIRS = ("rrhf", "simpo", "lipo", "dpo", "ipo")  # the others learn whole orders
+WITHOUT_REFERENCE = ("rrhf", "pro", "sft", "simpo")
+OF_PAIRS = ("rrhf", "sft", "simpo", "lipo", "dpo", "ipo")  # the others learn whole orders
 # Names of transformers: the schedules that need no further arguments, and the optimizers that need no other package
 # than bitsandbytes.
 Scheduler = Literal[
@@ -43,8 +43,9 @@ class TrainingSettings(Section):
     objective: Literal[ListwiseObjective, PairwiseObjective] = Field(
         "rrhf",
         title="Objective",
-        description="Ranking by mean log-prob, with an SFT term: `rrhf`, `pro`; without one: `simpo`. Relative to the "
-        "parent: `list_dpo`, `lipo` on lists, `dpo`, `ipo` on pairs. docs/methods.md compares them.",
+        description="Ranking by mean log-prob, with an SFT term: `rrhf`, `pro`; without one: `simpo`. The best answer "
+        "alone: `sft`. Relative to the parent: `list_dpo`, `lipo` on lists, `dpo`, `ipo` on pairs. docs/methods.md "
+        "compares them.",
     )
     target: Literal["judge", "agreement"] = Field(
         "judge",
@@ -73,7 +74,7 @@ class TrainingSettings(Section):
         description="Train on a pair only if at least this share of the verdicts agrees on it; a tie counts 0.5.",
     )
     sft_weight: Annotated[float | None, OnlyWith("training.objective", *WITH_SFT)] = Field(
-        None, ge=0, title="SFT weight", description="Empty: the paper's value (RRHF 1, PRO 0.05 (n-1)²)."
+        None, ge=0, title="SFT weight", description="Empty: the paper's value (RRHF and SFT 1, PRO 0.05 (n-1)²)."
     )
     sft_reduction: Annotated[
         Literal["sum", "mean"],
@@ -234,6 +235,14 @@ class TrainingSettings(Section):
             raise ValueError(
                 "training.quantise is for adapters: weights in 4 bits cannot be trained themselves. Remove it, or set "
                 "training.method to 'lora' in a new experiment."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _sft_has_one_term(self) -> Self:
+        if self.objective == "sft" and self.sft_weight == 0:
+            raise ValueError(
+                "training.objective 'sft' has no other term than SFT: training.sft_weight must be above 0."
             )
         return self
 

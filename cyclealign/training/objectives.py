@@ -179,6 +179,11 @@ def _pro(scores: ListScores, settings: LossSettings) -> Tensor:
     return plackett_luce(scores.mean)
 
 
+def _no_ranking(scores: ListScores, settings: LossSettings) -> Tensor:
+    """Return 0: fine-tuning on the best answers alone has the SFT term only (best of n; RAFT, arXiv 2304.06767)."""
+    return scores.sums.new_zeros(())
+
+
 def _simpo(scores: ListScores, settings: LossSettings) -> Tensor:
     return simpo(scores.mean, scores.weights, settings.beta, settings.gamma)
 
@@ -215,6 +220,7 @@ OBJECTIVES: Mapping[str, Objective] = _registry(
         default_sft_weight=lambda num_answers: 0.05 * (num_answers - 1) ** 2,
         strict_order=True,
     ),
+    Objective("sft", "listwise", _no_ranking, default_sft_weight=lambda num_answers: 1.0),
     Objective("simpo", "listwise", _simpo, default_beta=2.0, default_gamma=1.0),
     Objective("list_dpo", "listwise", _list_dpo, default_beta=0.1, needs_reference=True, strict_order=True),
     Objective("lipo", "listwise", _lipo, default_beta=0.1, needs_reference=True),

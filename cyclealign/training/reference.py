@@ -49,8 +49,9 @@ def _require_stored(rows: Sequence[Row]) -> None:
     if not all(row["parent_sums"] for row in rows):
         raise TrainingFailed(
             "Some answers have no stored log-probs of the parent, and weights that are sharded over processes (FSDP, "
-            "DeepSpeed) do not compute them. Choose training.objective rrhf, pro, simpo or dpo and training.kl_weight "
-            "0, or train without sharding. The judged lists are kept: the next start begins at training."
+            "DeepSpeed) do not compute them. Choose training.objective rrhf, pro, sft, simpo or dpo and "
+            "training.kl_weight 0, or train without sharding. The judged lists are kept: the next start begins at "
+            "training."
         )
 
 

@@ -12,6 +12,7 @@ from cyclealign.training.losses import plackett_luce
 from cyclealign.training.objectives import OBJECTIVES, ListScores, LossSettings, PairScores
 
 LISTWISE = [name for name, one in OBJECTIVES.items() if one.trainer == "listwise"]
+WITH_RANKING = [name for name in LISTWISE if name != "sft"]
 PAIRWISE = [name for name, one in OBJECTIVES.items() if one.trainer == "pairwise"]
 
 
@@ -38,7 +39,7 @@ def test_empty_settings_are_the_objectives_own():
     assert OBJECTIVES["dpo"].settings(given) == LossSettings(0.3, 0.0, kl_weight=0.5)
 
 
-@pytest.mark.parametrize("name", LISTWISE)
+@pytest.mark.parametrize("name", WITH_RANKING)
 def test_the_gradient_raises_the_better_answer(name):
     """Prevents a wrong sign, which would teach the reverse of every ranking."""
     objective = OBJECTIVES[name]
@@ -58,6 +59,21 @@ def test_the_gradient_raises_the_chosen_answer(name):
     assert sums.grad[0] < 0 < sums.grad[1]
     ratio = (sums.grad[0] / sums.grad[1]).item()
     assert ratio == pytest.approx(-0.5 if name == "ipo" else -1)
+
+
+def test_sft_is_cross_entropy_of_the_best_answer_alone():
+    """Prevents a baseline that also learns from the order of the other answers."""
+    objective, sums = OBJECTIVES["sft"], tensor([-6.0, -2.0, -3.0], requires_grad=True)
+    terms = objective.list_terms(ListScores(sums, tensor([2.0, 2.0, 1.0])), objective.settings(TrainingSettings()))
+    terms.loss.backward()
+    assert (terms.ranking.item(), terms.loss.item()) == (0, 6)
+    assert sums.grad.tolist() == [-1, 0, 0]
+
+
+def test_sft_without_its_only_term_is_refused():
+    """Prevents a training that learns nothing and says so nowhere."""
+    with pytest.raises(ValueError, match="sft_weight must be above 0"):
+        TrainingSettings(objective="sft", sft_weight=0.0)
 
 
 def test_list_dpo_golden_value():

@@ -24,20 +24,27 @@ def order(values):
     return sorted(range(len(values)), key=lambda position: -values[position])
 
 
-def learns_the_reverse(folder, policy, prompt_ids, saved, change=lambda job: job, **settings):
-    """Train on the reverse of the policy's own order; check that the best and the worst answer change places."""
+def learns_the_reverse(folder, policy, prompt_ids, saved, change=lambda job: job, ends=(0, -1), **settings):
+    """Train on the reverse of the policy's own order; check that the best and the worst answer change places.
+
+    ``ends``: the places, 0 best and -1 worst, that are checked.
+    """
     before = order(training_jobs.mean_logprobs(policy, None))
     lists = (RankedAnswers(prompt_ids, tuple(ANSWERS[position] for position in before[::-1]), 1.0),)
-    train(change(training_job(folder, prompt_ids, lists=lists, sft_weight=0.0, **settings)), saved, no_progress)
+    train(change(training_job(folder, prompt_ids, lists=lists, **{"sft_weight": 0.0, **settings})), saved, no_progress)
     after = order(training_jobs.mean_logprobs(policy, saved))
-    assert after[0] == before[-1]
-    assert after[-1] == before[0]
+    assert [after[end] for end in ends] == [before[-1 - end] for end in ends]
 
 
-@pytest.mark.parametrize("objective", list(OBJECTIVES))
+@pytest.mark.parametrize("objective", [name for name in OBJECTIVES if name != "sft"])
 def test_each_objective_learns_the_given_order(folder, policy, prompt_ids, tmp_path, objective):
     """Prevents a loss that runs, falls, and learns nothing or the reverse."""
     learns_the_reverse(folder, policy, prompt_ids, tmp_path, objective=objective)
+
+
+def test_sft_makes_the_best_answer_the_most_likely(folder, policy, prompt_ids, tmp_path):
+    """Prevents a baseline that trains on another answer than the judge's best."""
+    learns_the_reverse(folder, policy, prompt_ids, tmp_path, ends=(0,), objective="sft", sft_weight=1.0)
 
 
 def logistic(scores, settings):

@@ -6,7 +6,7 @@ import hmac
 import itertools
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ class Settings:
         key: required API key; None: no key is required.
         log: file to which one JSON line per ranking is appended.
         json_schema: "take" a ``response_format``, whose labels must be those of the request, or "refuse" it.
+        judge: gives the verdict on the messages of a request.
     """
 
     behaviour: Behaviour = field(default_factory=Behaviour)
@@ -36,6 +37,7 @@ class Settings:
     key: str | None = None
     log: Path | None = None
     json_schema: SchemaSupport = "take"
+    judge: Callable[[Sequence[str], Behaviour], Verdict] = judge
 
 
 def make_app(settings: Settings) -> FastAPI:
@@ -79,7 +81,7 @@ async def _complete(body: bytes, number: int, settings: Settings) -> JSONRespons
     if model != SIMULATED_MODEL:  # its verdicts must not be stored as those of the model that was asked for
         message = f"There is no model '{model}' here. This is the simulated judge: '{SIMULATED_MODEL}'."
         return _error(404, "model_not_found", message)
-    verdict = judge(texts, settings.behaviour)
+    verdict = settings.judge(texts, settings.behaviour)
     if error := _schema_error(request.get("response_format"), verdict, settings.json_schema):
         return _error(400, "invalid_request_error", error)
     if settings.log is not None and verdict.ranking:
