@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from cyclealign.config import Formerly, Section
+from cyclealign.config import ADDED_LATER, Formerly, Section
 from cyclealign.records import content_id
 
 # How one vector is pooled from an encoding of two texts; see `cyclealign.distill.models.pooling`.
@@ -26,6 +26,22 @@ Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], AfterValidator(_no_d
 def version_key(job: str, version: int) -> str:
     """Return the part of a key that changes when the job's ``VERSION`` is raised."""
     return content_id("version", job, version)
+
+
+class TrainerSettings(Section):
+    """The training loop of the students."""
+
+    save_every: int = Field(
+        200,
+        ge=0,
+        title="Save every",
+        description="Steps between checkpoints. A training that was cut off goes on from the last one, deleted at the "
+        "end. 0: no checkpoints; begin anew.",
+    )
+
+
+# The section of a job's ``Config``: older than it are the settings of finished runs, which it must not change.
+Trainer = Annotated[TrainerSettings, ADDED_LATER, Field(title="Trainer")]
 
 
 class JobConfig(Section):

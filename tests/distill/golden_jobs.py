@@ -283,10 +283,13 @@ def second_stage(module: Any, job: Any, config: Any) -> None:
 
 # Per job: a call of the last stage of training, as far as its folder, and the settings that are irrelevant to it.
 STAGES: dict[str, tuple[Callable[[Any, Any, Any], object], set[str]]] = {
-    "cprd": (lambda module, job, config: module.fit(job, config, None, None, "cprd", 0), {"runs", "arms"}),
+    "cprd": (
+        lambda module, job, config: module.fit(job, config, None, None, "cprd", 0),
+        {"runs", "arms", "trainer.save_every"},
+    ),
     "idcm": (
         lambda module, job, config: module.train_esm(job, config, None, None, [], "ndcg2"),
-        {"evaluation", "esm.losses"},
+        {"evaluation", "esm.losses", "trainer.save_every"},
     ),
     "leaf": (
         lambda module, job, config: module.train_student(job, config, "student", None, None, None),
@@ -305,7 +308,7 @@ STAGES: dict[str, tuple[Callable[[Any, Any, Any], object], set[str]]] = {
     ),
     "pld": (
         lambda module, job, config: module.arm_runner(job, config, None, None).student_dir("pld", {"tau": 1.0}, 0),
-        {"runs", "tuning_runs", "arms"},
+        {"runs", "tuning_runs", "arms", "trainer.save_every"},
     ),
-    "quantidce": (second_stage, {"runs", "arms"}),
+    "quantidce": (second_stage, {"runs", "arms", "trainer.save_every"}),
 }

@@ -34,6 +34,9 @@ class Asking:
     def stage(self, stage: str, made_of: Any, make: object) -> None:
         self.stage_dir(stage, *made_of)
 
+    def progress(self, label: str) -> None:
+        pass
+
     def stage_dir(self, stage: str, *made_of: Any) -> None:
         self.made_of = [each.model_dump(mode="json") if isinstance(each, Section) else each for each in made_of]
         raise Asked(stage)

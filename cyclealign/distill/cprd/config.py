@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cyclealign.config import Formerly, Section
-from cyclealign.distill.settings import JobConfig
+from cyclealign.distill.settings import JobConfig, Trainer, TrainerSettings
 
 # Raise it when the job's results change: students and runs of earlier versions are then made anew.
 VERSION = 1
@@ -104,6 +104,7 @@ class Config(JobConfig):
     teacher: Annotated[TeacherSettings, Field(title="Teacher")] = TeacherSettings()
     student: Annotated[StudentSettings, Field(title="Student")] = StudentSettings()
     distillation: Annotated[DistillationSettings, Field(title="Distillation")] = DistillationSettings()
+    trainer: Trainer = TrainerSettings()
     runs: int = Field(
         2, ge=1, title="Runs", description="Students per arm; students of one run start from the same weights."
     )

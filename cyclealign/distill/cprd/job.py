@@ -10,6 +10,7 @@ from cyclealign.distill.cprd.score_file import Scores
 from cyclealign.distill.data.datasets import fingerprint
 from cyclealign.distill.models.encoders import model_identity
 from cyclealign.distill.steps import Outcome, Steps
+from cyclealign.distill.training_state import Checkpoints, trained_folder
 
 __all__ = ["NAME", "VERSION", "Config", "inputs", "run"]
 
@@ -54,11 +55,13 @@ def run(config: Config, steps: Steps) -> Outcome:
 def fit(steps: Steps, config: Config, splits: Splits, scores: Scores, arm: str, run: int) -> Path:
     """Return the folder of a student, trained at most once. Arms of the same run start from the same weights."""
 
-    def make(folder: Path) -> None:
+    def make(unfinished: Path, checkpoints: Checkpoints) -> None:
         seed = config.seed * 1000 + run
         dual_encoder = student.fresh(config.student, splits.train, config.data, seed)
         objective = train.Objective(arm, scores, splits.train.image, config.distillation)
-        train.fit(dual_encoder, splits.train, objective, config.student, seed, steps.progress(f"train {arm}"))
-        dual_encoder.save(folder)
+        on_progress = steps.progress(f"train {arm}")
+        train.fit(dual_encoder, splits.train, objective, config.student, seed, on_progress, checkpoints)
+        dual_encoder.save(unfinished)
 
-    return steps.stage(f"{arm} {run}", (config.data, config.teacher, config.student, config.distillation), make)
+    folder = steps.stage_dir(f"{arm} {run}", config.data, config.teacher, config.student, config.distillation)
+    return trained_folder(folder, config.trainer.save_every, make)

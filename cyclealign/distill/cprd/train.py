@@ -1,6 +1,7 @@
 """Training of the dual encoder with the contrastive loss and the term of an arm."""
 
 import math
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -11,9 +12,12 @@ from cyclealign.distill.cprd.config import DistillationSettings, StudentSettings
 from cyclealign.distill.cprd.data import Pairs
 from cyclealign.distill.cprd.losses import contrastive, divergence, hardest, ranking
 from cyclealign.distill.cprd.student import DualEncoder
-from cyclealign.distill.models.encoders import require_finite
+from cyclealign.distill.training import Plan, train
+from cyclealign.distill.training_state import NO_CHECKPOINTS, Checkpoints
 from cyclealign.policy.device import device
 from cyclealign.progress import OnProgress
+
+WEIGHT_DECAY = 0.01
 
 
 class Queue:
@@ -29,6 +33,15 @@ class Queue:
         if self.features is None:
             return numbers_B, features_BD
         return torch.cat([numbers_B, self.numbers]), torch.cat([features_BD, self.features])
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the features, for a checkpoint."""
+        return {} if self.features is None else {"numbers": self.numbers, "features": self.features}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take the features of a checkpoint."""
+        if state:
+            self.numbers, self.features = state["numbers"], state["features"].to(device())
 
     def push(self, numbers_B: Tensor, features_BD: Tensor) -> None:
         """Add the features of a step, and keep the newest ``size``."""
@@ -109,6 +122,7 @@ def fit(
     settings: StudentSettings,
     seed: int,
     on_progress: OnProgress,
+    checkpoints: Checkpoints = NO_CHECKPOINTS,
 ) -> DualEncoder:
     """Train in place with AdamW; the learning rate falls to zero along a cosine. Return the student.
 
@@ -118,29 +132,37 @@ def fit(
         objective: the loss of the arm.
         settings: epochs, batch size and learning rate.
         seed: of the order of the pairs.
-        on_progress: called with the number of epochs done and their total.
+        on_progress: called with the number of steps done and their total.
+        checkpoints: where an interrupted training goes on from.
 
     Raises:
         DistillError: the loss is not finite.
     """
-    optimizer = torch.optim.AdamW(student.model.parameters(), lr=settings.learning_rate, weight_decay=0.01)
     steps_per_epoch = max(1, len(pairs) // settings.batch)
     steps = settings.epochs * steps_per_epoch
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 + 0.5 * math.cos(math.pi * step / steps))
-    generator = torch.Generator().manual_seed(seed)
+
+    def rate_share(step: int) -> float:
+        return 0.5 + 0.5 * math.cos(math.pi * step / steps)
+
+    def loss(numbers_B: Tensor) -> Tensor:
+        images_BD = student.of_images(pairs.images[pairs.image[numbers_B.numpy()]])
+        texts_BD = student.of_texts([pairs.texts[number] for number in numbers_B.tolist()])
+        return objective.loss(numbers_B, images_BD, texts_BD)
+
+    groups = [{"params": list(student.model.parameters())}]
+    plan = Plan(steps, groups, settings.learning_rate, WEIGHT_DECAY, rate_share)
+    parts = {"model": student.model, "images": objective.images, "texts": objective.texts}
     student.model.train()
-    for epoch in range(settings.epochs):
-        on_progress(epoch, settings.epochs)
-        order = torch.randperm(len(pairs), generator=generator)
-        for step in range(steps_per_epoch):
-            numbers_B = order[step * settings.batch : (step + 1) * settings.batch]
-            images_BD = student.of_images(pairs.images[pairs.image[numbers_B.numpy()]])
-            texts_BD = student.of_texts([pairs.texts[number] for number in numbers_B.tolist()])
-            value = require_finite(objective.loss(numbers_B, images_BD, texts_BD), epoch * steps_per_epoch + step)
-            optimizer.zero_grad()
-            value.backward()
-            optimizer.step()
-            schedule.step()
-    on_progress(settings.epochs, settings.epochs)
+    numbers = batches(len(pairs), settings, steps_per_epoch, seed)
+    train(parts, numbers, loss, plan, on_progress, checkpoints)
     student.model.eval()
     return student
+
+
+def batches(pairs: int, settings: StudentSettings, steps_per_epoch: int, seed: int) -> Iterator[Tensor]:
+    """Yield the indices of each step's pairs, each epoch in another order; an incomplete last batch is left out."""
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(settings.epochs):
+        order = torch.randperm(pairs, generator=generator)
+        for step in range(steps_per_epoch):
+            yield order[step * settings.batch : (step + 1) * settings.batch]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from cyclealign.config import Formerly, Section
-from cyclealign.distill.settings import Counts, JobConfig, PairPooling
+from cyclealign.distill.settings import Counts, JobConfig, PairPooling, Trainer, TrainerSettings
 
 # Increase it when the job's results change: students and runs of earlier versions are then computed anew.
 VERSION = 1
@@ -149,6 +149,7 @@ class Config(JobConfig):
     windows: Annotated[WindowSettings, Field(title="Windows")] = WindowSettings()
     etm: Annotated[ETMSettings, Field(title="ETM (teacher)")] = ETMSettings()
     esm: Annotated[ESMSettings, Field(title="ESM (student)")] = ESMSettings()
+    trainer: Trainer = TrainerSettings()
     evaluation: Annotated[EvaluationSettings, Field(title="Evaluation")] = EvaluationSettings()
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ from cyclealign.distill.idcm.selection import selection_name, selections
 from cyclealign.distill.idcm.tokenized import Pair, TokenizedTexts, all_pairs, training_pairs
 from cyclealign.distill.models.encoders import model_identity
 from cyclealign.distill.steps import Outcome, Steps
+from cyclealign.distill.training_state import Checkpoints, trained_folder
 from cyclealign.files import hash_of_folder
 
 __all__ = ["NAME", "VERSION", "Config", "inputs", "run"]
@@ -87,16 +88,18 @@ def train_etm(steps: Steps, config: Config, texts: TokenizedTexts, start: str | 
         start: the encoder, or the folder of the ETM of the stage before.
     """
 
-    def make(folder: Path) -> None:
+    def make(folder: Path, kept: Checkpoints) -> None:
         etm, tokenizer = checkpoints.etm_from(start, config.etm, config.seed)
         on_progress = steps.progress(f"fit ETM on {stage}")
         if stage == "passages":
-            train.fit_passages(etm, texts, texts.collection.passages, config.etm.passages, config.seed, on_progress)
+            triples, settings = texts.collection.passages, config.etm.passages
+            train.fit_passages(etm, texts, triples, settings, config.seed, on_progress, kept)
         else:
-            train.fit_documents(etm, texts, texts.collection.train, config.etm, config.seed, on_progress)
+            train.fit_documents(etm, texts, texts.collection.train, config.etm, config.seed, on_progress, kept)
         checkpoints.save_etm(folder, etm, tokenizer)
 
-    return steps.stage(f"etm {stage}", [config.data, config.windows, config.etm], make)
+    folder = steps.stage_dir(f"etm {stage}", config.data, config.windows, config.etm)
+    return trained_folder(folder, config.trainer.save_every, make)
 
 
 def train_esm(
@@ -106,10 +109,12 @@ def train_esm(
     settings = config.esm
     small = settings.variant == "cks"
 
-    def make(folder: Path) -> None:
+    def make(folder: Path, kept: Checkpoints) -> None:
         esm = checkpoints.new_esm(etm, small, config.seed)
-        train.fit_selection(esm, texts, labels, settings, loss, config.seed, steps.progress(f"fit ESM by {loss}"))
+        on_progress = steps.progress(f"fit ESM by {loss}")
+        train.fit_selection(esm, texts, labels, settings, loss, config.seed, on_progress, kept)
         checkpoints.save_esm(folder, esm, small)
 
     own_settings = settings_identity(settings, exclude={"losses"})
-    return steps.stage(f"esm {loss}", [config.data, config.windows, config.etm, own_settings], make)
+    folder = steps.stage_dir(f"esm {loss}", config.data, config.windows, config.etm, own_settings)
+    return trained_folder(folder, config.trainer.save_every, make)

@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
 
 from cyclealign.distill.idcm.config import ESMSettings, ETMSettings, StageSettings
 from cyclealign.distill.idcm.data import JudgedQuery, Triple
@@ -15,16 +14,23 @@ from cyclealign.distill.idcm.etm import ETM
 from cyclealign.distill.idcm.losses import SELECTION_LOSSES, ranknet
 from cyclealign.distill.idcm.predict import choose_windows, esm_scores, etm_scores
 from cyclealign.distill.idcm.tokenized import Pair, TokenizedTexts
-from cyclealign.distill.models.encoders import require_finite
+from cyclealign.distill.training import Plan, train
+from cyclealign.distill.training_state import NO_CHECKPOINTS, Checkpoints
 from cyclealign.errors import DistillError
 from cyclealign.progress import OnProgress
 
 Item = TypeVar("Item")
-WARM_UP_SHARE = 0.07
+WARM_UP_SHARE, WEIGHT_DECAY, MAX_NORM = 0.07, 0.01, 1.0
 
 
 def fit_passages(
-    etm: ETM, texts: TokenizedTexts, triples: Sequence[Triple], stage: StageSettings, seed: int, on_progress: OnProgress
+    etm: ETM,
+    texts: TokenizedTexts,
+    triples: Sequence[Triple],
+    stage: StageSettings,
+    seed: int,
+    on_progress: OnProgress,
+    checkpoints: Checkpoints = NO_CHECKPOINTS,
 ) -> list[float]:
     """Run stage 1, RankNet on passage triples; return the loss of every step."""
 
@@ -36,7 +42,7 @@ def fit_passages(
         return ranknet(*scores.chunk(2))
 
     groups = [{"params": list(_without_window_weights(etm))}]
-    return _train(groups, loss, _batches(triples, stage, seed), stage, on_progress)
+    return _train(etm, groups, loss, _batches(triples, stage, seed), stage, on_progress, checkpoints)
 
 
 def fit_documents(
@@ -46,24 +52,31 @@ def fit_documents(
     settings: ETMSettings,
     seed: int,
     on_progress: OnProgress,
+    checkpoints: Checkpoints = NO_CHECKPOINTS,
 ) -> list[float]:
     """Run stage 2, RankNet on whole documents with all windows scored; return the loss of every step.
 
     Only a document's best windows enter its score and get a gradient: all windows are first scored without gradient,
     then the best ones again. This is exact because dropout is off.
     """
-    draw = random.Random(seed)
 
-    def loss(batch: list[JudgedQuery]) -> Tensor:
-        positives = [Pair(query.query, draw.choice(sorted(query.relevant))) for query in batch]
-        negatives = [Pair(query.query, draw.choice(query.irrelevant)) for query in batch]
-        return ranknet(*document_scores(etm, texts, positives + negatives).chunk(2))
+    def loss(pairs: list[Pair]) -> Tensor:
+        return ranknet(*document_scores(etm, texts, pairs).chunk(2))
 
     groups: list[dict[str, Any]] = [
         {"params": _without_window_weights(etm)},
         {"params": list(etm.aggregate.parameters()), "lr": settings.top_learning_rate},
     ]
-    return _train(groups, loss, _batches(judged, settings.documents, seed), settings.documents, on_progress)
+    batches = _document_pairs(_batches(judged, settings.documents, seed), seed)
+    return _train(etm, groups, loss, batches, settings.documents, on_progress, checkpoints)
+
+
+def _document_pairs(batches: Iterator[list[JudgedQuery]], seed: int) -> Iterator[list[Pair]]:
+    """Yield for each batch a relevant document of every query, drawn at random, then an irrelevant one of each."""
+    draw = random.Random(seed)
+    for batch in batches:
+        positives = [Pair(query.query, draw.choice(sorted(query.relevant))) for query in batch]
+        yield positives + [Pair(query.query, draw.choice(query.irrelevant)) for query in batch]
 
 
 def document_scores(etm: ETM, texts: TokenizedTexts, pairs: Sequence[Pair]) -> Tensor:
@@ -88,6 +101,7 @@ def fit_selection(
     loss_name: str,
     seed: int,
     on_progress: OnProgress,
+    checkpoints: Checkpoints = NO_CHECKPOINTS,
 ) -> list[float]:
     """Run stage 3, ESM on ETM's window scores; return the loss of every step.
 
@@ -102,7 +116,8 @@ def fit_selection(
         labels_NP = torch.nn.utils.rnn.pad_sequence([scores for _, scores in batch], batch_first=True)
         return selection_loss(scores_NP, labels_NP.to(scores_NP.device), mask_NP, settings.k)
 
-    return _train([{"params": list(esm.parameters())}], loss, _batches(labels, stage, seed), stage, on_progress)
+    groups = [{"params": list(esm.parameters())}]
+    return _train(esm, groups, loss, _batches(labels, stage, seed), stage, on_progress, checkpoints)
 
 
 def _without_window_weights(etm: ETM) -> list[nn.Parameter]:
@@ -125,11 +140,13 @@ def _batches(items: Sequence[Item], stage: StageSettings, seed: int) -> Iterator
 
 
 def _train(
+    module: nn.Module,
     groups: list[dict[str, Any]],
-    loss_of: Callable[[list[Item]], Tensor],
-    batches: Iterator[list[Item]],
+    loss: Callable[[Item], Tensor],
+    batches: Iterator[Item],
     stage: StageSettings,
     on_progress: OnProgress,
+    checkpoints: Checkpoints,
 ) -> list[float]:
     """Train with AdamW and clipped gradients; return the loss of every step.
 
@@ -138,20 +155,10 @@ def _train(
     Raises:
         DistillError: the loss became NaN or infinite.
     """
-    optimizer = torch.optim.AdamW(groups, lr=stage.learning_rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate_share(step, stage.steps))
-    weights = [parameter for group in groups for parameter in group["params"]]
-    losses = []
-    for step in range(stage.steps):
-        loss = require_finite(loss_of(next(batches)), step + 1)
-        loss.backward()
-        clip_grad_norm_(weights, 1.0)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad(set_to_none=True)
-        losses.append(float(loss.detach()))
-        on_progress(step + 1, stage.steps)
-    return losses
+    plan = Plan(
+        stage.steps, groups, stage.learning_rate, WEIGHT_DECAY, lambda step: _rate_share(step, stage.steps), MAX_NORM
+    )
+    return train({"module": module}, batches, loss, plan, on_progress, checkpoints)
 
 
 def _rate_share(step: int, steps: int) -> float:

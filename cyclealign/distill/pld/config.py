@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from cyclealign.config import Formerly, Section
-from cyclealign.distill.settings import JobConfig
+from cyclealign.distill.settings import JobConfig, Trainer, TrainerSettings
 
 # Raise it when the job's results change: students and runs of earlier versions are then made anew.
 VERSION = 1
@@ -114,6 +114,7 @@ class Config(JobConfig):
     data: Annotated[DataSettings, Field(title="Data")] = DataSettings()
     teacher: Annotated[ModelSettings, Field(title="Teacher")] = ModelSettings()
     student: Annotated[ModelSettings, Field(title="Student")] = ModelSettings()
+    trainer: Trainer = TrainerSettings()
     runs: int = Field(
         3, ge=1, title="Runs", description="Students per arm; students of one run start from the same weights."
     )

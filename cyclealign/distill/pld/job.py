@@ -47,4 +47,4 @@ def arm_runner(steps: Steps, config: Config, splits: data.Splits, labels: Arrays
     def stage_dir(stage: str, tried: Mapping[str, float]) -> Path:
         return steps.stage_dir(stage, config.data, config.teacher, config.student, tried)
 
-    return ArmRunner(config, splits, labels, stage_dir)
+    return ArmRunner(config, splits, labels, stage_dir, steps.progress)

@@ -13,8 +13,8 @@ from cyclealign.distill.pld import predict, train
 from cyclealign.distill.pld.config import Config
 from cyclealign.distill.pld.data import Items, Splits, hash_of, model_hashes
 from cyclealign.distill.pld.model import Classifier, build, load
+from cyclealign.distill.training_state import Checkpoints, trained_folder
 from cyclealign.errors import DistillError
-from cyclealign.files import appearing_folder
 from cyclealign.progress import OnProgress
 from cyclealign.records import content_id
 
@@ -82,13 +82,14 @@ def load_or_train(folder: Path, config: Config, splits: Splits, on_progress: OnP
     channels = 3 if config.data.colour else 1
     if config.teacher.epochs == 0:
         return build(config.teacher, splits.classes, config.data.texts, channels, config.seed)
-    if not folder.exists():
+
+    def make(unfinished: Path, checkpoints: Checkpoints) -> None:
         classifier = build(config.teacher, splits.classes, config.data.texts, channels, config.seed)
         unused_logits = np.zeros((len(splits.train.labels), len(splits.classes)), dtype=np.float32)
-        train.fit(classifier, splits, unused_logits, "ce", config.teacher, {}, config.seed, on_progress)
-        with appearing_folder(folder) as unfinished:
-            classifier.save(unfinished)
-    return load(folder, config.data.texts)
+        train.fit(classifier, splits, unused_logits, "ce", config.teacher, {}, config.seed, on_progress, checkpoints)
+        classifier.save(unfinished)
+
+    return load(trained_folder(folder, config.trainer.save_every, make), config.data.texts)
 
 
 def reorder_classes(logits: NDArray[np.float32], classifier: Classifier, classes: Sequence[str]) -> NDArray[np.float32]:

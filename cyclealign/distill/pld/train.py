@@ -1,18 +1,19 @@
 """Training of a classifier with one of the losses."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cyclealign.distill.models.encoders import require_finite
 from cyclealign.distill.pld.config import ModelSettings
 from cyclealign.distill.pld.data import Splits
 from cyclealign.distill.pld.losses import LOSSES
 from cyclealign.distill.pld.model import Classifier
+from cyclealign.distill.training import Plan, train
+from cyclealign.distill.training_state import NO_CHECKPOINTS, Checkpoints
 from cyclealign.errors import DistillError
 from cyclealign.progress import OnProgress
 
@@ -26,6 +27,7 @@ def fit(
     tried: Mapping[str, float],
     seed: int,
     on_progress: OnProgress = lambda done, of: None,
+    checkpoints: Checkpoints = NO_CHECKPOINTS,
 ) -> None:
     """Train in place with AdamW; the learning rate falls to zero along a cosine.
 
@@ -39,56 +41,48 @@ def fit(
         settings: epochs, batch size and optimizer.
         tried: keywords of the loss; also ``learning_rate`` and ``weight_decay``, which override the settings.
         seed: of the order of the items, and of dropout.
-        on_progress: called with the number of epochs done and their total.
+        on_progress: called with the number of steps done and their total.
+        checkpoints: where an interrupted training goes on from.
 
     Raises:
         DistillError: the loss is not finite.
     """
-    keywords, optimizer = split_tried(classifier, settings, tried)
-    items = len(splits.train.labels) // splits.views
-    steps_per_epoch = -(-items // settings.batch)
-    schedule = cosine_schedule(optimizer, settings.epochs * steps_per_epoch)
-    device = classifier.model.device
-    labels, logits = torch.from_numpy(splits.train.labels).to(device), torch.from_numpy(teacher_logits).to(device)
-    torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
-    classifier.model.train()
-    step = 0
-    for epoch in range(settings.epochs):
-        on_progress(epoch, settings.epochs)
-        order = torch.randperm(items, generator=generator) + items * (epoch % splits.views)
-        # Batches of equal size: a last batch of one item would break batch norm.
-        for batch in order.tensor_split(steps_per_epoch):
-            student = classifier(splits.train.inputs[batch.numpy()])
-            value = LOSSES[loss](student, logits[batch], labels[batch], **keywords)
-            step += 1
-            optimizer.zero_grad()
-            finite(value, step, loss, tried).backward()
-            optimizer.step()
-            schedule.step()
-    on_progress(settings.epochs, settings.epochs)
-    classifier.model.eval()
-
-
-def split_tried(
-    classifier: Classifier, settings: ModelSettings, tried: Mapping[str, float]
-) -> tuple[dict[str, float], torch.optim.AdamW]:
-    """Return the keywords of the loss, and the optimizer with the values that override the settings."""
     keywords = dict(tried)
     learning_rate = keywords.pop("learning_rate", settings.learning_rate)
     weight_decay = keywords.pop("weight_decay", settings.weight_decay)
-    optimizer = torch.optim.AdamW(classifier.model.parameters(), lr=learning_rate, weight_decay=weight_decay)
-    return keywords, optimizer
+    device = classifier.model.device
+    labels, logits = torch.from_numpy(splits.train.labels).to(device), torch.from_numpy(teacher_logits).to(device)
 
+    def value_of(batch: Tensor) -> Tensor:
+        student = classifier(splits.train.inputs[batch.numpy()])
+        return LOSSES[loss](student, logits[batch], labels[batch], **keywords)
 
-def finite(value: Tensor, step: int, loss: str, tried: Mapping[str, float]) -> Tensor:
-    """Return the loss, or raise DistillError with its name and keywords if it is not finite."""
+    items = len(splits.train.labels) // splits.views
+    steps_per_epoch = -(-items // settings.batch)
+    steps = settings.epochs * steps_per_epoch
+    groups = [{"params": list(classifier.model.parameters())}]
+    torch.manual_seed(seed)
+    classifier.model.train()
     try:
-        return require_finite(value, step)
+        plan = Plan(steps, groups, learning_rate, weight_decay, cosine(steps))
+        indices = batches(items, splits.views, settings.epochs, steps_per_epoch, seed)
+        train({"model": classifier.model}, indices, value_of, plan, on_progress, checkpoints)
     except DistillError as error:
         raise DistillError(f"'{loss}' with {dict(tried)}: {error}") from None
+    classifier.model.eval()
 
 
-def cosine_schedule(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
-    """Return a schedule in which the learning rate falls to zero along half a cosine."""
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 + 0.5 * math.cos(math.pi * step / steps))
+def batches(items: int, views: int, epochs: int, steps_per_epoch: int, seed: int) -> Iterator[Tensor]:
+    """Yield the indices of each step: every epoch one view of all items, in another order.
+
+    Batches have equal sizes, as far as possible: a last batch of one item would break batch norm.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for epoch in range(epochs):
+        order = torch.randperm(items, generator=generator) + items * (epoch % views)
+        yield from order.tensor_split(steps_per_epoch)
+
+
+def cosine(steps: int) -> Callable[[int], float]:
+    """Return the share of the learning rate at each step: it falls to zero along half a cosine."""
+    return lambda step: 0.5 + 0.5 * math.cos(math.pi * step / steps)

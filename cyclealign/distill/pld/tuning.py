@@ -10,7 +10,7 @@ from cyclealign.distill.pld import model, predict, train
 from cyclealign.distill.pld.config import ArmSettings, Config
 from cyclealign.distill.pld.data import Items, Splits
 from cyclealign.distill.pld.evaluate import ArmResult, accuracy
-from cyclealign.files import appearing_folder
+from cyclealign.distill.training_state import Checkpoints, trained_folder
 from cyclealign.progress import OnProgress
 
 # Added to the number of a run, so that no tuning run starts from the weights of a run that is tested.
@@ -26,12 +26,14 @@ class ArmRunner:
         splits: the items.
         labels: the teacher's logits by split, see `cyclealign.distill.pld.labels.label`.
         stage_dir: returns the folder of a student by its name and the tried settings.
+        step_progress: returns what is called with the steps of one student, by its name.
     """
 
     config: Config
     splits: Splits
     labels: Arrays
     stage_dir: Callable[[str, Mapping[str, float]], Path]
+    step_progress: Callable[[str], OnProgress] = lambda label: lambda done, of: None
 
     def run(self, arm: ArmSettings, on_progress: OnProgress) -> ArmResult:
         """Tune and train one arm; students that exist are reused.
@@ -69,14 +71,17 @@ class ArmRunner:
         All arms of a run start from the same weights and see the same batches.
         """
         folder = self.student_dir(loss, tried, run)
-        if not folder.exists():
-            config, seed = self.config, self.config.seed * 1000 + run
+        config, seed = self.config, self.config.seed * 1000 + run
+
+        def make(unfinished: Path, checkpoints: Checkpoints) -> None:
             channels = 3 if config.data.colour else 1
             student = model.build(config.student, self.splits.classes, config.data.texts, channels, seed)
-            train.fit(student, self.splits, self.labels["train"], loss, config.student, tried, seed)
-            with appearing_folder(folder) as unfinished:
-                student.save(unfinished)
-        return folder
+            on_progress = self.step_progress(f"train {loss} {run}")
+            labels = self.labels["train"]
+            train.fit(student, self.splits, labels, loss, config.student, tried, seed, on_progress, checkpoints)
+            student.save(unfinished)
+
+        return trained_folder(folder, config.trainer.save_every, make)
 
     def student_dir(self, loss: str, tried: Mapping[str, float], run: int) -> Path:
         """Return the folder of a student, whether it exists or not."""

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from cyclealign.config import Formerly, Section
-from cyclealign.distill.settings import JobConfig, PairPooling
+from cyclealign.distill.settings import JobConfig, PairPooling, Trainer, TrainerSettings
 
 # Raise it when the job's results change: students and runs of earlier versions are then made anew.
 VERSION = 1
@@ -112,6 +112,7 @@ class Config(JobConfig):
     encoder: Annotated[EncoderSettings, Field(title="Encoder")] = EncoderSettings()
     pretraining: Annotated[PretrainingSettings, Field(title="First stage")] = PretrainingSettings()
     tuning: Annotated[TuningSettings, Field(title="Second stage")] = TuningSettings()
+    trainer: Trainer = TrainerSettings()
     runs: int = Field(
         3, ge=1, title="Runs", description="Metrics per arm; metrics of one run start from the same weights."
     )

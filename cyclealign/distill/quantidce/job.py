@@ -12,7 +12,7 @@ from cyclealign.distill.quantidce.config import DEMO, VERSION, ArmSettings, Conf
 from cyclealign.distill.quantidce.data import Dialogues, Scored
 from cyclealign.distill.quantidce.evaluate import Vector
 from cyclealign.distill.steps import Outcome, Steps
-from cyclealign.files import appearing_folder
+from cyclealign.distill.training_state import Checkpoints, trained_folder
 from cyclealign.records import Metric
 
 __all__ = ["NAME", "VERSION", "Config", "inputs", "run"]
@@ -49,30 +49,30 @@ def fit_arm(steps: Steps, config: Config, dialogues: Dialogues, arm: ArmSettings
     stage = f"{arm.pretraining} {arm.tuning} {run}"
     folder = steps.stage_dir(stage, config.data, config.encoder, config.pretraining, config.tuning)
 
-    def tune() -> None:
+    def make(unfinished: Path, checkpoints: Checkpoints) -> None:
         metric = model.load(first)
-        on_progress = steps.progress(f"scores {arm.name}")
-        train.tune(metric, dialogues.scored, config.tuning, arm.tuning == "kd", seed_of(config, run), on_progress)
-        with appearing_folder(folder) as unfinished:
-            metric.save(unfinished)
+        kd, seed, on_progress = arm.tuning == "kd", seed_of(config, run), steps.progress(f"scores {arm.name}")
+        train.tune(metric, dialogues.scored, config.tuning, kd, seed, on_progress, checkpoints)
+        metric.save(unfinished)
 
     if not folder.exists():  # a step without work would be stored in the history too
-        steps.step(f"second stage {arm.name}", tune)
+        steps.step(f"second stage {arm.name}", trained_folder, folder, config.trainer.save_every, make)
     return folder
 
 
 def first_stage(steps: Steps, config: Config, dialogues: Dialogues, kind: Pretraining, run: int) -> Path:
     """Return the folder of a metric after its first stage, trained at most once."""
 
-    def make(folder: Path) -> None:
+    def make(folder: Path, checkpoints: Checkpoints) -> None:
         seed = seed_of(config, run)
         metric = model.fresh(config.encoder, seed)
         if kind != "none":
             on_progress = steps.progress(f"levels by {kind}")
-            train.pretrain(metric, dialogues.graded, kind, config.pretraining, seed, on_progress)
+            train.pretrain(metric, dialogues.graded, kind, config.pretraining, seed, on_progress, checkpoints)
         metric.save(folder)
 
-    return steps.stage(f"{kind} {run}", (config.data, config.encoder, config.pretraining), make)
+    folder = steps.stage_dir(f"{kind} {run}", config.data, config.encoder, config.pretraining)
+    return trained_folder(folder, config.trainer.save_every, make)
 
 
 def seed_of(config: Config, run: int) -> int:

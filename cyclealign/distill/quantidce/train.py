@@ -6,13 +6,13 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
-from transformers import get_linear_schedule_with_warmup
 
-from cyclealign.distill.models.encoders import require_finite
 from cyclealign.distill.quantidce.config import Pretraining, PretrainingSettings, TuningSettings
 from cyclealign.distill.quantidce.data import Graded, Scored
 from cyclealign.distill.quantidce.losses import distillation, human_scores, multi_level_ranking, pairwise_logistic
 from cyclealign.distill.quantidce.model import Metric
+from cyclealign.distill.training import Plan, train
+from cyclealign.distill.training_state import NO_CHECKPOINTS, Checkpoints
 from cyclealign.progress import OnProgress
 
 T = TypeVar("T")
@@ -27,6 +27,7 @@ def pretrain(
     settings: PretrainingSettings,
     seed: int,
     on_progress: OnProgress,
+    checkpoints: Checkpoints = NO_CHECKPOINTS,
 ) -> Metric:
     """Train the first stage in place: separate the levels of each context (``mlr``), or order them (``pairs``).
 
@@ -43,11 +44,17 @@ def pretrain(
         return multi_level_ranking(coherence_LBK, settings.separation, settings.compactness).total
 
     batches = [*shuffled_batches(graded, settings.contexts_per_step, settings.epochs, seed)]
-    return fit(metric, batches, loss, settings.learning_rate, settings.warm_up, on_progress)
+    return fit(metric, batches, loss, settings.learning_rate, settings.warm_up, on_progress, checkpoints)
 
 
 def tune(
-    metric: Metric, scored: Sequence[Scored], settings: TuningSettings, kd: bool, seed: int, on_progress: OnProgress
+    metric: Metric,
+    scored: Sequence[Scored],
+    settings: TuningSettings,
+    kd: bool,
+    seed: int,
+    on_progress: OnProgress,
+    checkpoints: Checkpoints = NO_CHECKPOINTS,
 ) -> Metric:
     """Train the second stage in place on human scores; with ``kd``, also distil from the metric as it is now.
 
@@ -71,7 +78,7 @@ def tune(
         return value + settings.kd_weight * distance
 
     batches = [*shuffled_batches(scored, settings.batch, settings.epochs, seed)]
-    return fit(metric, batches, loss, settings.learning_rate, settings.warm_up, on_progress)
+    return fit(metric, batches, loss, settings.learning_rate, settings.warm_up, on_progress, checkpoints)
 
 
 def pairs_of(row: Graded) -> list[Scored]:
@@ -95,6 +102,7 @@ def fit(
     learning_rate: float,
     warm_up: float,
     on_progress: OnProgress,
+    checkpoints: Checkpoints = NO_CHECKPOINTS,
 ) -> Metric:
     """Train in place with AdamW, linear warm-up and linear decay; return the metric in evaluation mode.
 
@@ -105,19 +113,19 @@ def fit(
         learning_rate: its maximum.
         warm_up: share of the steps.
         on_progress: called with the number of steps done and their total.
+        checkpoints: where an interrupted training goes on from.
 
     Raises:
         DistillError: the loss is not finite.
     """
-    optimizer = torch.optim.AdamW(metric.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY)
-    schedule = get_linear_schedule_with_warmup(optimizer, int(warm_up * len(batches)), len(batches))
+    steps = len(batches)
+    rising = int(warm_up * steps)
+
+    def rate_share(step: int) -> float:
+        return step / max(1, rising) if step < rising else max(0.0, (steps - step) / max(1, steps - rising))
+
+    groups = [{"params": list(metric.parameters())}]
     metric.train()
-    for number, batch in enumerate(batches):
-        on_progress(number, len(batches))
-        optimizer.zero_grad()
-        require_finite(loss(batch), number).backward()
-        torch.nn.utils.clip_grad_norm_(metric.parameters(), MAX_GRADIENT_NORM)
-        optimizer.step()
-        schedule.step()
-    on_progress(len(batches), len(batches))
+    plan = Plan(steps, groups, learning_rate, WEIGHT_DECAY, rate_share, MAX_GRADIENT_NORM)
+    train({"metric": metric}, batches, loss, plan, on_progress, checkpoints)
     return metric.eval()
