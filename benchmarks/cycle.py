@@ -27,9 +27,11 @@ from benchmarks.gold_judge import gold_judge, served
 from cyclealign.demo.judge.process import SimulatedJudge
 from cyclealign.demo.policy import demo_policy
 from cyclealign.evaluation.intervals import of_runs
+from cyclealign.records import SIMULATED_MODEL
 from cyclealign.store import Store
 
 ROOT = Path(__file__).parents[1]
+KEY = "CYCLE_JUDGE_KEY"  # the judges of this benchmark ask for none
 EXPERIMENT = "cycle"  # the same in all arms: random draws follow from it
 LAST = ("label_accuracy", "policy_accuracy", "agreed_accuracy", "agreement_tau", "kl_from_base", "answer_tokens")
 Values = dict[str, Any]
@@ -62,15 +64,21 @@ def run_experiment(arm: Arm, seed: int, home: Path) -> None:
         bias = config["judge"]["position_bias"]
         if arm.noise is not None:
             judge = stack.enter_context(SimulatedJudge(position_bias=bias, noise=arm.noise))
-            config["judge"]["base_url"] = judge.base_url
+            config["judge"] = at_address(judge.base_url, config["judge"])
         elif arm.gold is not None:
-            config["judge"]["base_url"] = stack.enter_context(served(gold_judge(*arm.gold), bias))
+            config["judge"] = at_address(stack.enter_context(served(gold_judge(*arm.gold))), config["judge"])
         path = home / "cycle.toml"
         path.write_text(as_toml(config))
         command = [sys.executable, "-m", "benchmarks.cycle_run", arm.demonstrations, str(path)]
-        environment = {**os.environ, "CYCLEALIGN_HOME": str(home), "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "CYCLEALIGN_HOME": str(home), "OMP_NUM_THREADS": "1", KEY: "unused"}
         with (home / "run.log").open("ab") as log:
             subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=log, stderr=log)
+
+
+def at_address(base_url: str, judge: Mapping[str, Any]) -> Values:
+    """Return the settings of a judge at an address, which has its place bias by itself."""
+    others = {name: value for name, value in judge.items() if name not in ("kind", "position_bias")}
+    return {**others, "kind": "openai", "base_url": base_url, "model": SIMULATED_MODEL, "api_key_variable": KEY}
 
 
 def measure(arms: Sequence[Arm], seeds: Sequence[int], home: Path, until: float) -> dict[str, list[Values | None]]:

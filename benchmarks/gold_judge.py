@@ -35,12 +35,11 @@ def gold_judge(noise: float, length_bias: float = 0.0) -> Judge:
         if not blocks or blocks[-1].ranking is not None or not blocks[-1].answers:
             return Verdict(NOTHING_TO_RANK)
         block = blocks[-1]
-        bonus = behaviour.position_bias * np.linspace(0.5, -0.5, len(block.answers))
         scores = [
             quality(block.question, text) + length_bias * len(text.split()) + noise * error(block.question, text)
             for text in block.answers.values()
         ]
-        order = np.argsort(-(np.array(scores) + bonus), kind="stable")
+        order = np.argsort(-np.array(scores), kind="stable")
         ranking = tuple(list(block.answers)[place] for place in order)
         return Verdict(json.dumps({"ranking": list(ranking)}), ranking)
 
@@ -54,10 +53,10 @@ def error(question: str, answer: str) -> float:
 
 
 @contextmanager
-def served(judge: Judge, position_bias: float) -> Iterator[str]:
+def served(judge: Judge) -> Iterator[str]:
     """Yield the base URL of a judge that is served on loopback by a thread of this process."""
     listening = socket.create_server(("127.0.0.1", 0))
-    app = make_app(Settings(Behaviour(position_bias), judge=judge))
+    app = make_app(Settings(judge=judge))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()

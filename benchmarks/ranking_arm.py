@@ -118,9 +118,10 @@ class StepByStep(TrainerCallback):
         self._wait()
 
     def _wait(self) -> None:
+        # Or memory that the allocator keeps would be missing to the other arms, and count as held before the step.
+        ctypes.CDLL(None).malloc_trim(0)
         if not sys.stdin.readline():
             sys.exit()
-        ctypes.CDLL(None).malloc_trim(0)  # or memory that the allocator keeps would count as held before the step
         Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
         self._before = self._process.memory_info().rss
         self._start, self._cpu_start = time.perf_counter(), time.process_time()

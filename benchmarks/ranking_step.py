@@ -28,6 +28,10 @@ BYTES_PER_TOKEN_AND_LAYER = 120_000  # activations that the backward pass needs
 FLOATS_PER_LOGIT = {"ours": 0.0, "chunked": 0.0, "trl": 1.2, "repeated": 3.0}
 
 
+class ArmEnded(Exception):
+    """The process of an arm has ended before its last step; the message has its exit code."""
+
+
 class Arm:
     """A process that trains one arm, a step at a time."""
 
@@ -54,7 +58,7 @@ class Arm:
             if line.startswith("{"):
                 values: dict[str, float] = json.loads(line)
                 return values
-        raise SystemExit(f"An arm ended with exit code {self._process.wait()}.")
+        raise ArmEnded(f"ended with exit code {self._process.wait()}; -9: killed, most often for want of memory")
 
 
 def needed_bytes(arm: str, case: Case) -> float:
@@ -64,7 +68,11 @@ def needed_bytes(arm: str, case: Case) -> float:
 
 
 def measure(case: Case, repeats: int, names: Sequence[str] = tuple(ARMS)) -> dict[str, Any]:
-    """Return the figures of a case: medians of the steps after the warm-up."""
+    """Return the figures of a case: medians of the steps after the warm-up.
+
+    Raises:
+        ArmEnded: an arm ended while it was loaded.
+    """
     skipped, arms = {}, {}
     for name in names:
         needed, free = needed_bytes(name, case), psutil.virtual_memory().available
@@ -74,8 +82,13 @@ def measure(case: Case, repeats: int, names: Sequence[str] = tuple(ARMS)) -> dic
             arms[name] = Arm(name, case, WARM_UP + repeats)
     steps: dict[str, list[dict[str, float]]] = {name: [] for name in arms}
     for number in range(WARM_UP + repeats):
-        for name, arm in arms.items():
-            step = arm.step()
+        for name in list(arms):
+            try:
+                step = arms[name].step()
+            except ArmEnded as error:
+                skipped[name] = str(error)
+                del arms[name], steps[name]
+                continue
             if number >= WARM_UP:
                 steps[name].append(step)
     for arm in arms.values():

@@ -57,6 +57,17 @@ def end_with_input() -> None:
     threading.Thread(target=watch, name="input", daemon=True).start()
 
 
+def return_large_blocks() -> None:
+    """Give freed blocks of 4 MiB and more back to the system at once (glibc; elsewhere nothing happens).
+
+    glibc raises this limit by itself up to 32 MiB. The tensors of a training step on a CPU are often just below it, and
+    the heap kept as much memory in pieces as all of them need at once.
+    """
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
+        mmap_threshold = -3  # M_MMAP_THRESHOLD
+        library.mallopt(mmap_threshold, 4 * 2**20)
+
+
 def environment_without_keys(environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return an environment, by default this process's, without the variables whose names contain ``API_KEY``.
 

@@ -1,8 +1,10 @@
-"""Liveness of processes."""
+"""Liveness of processes, and their memory."""
 
 import os
 import subprocess
 import sys
+
+import pytest
 
 from cyclealign.processes import is_running, start_time
 
@@ -21,3 +23,36 @@ def test_a_process_that_has_ended_is_not_running():
     ended.wait()
     assert not is_running(ended.pid)
     assert not is_running(ended.pid, start_time())
+
+
+# Blocks of 20 MiB, below the limit to which a freed block of 30 MiB has raised glibc's; a small one pins the end of the
+# heap.
+FREED_BLOCKS = """
+import ctypes, psutil
+from cyclealign.processes import return_large_blocks
+{call}
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes, libc.memset.argtypes = [ctypes.c_void_p], [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+libc.free(libc.malloc(30 << 20))
+blocks = [libc.malloc(20 << 20) for _ in range(10)]
+for block in blocks:
+    libc.memset(block, 1, 20 << 20)
+pin = libc.malloc(100_000)
+libc.memset(pin, 1, 100_000)
+before = psutil.Process().memory_info().rss
+for block in blocks:
+    libc.free(block)
+print((before - psutil.Process().memory_info().rss) >> 20)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's heap is that of Linux")
+def test_freed_blocks_go_back_to_the_system():
+    """Prevents a training step that holds twice the memory of its tensors, in pieces of the heap."""
+    returned = [
+        int(subprocess.run([sys.executable, "-c", FREED_BLOCKS.format(call=call)], check=True, stdout=-1).stdout)
+        for call in ("", "return_large_blocks()")
+    ]
+    assert returned[0] < 100  # the case in which the heap keeps them
+    assert returned[1] >= 195

@@ -20,6 +20,7 @@ from trl.trainer.utils import disable_dropout_in_model
 
 from cyclealign.errors import TrainingFailed
 from cyclealign.policy.tokenizer import load_tokenizer
+from cyclealign.processes import return_large_blocks
 from cyclealign.progress import OnProgress
 from cyclealign.records import TrainingStep
 from cyclealign.training.arguments import common_arguments, on_one_device
@@ -173,6 +174,7 @@ class ReportSteps(TrainerCallback):
 
 def make_trainer(job: TrainingJob, folder: Path, model: Model) -> StepWithinMemory:
     """Return the trainer of the job's objective."""
+    return_large_blocks()
     objective = OBJECTIVES[job.settings.objective]
     trainer = TRAINERS[objective.trainer](job, folder, model, objective)
     trainer.rows_per_step, trainer.objective = job.settings.prompts_per_step, objective
