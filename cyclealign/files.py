@@ -7,14 +7,13 @@ import itertools
 import json
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from cyclealign.processes import is_running
+from cyclealign.processes import is_running, machine_name
 from cyclealign.text import unstorable_part
 
 HOME_VARIABLE = "CYCLEALIGN_HOME"
@@ -234,7 +233,7 @@ def temporary_folder(beside: Path) -> Iterator[Path]:
     Temporary folders of ``beside`` that killed processes of this machine left behind are removed.
     """
     beside.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{beside.name}-{socket.gethostname()}-"
+    prefix = f".{beside.name}-{machine_name()}-"
     for leftover in beside.parent.glob(f"{glob.escape(prefix)}*"):
         pid = leftover.name.removeprefix(prefix).partition("-")[0]
         if pid.isdigit() and not is_running(int(pid)):

@@ -1,21 +1,31 @@
 """Liveness of processes, and child processes that do not outlive the run that started them."""
 
 import ctypes
+import hashlib
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 
 import psutil
 
 # Start times are kept rounded to hundredths of a second, and read back with an error of one tick of the kernel's clock.
 START_TOLERANCE_SECONDS = 0.1
+# Start times of earlier versions, and those of other systems than Linux, are seconds since 1970.
+EARLIEST_DATE_SECONDS = 1e9
+PROC = Path("/proc")
 
 
 def start_time() -> float:
-    """Return the start time of this process in seconds since the epoch: with the process id, it names the process."""
-    return float(psutil.Process().create_time())
+    """Return the start time of this process: with process id and `machine_name`, it names the process.
+
+    On Linux in seconds since the machine started, which stay the same when the clock is set; else since 1970.
+    """
+    return _started(os.getpid())
 
 
 def is_running(pid: int, started: float | None = None) -> bool:
@@ -28,9 +38,36 @@ def is_running(pid: int, started: float | None = None) -> bool:
     if started is None:
         return bool(psutil.pid_exists(pid))
     try:
-        return bool(abs(psutil.Process(pid).create_time() - started) < START_TOLERANCE_SECONDS)
-    except psutil.NoSuchProcess:
+        found: float = psutil.Process(pid).create_time() if started > EARLIEST_DATE_SECONDS else _started(pid)
+    except (psutil.NoSuchProcess, OSError):
         return False
+    return abs(found - started) < START_TOLERANCE_SECONDS
+
+
+@cache
+def machine_name() -> str:
+    """Return a name of the place in which process ids are unique: ``host`` or, on Linux, ``host~digits``.
+
+    The digits hash the start of the kernel and the namespace of process ids: containers may have one host name.
+    """
+    try:
+        boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
+        namespace = os.readlink(PROC / "self/ns/pid")
+    except OSError:
+        return socket.gethostname()
+    return f"{socket.gethostname()}~{hashlib.sha256(f'{boot} {namespace}'.encode()).hexdigest()[:8]}"
+
+
+def _started(pid: int) -> float:
+    """Return the start time of a process.
+
+    Raises:
+        OSError, psutil.NoSuchProcess: there is no such process.
+    """
+    if sys.platform != "linux":
+        return float(psutil.Process(pid).create_time())
+    fields = (PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK")  # field 22 of proc(5): the name before it may hold blanks
 
 
 def end_with_parent() -> None:

@@ -11,6 +11,7 @@ import pytest
 from cyclealign import files
 from cyclealign.errors import BadPrompts
 from cyclealign.files import appearing_folder, home, json_lines, keep_folder, locate_weights
+from cyclealign.processes import machine_name
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
@@ -45,9 +46,11 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
     assert (left.startswith(".round-1-"), others.startswith(".round-10-")) == (True, True)
     elsewhere = tmp_path / left.replace(socket.gethostname(), "another-machine")
     elsewhere.mkdir()
+    container = tmp_path / left.replace(machine_name(), f"{socket.gethostname()}~0badcafe")
+    container.mkdir()
     with appearing_folder(tmp_path / "round-1"), appearing_folder(tmp_path / "round-1"):
-        assert len(list(tmp_path.glob(".round-1-*"))) == 3
-    assert {each.name for each in tmp_path.iterdir()} == {"round-1", others, elsewhere.name}
+        assert len(list(tmp_path.glob(".round-1-*"))) == 4
+    assert {each.name for each in tmp_path.iterdir()} == {"round-1", others, elsewhere.name, container.name}
 
 
 def test_json_lines_are_counted_with_blank_ones_and_split_at_line_ends_only(tmp_path):

@@ -4,9 +4,12 @@ import os
 import subprocess
 import sys
 
+import psutil
 import pytest
 
-from cyclealign.processes import is_running, start_time
+from cyclealign import processes
+from cyclealign.loop.lease import may_be_alive, owner_name
+from cyclealign.processes import is_running, machine_name, start_time
 
 
 def test_a_process_is_named_by_its_id_and_its_start():
@@ -56,3 +59,37 @@ def test_freed_blocks_go_back_to_the_system():
     ]
     assert returned[0] < 100  # the case in which the heap keeps them
     assert returned[1] >= 195
+
+
+def test_a_step_of_the_clock_does_not_make_a_running_process_dead(monkeypatch):
+    """Prevents a second run from taking over one that is alive, once the machine's clock was set."""
+    started = start_time()
+    created = psutil.Process().create_time()
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: created + 3600)
+    assert is_running(os.getpid(), started)
+    monkeypatch.undo()
+    assert is_running(os.getpid(), created)  # as earlier versions wrote it
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="namespaces of Linux")
+def test_a_process_in_another_container_of_the_same_host_name_may_be_alive(monkeypatch, tmp_path):
+    """Prevents a takeover of a living run whose process id does not exist in this container."""
+    mine = owner_name("run")
+    (tmp_path / "sys/kernel/random").mkdir(parents=True)
+    (tmp_path / "sys/kernel/random/boot_id").write_text("the same kernel")
+    (tmp_path / "self/ns").mkdir(parents=True)
+    namespace = tmp_path / "self/ns/pid"
+    names = []
+    monkeypatch.setattr(processes, "PROC", tmp_path)
+    for number in (1, 2):
+        namespace.unlink(missing_ok=True)
+        namespace.symlink_to(f"pid:[{number}]")
+        machine_name.cache_clear()
+        names.append(machine_name())
+    dead = f"{names[0]}/999999999/1.00/run"
+    assert names[0] != names[1]
+    assert may_be_alive(dead)
+    monkeypatch.undo()
+    machine_name.cache_clear()
+    assert may_be_alive(mine)
+    assert not may_be_alive(f"{machine_name()}/999999999/1.00/run")

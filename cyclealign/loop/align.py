@@ -98,9 +98,10 @@ def advance(session: RoundSession) -> None:
     try:
         round_ = open_or_resume(session)
         announce(f"Experiment {round_.experiment}, round {round_.number}")
-        with heartbeat(session.store, round_.id, session.owner):
+        with heartbeat(session.store, round_.id, session.owner) as session.lease:
             run_steps(session, round_)
     finally:
+        session.lease = None
         session.apply_settings(given)
     session.ports.publish(session.store, round_)
 

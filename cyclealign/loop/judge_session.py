@@ -18,6 +18,7 @@ from cyclealign.chat_api.rate_limits import ConcurrencyLimiter
 from cyclealign.chat_api.scheduler import AskJudge, CallLimits, CallScheduler
 from cyclealign.config import ExperimentConfig, JudgeSettings
 from cyclealign.loop.backends import backend_of, known_price
+from cyclealign.loop.lease import KeptLease
 from cyclealign.loop.ports import Ports
 from cyclealign.records import Batch, CallOutcome, JudgeCall, Reply, Round
 from cyclealign.store import Store
@@ -33,6 +34,7 @@ async def open_judge(
     address: Callable[[], str | None],
     round_: Round,
     contact: JudgeContact | None = None,
+    lease: KeptLease | None = None,
 ) -> AsyncIterator[AskJudge]:
     """Yield the function that asks the round's judge: stored replies are free, new ones are stored before they return.
 
@@ -40,6 +42,7 @@ async def open_judge(
         address: returns the judge's base URL and may start the judge; called before the first call without a stored
             reply, as is ``ports.api_key``: a round whose replies are all stored needs no judge and no key.
         contact: the judge's answers to the run so far; None: none yet.
+        lease: of the round, required before each request; None: not checked.
     """
     judge, price, contact = config.judge, known_price(config), contact or JudgeContact()
     async with AsyncExitStack() as tools:
@@ -64,7 +67,7 @@ async def open_judge(
             complete = await tools.enter_async_context(connection)
             return by_schema(judge, store, base_url, by_parameters(judge, store, base_url, complete, contact))
 
-        yield CallScheduler(at_first_call(connect), limits, stored.reply, recorder.record)
+        yield CallScheduler(while_leased(at_first_call(connect), lease), limits, stored.reply, recorder.record)
 
 
 def at_first_call(connect: Callable[[], Awaitable[Complete]]) -> Complete:
@@ -80,6 +83,22 @@ def at_first_call(connect: Callable[[], Awaitable[Complete]]) -> Complete:
         return await ready(call)
 
     return complete
+
+
+def while_leased(complete: Complete, lease: KeptLease | None) -> Complete:
+    """Return ``complete`` that sends nothing once another run has taken the round over.
+
+    A run that was stopped past its lease would else pay for replies that its successor has had already.
+    """
+    if lease is None:
+        return complete
+
+    async def leased(call: JudgeCall) -> Reply:
+        if lease.is_due:
+            await asyncio.to_thread(lease.require)
+        return await complete(call)
+
+    return leased
 
 
 def by_parameters(

@@ -5,13 +5,13 @@ A run holds its experiment from its start to its end, and each round while it is
 
 import logging
 import os
-import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from cyclealign.errors import ExperimentBusy, LeaseLost, StoreError
-from cyclealign.processes import is_running, start_time
+from cyclealign.processes import is_running, machine_name, start_time
 from cyclealign.records import Holder, owner_in_words
 from cyclealign.store import Store
 
@@ -22,14 +22,14 @@ Renew = Callable[[float], None]  # extends a lease to so many seconds from now; 
 
 
 def owner_name(run: str) -> str:
-    """Return the owner's name for this process and run: ``host/process id/start time/run``."""
-    return f"{socket.gethostname()}/{os.getpid()}/{start_time():.2f}/{run}"
+    """Return the owner's name for this process and run: ``machine/process id/start time/run``."""
+    return f"{machine_name()}/{os.getpid()}/{start_time():.2f}/{run}"
 
 
 def may_be_alive(owner: str) -> bool:
-    """Return whether the owner's process may still be running; True if that cannot be known from this host."""
-    host, pid, started, _ = owner.rsplit("/", 3)
-    return host != socket.gethostname() or is_running(int(pid), float(started))
+    """Return whether the owner's process may still be running; True if that cannot be known from here."""
+    machine, pid, started, _ = owner.rsplit("/", 3)
+    return machine != machine_name() or is_running(int(pid), float(started))
 
 
 @contextmanager
@@ -74,11 +74,39 @@ def busy_message(experiment: str, holder: Holder) -> str:
     )
 
 
+class KeptLease:
+    """A lease that is required before something costs: the database is asked once a third of it has passed.
+
+    The heartbeat alone does not tell: a run that stood still for longer than its lease goes on in all its threads.
+    """
+
+    def __init__(self, renew: Renew) -> None:
+        self._renew, self._renewed_at = renew, clock()
+        self._lock = threading.Lock()
+
+    @property
+    def is_due(self) -> bool:
+        """Return whether `require` would ask the database."""
+        return clock() - self._renewed_at > LEASE_SECONDS / 3
+
+    def require(self) -> None:
+        """Check that this run still holds the lease.
+
+        Raises:
+            LeaseLost: another run has taken it.
+        """
+        with self._lock:
+            if self.is_due:
+                asked_at = clock()
+                self._renew(LEASE_SECONDS)
+                self._renewed_at = asked_at
+
+
 @contextmanager
-def heartbeat(store: Store, round_id: int, owner: str) -> Iterator[None]:
+def heartbeat(store: Store, round_id: int, owner: str) -> Iterator[KeptLease]:
     """Renew the round's lease from a thread while the block runs, and release it if the block fails.
 
-    A lost lease raises nothing here: the owner's next write raises LeaseLost.
+    A lost lease raises nothing here: the owner's next write raises LeaseLost, as does the lease that is yielded.
     """
 
     def renew(seconds: float) -> None:
@@ -86,7 +114,7 @@ def heartbeat(store: Store, round_id: int, owner: str) -> Iterator[None]:
 
     try:
         with renewed(renew):
-            yield
+            yield KeptLease(renew)
     except BaseException:
         release(renew)
         raise
@@ -113,6 +141,11 @@ def renewed(renew: Renew) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
+
+
+def clock() -> float:
+    """Return seconds that pass while the machine sleeps as well; those of `time.monotonic` do not on Linux."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def release(renew: Renew) -> None:

@@ -17,7 +17,7 @@ from cyclealign.files import home
 from cyclealign.loop.backends import backend_of
 from cyclealign.loop.concurrency import WorkSignal, consume_jobs
 from cyclealign.loop.judge_session import max_concurrent_calls, open_judge
-from cyclealign.loop.lease import owner_name
+from cyclealign.loop.lease import KeptLease, owner_name
 from cyclealign.loop.ports import Ports
 from cyclealign.loop.settings import policy_settings
 from cyclealign.policy import Policy, weights
@@ -38,6 +38,7 @@ class RoundSession:
     store: Store
     stack: ExitStack
     ports: Ports = field(default_factory=Ports)
+    lease: KeptLease | None = None  # of the open round; None: this session advances no round
     # Content hash of an adapter -> state of its files when the hash was last computed.
     _verified: dict[str, weights.FileStates] = field(default_factory=dict)
     _contact: JudgeContact = field(default_factory=JudgeContact)
@@ -133,7 +134,9 @@ class RoundSession:
         """Run the jobs that ``find_jobs`` returns at each signal; see `concurrency.consume_jobs`."""
 
         async def run() -> list[T]:
-            judge = open_judge(self.config, self.store, self.ports, lambda: self.judge_address, round_, self._contact)
+            judge = open_judge(
+                self.config, self.store, self.ports, lambda: self.judge_address, round_, self._contact, self.lease
+            )
             async with judge as ask_judge:
                 calls = max_concurrent_calls(self.config.judge)
                 # A few more jobs than calls, so that the next request is ready when there is room for it.

@@ -2,7 +2,6 @@
 
 import math
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 
 from cyclealign.config import TrainingSettings
@@ -49,7 +48,7 @@ def train(session: RoundSession, round_: Round) -> str:
     session.policy.release_memory()
     with temporary_folder(folder) as unfinished:
         with recorded_steps(session, round_) as on_step:
-            loss = launcher.train(job, unfinished, progress_while_leased(session, round_), log, checkpoints, on_step)
+            loss = launcher.train(job, unfinished, progress_while_leased(session), log, checkpoints, on_step)
         for about, words in load_remarks(unfinished).items():
             session.store.notes.record(round_.id, about, words)
         weights_hash = weights.content_hash(unfinished)
@@ -66,16 +65,13 @@ def train(session: RoundSession, round_: Round) -> str:
     return adapter_id
 
 
-def progress_while_leased(session: RoundSession, round_: Round) -> OnProgress:
+def progress_while_leased(session: RoundSession) -> OnProgress:
     """Return a function that reports steps, and raises LeaseLost once another run has taken the round over."""
-    renewed_at = time.monotonic()
 
     def on_progress(step: int, of: int) -> None:
-        nonlocal renewed_at
         report_progress("train", step, of)
-        if time.monotonic() - renewed_at > LEASE_SECONDS / 3:
-            session.store.rounds.renew_lease(round_.id, session.owner, LEASE_SECONDS)
-            renewed_at = time.monotonic()
+        if session.lease is not None:
+            session.lease.require()
 
     return on_progress
 

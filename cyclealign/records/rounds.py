@@ -88,6 +88,6 @@ class Round:
 
 
 def owner_in_words(owner: str) -> str:
-    """Return the owner of a lease, ``host/process id/start time/run``, in words; another form as it is."""
+    """Return the owner of a lease, ``machine/process id/start time/run``, in words; another form as it is."""
     parts = owner.rsplit("/", 3)
-    return f"process {parts[1]} on {parts[0]}" if len(parts) == 4 else owner
+    return f"process {parts[1]} on {parts[0].rpartition('~')[0] or parts[0]}" if len(parts) == 4 else owner

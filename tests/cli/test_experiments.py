@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,6 +72,18 @@ def test_prune_deletes_what_no_accepted_round_needs_and_nothing_else(command: Co
         pruned = [store.history.detail("trial", number)["adapter"]["pruned_at"] is not None for number in (1, 2, 3, 4)]
         assert pruned == [False, True, True, False]
     assert "Nothing to prune" in command("prune", "trial", "--yes")[1]
+
+
+def test_prune_leaves_what_another_container_of_this_host_name_may_be_writing(command: Command) -> None:
+    """Prevents unfinished weights of a living training from being deleted since its process id does not exist here."""
+    with Store.open() as store:
+        finished(store, "accepted")
+    left = [home() / "adapters" / "trial" / f".round-2-{socket.gethostname()}~0badcafe-1-{name}" for name in "ab"]
+    for path in left:
+        path.mkdir()
+    os.utime(left[1], (0, 0))
+    command("prune", "trial", "--yes")
+    assert [path.exists() for path in left] == [True, False]
 
 
 def test_a_renamed_experiment_keeps_its_ids_and_folders_and_its_old_name_is_free(command: Command) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from cyclealign.config import load_config
-from cyclealign.errors import ExperimentBusy, StoreError
+from cyclealign.errors import ExperimentBusy, LeaseLost, StoreError
 from cyclealign.loop import lease
 from cyclealign.loop.align import align
 from cyclealign.loop.ports import Ports
@@ -77,3 +77,23 @@ def test_a_config_is_checked_once_the_experiment_is_held_and_not_beside_another_
     config = load_config(bench.write()).model_copy(update={"rounds": 2})
     align(config, ports)
     assert checked == [("bench", True)]
+
+
+def test_a_run_that_stood_still_past_its_lease_sends_no_further_request(bench, monkeypatch):
+    """Prevents a run that was stopped from paying for replies which its successor has had meanwhile."""
+    clock, stood_still, asked = lease.clock, [0.0], []
+    monkeypatch.setattr(lease, "clock", lambda: clock() + stood_still[0])
+    script = bench.judge.script
+
+    def taken_over(answers):
+        asked.append(answers)
+        if len(asked) == 2:
+            bench.query("UPDATE round SET owner = 'another/1/1.00/run'")
+            stood_still[0] = 2 * lease.LEASE_SECONDS
+        return script(answers)
+
+    bench.judge.script = taken_over
+    bench.set("judge", concurrency=1)
+    with pytest.raises(LeaseLost):
+        align(load_config(bench.write()))
+    assert len(asked) == 2

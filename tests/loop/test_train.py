@@ -8,6 +8,8 @@ import pytest
 
 from cyclealign.errors import LeaseLost
 from cyclealign.files import hash_of_folder
+from cyclealign.loop import lease
+from cyclealign.loop.lease import KeptLease
 from cyclealign.policy.transformers_policy import TransformersPolicy
 from cyclealign.store import Store
 from cyclealign.training import launcher, self_check, worker
@@ -114,23 +116,20 @@ def test_training_ends_when_the_lease_is_lost(bench, monkeypatch):
     """Prevents a training that holds the GPU for a round which another run has taken over."""
     from cyclealign.loop import train as step
 
-    monkeypatch.setattr(step, "LEASE_SECONDS", 0.0)
-    calls: list[str] = []
+    calls: list[float] = []
 
-    def lost(round_id: int, owner: str, seconds: float) -> None:
-        calls.append(owner)
+    def lost(seconds: float) -> None:
+        calls.append(seconds)
         raise LeaseLost("taken over")
 
     class Session:
-        class store:  # noqa: N801 - stands in for the attribute
-            class rounds:  # noqa: N801
-                renew_lease = staticmethod(lost)
+        lease = KeptLease(lost)
 
-        owner = "me"
-
-    class Round:
-        id = 1
-
+    report = step.progress_while_leased(Session())
+    report(1, 10)
+    assert calls == []
+    started = lease.clock()
+    monkeypatch.setattr(lease, "clock", lambda: started + lease.LEASE_SECONDS)
     with pytest.raises(LeaseLost):
-        step.progress_while_leased(Session(), Round())(1, 10)
-    assert calls == ["me"]
+        report(2, 10)
+    assert calls == [lease.LEASE_SECONDS]

@@ -305,4 +305,5 @@ def test_a_refused_round_hides_no_abandoned_one(store: Store) -> None:
 def test_the_holder_of_a_lease_is_told_in_words():
     """Prevents a message that names the holder by an internal code."""
     assert owner_in_words("gpu/box/41/1700000000.25/a-run") == "process 41 on gpu/box"
+    assert owner_in_words("gpu~0badcafe/41/12.25/a-run") == "process 41 on gpu"
     assert owner_in_words("host-a:41") == "host-a:41"
