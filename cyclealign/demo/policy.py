@@ -83,7 +83,8 @@ def demo_policy(cache: Path, on_progress: OnProgress | None = None, recipe: Reci
     folder = cache / f"demo-policy-{_content_hash(recipe, pairs)}"
     if not (folder / "model.safetensors").is_file():
         with appearing_folder(folder) as unfinished:
-            _make(unfinished, recipe, pairs, on_progress or (lambda done, steps: None))
+            tokenizer = train_tokenizer([text for pair in pairs for text in pair], recipe)
+            write_model(unfinished, recipe, pairs, tokenizer, on_progress or (lambda done, steps: None))
     return folder
 
 
@@ -93,8 +94,18 @@ def _content_hash(recipe: Recipe, pairs: Sequence[tuple[str, str]]) -> str:
     return content_id("demo policy", asdict(recipe), [list(pair) for pair in pairs], VERSION)
 
 
-def _make(folder: Path, recipe: Recipe, pairs: Sequence[tuple[str, str]], on_progress: OnProgress) -> None:
-    tokenizer = train_tokenizer([text for pair in pairs for text in pair], recipe)
+def write_model(
+    folder: Path,
+    recipe: Recipe,
+    pairs: Sequence[tuple[str, str]],
+    tokenizer: PreTrainedTokenizerFast,
+    on_progress: OnProgress,
+) -> None:
+    """Train a model of the recipe's sizes on (prompt, answer) pairs in one pass; write it with its tokenizer.
+
+    Args:
+        on_progress: called with (steps done, total steps).
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = LlamaForCausalLM(_config(recipe, tokenizer))

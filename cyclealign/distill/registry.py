@@ -102,6 +102,7 @@ JOBS = {
             "cyclealign.distill.margin_mse",
             needs=("scipy", "sentence_transformers", "bm25s", "ir_measures", "faiss"),
         ),
+        JobSpec("opd", "cyclealign.distill.opd", needs=()),
     )
 }
 
