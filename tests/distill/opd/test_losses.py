@@ -24,7 +24,7 @@ def test_values_and_gradients_are_those_of_trls_stable_trainer(beta, temperature
     teacher, head = logits(1), torch.eye(33)
     value = generalised_jsd(own, teacher, beta, temperature).mean()
     golden, _, _ = _chunked_divergence_loss(
-        theirs[None], teacher[None], head, head, mask, beta, temperature=temperature
+        theirs[None], teacher[None], head, head, torch.ones(1, 7), beta, temperature=temperature
     )
     value.backward()
     golden.backward()
