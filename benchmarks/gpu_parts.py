@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "trl", "bitsandbytes", "sentence-transformers", "timm")
-JOBS = ("cprd", "idcm", "leaf", "margin-mse", "pld", "quantidce")
+JOBS = ("cprd", "idcm", "leaf", "margin-mse", "opd", "pld", "quantidce")
 
 
 def machine(smoke: bool) -> dict[str, Any]:

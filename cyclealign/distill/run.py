@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from cyclealign.config import settings_identity
+from cyclealign.config import settings_identity, settings_without_effect
 from cyclealign.distill.legacy import sources_of
 from cyclealign.distill.registry import JobSpec
 from cyclealign.distill.report import measure_table, plot_measures
@@ -129,6 +129,8 @@ def open_run(
                 f"Run {run.id} has the same settings, data and version and is finished; --force (or `force`) trains "
                 "anew."
             )
+        for sentence in settings_without_effect(config):
+            announce(sentence)
         logger.info("Settings: %s", json.dumps(settings))
         timed = timed_steps(store, run.id, run_step)
         yield OpenedRun(run, store, Steps(name, made_by(current), made_by(before) if before else None, timed))

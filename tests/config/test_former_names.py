@@ -79,6 +79,7 @@ JOB = [
     ("margin-mse", {"data": {"world": {"passages": 150}}}, {"data": {"demo": {"passages": 150}}}),
     ("pld", {"again": True}, {"force": True}),
     ("pld", {"data": {"source": "drawn", "side": 9}}, {"data": {"source": "demo", "image_size": 9}}),
+    ("opd", {"again": True}, {"force": True}),
     ("quantidce", {"again": True}, {"force": True}),
     (
         "quantidce",

@@ -33,7 +33,7 @@ def distil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Distil:
 
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> JobSpec:
-    """A seventh job, registered."""
+    """One more job, registered."""
     monkeypatch.setattr(registry, "EXAMPLES", Path(__file__).parent / "toy")
     spec = JobSpec("toy", "tests.distill.toy", needs=())
     monkeypatch.setitem(registry.JOBS, "toy", spec)

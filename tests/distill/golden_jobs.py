@@ -275,6 +275,45 @@ def margin_mse(folder: Path) -> dict[str, Any]:
     }
 
 
+def opd(folder: Path) -> dict[str, Any]:
+    from cyclealign.demo.policy import train_tokenizer, write_model
+    from cyclealign.distill.opd import demo_data, evaluate, student, train
+    from cyclealign.distill.opd.config import TrainingSettings
+    from cyclealign.distill.opd.losses import answer_loss_sum, generalised_jsd
+    from cyclealign.distill.opd.predict import Generation, Row, divergences
+    from tests.distill.opd import conftest as tiny
+
+    tokenizer = train_tokenizer([text for pair in tiny.PAIRS for text in pair], tiny.STUDENT)
+    for name, recipe in (("student", tiny.STUDENT), ("teacher", tiny.TEACHER)):
+        (folder / name).mkdir()
+        write_model(folder / name, recipe, tiny.PAIRS, tokenizer, silent)
+    teacher = student.model_of(student.Source("teacher.model", str(folder / "teacher")))
+    rows = [Row(prompt, (7, 8, 9, 2)[:length]) for length, prompt in enumerate(tiny.PROMPTS, 1)]
+    # Given answers: a sampled token could change by float noise.
+    settings = TrainingSettings(
+        method="full", steps=3, prompts_per_step=2, on_policy=0.0, beta=0.5, learning_rate=1e-3, save_every=0
+    )
+    fitted = student.trainable(student.Source("student.model", str(folder / "student")), settings, 0)
+    generation = Generation(tokenizer, frozenset({2}), 4, 1.0)
+    task = train.Task("opd", tiny.PROMPTS, rows, teacher, generation)
+    losses = train.fit(fitted, task, settings, 0, folder / "steps", silent)
+    values = {
+        "teacher": evaluate.ArmValues(wave(5).double().numpy() + 3, None, None, np.arange(5.0)),
+        "student before": evaluate.ArmValues(*(wave(5, phase=1).double().numpy(), *[np.arange(1.0, 6.0)] * 3)),
+        "opd": evaluate.ArmValues(*(wave(5, phase=2).double().numpy(), *[np.arange(5.0)] * 3)),
+    }
+    pairs = demo_data.teacher_pairs(3, 2, 0)
+    own, other = wave(4, 6), wave(4, 6, phase=1.0)
+    return {
+        "data": [demo_data.quality(*pair) for pair in pairs],
+        **{f"loss {beta}": generalised_jsd(own, other, beta, 2.0) for beta in (0.0, 0.3, 1.0)},
+        "loss sft": answer_loss_sum(own, torch.tensor([0, 1, 2, 3])),
+        "training": losses,
+        "student": divergences(fitted, teacher, rows, 1.0, 100),
+        "measures": evaluate.measures(values, "quality"),
+    }
+
+
 def second_stage(module: Any, job: Any, config: Any) -> None:
     """Call QuantiDCE's second stage; its first stage, which comes before, does nothing."""
     job.step = lambda *_: None
@@ -305,6 +344,10 @@ STAGES: dict[str, tuple[Callable[[Any, Any, Any], object], set[str]]] = {
             "evaluation.dense",
             "evaluation.relevant_from",
         },
+    ),
+    "opd": (
+        lambda module, job, config: module.train_student(config, job, None, None, None, "opd"),
+        {"evaluation", "arms"},
     ),
     "pld": (
         lambda module, job, config: module.arm_runner(job, config, None, None).student_dir("pld", {"tau": 1.0}, 0),

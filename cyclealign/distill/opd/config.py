@@ -85,8 +85,8 @@ class TrainingSettings(Section):
         ge=0,
         le=1,
         title="Beta",
-        description="Of the generalised Jensen-Shannon divergence. 0: forward KL, KL(teacher || student). 1: reverse "
-        "KL, KL(student || teacher).",
+        description="Of the generalised Jensen-Shannon divergence. 1: reverse KL, which keeps the student to what the "
+        "teacher would say. 0: forward KL, which has it cover all that the teacher would say. Between: a mixture.",
     )
     loss_temperature: float = Field(
         1.0, gt=0, title="Temperature of the loss", description="Divides the logits of both models in the divergence."

@@ -73,7 +73,7 @@ def arguments(settings: TrainingSettings, seed: int, folder: Path) -> TrainingAr
         warmup_steps=settings.warmup_steps,
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
-        gradient_checkpointing=settings.gradient_checkpointing,
+        **({"gradient_checkpointing": True} if settings.gradient_checkpointing else {}),
         bf16=on_gpu and torch.cuda.is_bf16_supported() if settings.bf16 is None else settings.bf16,
         use_cpu=not on_gpu,
         save_strategy="steps" if settings.save_every else "no",
