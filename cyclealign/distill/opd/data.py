@@ -45,7 +45,8 @@ def load(config: Config) -> Questions:
     """
     data, evaluation = config.data, config.evaluation
     if data.prompts == DEMO:
-        training, tested = (tuple(map(question, demo_data.prompts(split))) for split in ("alignment", "labelled"))
+        training = tuple(map(question, demo_data.prompts("training")))
+        tested = tuple(map(question, demo_data.prompts("evaluation")))
     else:
         training, tested = read(data.prompts), read(evaluation.prompts)
         require_disjoint("prompts", (data.prompts, map(text_of, training)), (evaluation.prompts, map(text_of, tested)))

@@ -4,18 +4,21 @@ The teacher has learnt the best of several answers to each prompt; the student h
 """
 
 import random
+from typing import Literal
 
 from cyclealign.demo.world import dataset, grammar
-from cyclealign.demo.world.dataset import WorldSplit
 from cyclealign.demo.world.topics import topic_of_prompt
 from cyclealign.records import seed_from
 
 Pairs = list[tuple[str, str]]
+Split = Literal["training", "evaluation"]
+HELD_OUT = 10  # one prompt in ten
 
 
-def prompts(split: WorldSplit) -> list[str]:
-    """Return the prompts of a split of the demo world; the splits share no topic."""
-    return dataset.prompts(split)
+def prompts(split: Split) -> list[str]:
+    """Return the prompts of a split: one in ten is for the evaluation. The splits share topics, but no prompt."""
+    texts = dataset.all_prompts()  # in an order that mixes the topics
+    return [text for number, text in enumerate(texts) if (number % HELD_OUT == 0) == (split == "evaluation")]
 
 
 def quality(prompt: str, answer: str) -> float:
