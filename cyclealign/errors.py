@@ -33,6 +33,8 @@
     │   │   └── JudgeBusy        ... because of a rate limit: a later retry helps
     │   └── UnreadableReply  one reply does not rank exactly the labels shown
     ├── TrainingFailed       the training process ended without weights
+    ├── NotConverted         a converter of another project failed on an exported model
+    ├── NotUploaded          a hub refused an export, which stays on disk
     └── DistillError         a teacher, a student or the data of a distillation job cannot be used
 """
 
@@ -215,6 +217,14 @@ class UnreadableReply(JudgeError):
 
 class TrainingFailed(CycleAlignError):
     """The training process ended without an adapter or whole weights."""
+
+
+class NotConverted(CycleAlignError):
+    """A converter of another project failed on an exported model."""
+
+
+class NotUploaded(CycleAlignError):
+    """A hub refused an export, or did not answer; the files stay on disk."""
 
 
 class DistillError(CycleAlignError):

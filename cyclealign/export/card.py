@@ -100,14 +100,15 @@ def _header(kind: Kind, experiment: str, origins: Origins, file: str) -> str:
 def _origin_table(origins: Origins) -> str:
     head = ["round", "verdict", "judge", "template version", "method", "adapter", "lists", "ranked by people"]
     rows = [[*key, str(count), str(origins.people[key])] for key, count in origins.rounds.items()]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _column_table(described: Mapping[str, Column]) -> str:
-    return _table(["column", "meaning"], [[f"`{name}`", column.meaning] for name, column in described.items()])
+    return table(["column", "meaning"], [[f"`{name}`", column.meaning] for name, column in described.items()])
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a Markdown table whose cells hold any text."""
     lines = [list(head), ["---"] * len(list(head)), *rows]
     return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
 

@@ -62,7 +62,7 @@ def export(store: Store, request: ExportRequest, folder: Path, overwrite: bool =
     """
     _check(request)
     folder = folder.resolve()
-    _check_folder(folder, overwrite)
+    check_folder(folder, overwrite)
     summaries = chosen_rounds(store, request.experiment, request.number, request.all_rounds)
     origins = Origins()
     with_tools = request.format != "jsonl" and _any_tools(store, request.experiment, summaries)
@@ -90,7 +90,8 @@ def _check(request: ExportRequest) -> None:
         raise BadConfig("Give either --round or --all-rounds.")
 
 
-def _check_folder(folder: Path, overwrite: bool) -> None:
+def check_folder(folder: Path, overwrite: bool) -> None:
+    """Raise BadConfig unless the folder is new, empty, or an earlier export that may be replaced."""
     if not folder.exists():
         return
     if not folder.is_dir():

@@ -155,11 +155,14 @@ class RoundSession:
             PolicyError: the weights on disk are missing or have changed.
         """
         if adapter is not None:
-            self._verify_weights(adapter)
+            self.verify_weights(adapter)
         self.policy.use(adapter)
 
-    def _verify_weights(self, adapter: Adapter) -> None:
-        """Compare the content hash. Files of unchanged size and time are not read again: full weights are many GB."""
+    def verify_weights(self, adapter: Adapter) -> None:
+        """Raise PolicyError unless the weights on disk are the recorded ones, by their content hash.
+
+        Files of unchanged size and time are not read again: full weights are many GB.
+        """
         folder = Path(adapter.path)
         state = weights.file_states(folder)
         if self._verified.get(adapter.content_hash) == state:

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Literal
 
 from sqlalchemy import ColumnElement, CursorResult, Update, func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from cyclealign import records, tables
 from cyclealign.errors import ExperimentBusy, LeaseLost, NoSuchExperiment
@@ -225,6 +225,14 @@ class RoundStore(Repository):
         with self._database.reading() as session:
             return _last_kept(session, experiment)
 
+    def last_accepted(self, experiment: str) -> tuple[int, records.Adapter | None]:
+        """Return number and weights of the last round that was accepted; (0, None) if none was.
+
+        A round that was accepted without training an adapter has its parent's.
+        """
+        with self._database.reading() as session:
+            return _last(session, experiment, tables.Round.verdict == "accepted")
+
 
 def _lock_experiment(session: Session, plan: records.RoundPlan) -> int:
     """Create the experiment if it is new, and lock it until this transaction ends: nobody else opens a round."""
@@ -244,11 +252,17 @@ def _refuse_second_round(session: Session, experiment_id: int, name: str) -> Non
 
 
 def _last_kept(session: Session, experiment: str) -> tuple[int, records.Adapter | None]:
+    return _last(session, experiment, tables.Round.kept)
+
+
+def _last(
+    session: Session, experiment: str, condition: ColumnElement[bool] | InstrumentedAttribute[bool]
+) -> tuple[int, records.Adapter | None]:
     row = session.execute(
         select(tables.Round.number, func.coalesce(tables.Adapter.id, tables.Round.parent_adapter_id))
         .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
         .outerjoin(tables.Adapter, tables.Adapter.round_id == tables.Round.id)
-        .where(tables.Experiment.name == experiment, tables.Round.kept)
+        .where(tables.Experiment.name == experiment, condition)
         .order_by(tables.Round.number.desc())
         .limit(1)
     ).first()

@@ -48,3 +48,9 @@ def test_options_reach_the_export(ran, tmp_path):
 def test_an_unknown_experiment_is_named(ran):
     code, said = ran("rankings", "trail")
     assert (code, "no experiment 'trail'" in said) == (1, True)
+
+
+def test_options_may_stand_before_the_kind(ran, tmp_path):
+    """Prevents commands of scripts for 0.2, in which the kind was an argument, from failing."""
+    assert ran("--all-rounds", "--output", str(tmp_path / "o"), "rankings", "trial")[0] == 0
+    assert (tmp_path / "o" / "rankings.jsonl").is_file()

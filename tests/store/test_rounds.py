@@ -307,3 +307,14 @@ def test_the_holder_of_a_lease_is_told_in_words():
     assert owner_in_words("gpu/box/41/1700000000.25/a-run") == "process 41 on gpu/box"
     assert owner_in_words("gpu~0badcafe/41/12.25/a-run") == "process 41 on gpu"
     assert owner_in_words("host-a:41") == "host-a:41"
+
+
+def test_the_last_accepted_round_is_not_an_undecided_one_that_was_kept(store):
+    """Prevents weights that have not shown to be better from being exported or served."""
+    assert store.rounds.last_accepted("trial") == (0, None)
+    for verdict, kept in (("accepted", True), ("undecided", True), ("rolled_back", False)):
+        round_ = opened(store)
+        store.adapters.add(round_.id, adapter_for(round_), "a-model")
+        store.rounds.close(round_.id, "me", verdict, "", kept=kept)
+    number, adapter = store.rounds.last_accepted("trial")
+    assert (number, adapter.id, store.rounds.last_kept("trial")[0]) == (1, "adapter-trial-1", 2)
