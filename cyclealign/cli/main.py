@@ -20,6 +20,7 @@ COMMANDS = {
     "deploy": "Make a deployment of your own config in the Prefect UI.",
     "abandon": "Give up the open round of an experiment; paid replies are kept.",
     "experiments": "List, rename, archive, delete and prune experiments.",
+    "prune": "List or delete old weights, checkpoints, labels and logs that nothing needs.",
     "history": "Show the rounds of experiments.",
     "browse": "Show the history in a web browser: rounds, answers, the judge's exchanges, spending.",
     "judges": "Compare judge models and template versions.",

@@ -10,6 +10,7 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ def cached_labels(folder: Path, made_of: Mapping[str, object], compute: Callable
             _describe(unfinished, made_of)
             np.savez(unfinished / "labels.npz", **compute())  # type: ignore[arg-type]
         labels = _read(final / "labels.npz")
+    with suppress(OSError):  # such as a folder that is only readable
+        os.utime(final)  # the last use, by which housekeeping goes
     assert labels is not None
     return labels
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cyclealign.config import settings_identity, settings_without_effect
+from cyclealign.distill.in_use import in_use
 from cyclealign.distill.legacy import sources_of
 from cyclealign.distill.registry import JobSpec
 from cyclealign.distill.report import measure_table, plot_measures
@@ -111,7 +112,7 @@ def open_run(
     identity = settings_identity(config, exclude={"force"})
     current, before = version_key(name, version), sources_of(name, version)
     hashes = (content_id("distillation", name, identity, files), current)
-    with Store.open() as store:
+    with in_use(name), Store.open() as store:
         run = store.distillations.open(name, settings, hashes, config.seed, config.force, [before] if before else [])
 
         def made_by(code: str) -> str:

@@ -14,7 +14,7 @@ from cyclealign.store.batches import BatchStore
 from cyclealign.store.calls import CallStore
 from cyclealign.store.candidates import CandidateStore
 from cyclealign.store.changes import ChangeStore
-from cyclealign.store.database import Database, connect, database_is_there, database_url, parse_url
+from cyclealign.store.database import Database, connect, database_is_there, database_url, is_home_database, parse_url
 from cyclealign.store.demonstrations import DemonstrationStore
 from cyclealign.store.distillations import DistillationStore
 from cyclealign.store.draws import DrawStore
@@ -49,6 +49,7 @@ __all__ = [
     "Verdict",
     "database_is_there",
     "database_url",
+    "is_home_database",
 ]
 
 PATIENCE_SECONDS = 600.0  # as by default in the settings of a run

@@ -40,6 +40,14 @@ def database_is_there() -> bool:
     return url.get_backend_name() != "sqlite" or Path(url.database or "").exists()
 
 
+def is_home_database() -> bool:
+    """Return whether the database in use is the home's own file; also True if the home has no such file."""
+    own = (home() / "cyclealign.db").resolve()
+    url = parse_url(database_url())
+    in_use = Path(url.database or "").resolve() if url.get_backend_name() == "sqlite" else None
+    return in_use == own or not own.exists()
+
+
 def parse_url(given: str) -> URL:
     """Read a database URL; the message of an error repeats no part of it, since a part may be the password.
 

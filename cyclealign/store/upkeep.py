@@ -122,6 +122,13 @@ class UpkeepStore(Repository):
             rows = session.scalars(query)
             return [adapter_record(row) for row in rows]
 
+    def newest_settings(self) -> list[dict[str, Any]]:
+        """Return the settings of the newest round of each experiment."""
+        round_ = tables.Round
+        newest = select(func.max(round_.id)).group_by(round_.experiment_id)
+        with self._database.reading() as session:
+            return list(session.scalars(select(round_.settings).where(round_.id.in_(newest)).order_by(round_.id)))
+
     def adapter_paths(self) -> set[Path]:
         """Return the folders of all adapters of all experiments."""
         with self._database.reading() as session:

@@ -25,6 +25,8 @@ from flows.server.environment import CannotStart, ServerConfig
 POOL = "local"
 TAG = "cyclealign"
 FLOW = "align"
+HOUSEKEEPING = "housekeeping/housekeeping"
+WEEKLY = "30 4 * * 0"
 AUTOMATION = "cyclealign: a run whose process vanished is Crashed"
 # Automations on existing servers hold this text, and `recovery` finds their runs by it: do not change it.
 VANISHED = "The run's process has vanished: no heartbeat for 90 seconds. Start it again; it goes on from where it was."
@@ -143,6 +145,31 @@ def deploy(server: ServerConfig, name: str | None = None) -> list[str]:
         last = "\n".join(done.stdout.strip().splitlines()[-12:])
         raise CannotStart(f"The deployments could not be registered. The end of {log}:\n{last}")
     return warnings
+
+
+def has_deployment(client: SyncPrefectClient, name: str) -> bool:
+    """Return whether the server has the deployment ``flow/deployment``."""
+    try:
+        client.read_deployment_by_name(name)
+    except ObjectNotFound:
+        return False
+    return True
+
+
+def offer_schedule(client: SyncPrefectClient) -> None:
+    """Create the schedule of housekeeping, switched off; only for a new deployment, so that a deleted one stays away.
+
+    It is no dry run: switched on, it deletes.
+    """
+    deployment = client.read_deployment_by_name(HOUSEKEEPING)
+    schedule = {
+        "schedule": {"cron": WEEKLY, "timezone": "UTC"},
+        "active": False,
+        "parameters": {"rules": {"dry_run": False}},
+    }
+    client.request(
+        "POST", "/deployments/{id}/schedules", path_params={"id": deployment.id}, json=[schedule]
+    ).raise_for_status()
 
 
 def delete_removed(client: SyncPrefectClient, home: Path) -> None:

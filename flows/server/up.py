@@ -84,8 +84,6 @@ def bring_up(server: ServerConfig, console: Console, lock: int, stack: ExitStack
     if not prefect_answers(server):
         children.append(start_server(server, console, lock, stack, stop))
 
-    from flows.server import deploy
-
     with console.status("Registering the deployments ..."), explain_request_errors(server):
         prepare(server, console, fresh_server=bool(children))
         sweep(server)
@@ -93,9 +91,20 @@ def bring_up(server: ServerConfig, console: Console, lock: int, stack: ExitStack
         stack.callback(reschedule_after_stop, server, console)
         stack.callback(end_orphans, server.home)
         children.append(start_worker(server, lock, stack, stop))
+        register(server, console)
+    return children
+
+
+def register(server: ServerConfig, console: Console) -> None:
+    """Register the deployments; the first time also the schedule of housekeeping, switched off."""
+    from flows.server import deploy
+
+    with deploy.client_of(server) as client:
+        known = deploy.has_deployment(client, deploy.HOUSEKEEPING)
         for warning in deploy.deploy(server):
             console.print(warning, style="yellow", markup=False)
-    return children
+        if not known and deploy.has_deployment(client, deploy.HOUSEKEEPING):
+            deploy.offer_schedule(client)
 
 
 def prepare(server: ServerConfig, console: Console, fresh_server: bool) -> None:

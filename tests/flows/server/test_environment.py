@@ -92,4 +92,4 @@ def test_no_run_that_may_pause_has_a_limit_of_prefect_and_every_job_has_one() ->
     limits = {deployment["name"]: deployment["concurrency_limit"] for deployment in deployments}
     assert {name for name, limit in limits.items() if limit is None} == {"align", "demo", "abandon"}
     jobs = [limit for limit in limits.values() if limit is not None]
-    assert jobs == [{"limit": 1, "collision_strategy": "CANCEL_NEW"}] * len(JOBS)
+    assert jobs == [{"limit": 1, "collision_strategy": "CANCEL_NEW"}] * (len(JOBS) + 1)  # and housekeeping
