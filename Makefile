@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: demo up test test-fast test-up test-long test-vllm test-recovery test-postgres check docs docs-check vllm clean
+.PHONY: demo up test test-fast test-up test-long test-vllm test-recovery test-postgres evidence check docs docs-check vllm clean
 
 demo: .venv/installed
 	$(BIN)/cyclealign demo
@@ -26,6 +26,17 @@ test-up: .venv/installed-dev
 # Tests that wait for minutes: a run that is paused for review for longer than Prefect's leases last.
 test-long: .venv/installed-dev
 	$(BIN)/pytest -m long
+
+# The arms of the cycle in the demo world, seed by seed: figures and a plot in EVIDENCE. Takes three hours on two cores, in
+# pieces of at most MINUTES: run it again to go on.
+EVIDENCE ?= .cyclealign/evidence
+SEEDS ?= 8
+MINUTES ?= 60
+evidence: .venv/installed-dev
+	@mkdir -p $(EVIDENCE)
+	$(BIN)/python -m benchmarks.cycle --seeds $(SEEDS) --home $(EVIDENCE) --minutes $(MINUTES) --json > $(EVIDENCE)/result.part
+	@mv $(EVIDENCE)/result.part $(EVIDENCE)/result.json
+	$(BIN)/python -m benchmarks.cycle_figure $(EVIDENCE)/result.json $(EVIDENCE)/cycle.svg
 
 # With a real vLLM server; skipped without .venv-vllm.
 test-vllm: .venv/installed-dev
