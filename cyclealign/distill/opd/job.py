@@ -21,6 +21,7 @@ from cyclealign.distill.opd.predict import Generation, Row
 from cyclealign.distill.opd.student import Source
 from cyclealign.distill.steps import Outcome, Steps, checkpoint_dir
 from cyclealign.files import appearing_folder, home
+from cyclealign.policy.attestation import MAX_ROWS
 from cyclealign.policy.tokenizer import UNBOUNDED_CONTEXT, context_length
 from cyclealign.records import seed_from
 from cyclealign.records.distillation import Curve
@@ -118,11 +119,14 @@ def train_student(
     if not folder.exists():
         model = student.trainable(pair.student, config.training, config.seed)
         teacher = student.model_of(pair.teacher) if arm == "opd" else None
-        task = train.Task(arm, prompts_of(config, pair, questions.training), given, teacher, pair.generation)
+        prompts = prompts_of(config, pair, questions.training)
+        task = train.Task(arm, prompts, given, teacher, pair.generation)
         checkpoints = checkpoint_dir(folder)
         losses = train.fit(model, task, config.training, config.seed, checkpoints, steps.progress(f"fit {arm}"))
+        answers = predict.sample(model, prompts[:MAX_ROWS], pair.generation, config.seed)
         with appearing_folder(folder) as unfinished:
             student.save(model, pair.tokenizer, unfinished)
+            student.probe(model, pair.student, [row.ids for row in answers]).save(unfinished)
             (unfinished / LOSSES).write_text(json.dumps({LOSS_NAMES[arm]: losses}) + "\n", encoding="utf-8")
         shutil.rmtree(checkpoints, ignore_errors=True)
     return folder

@@ -1,5 +1,6 @@
 """Load student and teacher, check that they share a tokenizer, and save the trained student."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from cyclealign.config import TrainingSettings as AdapterSettings
 from cyclealign.distill.opd.config import TrainingSettings
 from cyclealign.errors import DistillError, PolicyError
 from cyclealign.policy.adapter_layers import lora_config
+from cyclealign.policy.attestation import Probe
 from cyclealign.policy.device import device
 from cyclealign.policy.model_loading import load_adapter, load_model
+from cyclealign.policy.probe_logprobs import probe_logprobs, select_probe_rows
 from cyclealign.policy.samples import model_end_tokens
 from cyclealign.policy.tokenizer import load_tokenizer
 from cyclealign.policy.weights import is_full_model
@@ -135,6 +138,16 @@ def save(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     else:
         model.save_pretrained(str(folder))
     tokenizer.save_pretrained(str(folder))
+
+
+def probe(model: Any, source: Source, rows: Sequence[Sequence[int]]) -> Probe:
+    """Return the log-probs of a few rows under the trained student and under its source, for `policy.attestation`.
+
+    With them an engine that serves the student can be checked: it must give the same.
+    """
+    chosen = select_probe_rows(rows, model)
+    before = probe_logprobs(model_of(source), chosen)
+    return Probe(chosen, probe_logprobs(model, chosen), parent=before, base=before)
 
 
 def load(folder: Path, source: Source) -> Any:

@@ -8,6 +8,8 @@ from transformers import AutoModelForCausalLM
 
 from cyclealign.distill.opd import train
 from cyclealign.distill.registry import JOBS
+from cyclealign.policy.attestation import Probe
+from cyclealign.policy.probe_logprobs import probe_logprobs
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +51,10 @@ def test_a_run_measures_all_arms_and_resumes(distil, settings, monkeypatch):
     assert by_name["opd - sft", "forward KL"]["low"] <= by_name["opd - sft", "forward KL"]["value"]
     assert {each["step"] for each in row["steps"]} == {"data", "models", "label", "fit opd", "fit sft", "examine"}
     base = AutoModelForCausalLM.from_pretrained(settings["student"]["model"])
-    PeftModel.from_pretrained(base, row["student_path"])
+    student = PeftModel.from_pretrained(base, row["student_path"])
+    probe = Probe.load(Path(row["student_path"]))
+    assert probe.own == pytest.approx(probe_logprobs(student, probe.rows), abs=1e-5)
+    assert max(abs(own - before) for own, before in zip(probe.own, probe.base, strict=True)) > 1e-4
     assert not list(Path(row["student_path"]).parent.glob("*-steps"))
     assert distil("opd", settings)["id"] == row["id"]
     # The control arm does not depend on the divergence.
