@@ -18,6 +18,7 @@ from cyclealign.distill.margin_mse.config import StudentSettings
 from cyclealign.distill.margin_mse.students.cat import load_cross_encoder
 from cyclealign.distill.margin_mse.students.encoders import load_encoder
 from cyclealign.distill.models.encoders import model_identity
+from cyclealign.distill.opd import student as opd
 from cyclealign.distill.pld import model as classifier
 from cyclealign.distill.pld.config import ModelSettings
 from cyclealign.distill.quantidce import model as student
@@ -27,6 +28,8 @@ from cyclealign.errors import DistillError
 KINDS = ("AutoConfig", "AutoModel", "AutoModelForSequenceClassification", "AutoModelForImageClassification")
 FAMILY = {"family": "bert", "sizes": {"hidden_size": 8}}
 LOADERS = {
+    "opd": lambda model: opd.model_of(opd.Source("student.model", model)),
+    "opd, a tokenizer": lambda model: opd.tokenizer_of(opd.Source("student.model", model)),
     "idcm": lambda model: new_etm(ETMSettings(model=model), model, 0),
     "quantidce": lambda model: student.fresh(EncoderSettings(model=model), 0),
     "quantidce, without layers": lambda model: student.pretrained(model),

@@ -7,6 +7,7 @@ from transformers import BertConfig, BertForSequenceClassification, BertModel, P
 
 from cyclealign.distill.idcm.checkpoints import new_etm
 from cyclealign.distill.idcm.config import ETMSettings
+from cyclealign.distill.opd import student as opd
 from cyclealign.distill.pld import model as classifier
 from cyclealign.distill.pld.config import ModelSettings
 from cyclealign.distill.quantidce import model as student
@@ -35,3 +36,5 @@ def test_a_pickle_is_refused(pickled):
         student.fresh(EncoderSettings(model=pickled), 0)
     with pytest.raises(DistillError, match="safetensors"):
         classifier.build(ModelSettings(model=pickled), ("a", "b"), True, 3, 0)
+    with pytest.raises(DistillError, match="safetensors"):
+        opd.model_of(opd.Source("student.model", pickled))

@@ -37,7 +37,15 @@ def tokenizer_of(source: Source) -> PreTrainedTokenizerBase:
     try:
         return load_tokenizer(source.model, source.revision)
     except PolicyError as error:
-        raise DistillError(f"{source.setting}: {error}") from error
+        raise load_error(source, error) from error
+
+
+def load_error(source: Source, error: PolicyError) -> DistillError:
+    """Return the error of a model that cannot be loaded; its own code is never run here, so no permission is named."""
+    words = str(error)
+    if "trust_remote_code" in words or "custom code" in words:
+        words = "it requires its own code to be run, which is refused. Use a model that transformers supports."
+    return DistillError(f"{source.setting}: '{source.model}' cannot be loaded: {words}")
 
 
 def model_of(source: Source, dtype: torch.dtype | None = None) -> PreTrainedModel:
@@ -52,7 +60,7 @@ def model_of(source: Source, dtype: torch.dtype | None = None) -> PreTrainedMode
     try:
         model = load_model(source.model, source.revision, device(), dtype=dtype)
     except PolicyError as error:
-        raise DistillError(f"{source.setting}: {error}") from error
+        raise load_error(source, error) from error
     disable_dropout(model)
     # The model folder's own would silently change the distribution: `generate` takes from it what is not set.
     model.generation_config = GenerationConfig()
