@@ -4,11 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, func, select, text, update
+from sqlalchemy.orm import Session
 
 from benchmarks.history_rows import HELD_OUT, Size, Table, is_held_out, material, prompt, rounds
+from cyclealign import tables
 from cyclealign.store import Store
 from cyclealign.store.database import parse_url
+from cyclealign.store.totals import write_totals
 
 Insert = Callable[[Table], None]
 
@@ -25,6 +28,7 @@ def fill(url: str, size: Size, announce: Callable[[str], None]) -> None:
         for table in _tables(size):
             insert(engine, table)
             announce(f"{table.name} filled")
+        _keep_totals(engine)
         _finish(engine)
     finally:
         engine.dispose()
@@ -67,6 +71,18 @@ def _insert_postgresql(engine: Engine, table: Table) -> None:
 
 def _names(columns: Sequence[str]) -> str:
     return ", ".join(f'"{column}"' for column in columns)
+
+
+def _keep_totals(engine: Engine) -> None:
+    """Write what the store keeps when prompts are added and rounds are closed."""
+    member, sets = tables.PromptSetMember, tables.PromptSet
+    with Session(engine) as session:
+        for split in ("train", "held_out"):
+            counted = select(func.count()).where(member.prompt_set_id == sets.id, member.split == split)
+            session.execute(update(sets).values({split: counted.scalar_subquery()}))
+        for round_id in session.scalars(select(tables.Round.id)).all():
+            write_totals(session, round_id)
+        session.commit()
 
 
 def _finish(engine: Engine) -> None:
