@@ -1,11 +1,11 @@
 """The queries, views and commands whose times and memory are measured on a long history; each in a process of its own.
 
-``python -m benchmarks.history_queries NAME REPETITIONS`` prints its times in ms, without the first, and the peak of the
-resident set in MB. The database is the one of ``CYCLEALIGN_DATABASE_URL``.
+``python -m benchmarks.history_queries NAME REPETITIONS`` prints its times and its processor times in ms, without the
+first, and the peak of the resident set in MB. The database is the one of ``CYCLEALIGN_DATABASE_URL``.
 """
 
 import json
-import resource
+import re
 import sys
 import tempfile
 import time
@@ -70,11 +70,30 @@ COMMANDS = {
 }
 
 
+PAGES = {
+    "browse: experiments": "/",
+    "browse: experiment": f"/experiments/{BIG}",
+    "browse: plot": f"/experiments/{BIG}/plot.svg",
+    "browse: demonstrations": f"/experiments/{BIG}/demonstrations",
+    "browse: templates": f"/experiments/{BIG}/templates",
+    "browse: round": f"/experiments/{BIG}/rounds/{ROUND}",
+    "browse: prompt": f"/experiments/{BIG}/rounds/{ROUND}/prompts/PROMPT",
+    "browse: choice of two rounds": "/compare",
+    "browse: two rounds": f"/compare?first={BIG}:{ROUND}&second={BIG}:{ROUND - 1}",
+    "browse: spending": "/spending",
+    "browse: spending by round": f"/spending?experiment={BIG}&by=round",
+    "browse: judges": "/judges",
+    "browse: distillations": "/distillations",
+}
+
+
 def measured(name: str) -> Callable[[], object]:
     """Return the function to repeat."""
     if name in COMMANDS:
         return lambda: run_command(COMMANDS[name])
     store = Store.open()
+    if name in PAGES:
+        return open_page(store, PAGES[name])
     if name in QUERIES:
         return lambda: QUERIES[name](store)
     if name in VIEWS:
@@ -94,6 +113,24 @@ def run_command(arguments: list[str]) -> str:
     if result.exit_code:
         raise SystemExit(f"{' '.join(arguments)} failed: {result.output}")
     return str(result.output)
+
+
+def open_page(store: Store, address: str) -> Callable[[], object]:
+    """Return a function that asks for a page of the browser's, in this process."""
+    from fastapi.testclient import TestClient
+
+    from cyclealign.browse.access import LOCAL_NAMES, Access
+    from cyclealign.browse.app import make_app
+
+    client = TestClient(make_app(store, Access("token", LOCAL_NAMES)), base_url="http://localhost:4201")
+    client.get("/?token=token")
+    if "PROMPT" in address:
+        address = address.replace("PROMPT", store.rounds.get(BIG, ROUND).plan.prompts[0].id)
+
+    def get() -> object:
+        return client.get(address).raise_for_status()
+
+    return get
 
 
 def view(store: Store, statement: str) -> list[Any]:
@@ -201,6 +238,13 @@ def _rate_of_calls(store: Store, opened: Round, count: int = 10_240) -> float:
     return count / (time.perf_counter() - started)
 
 
+def peak_memory_mb() -> float:
+    """Return the peak of this process's resident set; ``ru_maxrss`` would start at that of the process before it."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1]) / 1024
+
+
 def main() -> None:
     """Measure the query, view or command of the command line; print JSON."""
     name, repetitions = sys.argv[1], int(sys.argv[2])
@@ -208,13 +252,14 @@ def main() -> None:
         print(json.dumps(insert_rates()))
         return
     run = measured(name)
-    times = []
+    times, processor = [], []
     for _ in range(repetitions + 1):
-        started = time.perf_counter()
+        started, busy = time.perf_counter(), time.process_time()
         run()
         times.append((time.perf_counter() - started) * 1e3)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"first_ms": times[0], "times_ms": times[1:], "peak_memory_mb": memory}))
+        processor.append((time.process_time() - busy) * 1e3)
+    made = {"first_ms": times[0], "times_ms": times[1:], "processor_ms": processor[1:]}
+    print(json.dumps({**made, "peak_memory_mb": peak_memory_mb()}))
 
 
 if __name__ == "__main__":

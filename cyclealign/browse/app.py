@@ -45,8 +45,9 @@ def add_experiments(app: FastAPI, store: Store) -> None:
         return answer(request, experiments.listing(store, archived), form)
 
     @app.get("/experiments/{name}")
-    def experiment(request: Request, name: str, form: Form = Form.HTML) -> Response:
-        return answer(request, experiments.experiment_page(store, name), form)
+    def experiment(request: Request, name: str, last: Number | None = None, form: Form = Form.HTML) -> Response:
+        shown = last or (experiments.LAST_ROUNDS if form is Form.HTML else None)
+        return answer(request, experiments.experiment_page(store, name, shown), form)
 
     @app.get("/experiments/{name}/plot.svg")
     def plot(name: str) -> Response:

@@ -27,7 +27,7 @@ def parse_round(text: str) -> tuple[str, int]:
 
 def compare_page(store: Store, first: str, second: str, number: int) -> Page:
     """Return the figures of two rounds, and a page of the prompts that they share; without rounds, the choice."""
-    known = [f"{name}:{row['number']}" for name in store.experiments.names() for row in store.history.summaries(name)]
+    known = [f"{name}:{row['number']}" for name in store.experiments.names() for row in store.history.outcomes(name)]
     values: dict[str, Any] = {"known": known, "first": first, "second": second, "rounds": None}
     if not (first and second):
         return Page("compare.html", "Compare two rounds", values, (), [START])

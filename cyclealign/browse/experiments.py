@@ -11,6 +11,7 @@ from cyclealign.evaluation.round_report import plot_rounds, round_table
 from cyclealign.store import Store
 
 START = ("Experiments", "/")
+LAST_ROUNDS = 50
 Values = dict[str, Any]
 
 
@@ -26,26 +27,33 @@ def listing(store: Store, archived: bool) -> Page:
     return Page("experiments.html", "Experiments", {"experiments": rows, "hidden": hidden}, rows)
 
 
-def experiment_page(store: Store, name: str) -> Page:
-    """Return an experiment's rounds with verdicts, figures, notes and cost."""
-    summaries = store.history.summaries(name)
-    rounds = store.experiments.rounds(name)
-    spent = sum(row["cost_usd"] or 0 for row in rounds)
-    accepted = sum(row["verdict"] == "accepted" for row in rounds)
+def experiment_page(store: Store, name: str, last: int | None) -> Page:
+    """Return an experiment's last rounds, or all, with verdicts, figures, notes and cost."""
+    outcomes = store.history.outcomes(name)
+    rounds = store.experiments.rounds(name, last)
+    spent = sum(row["cost_usd"] or 0 for row in outcomes)
+    accepted = sum(row["verdict"] == "accepted" for row in outcomes)
     values = {
         "experiment": name,
+        "count": len(outcomes),
         "rounds": rounds[::-1],
         "table": round_table(rounds),
         "spent": spent,
         "accepted": accepted,
         "neighbours": [(a["number"], b["number"]) for a, b in pairwise(rounds)],
     }
-    return Page("experiment.html", name, values, summaries, [START])
+    return Page("experiment.html", name, values, [_without_metrics(row) for row in rounds], [START])
+
+
+def _without_metrics(row: Mapping[str, Any]) -> Values:
+    """Return the row as in ``round_summary``."""
+    notes = "\n".join(f"{about}: {words}" for about, words in row["notes"].items())
+    return {**{name: value for name, value in row.items() if name != "metrics"}, "notes": notes or None}
 
 
 def plot(store: Store, name: str) -> bytes:
     """Return an SVG of the metrics of all rounds."""
-    store.history.summaries(name)  # names those that exist if this one does not
+    store.experiments.require(name)  # names those that exist if this one does not
     return plot_rounds(store.experiments.rounds(name), name)
 
 

@@ -60,7 +60,7 @@ def round_page(store: Store, experiment: str, number: int, asked: Asked) -> Page
         "summary": overview["summary"],
         "experiment": experiment,
         "number": number,
-        "numbers": [row["number"] for row in store.history.summaries(experiment)],
+        "numbers": [row["number"] for row in store.history.outcomes(experiment)],
         "figures": figures(overview["metrics"]),
         "prompts": [with_places(prompt) for prompt in prompts],
         "part": part,

@@ -22,7 +22,7 @@ from cyclealign.text import plain_text
 
 app = new_app()
 MAX_REPLY_SHOWN = 200
-LAST_ROUNDS = 50
+LAST_ROUNDS, LAST_OF_ALL = 20, 5  # of one experiment; of each, where all are shown: a wide table takes long to draw
 Reason = tuple[int, str, str]  # round, purpose, why the calls failed
 
 
@@ -49,7 +49,11 @@ def history(
     ] = "",
     held_out: Annotated[bool, typer.Option("--held-out", help="With --round: the held-out prompts.")] = False,
     last: Annotated[
-        int | None, typer.Option(min=1, help=f"Show the last rounds of each experiment; default: {LAST_ROUNDS}.")
+        int | None,
+        typer.Option(
+            min=1,
+            help=f"Show the last rounds; default: {LAST_ROUNDS} of one experiment, {LAST_OF_ALL} of each of several.",
+        ),
     ] = None,
     jobs: Annotated[bool, typer.Option("--jobs", hidden=True)] = False,
 ) -> None:
@@ -77,10 +81,10 @@ def history(
         elif as_json:
             print(json.dumps(store.history.summaries(experiment), indent=2, default=str))
         else:
-            print_rounds(store, experiment, last or LAST_ROUNDS)
+            print_rounds(store, experiment, last)
 
 
-def print_rounds(store: Store, experiment: str | None, last: int = LAST_ROUNDS) -> None:
+def print_rounds(store: Store, experiment: str | None, last: int | None = None) -> None:
     """Print a table of each experiment's last rounds, their notes and their stale labels."""
     names = store.experiments.names(archived=False)
     if experiment:
@@ -89,7 +93,7 @@ def print_rounds(store: Store, experiment: str | None, last: int = LAST_ROUNDS) 
     if not names:
         console.print("No experiment yet. Start one with `cyclealign demo` or `cyclealign run CONFIG`.")
     for name in names:
-        rounds = store.experiments.rounds(name, last)
+        rounds = store.experiments.rounds(name, last or (LAST_ROUNDS if len(names) == 1 else LAST_OF_ALL))
         for table in rounds_tables(name, rounds):
             console.print(table)
         if rounds and rounds[0]["number"] > 1:
@@ -116,7 +120,7 @@ def required(experiment: str | None) -> str:
 
 def show_failures(store: Store, experiment: str, number: int | None, as_json: bool) -> None:
     """Print the failed calls of a round, or of all rounds; as JSON the rounds in full."""
-    numbers = [number] if number is not None else [row["number"] for row in store.history.summaries(experiment)]
+    numbers = [number] if number is not None else [row["number"] for row in store.history.outcomes(experiment)]
     if as_json:
         details = [with_human_agreement(store, store.history.detail(experiment, one)) for one in numbers]
         print(json.dumps(details if number is None else details[0], indent=2, default=str))

@@ -83,7 +83,7 @@ def queue_lists(store: Store, experiment: str, number: int | None, count: int) -
 
 def last_judged(store: Store, experiment: str) -> int:
     """Return the last round whose policy and judge rankings were compared; if there is none, the last round."""
-    numbers: list[int] = [row["number"] for row in store.history.summaries(experiment)][::-1]
+    numbers: list[int] = [row["number"] for row in store.history.outcomes(experiment)][::-1]
     judged = (one for one in numbers if store.agreements.by_prompt(store.rounds.get(experiment, one).id))
     return next(judged, numbers[0])
 

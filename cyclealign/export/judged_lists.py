@@ -75,17 +75,17 @@ class JudgedList:
 
 
 def chosen_rounds(store: Store, experiment: str, number: int | None, all_rounds: bool) -> list[dict[str, Any]]:
-    """Return the summaries of the rounds to export: one, all with rankings, or the accepted ones.
+    """Return number and verdict of the rounds to export: one, all with rankings, or the accepted ones.
 
     Raises:
         NoSuchExperiment: there is no such experiment or round.
         BadConfig: no round is left.
     """
-    summaries = store.history.summaries(experiment)
+    outcomes = store.history.outcomes(experiment)
     if number is not None:
         store.rounds.get(experiment, number)  # raises for an unknown round
-        return [row for row in summaries if row["number"] == number]
-    chosen = [row for row in summaries if all_rounds or row["verdict"] == "accepted"]
+        return [row for row in outcomes if row["number"] == number]
+    chosen = [row for row in outcomes if all_rounds or row["verdict"] == "accepted"]
     if not chosen:
         raise BadConfig(
             f"Experiment '{experiment}' has no accepted round. Export one with --round N, or all with --all-rounds."

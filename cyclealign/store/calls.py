@@ -246,20 +246,6 @@ def _reply_record(row: tables.JudgeCall) -> records.Reply:
     )
 
 
-def read_estimated_usd(session: Session, experiment: str) -> dict[int, float]:
-    """Return the part of each round's cost that no provider confirmed, by round id; rounds without one are left out."""
-    call = tables.JudgeCall
-    found = session.execute(
-        select(call.round_id, func.sum(call.estimated_usd))
-        .join(tables.Round, tables.Round.id == call.round_id)
-        .join(tables.Experiment, tables.Experiment.id == tables.Round.experiment_id)
-        .where(tables.Experiment.name == experiment, call.purpose != "rejudge")
-        .where(text("estimated_tokens > 0"))  # as in the index: a parameter would keep SQLite from using it
-        .group_by(call.round_id)
-    )
-    return {round_id: float(usd) for round_id, usd in found}
-
-
 def read_problems(session: Session, round_id: int) -> list[dict[str, Any]]:
     """Return the replies of the round that could not be parsed, with the problem of each."""
     call, problem = tables.JudgeCall, tables.ReplyProblem

@@ -6,7 +6,6 @@ from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from cyclealign import tables
-from cyclealign.store.calls import read_estimated_usd
 from cyclealign.store.history import require_experiment, summaries
 from cyclealign.store.metrics import read_all_metrics
 from cyclealign.store.notes import read_all_notes
@@ -36,8 +35,8 @@ class ExperimentStore(Repository):
             require_experiment(session, experiment)
 
     def rounds(self, experiment: str, last: int | None = None) -> list[dict[str, Any]]:
-        """Return the rows of ``round_summary`` of one experiment, with ``metrics`` (name -> Metric), ``notes`` and
-        ``estimated_usd``, the part of the cost that no provider confirmed.
+        """Return the rows of ``round_summary`` of one experiment, with ``metrics`` (name -> Metric) and ``notes``
+        (subject -> words).
 
         Args:
             last: maximum number of rounds, the last ones; None: all.
@@ -53,16 +52,11 @@ class ExperimentStore(Repository):
             ids = {number: round_id for number, round_id in found}  # noqa: C416 - dict() would ask a Result for keys
             if not ids:
                 return []
-            rows, estimated = summaries(session, experiment, min(ids)), read_estimated_usd(session, experiment)
-            metrics, notes = read_all_metrics(session, experiment, min(ids)), read_all_notes(session, experiment)
+            first = min(ids)
+            metrics, notes = read_all_metrics(session, experiment, first), read_all_notes(session, experiment, first)
             return [
-                {
-                    **row,
-                    "metrics": metrics.get(round_id, {}),
-                    "notes": notes.get(round_id, {}),
-                    "estimated_usd": estimated.get(round_id, 0.0),
-                }
-                for row, round_id in ((row, ids[row["number"]]) for row in rows)
+                {**row, "metrics": metrics.get(round_id, {}), "notes": notes.get(round_id, {})}
+                for row, round_id in ((row, ids[row["number"]]) for row in summaries(session, experiment, first))
             ]
 
     def base_model(self, experiment: str) -> str | None:

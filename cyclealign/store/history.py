@@ -40,6 +40,17 @@ class HistoryStore(Repository):
                 require_experiment(session, experiment)
             return summaries(session, experiment)
 
+    def outcomes(self, experiment: str) -> list[Values]:
+        """Return ``number``, ``verdict`` and ``cost_usd`` of each round of an experiment, by number.
+
+        Raises:
+            NoSuchExperiment: there is no such experiment; the message names those that there are.
+        """
+        columns = "SELECT number, verdict, cost_usd FROM round_summary WHERE experiment = :experiment ORDER BY number"
+        with self._database.reading() as session:
+            require_experiment(session, experiment)
+            return [row._asdict() for row in session.execute(text(columns), {"experiment": experiment})]
+
     def detail(self, experiment: str, number: int) -> Values:
         """Return all that is stored of a round: its `overview`, and ``prompts``, each with its candidates, rankings,
         agreement and review.

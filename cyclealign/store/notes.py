@@ -28,14 +28,14 @@ def read_notes(session: Session, round_id: int) -> dict[str, str]:
     return {row.about: row.words for row in found}
 
 
-def read_all_notes(session: Session, experiment: str) -> dict[int, dict[str, str]]:
-    """Return the notes on the rounds of an experiment by round id and subject."""
+def read_all_notes(session: Session, experiment: str, first: int = 1) -> dict[int, dict[str, str]]:
+    """Return the notes on an experiment's rounds from the one with number ``first`` on, by round id and subject."""
     table, row = tables.RoundNote, tables.Round
     found = session.execute(
         select(table.round_id, table.about, table.words)
         .join(row, row.id == table.round_id)
         .join(tables.Experiment, tables.Experiment.id == row.experiment_id)
-        .where(tables.Experiment.name == experiment)
+        .where(tables.Experiment.name == experiment, row.number >= first)
         .order_by(table.round_id, table.about)
     )
     by_round: dict[int, dict[str, str]] = {}

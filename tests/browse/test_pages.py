@@ -156,3 +156,16 @@ def test_a_change_of_the_template_is_shown_with_its_effect(client: TestClient) -
     text = client.get("/experiments/trial/templates").text
     assert "{% block system %}" in text
     assert f'href="{ROUND}"' in text
+
+
+def test_the_page_of_a_long_experiment_shows_its_last_rounds_and_all_on_demand(client: TestClient) -> None:
+    """Prevents a page of a thousand rounds that takes minutes to draw, and rounds that cannot be reached from it."""
+    address = "/experiments/trial"
+    text = client.get(f"{address}?last=1").text
+    assert "2 rounds" in text
+    assert "rounds 2 to 2" in text
+    assert f'href="{ROUND}"' in text
+    assert f'href="{address}/rounds/1"' not in text
+    assert f'href="{address}/rounds/1"' in client.get(f"{address}?last=2").text
+    assert [row["round"] for row in map(json.loads, client.get(f"{address}?form=jsonl").text.splitlines())] == [1, 2]
+    assert "Show all" not in client.get(address).text

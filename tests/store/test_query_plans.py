@@ -46,6 +46,14 @@ QUESTIONS: dict[str, Callable[[Store], object]] = {
     "truncated of a round": lambda store: store.history.prompts(
         NAME, NUMBER, PromptFilter(only=(Property.TRUNCATED,)), 20
     ),
+    "summaries of an experiment": lambda store: store.history.summaries(NAME),
+    "outcomes of an experiment": lambda store: store.history.outcomes(NAME),
+    "last rounds of an experiment": lambda store: store.experiments.rounds(NAME, 2),
+    "spending of an experiment": lambda store: store.views.rows("judge_spending", NAME),
+    "label versions": lambda store: store.templates.label_versions("rank", NAME),
+    "experiments": lambda store: store.upkeep.experiments(),
+    "judges of an experiment": lambda store: store.judges.compare(NAME),
+    "waiting reviews": lambda store: store.reviews.find(NAME, None),
     "details of a round": lambda store: store.history.detail(NAME, NUMBER),
 }
 
