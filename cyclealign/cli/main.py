@@ -27,6 +27,7 @@ COMMANDS = {
     "review": "Rank uncertain lists yourself.",
     "rejudge": "Rank a round again with another judge, template or demonstrations.",
     "db": "Copy, check and back up the database.",
+    "chat": "Answer prompts with trained weights and with the base model, next to each other.",
     "export": "Export rankings, pairs or best answers as a data set, or the trained model.",
     "prompts": "Import, list and show prompt sets.",
     "templates": "Check, keep and show the judge's templates.",
