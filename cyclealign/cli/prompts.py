@@ -10,6 +10,7 @@ from rich.table import Table
 from cyclealign import prompt_import
 from cyclealign.cli.console import console, indented, print_plain
 from cyclealign.cli.lazy import Moved, OldSpellings, new_app
+from cyclealign.errors import BadConfig
 from cyclealign.prompt_import import Imported
 from cyclealign.records import LabelledList, Prompt, turn_text
 from cyclealign.store import Store
@@ -17,6 +18,7 @@ from cyclealign.text import plain_text
 
 SHOWN_IN_DRY_RUN = 3
 MAX_COLUMNS_NAMED = 12
+NEAR_IN_LOGS = 0.85
 
 
 class Prompts(OldSpellings):
@@ -66,15 +68,50 @@ def import_prompts(
             "out, since the judge is measured only on held-out prompts.",
         ),
     ] = False,
+    form: Annotated[
+        Literal["rows", "openai-log"],
+        typer.Option(
+            "--from",
+            help="`openai-log`: records of chat requests, also LiteLLM's and Langfuse's exports. Secrets, personal "
+            "data and near-duplicates are then removed.",
+        ),
+    ] = "rows",
+    redacted: Annotated[
+        bool | None,
+        typer.Option(
+            "--redact/--no-redact", help="Replace secrets and personal data that rules find; default: in logs."
+        ),
+    ] = None,
+    near_duplicates: Annotated[
+        float | None,
+        typer.Option(
+            min=0.5,
+            max=1.0,
+            help="Leave out prompts this similar to an earlier one. 1: keep all but equal ones. Default: 0.85 in logs.",
+        ),
+    ] = None,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="Maximum number of prompts, drawn evenly over clusters of like prompts.")
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Show counts and the first prompts as they would be stored; store nothing."),
     ] = False,
 ) -> None:
     """Import prompts to align on: duplicates once, and the whole file or nothing."""
+    log = form == "openai-log"
+    if log and column is not None:
+        raise BadConfig("--column names a column of rows; --from openai-log finds the requests itself. Leave one out.")
     imported = prompt_import.read_source(
-        source, held_out_share, column=column, skip_bad=skip_bad, hold_out_labelled=hold_out_labelled
+        source,
+        held_out_share,
+        column=column,
+        skip_bad=skip_bad,
+        hold_out_labelled=hold_out_labelled,
+        log=log,
+        redacted=log if redacted is None else redacted,
     )
+    imported = curated(imported, near_duplicates or (NEAR_IN_LOGS if log else 1.0), sample)
     if dry_run:
         show_dry_run(source, imported)
         return
@@ -86,6 +123,15 @@ def import_prompts(
         f"{added.lists} labelled lists added, {known_lists - added.lists_on_train} already there."
     )
     print_remarks(imported, added.lists_on_train)
+
+
+def curated(imported: Imported, threshold: float, sample: int | None) -> Imported:
+    """Return the contents without near-duplicates (a threshold of 1: with them), and a sample of them."""
+    from cyclealign.prompt_import.curation import sampled, without_near_duplicates
+
+    if threshold < 1:
+        imported = without_near_duplicates(imported, threshold)
+    return imported if sample is None else sampled(imported, sample)
 
 
 def show_dry_run(source: str, imported: Imported) -> None:
@@ -104,7 +150,7 @@ def show_dry_run(source: str, imported: Imported) -> None:
 def counts(imported: Imported) -> str:
     """Return the numbers of rows read and skipped, of repeated prompts, and of held-out prompts."""
     held_out = sum(split == "held_out" for _, split in imported.prompts)
-    repeated = imported.rows - imported.skipped - len(imported.prompts)
+    repeated = imported.rows - imported.skipped - imported.dropped - len(imported.prompts)
     return f"{imported.rows} rows read, {imported.skipped} skipped, {repeated} repeated a prompt, {held_out} held out"
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from cyclealign.errors import BadPrompts
 from cyclealign.prompt_import.forms import HH_RLHF, PROMPTS, ReadRow, read_row
+from cyclealign.prompt_import.logs import LeftOut, request_of
+from cyclealign.prompt_import.redaction import redact, redact_messages
 from cyclealign.prompt_import.rows import Row, RowRefused, SourceRow
 from cyclealign.prompt_import.source import source_rows
 from cyclealign.records import LabelledList, Prompt, Split
@@ -21,7 +23,8 @@ class Imported:
 
     ``rows`` counts the rows read, bad ones included. ``left_out`` counts the labelled lists of train prompts.
     ``bad_rows`` are the first problems of rows that were skipped, ``skipped`` their number. ``remarks`` counts changes
-    to rows by their description; ``unread`` are columns that were not read.
+    to rows by their description; ``unread`` are columns that were not read. ``dropped`` counts usable rows that were
+    left out: records of a log without a chat, near-duplicates, and rows beyond a sample.
     """
 
     prompts: tuple[tuple[Prompt, Split], ...]
@@ -32,6 +35,7 @@ class Imported:
     bad_rows: tuple[str, ...] = ()
     remarks: Mapping[str, int] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
+    dropped: int = 0
 
 
 def read_source(
@@ -41,6 +45,8 @@ def read_source(
     column: str | None = None,
     skip_bad: bool = False,
     hold_out_labelled: bool = False,
+    log: bool = False,
+    redacted: bool = False,
 ) -> Imported:
     """Read prompts from a file, a folder that `datasets` saved, or a data set of the hub (``name`` or ``name:split``).
 
@@ -51,18 +57,21 @@ def read_source(
         column: the column to read as ``prompt``, a text or a list of turns.
         skip_bad: leave out rows that cannot be used.
         hold_out_labelled: hold out the prompts with a labelled list too, so that no list is left out.
+        log: the rows are records of a log of chat requests (see `logs`).
+        redacted: replace secrets and personal data, in prompts and answers (see `redaction`).
 
     Raises:
         BadPrompts: rows cannot be used; the message has their number, and the first ones by file and line.
     """
-    contents = _Contents(f"imported: {Path(source).name}")
+    contents = _Contents(f"imported: {Path(source).name}", log, redacted)
     for row in source_rows(source):
         contents.add(row, column)
     if contents.bad and not skip_bad:
         raise BadPrompts(_bad_rows_message(source, contents))
     if not contents.prompts:
         skipped = f" (bad rows skipped: {contents.bad}; {contents.first_bad[0]})" if contents.bad else ""
-        raise BadPrompts(f"{source} contains no prompts{skipped}.")
+        left = f" (log records without a chat request: {contents.dropped})" if contents.dropped else ""
+        raise BadPrompts(f"{source} contains no prompts{skipped}{left}.")
     return contents.split(held_out_share, hold_out_labelled)
 
 
@@ -74,8 +83,9 @@ def split_of(prompt: Prompt, held_out_share: float) -> Split:
 class _Contents:
     """The rows read so far; each prompt and each list is held once."""
 
-    def __init__(self, label: str) -> None:
-        self.label = label
+    def __init__(self, label: str, log: bool, redacted: bool) -> None:
+        self.label, self.log, self.redacted = label, log, redacted
+        self.dropped = 0
         self.rows = 0
         self.prompts: dict[str, Prompt] = {}
         self.lists: dict[str, LabelledList] = {}
@@ -91,8 +101,12 @@ class _Contents:
         try:
             if source_row.problem:
                 raise RowRefused(source_row.problem)
-            row = Row.of(source_row.value if column is None else _with_column(source_row.value, column))
+            value = request_of(source_row.value) if self.log else source_row.value
+            row = Row.of(value if column is None else _with_column(value, column))
             self._keep(read_row(row))
+        except LeftOut as reason:
+            self.dropped += 1
+            self.remarks[str(reason)] += 1
         except RowRefused as problem:
             self.bad += 1
             if len(self.first_bad) < MAX_BAD_ROWS_SHOWN:
@@ -104,10 +118,19 @@ class _Contents:
             self.unread |= row.unread
 
     def _keep(self, read: ReadRow) -> None:
+        if self.redacted:
+            read = self._redacted(read)
         prompt = self.prompts.setdefault(read.prompt.id, read.prompt)
         if read.answers:
             labelled = LabelledList(prompt, read.answers, HH_RLHF if read.hh_rlhf else self.label)
             self.lists.setdefault(labelled.id, labelled)
+
+    def _redacted(self, read: ReadRow) -> ReadRow:
+        counts: Counter[str] = Counter()
+        prompt = Prompt.of(redact_messages(read.prompt.messages, counts))
+        answers = tuple(dict.fromkeys(redact(answer, counts) for answer in read.answers))
+        self.remarks.update({f"Removed: {name}": count for name, count in counts.items()})
+        return ReadRow(prompt, answers if len(answers) > 1 else (), read.hh_rlhf)
 
     def split(self, held_out_share: float, hold_out_labelled: bool) -> Imported:
         """Return the contents with the split of each prompt; lists of train prompts are counted and left out."""
@@ -126,6 +149,7 @@ class _Contents:
             bad_rows=tuple(self.first_bad),
             remarks=dict(self.remarks),
             unread=tuple(sorted(self.unread)),
+            dropped=self.dropped,
         )
 
 

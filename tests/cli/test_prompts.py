@@ -68,3 +68,28 @@ def test_sets_are_listed_and_shown(ran, tmp_path):
     assert "user: other" in ran("show", "s")
     labelled = ran("show", "s", "--split", "labelled")
     assert labelled.index("answer 1: best") < labelled.index("answer 2: worst")
+
+
+def test_a_log_is_imported_without_secrets_near_duplicates_and_beyond_a_sample(ran, tmp_path):
+    """Prevents an import of traffic that keeps a key, counts a text twice, or does not say what it left out."""
+    question = "how do i bake a loaf of bread in a small oven without a tin and without much salt"
+    texts = [question, f"{question}?", "mail the invoice to me@example.org", "write a poem about tyres"]
+    records = [{"request": {"messages": [{"role": "user", "content": text}]}} for text in texts]
+    source = written(tmp_path, *records, records[0], {"type": "SPAN", "input": "x"})
+    said = ran("import", source, "--set", "s", "--from", "openai-log", "--held-out-share", "0")
+    assert "3 prompts added, 0 already there; 6 rows read, 0 skipped, 1 repeated a prompt" in said
+    assert "Near-duplicates left out (MinHash, similarity of at least 0.85): 1" in said
+    assert "Removed: e-mail addresses: 1" in said
+    assert "mail the invoice to [EMAIL]" in ran("show", "s")
+    every = ("--no-redact", "--near-duplicates", "1", "--sample", "2")
+    said = ran("import", source, "--set", "t", "--from", "openai-log", "--held-out-share", "0", *every)
+    assert "2 prompts added" in said
+    assert "Left out by --sample 2 (3 clusters by MinHash): 2" in said
+
+
+def test_a_column_of_a_log_is_refused(tmp_path, monkeypatch, capsys):
+    """Prevents an option that is accepted and forgotten."""
+    monkeypatch.setenv("CYCLEALIGN_HOME", str(tmp_path / "home"))
+    log = ("--from", "openai-log", "--column", "x")
+    code, said, _ = run_command(capsys, "prompts", "import", written(tmp_path, {}), "--set", "s", *log)
+    assert (code, "Leave one out" in said) == (1, True)
