@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cyclealign.config.former_names import Formerly
+from cyclealign.config.identity import ADDED_LATER
 from cyclealign.config.mid_round import FIXED_MID_ROUND
-from cyclealign.config.no_effect import OnlyWith
+from cyclealign.config.no_effect import NotWith, OnlyWith
 from cyclealign.config.section import Section
 
 
@@ -33,6 +34,23 @@ class EvaluationSettings(Section):
         title="Rotate held-out prompts",
         description="Each round draws its held-out prompts anew from those of the set, so that not the same few decide "
         "about all rounds. Without effect if the set has no more than prompts.held_out.",
+    )
+    judge: Annotated[str | None, ADDED_LATER] = Field(
+        None,
+        title="Judge of the duels",
+        description="Name of another model than `judge.model`, so that the one whose rankings train the policy does "
+        "not examine it, too. It sees no dynamic demonstrations. Its other settings are those of the judge. Empty: "
+        "the judge itself.",
+    )
+    judge_base_url: Annotated[str | None, ADDED_LATER, NotWith("evaluation.judge", None)] = Field(
+        None, title="Base URL of the judge of the duels", description="Empty: that of the judge."
+    )
+    judge_api_key_variable: Annotated[str | None, ADDED_LATER, NotWith("evaluation.judge", None)] = Field(
+        None,
+        title="API key variable of the judge of the duels",
+        description="The *name* of the environment variable that holds its API key. Empty: that of the judge; a key is "
+        "never sent to another host than its own.",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
     )
     labelled_lists: int = Field(
         24,

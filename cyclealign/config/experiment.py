@@ -1,6 +1,7 @@
 """The settings of an experiment: one section per table of its TOML file."""
 
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
@@ -61,6 +62,47 @@ class ExperimentConfig(Section):
     until: Annotated[int | None, OF_THE_RUN] = Field(
         None, ge=1, title="Until round", description="Stop once the experiment has this many rounds. Empty: no limit."
     )
+
+    @property
+    def examiner(self) -> JudgeSettings:
+        """The judge of the duels: `evaluation.judge` with the other settings of the judge, or the judge itself.
+
+        Prices, further headers and parameters are those of the judge's model alone, as is the batch API.
+        """
+        chosen = self.evaluation
+        if chosen.judge is None:
+            return self.judge
+        changes: dict[str, object] = {
+            "kind": "openai",
+            "model": chosen.judge,
+            "delivery": "direct",
+            "extra_headers": {},
+            "extra_body": {},
+            **{f"usd_per_million_{tokens}_tokens": None for tokens in ("prompt", "cached", "completion")},
+        }
+        if chosen.judge_base_url is not None:
+            changes["base_url"] = chosen.judge_base_url
+        if chosen.judge_api_key_variable is not None:
+            changes |= {"api_key_variable": chosen.judge_api_key_variable, "api_key_block": None}
+        return self.judge.model_copy(update=changes)
+
+    @model_validator(mode="after")
+    def _the_examiner_is_another_judge(self) -> Self:
+        chosen = self.evaluation
+        if chosen.judge is None:
+            return self
+        if chosen.judge == self.judge.model:
+            raise ValueError(
+                f"evaluation.judge is judge.model, '{chosen.judge}': replies are known by the model's name. Name "
+                "another model, or remove evaluation.judge."
+            )
+        hosts = [urlsplit(judge.base_url or "")[:2] for judge in (self.judge, self.examiner)]
+        if hosts[0] != hosts[1] and chosen.judge_api_key_variable is None:
+            raise ValueError(
+                f"The key in {self.judge.api_key_variable} is that of another host than evaluation.judge_base_url. "
+                "Name the variable with the key of that host in evaluation.judge_api_key_variable."
+            )
+        return self
 
     @model_validator(mode="after")
     def _doubt_needs_two_verdicts(self) -> Self:

@@ -35,7 +35,7 @@ def round_page(
     verdict = VERDICTS.get(summary["verdict"], str(summary["verdict"]))
     parts = [f"# Experiment {summary['experiment']}, round {summary['number']}: {verdict}", reason(detail), plot]
     if figures := figure_rows(measured):
-        parts += ["## Figures", markdown_table(figures), *examiner(measured), meanings(measured)]
+        parts += ["## Figures", markdown_table(figures), *examiner(measured, examiner_of(detail)), meanings(measured)]
     parts += training_section(detail["training_steps"], training_plot)
     parts += ["## Cost", cost(detail), markdown_table(step_rows(detail["steps"]))]
     shown = prompts_to_show(detail["prompts"])
@@ -79,9 +79,23 @@ def figure_rows(measured: Mapping[str, Metric]) -> list[dict[str, str]]:
     ]
 
 
-def examiner(measured: Mapping[str, Metric]) -> list[str]:
-    """Return who judged the duels, as paragraphs; none if there were no duels."""
-    return [EXAMINER] if "win_rate" in measured else []
+def examiner_of(detail: Mapping[str, Any]) -> str | None:
+    """Return the model that judged the duels; None if it is that of the rankings."""
+    model: str | None = detail.get("settings", {}).get("evaluation", {}).get("judge")
+    return model
+
+
+def examiner(measured: Mapping[str, Metric], model: str | None) -> list[str]:
+    """Return who judged the duels, as paragraphs; none if there were no duels.
+
+    Args:
+        model: of the judge of the duels; None: that of the rankings.
+    """
+    if "win_rate" not in measured:
+        return []
+    return [
+        EXAMINER if model is None else paragraph(f"The duels were judged by {model}, another model than the teacher.")
+    ]
 
 
 def meanings(measured: Mapping[str, Metric]) -> str:

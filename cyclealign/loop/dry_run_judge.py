@@ -30,6 +30,7 @@ class Estimate:
             none can be shown.
         if_undecided: the total if the test of every round needs the most prompts; None if no further ones are drawn.
         remarks: sentences on the prompts that the estimate rests on.
+        prices: of other models than the judge's, by name.
     """
 
     price: Price
@@ -37,10 +38,12 @@ class Estimate:
     if_shown: Spending | None = None
     if_undecided: Spending | None = None
     remarks: list[str] = field(default_factory=list)
+    prices: dict[str, Price] = field(default_factory=dict)
 
     def add(self, number: int, call: JudgeCall, prompt_tokens: int, completion_tokens: int) -> None:
         """Add one call."""
-        cost = Spending(1, prompt_tokens + completion_tokens, self.price.of(prompt_tokens, completion_tokens))
+        price = self.prices.get(call.model, self.price)
+        cost = Spending(1, prompt_tokens + completion_tokens, price.of(prompt_tokens, completion_tokens))
         key = (number, call.purpose)
         self.rows[key] = self.rows.get(key, Spending()) + cost
 

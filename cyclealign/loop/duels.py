@@ -17,7 +17,7 @@ from cyclealign.loop.session import JudgeJob, RoundSession
 from cyclealign.loop.settings import opened_settings
 from cyclealign.loop.take_over import answer_settings
 from cyclealign.loop.verdict import level_of
-from cyclealign.records import Adapter, CallPurpose, Candidate, Prompt, Round
+from cyclealign.records import Adapter, CallPurpose, Candidate, Demonstration, Prompt, Round
 
 logger = logging.getLogger(__name__)
 Answers = Mapping[str, Sequence[Candidate]]
@@ -129,10 +129,19 @@ def fight(
         for other, new in zip(other_answers[prompt.id], new_answers[prompt.id], strict=True):
             jobs.append(duel_job(session, round_, prompt, other, new, purpose))
     label = "compare with the parent" if purpose == "win_rate" else "compare with the base model"
-    duels = session.run_jobs(round_, label, jobs)
+    duels = session.run_jobs(round_, label, jobs, session.config.examiner)
     problems = dict(problem for duel in duels for problem in duel.problems)
     session.store.calls.record_parse_problems(round_.id, problems)
     return duels
+
+
+def demonstrations_of_duels(config: ExperimentConfig, round_: Round) -> Sequence[Demonstration]:
+    """Return the demonstrations for the judge of the duels; another one than the teacher sees the written ones alone.
+
+    Dynamic demonstrations are the teacher's rankings: they would teach its errors to the examiner.
+    """
+    pool = round_.plan.demonstrations
+    return pool if config.evaluation.judge is None else [shown for shown in pool if shown.kind == "static"]
 
 
 def require_readable(config: ExperimentConfig, duels: Sequence[Duel]) -> None:
@@ -167,8 +176,8 @@ def duel_job(
     purpose: CallPurpose = "win_rate",
 ) -> JudgeJob[Duel]:
     """Return a job that compares the new answer to a prompt with the parent's."""
-    spec = prompt_spec(session, round_, "win rate")
-    texts, pool = {parent.id: parent.text, new.id: new.text}, round_.plan.demonstrations
+    spec = prompt_spec(session, round_, "win rate", judge=session.config.examiner)
+    texts, pool = {parent.id: parent.text, new.id: new.text}, demonstrations_of_duels(session.config, round_)
 
     async def job(ask_judge: AskJudge) -> Duel:
         if parent.text == new.text:

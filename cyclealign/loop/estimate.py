@@ -154,7 +154,7 @@ async def estimate_calls(
         samples: answers by prompt of the sample; each prompt of a round gets one of these rows.
         shown: whether the rounds after the first show dynamic demonstrations.
     """
-    result, counter = Estimate(price), TokenCounter.of(session)
+    result, counter = Estimate(price, prices=examiner_price(session.config)), TokenCounter.of(session)
     answered = set(session.store.calls.answered_keys(first.experiment))
     static = [demonstration for demonstration in first.plan.demonstrations if demonstration.kind == "static"]
     pool = first.plan.demonstrations
@@ -167,6 +167,13 @@ async def estimate_calls(
         await gather_all(job(ask_judge) for job in jobs_of(session, round_, dynamic, samples))
         pool = (*static, *(dynamic if shown else ()))
     return result
+
+
+def examiner_price(config: ExperimentConfig) -> dict[str, Price]:
+    """Return the price of the judge of the duels by its name, if it is another one."""
+    if config.evaluation.judge is None:
+        return {}
+    return {config.evaluation.judge: known_price(config.model_copy(update={"judge": config.examiner}))}
 
 
 def jobs_of(

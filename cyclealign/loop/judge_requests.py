@@ -21,13 +21,14 @@ from cyclealign.records import (
 )
 
 
-def prompt_spec(session: RoundSession, round_: Round, *seed: object) -> PromptSpec:
+def prompt_spec(session: RoundSession, round_: Round, *seed: object, judge: JudgeSettings | None = None) -> PromptSpec:
     """Return the template, parameters and seed of the round's requests.
 
     Args:
         seed: values that, with the round's seed, determine the orders and labels shown.
+        judge: the judge to ask; None: that of the rankings.
     """
-    judge = session.config.judge
+    judge = judge or session.config.judge
     template = next(version for version in round_.plan.templates if version.name == "rank")
     return PromptSpec(
         template, judge.model, request_parameters(judge), seed_from(round_.plan.seed, *seed), judge.reasons

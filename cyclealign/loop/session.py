@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from cyclealign.chat_api.judge_contact import JudgeContact
 from cyclealign.chat_api.scheduler import AskJudge
-from cyclealign.config import ExperimentConfig
+from cyclealign.config import ExperimentConfig, JudgeSettings
 from cyclealign.errors import PolicyError
 from cyclealign.files import home
 from cyclealign.loop.backends import backend_of
@@ -41,7 +41,9 @@ class RoundSession:
     lease: KeptLease | None = None  # of the open round; None: this session advances no round
     # Content hash of an adapter -> state of its files when the hash was last computed.
     _verified: dict[str, weights.FileStates] = field(default_factory=dict)
-    _contact: JudgeContact = field(default_factory=JudgeContact)
+    # By judge: that of the rankings, and that of the duels.
+    _contacts: dict[str, JudgeContact] = field(default_factory=dict)
+    _addresses: dict[str, str | None] = field(default_factory=dict)
 
     @cached_property
     def run(self) -> str:
@@ -60,9 +62,9 @@ class RoundSession:
             self.__dict__.pop("model_folder", None)
             if (policy := self.__dict__.pop("policy", None)) is not None:
                 policy.close()
-        if before.judge != config.judge:
-            self.__dict__.pop("judge_address", None)
-            self._contact = JudgeContact()
+        if (before.judge, before.examiner) != (config.judge, config.examiner):
+            self._addresses.clear()
+            self._contacts.clear()
 
     @cached_property
     def model_folder(self) -> str:
@@ -101,18 +103,25 @@ class RoundSession:
         config = self.config
         return VllmPolicy(config.policy, config.engine, self.model_folder, config.training, announce)
 
-    @cached_property
-    def judge_address(self) -> str | None:
+    def judge_address(self, judge: JudgeSettings) -> str | None:
         """Return the judge's base URL, starting a local judge; None: the client's default."""
-        return self.stack.enter_context(backend_of(self.config.judge).start())
+        if judge.model not in self._addresses:
+            self._addresses[judge.model] = self.stack.enter_context(backend_of(judge).start())
+        return self._addresses[judge.model]
 
     @property
     def templates(self) -> Path:
         """Return the folder of the judge's templates and written demonstrations."""
         return Path(self.config.templates)
 
-    def run_jobs(self, round_: Round, label: str, jobs: Sequence[JudgeJob[T]]) -> list[T]:
-        """Run the jobs concurrently and return their results in the same order; ``label`` names the progress bar."""
+    def run_jobs(
+        self, round_: Round, label: str, jobs: Sequence[JudgeJob[T]], judge: JudgeSettings | None = None
+    ) -> list[T]:
+        """Run the jobs concurrently and return their results in the same order; ``label`` names the progress bar.
+
+        Args:
+            judge: the judge to ask; None: that of the rankings.
+        """
         done = 0
 
         def counted(job: JudgeJob[T]) -> JudgeJob[T]:
@@ -126,19 +135,26 @@ class RoundSession:
             return run
 
         report_progress(label, 0, len(jobs))
-        return self.consume_jobs(round_, lambda: map(counted, jobs), WorkSignal.closed())
+        return self.consume_jobs(round_, lambda: map(counted, jobs), WorkSignal.closed(), judge)
 
     def consume_jobs(
-        self, round_: Round, find_jobs: Callable[[], Iterable[JudgeJob[T]]], signal: WorkSignal
+        self,
+        round_: Round,
+        find_jobs: Callable[[], Iterable[JudgeJob[T]]],
+        signal: WorkSignal,
+        judge: JudgeSettings | None = None,
     ) -> list[T]:
         """Run the jobs that ``find_jobs`` returns at each signal; see `concurrency.consume_jobs`."""
+        asked = judge or self.config.judge
+        config = self.config.model_copy(update={"judge": asked})
+        contact = self._contacts.setdefault(asked.model, JudgeContact())
 
         async def run() -> list[T]:
             judge = open_judge(
-                self.config, self.store, self.ports, lambda: self.judge_address, round_, self._contact, self.lease
+                config, self.store, self.ports, lambda: self.judge_address(asked), round_, contact, self.lease
             )
             async with judge as ask_judge:
-                calls = max_concurrent_calls(self.config.judge)
+                calls = max_concurrent_calls(asked)
                 # A few more jobs than calls, so that the next request is ready when there is room for it.
                 return await consume_jobs(ask_judge, find_jobs, signal, calls + calls // 4 + 1)
 

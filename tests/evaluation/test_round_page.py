@@ -53,6 +53,15 @@ def test_the_page_says_what_came_of_the_round_why_and_at_what_cost() -> None:
     assert "<tr><td>1</td><td>good</td><td>bad</td></tr><tr><td>2</td><td>bad</td><td>good</td></tr>" in page
 
 
+def test_the_page_names_another_judge_of_the_duels() -> None:
+    """Prevents a warning about a judge that examines its own teaching where another one examined it, and its markup."""
+    of_round = {**detail(), "settings": {"evaluation": {"judge": "<b>other</b>"}}}
+    page = round_page(of_round, {"win_rate": Metric("win_rate", 0.4, 0.3, 0.5, 24)})
+    assert "Teacher and examiner are the same model" not in page
+    assert "another model than the teacher" in page
+    assert "<b>other" not in page
+
+
 def test_a_round_without_answers_has_no_empty_parts() -> None:
     """Prevents headings over nothing, and a list's bullet for each missing value."""
     page = round_page(detail(judge_calls=None, judge_tokens=None, cost_usd=None, seconds=None), {})

@@ -53,6 +53,16 @@ def test_a_config_that_is_complete_has_no_finding(home, judge):
     assert sum(judge.asked.values()) == 0
 
 
+def test_the_judge_of_the_duels_is_checked_like_the_judge(home, judge, monkeypatch):
+    """Prevents a round that is generated, judged and trained, and then has no judge for its duels."""
+    evaluation = {"judge": "examiner", "judge_api_key_variable": "OTHER_KEY"}
+    found = findings({**real_judge(judge), "evaluation": evaluation})
+    assert "OTHER_KEY" in found["judge"].message
+    monkeypatch.setenv("OTHER_KEY", "another-secret-key")
+    assert findings({**real_judge(judge), "evaluation": evaluation}) == {"all": "ok"}
+    assert [ping["model"] for ping in judge.pings] == ["local", "local", "examiner"]
+
+
 def test_everything_that_is_missing_is_named_at_once(home, monkeypatch):
     """Prevents a first hour in which each start finds one more missing part."""
     monkeypatch.delenv("CHECK_KEY")

@@ -35,6 +35,6 @@ def test_a_simulated_judge_has_the_bias_of_its_round(store):
     """Prevents a resumed round's judge from serving the next round, which asks for another one."""
     with ExitStack() as stack:
         session = RoundSession(config(), store, stack)
-        before = session.judge_address
+        before = session.judge_address(session.config.judge)
         session.apply_settings(session.config.model_copy(update={"judge": JudgeSettings(position_bias=2.0)}))
-        assert session.judge_address != before
+        assert session.judge_address(session.config.judge) != before

@@ -71,7 +71,7 @@ def examine(
     for sentence in settings_without_effect(config):
         yield note("settings", sentence)
     with ThreadPoolExecutor(1) as pool:  # the judge is waited for while the tokenizer is loaded
-        judging = pool.submit(lambda: list(judge_findings(config, store, ports))) if new_rounds else None
+        judging = pool.submit(lambda: list(findings_of_judges(config, store, ports))) if new_rounds else None
         if new_rounds:
             yield attempt("templates", lambda: check_templates(config))
             yield from prompt_findings(config, store, new_rounds)
@@ -80,6 +80,13 @@ def examine(
         yield from engine_findings(config, thorough)
         yield attempt("training", lambda: check_training(config.training))
         yield from judging.result() if judging else ()
+
+
+def findings_of_judges(config: ExperimentConfig, store: Store, ports: Ports) -> Iterator[Finding]:
+    """Check the judge of the rankings, and that of the duels if it is another one."""
+    yield from judge_findings(config, store, ports)
+    if config.evaluation.judge is not None:
+        yield from judge_findings(config.model_copy(update={"judge": config.examiner}), store, ports)
 
 
 def check_experiment(config: ExperimentConfig) -> str:
