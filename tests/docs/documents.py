@@ -18,7 +18,7 @@ DOCUMENTS = sorted(
 CURRENT = [path for path in DOCUMENTS if path.name != "CHANGELOG.md"]
 
 CODE = re.compile(r"`([^`\n]+)`")
-FENCED = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FENCED = re.compile(r"^ *```\w*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PLACEHOLDER = re.compile(r"JOB|NAME|PACKAGE")
 PLACE = re.compile(r"^(?:cyclealign|flows|tests|docs|benchmarks|prompts|migrations|constraints)/[\w./-]+$")
