@@ -2,6 +2,7 @@
 
 from prefect.events import emit_event
 
+from cyclealign.loop.ports import EventKind
 from cyclealign.records import Round
 
 STOPPED = "cyclealign.experiment.stopped"
@@ -21,9 +22,15 @@ def report_stop(experiment: str, reason: str) -> None:
     emit_event(STOPPED, resource=resource_of(experiment), payload={"experiment": experiment, "reason": reason})
 
 
-def report_round(round_: Round, verdict: str | None) -> None:
+def report_event(kind: EventKind, round_: Round, reason: str) -> None:
+    """Emit the event ``cyclealign.KIND``."""
+    payload = {"experiment": round_.experiment, "round": round_.number, "reason": reason}
+    emit_event(f"cyclealign.{kind}", resource=resource_of(round_.experiment), payload=payload)
+
+
+def report_round(round_: Round, verdict: str | None, reason: str = "") -> None:
     """Emit the event of a round's verdict, so that an automation can start what follows."""
     if verdict is not None:
         event = f"{VERDICT}.{verdict.replace('_', '-')}"
-        payload = {"experiment": round_.experiment, "round": round_.number}
+        payload = {"experiment": round_.experiment, "round": round_.number, "reason": reason}
         emit_event(event, resource=resource_of(round_.experiment), payload=payload)

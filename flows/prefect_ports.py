@@ -9,7 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from cyclealign.loop.ports import Ports, ReviewForm
 from cyclealign.loop.preflight.check import require_ready
 from flows.artifacts import publish
-from flows.events import report_stop
+from flows.events import report_event, report_stop
 from flows.pause_form import ask_by_form, form_can_be_seen
 from flows.rate_limits import rate_limiter
 from flows.run_identity import run_name, this_run
@@ -39,4 +39,5 @@ PREFECT_PORTS = Ports(
     check=require_ready,
     publish=publish,
     report_stop=report_stop,
+    report_event=report_event,
 )

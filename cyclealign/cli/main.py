@@ -18,6 +18,7 @@ COMMANDS = {
     "doctor": "Check that this machine can run a config.",
     "up": "Start the Prefect UI, a worker and the deployments on this machine.",
     "deploy": "Make a deployment of your own config in the Prefect UI.",
+    "automate": "Notify, or start a distillation job, when a round is accepted or an experiment needs you.",
     "abandon": "Give up the open round of an experiment; paid replies are kept.",
     "experiments": "List, rename, archive, delete and prune experiments.",
     "prune": "List or delete old weights, checkpoints, labels and logs that nothing needs.",

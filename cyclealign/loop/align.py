@@ -7,10 +7,11 @@ import logging
 from collections.abc import Callable, Mapping
 
 from cyclealign.config import ExperimentConfig
-from cyclealign.errors import CycleAlignError, JudgeUntrusted, StoreError
+from cyclealign.errors import BudgetReached, CycleAlignError, JudgeUntrusted, StoreError
 from cyclealign.loop.agree import agree
 from cyclealign.loop.concurrency import BackgroundWorker
 from cyclealign.loop.evaluate import answer_held_out_as_parent, decide, evaluate
+from cyclealign.loop.events import report_budget_reached, report_prompts_low
 from cyclealign.loop.examine_policy import examine_policy
 from cyclealign.loop.generate import generate
 from cyclealign.loop.judge import judge
@@ -104,6 +105,7 @@ def advance(session: RoundSession) -> None:
         session.lease = None
         session.apply_settings(given)
     session.ports.publish(session.store, round_)
+    report_prompts_low(session, round_)
 
 
 def run_steps(session: RoundSession, round_: Round) -> None:
@@ -116,12 +118,15 @@ def run_steps(session: RoundSession, round_: Round) -> None:
         for name, step in STEPS.items():
             session.store.rounds.renew_lease(round_.id, session.owner, LEASE_SECONDS)
             run_step(name, step, session, round_)
-    except JudgeUntrusted:
+    except JudgeUntrusted as error:
         session.ports.publish(session.store, round_)  # a rejected judge belongs to the history as well
+        session.ports.report_event("judge-untrusted", round_, str(error))
         raise
     except StoreError:  # LeaseLost among them
         raise
-    except CycleAlignError:
+    except CycleAlignError as error:
+        if isinstance(error, BudgetReached):
+            report_budget_reached(session, round_, error)
         logger.warning(
             "Round %d of '%s' stays open: rerun to resume it, or give it up with `cyclealign abandon %s`.",
             round_.number,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeAlias, TypeVar
 from uuid import uuid4
 
 from cyclealign.chat_api.rate_limits import LocalRateLimiter, NoRateLimit, RateLimiter
@@ -24,6 +24,9 @@ T = TypeVar("T")
 
 # Collects human rankings until the deadline: (store, the reviews still waiting, deadline).
 ReviewForm = Callable[[Store, Callable[[], Sequence[Review]], datetime], None]
+
+# Events of an experiment besides the verdicts of its rounds and its stop, each reported once.
+EventKind: TypeAlias = Literal["budget-reached", "judge-untrusted", "prompts-low"]
 
 
 class RunStep(Protocol):
@@ -48,6 +51,10 @@ def check_nothing(config: ExperimentConfig, ports: "Ports") -> None:
 
 def report_nothing(experiment: str, reason: str) -> None:
     """Leave the report to the error that the run raises."""
+
+
+def report_no_event(kind: EventKind, round_: Round, reason: str) -> None:
+    """Leave the event to the log and the error of the run."""
 
 
 def key_from_environment(judge: JudgeSettings) -> str:
@@ -104,6 +111,7 @@ class Ports:
         check: raises an error if a run with this config cannot succeed; called once the run holds its experiment.
         publish: reports on the experiment after each round.
         report_stop: tells that the experiment has reached a limit of the section `stop`: (experiment, reason).
+        report_event: tells of an event: (kind, the round in which it happened, reason).
     """
 
     run_id: Callable[[], str] = nonce
@@ -115,3 +123,4 @@ class Ports:
     check: Callable[[ExperimentConfig, "Ports"], object] = check_nothing
     publish: Callable[[Store, Round], object] = save_plot
     report_stop: Callable[[str, str], object] = report_nothing
+    report_event: Callable[[EventKind, Round, str], object] = report_no_event
