@@ -23,10 +23,8 @@ EVENTS = (
 )
 ACCEPTED = EVENTS[0]
 SUBJECT = "{{ event.event }}: {{ event.payload.experiment }}"
-BODY = (
-    "Experiment {{ event.payload.experiment }}{% if event.payload.round %}, round {{ event.payload.round }}{% endif %}: "
-    "{{ event.payload.reason }}"
-)
+ROUND = "{% if event.payload.round %}, round {{ event.payload.round }}{% endif %}"
+BODY = f"Experiment {{{{ event.payload.experiment }}}}{ROUND}: {{{{ event.payload.reason }}}}"
 
 
 def notify(client: SyncPrefectClient, block: str, events: list[str], experiment: str | None) -> str:
