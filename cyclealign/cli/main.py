@@ -29,6 +29,7 @@ COMMANDS = {
     "rejudge": "Rank a round again with another judge, template or demonstrations.",
     "db": "Copy, check and back up the database.",
     "chat": "Answer prompts with trained weights and with the base model, next to each other.",
+    "serve": "Serve the accepted weights by vLLM's OpenAI-compatible address.",
     "export": "Export rankings, pairs or best answers as a data set, or the trained model.",
     "prompts": "Import, list and show prompt sets.",
     "templates": "Check, keep and show the judge's templates.",

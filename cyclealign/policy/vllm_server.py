@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -29,19 +30,31 @@ def log_file() -> Path:
     return home() / "logs" / f"vllm-{os.getpid()}.log"
 
 
+@dataclass(frozen=True)
+class Access:
+    """A server for other programs: its name in requests, and its key. It has no development paths."""
+
+    name: str
+    key: str
+
+
 class ManagedServer:
     """One server process: starts when constructed, ends with `stop`. A restart is a new object.
+
+    Args:
+        access: None: a server for this run alone, with a random name and key.
 
     Raises:
         BadConfig: engine.flags contains a reserved flag.
         EngineFailed: the interpreter is missing, or the port is taken.
     """
 
-    def __init__(self, settings: EngineSettings, served: ServedModel) -> None:
+    def __init__(self, settings: EngineSettings, served: ServedModel, access: Access | None = None) -> None:
         # Random, to distinguish this server from another one on the same port.
-        self.name = f"policy-{secrets.token_hex(4)}"
+        self.name = access.name if access else f"policy-{secrets.token_hex(4)}"
         self.settings = settings
-        self._key = secrets.token_urlsafe(32)
+        self._key = access.key if access else secrets.token_urlsafe(32)
+        self._development = access is None
         self.port = settings.port or _free_port()
         self.log = log_file()
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +80,7 @@ class ManagedServer:
             "PYTHONPATH": str(HERE / "inside_vllm"),
             "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
             # Enables sleep and the reset of the prefix cache; the middleware requires the key for these paths too.
-            "VLLM_SERVER_DEV_MODE": "1",
+            "VLLM_SERVER_DEV_MODE": "1" if self._development else "0",
             "VLLM_NO_USAGE_STATS": "1",
             "DO_NOT_TRACK": "1",
             "VLLM_LOGGING_COLOR": "0",

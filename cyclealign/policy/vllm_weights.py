@@ -96,16 +96,17 @@ class ServedWeights:
         if adapter is not None:
             expected, other, title = self._probe.own, self._probe.parent, f"adapter {adapter.id[:12]}"
         measured = [logprob for row in vllm_requests.score(client, name, self._probe.rows) for logprob in row]
-        attestation = attest(measured, expected, other, self._tolerance, title)
+        attestation = attest(measured, expected, other, tolerance_of(self._settings), title)
         message = "vLLM serves %s: its log-probs are within %.1e nats per token of training's (maximum %.1e)."
         logger.info(message, title, attestation.mean_difference, attestation.max_difference)
         return attestation
 
-    @property
-    def _tolerance(self) -> float:
-        if self._settings.tolerance is not None:
-            return self._settings.tolerance
-        return 1e-3 if precision(self._settings) == "float32" else 0.05
+
+def tolerance_of(settings: EngineSettings) -> float:
+    """Return the largest mean difference that attestation allows, in nats per token."""
+    if settings.tolerance is not None:
+        return settings.tolerance
+    return 1e-3 if precision(settings) == "float32" else 0.05
 
 
 def probe_of(adapter: Adapter) -> Probe:
