@@ -10,8 +10,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from cyclealign.config import PolicySettings
 from cyclealign.policy.transformers_policy import TransformersPolicy
-from cyclealign.policy.weights import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from cyclealign.records import Prompt
+from cyclealign.policy.weights import ADAPTER_CONFIG, ADAPTER_WEIGHTS, content_hash
+from cyclealign.records import Adapter, Prompt
 from cyclealign.store import Store
 from tests.support.experiment import run_command
 from tests.support.hub_uploads import HubUploads
@@ -98,6 +98,25 @@ def test_merged_weights_of_a_named_round_give_the_policys_logprobs(ran, tmp_path
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert plain_sum(model, tmp_path / "out", answer)[1] == pytest.approx(other, abs=1e-4)
     assert not (tmp_path / "out" / ADAPTER_CONFIG).exists()
+
+
+def test_full_weights_of_a_round_are_copied_with_the_tokenizer(ran, tmp_path, tiny_model, template_file):
+    """Prevents the base model under the name of fully trained weights."""
+    model = AutoModelForCausalLM.from_pretrained(tiny_model)
+    with torch.no_grad():
+        model.lm_head.weight.mul_(3)
+    model.save_pretrained(tmp_path / "full")
+    trained = Adapter("full", str(tmp_path / "full"), content_hash(tmp_path / "full"), None)
+    settings = {**SETTINGS, "chat_template": str(template_file)}
+    with Store.open() as store:
+        add_round(store, tiny_model, trained, policy=settings, training={"method": "full"})
+    code, said = ran("trial", "-o", str(tmp_path / "out"))
+    assert (code, "all weights, float32 of round 3" in said) == (0, True), said
+    policy = TransformersPolicy(PolicySettings(**settings), str(tiny_model))
+    policy.use(trained)
+    answer = [9, 10, 11]
+    found = plain_sum(AutoModelForCausalLM.from_pretrained(tmp_path / "out"), tmp_path / "out", answer)[1]
+    assert found == pytest.approx(policy.logprob_sums(PROMPT, [answer])[0], abs=1e-4)
 
 
 def test_generation_config_samples_and_ends_as_the_rounds(ran, tmp_path):

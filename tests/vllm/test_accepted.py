@@ -1,21 +1,27 @@
 """The server for other programs: chats under one name, switched adapters, its key, no development paths."""
 
+import shutil
 from itertools import pairwise
+from pathlib import Path
 
 import httpx
 import pytest
 
 from cyclealign.errors import WrongWeights
 from cyclealign.policy import vllm_accepted
+from cyclealign.policy.attestation import PROBE_FILE
 from cyclealign.policy.vllm_accepted import AcceptedServer
 from cyclealign.policy.vllm_requests import score
+from cyclealign.records import Adapter
 from tests.vllm.conftest import PROMPTS
 
 pytestmark = pytest.mark.vllm
 PER_TOKEN = 1e-3  # float32, nats
 
 
-def test_adapters_are_switched_under_one_name_without_a_restart(settings, engine, adapters, twin, monkeypatch):
+def test_adapters_are_switched_under_one_name_without_a_restart(
+    settings, engine, adapters, twin, monkeypatch, tmp_path
+):
     """Prevents answers of the round before under the name of the new one, and a server open to every program."""
     starts = []
 
@@ -45,8 +51,9 @@ def test_adapters_are_switched_under_one_name_without_a_restart(settings, engine
         assert httpx.post(f"{server.url}/chat/completions", json=body, timeout=60).status_code == 401
         root = server.url.removesuffix("/v1")
         assert httpx.post(f"{root}/reset_prefix_cache", headers=key, timeout=60).status_code == 404
-        monkeypatch.setattr(vllm_accepted, "absolute", lambda path: adapters[0].path)
+        mixed = Path(shutil.copytree(adapters[0].path, tmp_path / "mixed"))
+        shutil.copy(Path(adapters[1].path) / PROBE_FILE, mixed)
         with pytest.raises(WrongWeights):
-            server.show(adapters[1])
+            server.show(Adapter("mixed", str(mixed), "0" * 64, None))
     finally:
         server.stop()
