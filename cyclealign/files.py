@@ -6,8 +6,11 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import shutil
+import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +23,9 @@ HOME_VARIABLE = "CYCLEALIGN_HOME"
 ADAPTERS_VARIABLE = "CYCLEALIGN_ADAPTERS"
 CHECKOUT = Path(__file__).resolve().parents[1]
 EXAMPLES = CHECKOUT / "flows" / "configs"
+# The name of a `temporary_folder` of this host; one that names no more than the host is of an earlier version.
+_TEMPORARY = re.compile(rf"\..*-({re.escape(socket.gethostname())}(?:~[0-9a-f]+)?)-(\d+)-[^-]*")
+_ABANDONED_SECONDS = 86400.0
 _GZIP_MAGIC = b"\x1f\x8b"
 # UTF-32 first: its little-endian mark begins with that of UTF-16.
 _BYTE_ORDER_MARKS = {
@@ -243,6 +249,19 @@ def temporary_folder(beside: Path) -> Iterator[Path]:
         yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def left_by_killed(path: Path) -> bool:
+    """Return whether a `temporary_folder` of this host has no process any more that may still write it.
+
+    Processes before a restart of this host, or in other containers of its name, cannot be asked: a day then decides.
+    """
+    match = _TEMPORARY.fullmatch(path.name)
+    if match is None:
+        return False
+    if match[1] in (machine_name(), socket.gethostname()):
+        return not is_running(int(match[2]))
+    return time.time() - path.stat().st_mtime > _ABANDONED_SECONDS
 
 
 def flush_folder(folder: Path) -> None:

@@ -1,18 +1,15 @@
 """Labels and checkpoints of a distillation job that may be deleted."""
 
-import re
-import socket
 from collections.abc import Iterator, Mapping, Sequence, Set
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from cyclealign.distill.in_use import job_folder
+from cyclealign.files import left_by_killed
 from cyclealign.housekeeping.expired import SECONDS_PER_DAY, Expired, Kind, age_in_days, overlaps, size_of
 from cyclealign.housekeeping.rules import HousekeepingRules
-from cyclealign.processes import is_running
 
-_LEFTOVER = re.compile(rf"\..*-{re.escape(socket.gethostname())}-(\d+)-[^-]*")
 STEPS = "-steps"  # the end of the name of a stage's checkpoints
 LABELS = "labels that no run has used since"
 CHECKPOINTS = "checkpoints of a training that no open run resumes"
@@ -32,12 +29,12 @@ def expired_of_job(
     if open_run(job, runs, rules, now) is not None:
         return
     for path in _folders(job_folder(job) / "labels"):
-        leftover = leftover_of_killed(path)
+        leftover = left_by_killed(path)
         if not path.name.startswith(".") or leftover:
             days = rules.checkpoints_days if leftover else rules.labels_days
             yield from _if_old("labels", job, path, LEFTOVER if leftover else LABELS, days, needed, now)
     for path in _folders(job_folder(job) / "stages"):
-        leftover = leftover_of_killed(path)
+        leftover = left_by_killed(path)
         if leftover or (path.name.endswith(STEPS) and not path.name.startswith(".")):
             reason = LEFTOVER if leftover else CHECKPOINTS
             yield from _if_old("checkpoints", job, path, reason, rules.checkpoints_days, needed, now)
@@ -55,12 +52,6 @@ def open_run(job: str, runs: Sequence[Mapping[str, Any]], rules: HousekeepingRul
     parts = [path for name in ("labels", "stages") for path in _folders(job_folder(job) / name)]
     idle = min([(now - started) / SECONDS_PER_DAY, *(age_in_days(path, now) for path in parts)])
     return int(newest["id"]) if idle < rules.unfinished_days else None
-
-
-def leftover_of_killed(path: Path) -> bool:
-    """Return whether the folder is a temporary one of a process of this machine that has ended."""
-    match = _LEFTOVER.fullmatch(path.name)
-    return match is not None and not is_running(int(match[1]))
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -17,6 +17,7 @@ from cyclealign.loop.generate import generate
 from cyclealign.loop.judge import judge
 from cyclealign.loop.judge_health import examine_judge, measure_biases
 from cyclealign.loop.lease import LEASE_SECONDS, heartbeat, hold_experiment
+from cyclealign.loop.mend_weights import mend_weights
 from cyclealign.loop.open_round import open_or_resume
 from cyclealign.loop.ports import Ports
 from cyclealign.loop.promote import promote_demonstrations
@@ -78,6 +79,7 @@ def run_rounds(session: RoundSession) -> int:
         if enough(session):
             break
         require_not_stopped(session)
+        mend_weights(session)
         if not checked:
             session.ports.check(config, session.ports)
             checked = True

@@ -53,16 +53,15 @@ def _hash_problems(table: str, wrong: tuple[str, ...]) -> tuple[str, ...]:
 def _adapter_problems(adapters: list[tuple[Adapter, str, str | None]]) -> Iterator[str]:
     for adapter, round_, verdict in adapters:
         folder = Path(adapter.path)
-        found = weights.content_hash(folder)
-        if found == adapter.content_hash:
+        if weights.holds(folder, adapter.content_hash):
             continue
-        what = "are missing" if found is None else "have changed"
+        what = "have changed" if weights.files(folder) else "are missing"
         yield f"the weights of {round_} in {folder} {what}. {_weights_remedy(verdict)}"
 
 
 def _weights_remedy(verdict: str | None) -> str:
     if verdict in ("accepted", None):
-        return "Restore the folder from a backup: the next round starts on it."
+        return "The next run trains them again from the stored round; or restore the folder from a backup."
     return "Nothing needs them: the round was not accepted."
 
 

@@ -2,20 +2,15 @@
 
 import re
 import shutil
-import socket
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cyclealign.files import adapters_folder, checkpoints_folder
+from cyclealign.files import adapters_folder, checkpoints_folder, left_by_killed
 from cyclealign.policy import weights
-from cyclealign.processes import is_running, machine_name
 from cyclealign.store import Store
 
-# Of this host; one whose name says no more than the host is of an earlier version.
-_LEFTOVER = re.compile(rf"\.round-\d+-({re.escape(socket.gethostname())}(?:~[0-9a-f]+)?)-(\d+)-")
-_ABANDONED_SECONDS = 86400.0
+_UNFINISHED = re.compile(r"\.round-\d+-")
 _WEIGHTS = re.compile(r"round-\d+(-.*)?")
 
 
@@ -50,21 +45,11 @@ def prunable(store: Store, experiment: str) -> list[Prunable]:
 
 def leftover_reason(path: Path, named: set[Path]) -> str:
     """Return why no row needs the folder; an empty text if it is not a leftover, or a running process may need it."""
-    if match := _LEFTOVER.match(path.name):
-        return "" if may_be_written(path, *match.groups()) else "left behind by a training that was killed"
+    if _UNFINISHED.match(path.name):
+        return "left behind by a training that was killed" if left_by_killed(path) else ""
     if path.is_dir() and _WEIGHTS.fullmatch(path.name) and path.resolve() not in named:
         return "no round has these weights"
     return ""
-
-
-def may_be_written(path: Path, machine: str, pid: str) -> bool:
-    """Return whether a running process may still write the unfinished folder.
-
-    Processes before a restart of this host, or in other containers of its name, cannot be asked: a day then decides.
-    """
-    if machine in (machine_name(), socket.gethostname()):
-        return is_running(int(pid))
-    return time.time() - path.stat().st_mtime < _ABANDONED_SECONDS
 
 
 def size_of(folder: Path) -> int:

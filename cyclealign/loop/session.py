@@ -175,20 +175,26 @@ class RoundSession:
         self.policy.use(adapter)
 
     def verify_weights(self, adapter: Adapter) -> None:
-        """Raise PolicyError unless the weights on disk are the recorded ones, by their content hash.
+        """Raise PolicyError unless the weights on disk are the recorded ones, by their content hash."""
+        if not self.has_weights(adapter):
+            raise PolicyError(
+                f"The weights in {adapter.path} are missing or not those that were recorded (hash "
+                f"{adapter.content_hash[:12]}). A run that goes on from them trains them again; or restore a backup."
+            )
+
+    def has_weights(self, adapter: Adapter) -> bool:
+        """Return whether the adapter's folder holds the recorded weights.
 
         Files of unchanged size and time are not read again: full weights are many GB.
         """
         folder = Path(adapter.path)
         state = weights.file_states(folder)
-        if self._verified.get(adapter.content_hash) == state:
-            return
-        if weights.content_hash(folder) != adapter.content_hash:
-            raise PolicyError(
-                f"The weights in {folder} are missing or not those that were recorded (hash "
-                f"{adapter.content_hash[:12]}). Restore them from a backup, or start a new experiment."
-            )
+        if state and self._verified.get(adapter.content_hash) == state:
+            return True
+        if not weights.holds(folder, adapter.content_hash):
+            return False
         self._verified[adapter.content_hash] = state
+        return True
 
     def release_policy_memory(self) -> None:
         """Let the policy, if it is loaded, free the accelerator's memory until it is used again."""

@@ -35,15 +35,7 @@ def train(session: RoundSession, round_: Round) -> str:
     folder = adapters_folder() / round_.experiment / name
     checkpoints = checkpoints_folder(round_.experiment)
     log = home() / "logs" / f"training-{round_.experiment}-{name}.log"
-    job = TrainingJob(
-        model=session.model_folder,
-        revision=session.config.policy.revision,
-        parent=round_.parent.path if round_.parent else None,
-        settings=session.config.training,
-        lists=ranked_answers(session, round_),
-        seed=seed_from(round_.plan.seed, round_.draw, "train"),
-        trust_remote_code=session.config.policy.remote_code_trusted,
-    )
+    job = training_job(session, round_, session.store.reviews.mark_learnt(round_.id))
     require_trainable_adapter(session, round_.parent)
     session.policy.release_memory()
     with temporary_folder(folder) as unfinished:
@@ -65,6 +57,23 @@ def train(session: RoundSession, round_: Round) -> str:
     return adapter_id
 
 
+def training_job(session: RoundSession, round_: Round, human_orders: Mapping[str, tuple[str, ...]]) -> TrainingJob:
+    """Return what the round's training depends on; the session has the settings of the round.
+
+    Args:
+        human_orders: reviewers' rankings by prompt id, which training uses instead of the judge's.
+    """
+    return TrainingJob(
+        model=session.model_folder,
+        revision=session.config.policy.revision,
+        parent=round_.parent.path if round_.parent else None,
+        settings=session.config.training,
+        lists=ranked_answers(session, round_, human_orders),
+        seed=seed_from(round_.plan.seed, round_.draw, "train"),
+        trust_remote_code=session.config.policy.remote_code_trusted,
+    )
+
+
 def progress_while_leased(session: RoundSession) -> OnProgress:
     """Return a function that reports steps, and raises LeaseLost once another run has taken the round over."""
 
@@ -76,7 +85,9 @@ def progress_while_leased(session: RoundSession) -> OnProgress:
     return on_progress
 
 
-def ranked_answers(session: RoundSession, round_: Round) -> tuple[RankedAnswers, ...]:
+def ranked_answers(
+    session: RoundSession, round_: Round, human_orders: Mapping[str, tuple[str, ...]]
+) -> tuple[RankedAnswers, ...]:
     """Return the training lists: the target's order, the judge's decided pairs and the weight of each judged prompt.
 
     A list ranked by a person is trained on that order instead, with all of its pairs and weight 1.
@@ -88,7 +99,6 @@ def ranked_answers(session: RoundSession, round_: Round) -> tuple[RankedAnswers,
     candidate_of: Mapping[str, Candidate] = {
         candidate.id: candidate for row in session.store.candidates.by_prompt(round_.id).values() for candidate in row
     }
-    human_orders = session.store.reviews.mark_learnt(round_.id)
 
     def ranked_list(prompt: Prompt) -> RankedAnswers:
         by_person = prompt.id in human_orders

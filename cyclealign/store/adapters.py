@@ -1,6 +1,6 @@
 """The adapters that rounds trained."""
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from cyclealign import records, tables
@@ -46,6 +46,31 @@ class AdapterStore(Repository):
             if held is None:
                 raise StoreError(f"The adapter id {adapter.id} belongs to another round: the id must hash the round.")
             return held
+
+    def round_of(self, adapter_id: str) -> tuple[str, int]:
+        """Return the round that trained the adapter: experiment and number.
+
+        Raises:
+            StoreError: there is no such adapter.
+        """
+        row, experiment = tables.Round, tables.Experiment
+        found = (
+            select(experiment.name, row.number)
+            .join(row, row.experiment_id == experiment.id)
+            .join(tables.Adapter, tables.Adapter.round_id == row.id)
+            .where(tables.Adapter.id == adapter_id)
+        )
+        with self._database.reading() as session:
+            named = session.execute(found).one_or_none()
+        if named is None:
+            raise StoreError(f"There is no adapter {adapter_id}.")
+        return named.name, named.number
+
+    def replace(self, adapter_id: str, path: str, content_hash: str) -> None:
+        """Record other weights under the id of an adapter whose own are lost; the caller holds the experiment."""
+        changed = update(tables.Adapter).where(tables.Adapter.id == adapter_id)
+        with self._database.writing(durable=True) as session:
+            session.execute(changed.values(path=path, content_hash=content_hash))
 
     def of_round(self, round_id: int) -> records.Adapter | None:
         """Return the adapter that the round trained, or None."""

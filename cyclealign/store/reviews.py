@@ -83,6 +83,17 @@ class ReviewStore(Repository):
             found = sorted(session.execute(learning).tuples(), key=lambda row: row[0])
             return {prompt_id: tuple(verdict or ()) for _, prompt_id, verdict in found}
 
+    def learnt(self, round_id: int) -> dict[str, tuple[str, ...]]:
+        """Return the reviewers' rankings that the round's training used, by prompt id."""
+        table = tables.Review
+        found = (
+            select(table.prompt_id, table.verdict)
+            .where(table.round_id == round_id, table.status == "answered", table.learnt)
+            .order_by(table.position)
+        )
+        with self._database.reading() as session:
+            return {prompt_id: tuple(verdict or ()) for prompt_id, verdict in session.execute(found)}
+
     def labelled_lists(self, set_name: str) -> list[records.LabelledList]:
         """Return the reviewed lists on prompts of a set, of any experiment, as labelled lists, sorted by id.
 

@@ -161,6 +161,16 @@ def test_an_unreachable_address_is_named():
     assert caught.value.unreachable
 
 
+def test_a_connection_that_cannot_be_made_secure_is_named():
+    """Prevents a wrong scheme, or a certificate that is not accepted, from looking like a judge that is away."""
+    with (
+        LocalJudge() as judge,
+        pytest.raises(JudgeFaltered, match="No secure connection to the judge at https") as told,
+    ):
+        ask(judge.url.replace("http:", "https:"))
+    assert told.value.unreachable
+
+
 class Scripted(LocalJudge):
     """Sends one body, or raw bytes, with a status."""
 

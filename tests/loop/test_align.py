@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from cyclealign.config import load_config
-from cyclealign.files import hash_of_file
 from cyclealign.loop.align import align
-from cyclealign.policy.weights import ADAPTER_WEIGHTS
+from cyclealign.policy.weights import ADAPTER_WEIGHTS, content_hash
 from cyclealign.records import content_id
 from cyclealign.store import Store
 from tests.support.tiny import make_model
@@ -35,7 +34,7 @@ def test_two_rounds_use_fresh_prompts_and_go_on_from_the_accepted_adapter(bench)
     assert second["parent_adapter"] == first["adapter"]["id"]
     for row in (first, second):
         weights = Path(row["adapter"]["path"]) / ADAPTER_WEIGHTS
-        assert hash_of_file(weights) == row["adapter"]["content_hash"]
+        assert content_hash(weights.parent) == row["adapter"]["content_hash"]
         assert {each["step"] for each in row["steps"]} == {
             "examine_judge",
             "watch_judge",

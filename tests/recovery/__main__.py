@@ -21,15 +21,19 @@ from tests.support.tiny import make_model
 
 # The shares of the cases. The first also gets what the others leave.
 SHARES = {
-    "SIGKILL": 0.6,
+    "SIGKILL": 0.57,
     "SIGTERM": 0.1,
     "SIGSTOP past the lease": 0.05,
     "training child": 0.05,
     "disk full": 0.05,
     "connection cut": 0.1,
     "connection stalled": 0.05,
+    "server": 0.01,
+    "worker": 0.01,
+    "server and worker": 0.01,
 }
 CUTS_A_TRIAL = 5
+KILLS_OF_UP = 2
 
 
 def main() -> None:
@@ -74,6 +78,9 @@ def tried(campaign: Campaign, case: str, count: int) -> Iterator[Trial]:
         "SIGTERM": (KILLS_A_TRIAL, lambda size: campaign.signalled("term", size)),
         "connection cut": (CUTS_A_TRIAL, lambda size: campaign.connection("cut", size)),
         "connection stalled": (CUTS_A_TRIAL, lambda size: campaign.connection("stalled", size)),
+        "server": (KILLS_OF_UP, lambda size: campaign.launched("server", size)),
+        "worker": (KILLS_OF_UP, lambda size: campaign.launched("worker", size)),
+        "server and worker": (KILLS_OF_UP, lambda size: campaign.launched("server and worker", size)),
     }
     one = {
         "SIGSTOP past the lease": campaign.stopped,

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 import sqlalchemy as sa
@@ -17,17 +18,21 @@ import sqlalchemy as sa
 from cyclealign.loop.check_database import check_database
 from cyclealign.store import Store
 from cyclealign.store.database import parse_url
+from flows.server import own_deployments
 from tests.conftest import PostgresServer, postgres_url
 from tests.recovery.experiment import Rows, everything, import_prompts, prepare
 from tests.recovery.fork_server import ForkServer
 from tests.recovery.points import SHORT_LEASE_SECONDS, STEPS, Action, Point, release, wait_for_mark
 from tests.support.cut_proxy import CutProxy
-from tests.support.launched import alive
+from tests.support.launched import Launched, alive, launched, until
 from tests.support.local_judge import LocalJudge
 
 ROUNDS = 3
 KILLS_A_TRIAL = 11  # so that three trials come to every step of three rounds
 MAX_RUNS = 40
+ENDED = ("COMPLETED", "FAILED", "CANCELLED")
+# The children of `cyclealign up` that each case kills, by a word of their command lines.
+KILLED_WITH = {"server": ("server",), "worker": ("worker",), "server and worker": ("server", "worker")}
 
 
 @dataclass
@@ -104,6 +109,7 @@ class Campaign:
             trial = Trial("undisturbed")
             place.finish(trial)
             assert not trial.error, trial.error
+            self.requests = sum(place.judge.answered.values())
             self.reference: Rows = everything(place.url)
             assert all(self.reference.values())
 
@@ -200,6 +206,25 @@ class Campaign:
             place.finish(trial)
             return self.compare(place, trial)
 
+    def launched(self, case: str, count: int) -> Trial:
+        """Kill processes of `cyclealign up` after several of the judge's replies, and start it again each time."""
+        with self.trial(case) as (place, trial):
+            place.prepare()
+            after = sorted(self.random.sample(range(1, self.requests), count))
+            with launched_place(place) as site:
+                site.begin()
+                run_id = site.start_run("align/recovery")
+                for replies in after:
+                    if not wait_for_replies(place.judge, site, run_id, replies):
+                        break
+                    trial.disturbances += 1
+                    trial.points.append(f"after {replies} replies")
+                    kill_children(site, KILLED_WITH[case])
+                    until("the end of up", site.ended)
+                    site.begin()
+                trial.error = failure_of(site, run_id)
+            return self.compare(place, trial)
+
     def connection(self, kind: str, count: int) -> Trial:
         """Cut or stall the connections to PostgreSQL at several points; one run survives all of them."""
         with ExitStack() as stack:
@@ -220,6 +245,43 @@ class Campaign:
             if place.server.wait(run) != 0:
                 trial.error = "the run did not survive: " + (place.home / "runs.log").read_text()[-500:]
             return self.compare(place, trial)
+
+
+@contextmanager
+def launched_place(place: Place) -> Iterator[Launched]:
+    """Yield a `cyclealign up` of the place's home, not yet started, with a deployment of its config."""
+    own_deployments.keep(place.home / "home", place.home / "run.toml", None)
+    with launched(place.home, place.environment) as site:
+        yield site
+
+
+def wait_for_replies(judge: LocalJudge, site: Launched, run_id: str, count: int) -> bool:
+    """Wait until the judge has given so many replies; return whether it has before the run ended."""
+    while sum(judge.answered.values()) < count:
+        if site.run(run_id)["state"]["type"] in ENDED:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def kill_children(site: Launched, names: Sequence[str]) -> None:
+    """Kill the server, the worker, or both."""
+    for child in site.family():
+        with suppress(psutil.NoSuchProcess):
+            if set(names) & set(child.cmdline()):
+                child.kill()
+
+
+def failure_of(site: Launched, run_id: str) -> str:
+    """Wait for the end of a run; return what its state says if that is not the end of its rounds."""
+    state = until("the end of the run", lambda: ended_state(site, run_id))
+    return "" if state["type"] == "COMPLETED" else f"{state['name']}: {state['message']}"
+
+
+def ended_state(site: Launched, run_id: str) -> dict[str, Any] | None:
+    """Return the state of a run that has ended, or None."""
+    state: dict[str, Any] = site.run(run_id)["state"]
+    return state if state["type"] in ENDED else None
 
 
 def note(trial: Trial, point: Point) -> None:
