@@ -162,7 +162,7 @@ def test_a_check_names_each_damage_with_its_remedy(
     code, output = command("check")
     assert code == 1
     assert "damaged adapters: the weights of round 1 of 'trial' in" in output
-    assert "have changed. Restore the folder from a backup" in output
+    assert "have changed. The next run trains them again from the stored round" in output
     assert "damaged probes" in output
     assert "damaged hashes of prompt" in output
     assert "damaged hashes of judge_call" in output

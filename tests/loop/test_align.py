@@ -289,15 +289,6 @@ def test_a_database_of_a_newer_revision(bench):
     bench.query(f"UPDATE cyclealign_revision SET version_num = '{revision[0]}'")  # PostgreSQL's schema is used again
 
 
-def test_an_adapter_that_was_changed_on_disk(bench):
-    """Prevents a stale or foreign adapter from answering under a recorded one's name."""
-    bench.set("acceptance", min_win_rate=0.0)
-    bench.run()
-    weights = Path(detail()["adapter"]["path"]) / ADAPTER_WEIGHTS
-    weights.write_bytes(weights.read_bytes()[:-4] + b"0000")
-    refused(bench, "PolicyError", "not those that were recorded")
-
-
 def test_a_second_start_refuses_by_name_while_the_first_is_at_work(bench):
     """Prevents two runs from advancing one experiment at once."""
     reached, go_on = threading.Event(), threading.Event()
