@@ -109,7 +109,18 @@ def test_every_module_of_the_glossary_exists():
 def test_tests_mirror_the_packages():
     """Prevents tests that are looked for in vain next to the package that they cover."""
     # Tests of more than one package.
-    across = {"attacks", "benchmarks", "browser", "docs", "first_hour", "homes", "recovery", "support", "vllm"}
+    across = {
+        "attacks",
+        "benchmarks",
+        "browser",
+        "container",
+        "docs",
+        "first_hour",
+        "homes",
+        "recovery",
+        "support",
+        "vllm",
+    }
     folders = {path.name for path in (ROOT / "tests").iterdir() if (path / "__init__.py").is_file()}
     packages = {path.name for path in (ROOT / "cyclealign").iterdir() if (path / "__init__.py").is_file()}
     assert folders - across - {"flows"} <= packages
