@@ -45,16 +45,19 @@ def test_two_rounds_go_on_from_whole_weights(whole, tiny_model, monkeypatch):
 
 
 def test_an_experiment_keeps_to_its_method_and_its_weights(whole):
-    """Prevents an adapter on the base model that forgets the whole weights, and others that answer in their place."""
+    """Prevents an adapter on the base model that forgets the whole weights, and damaged ones that answer."""
     assert whole.run()[0] == 0
     whole.set("training", method="lora")
     assert "began with training.method = 'full', and it is now 'lora'" in whole.run()[1]
     whole.set("training", method="full")
     parts = weights.files(folder_of(1))
     parts[-1].write_bytes(parts[-1].read_bytes()[:-4] + b"0000")
+    recorded = whole.query("SELECT content_hash FROM adapter ORDER BY round_id")[0][0]
+    assert not weights.holds(folder_of(1), recorded)
     code, output = whole.run()
-    assert code == 1
-    assert "not those that were recorded" in output
+    assert code == 0, output
+    assert "trained again from the stored round" in output
+    assert weights.holds(folder_of(1), recorded)
 
 
 def test_a_server_that_is_not_ours_cannot_be_put_on_whole_weights(whole):
