@@ -1,5 +1,6 @@
 """Run a distillation job: open its run in the store, run its steps, store the outcome and write the report."""
 
+import importlib
 import json
 import logging
 import time
@@ -14,7 +15,7 @@ from cyclealign.distill.in_use import in_use
 from cyclealign.distill.legacy import sources_of
 from cyclealign.distill.registry import JobSpec
 from cyclealign.distill.report import measure_table, plot_measures
-from cyclealign.distill.settings import JobConfig, version_key
+from cyclealign.distill.settings import JobConfig, TrainerSettings, version_key
 from cyclealign.distill.steps import Outcome, StepRunner, Steps, call_step
 from cyclealign.evaluation.report import markdown_table
 from cyclealign.files import hash_of_folder, report_file
@@ -70,6 +71,8 @@ def run_job(
         DistillError: a library that the job needs is missing, or its data or models cannot be used.
     """
     job = spec.load()
+    if isinstance(trainer := getattr(config, "trainer", None), TrainerSettings):
+        importlib.import_module("cyclealign.distill.training").accelerator_for(trainer)  # refused before the labelling
     with open_run(spec, config, job.inputs(config), run_step) as opened:
         if not opened.run.finished:
             outcome = job.run(config, opened.steps)

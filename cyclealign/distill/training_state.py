@@ -3,15 +3,14 @@
 import os
 import pickle
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
-from cyclealign.distill.steps import checkpoint_dir
-from cyclealign.files import appearing_folder, flush
+from cyclealign.files import flush
 
 PATTERN = "step-*.pt"
 
@@ -79,22 +78,6 @@ class Checkpoints:
 
 
 NO_CHECKPOINTS = Checkpoints()
-
-
-def trained_folder(folder: Path, save_every: int, make: Callable[[Path, Checkpoints], object]) -> Path:
-    """Return the folder of a trained model, which ``make`` fills unless it exists.
-
-    Args:
-        folder: the model's stage, see `Steps.stage_dir`; the checkpoints lie next to it until it is complete.
-        save_every: steps between two checkpoints; 0: none.
-        make: trains with the checkpoints that it is given, and writes into the folder that it is given.
-    """
-    checkpoints = Checkpoints(checkpoint_dir(folder), save_every)
-    if not folder.exists():
-        with appearing_folder(folder) as unfinished:
-            make(unfinished, checkpoints)
-    checkpoints.remove()
-    return folder
 
 
 def random_states() -> dict[str, Any]:

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cyclealign.config import Formerly, Section
-from cyclealign.distill.settings import JobConfig, Trainer, TrainerSettings
+from cyclealign.config import ADDED_LATER, Formerly, Section
+from cyclealign.distill.settings import JobConfig, PassSettings
 
 # Raise it when the job's results change: students and runs of earlier versions are then made anew.
 VERSION = 1
@@ -104,7 +104,7 @@ class Config(JobConfig):
     teacher: Annotated[TeacherSettings, Field(title="Teacher")] = TeacherSettings()
     student: Annotated[StudentSettings, Field(title="Student")] = StudentSettings()
     distillation: Annotated[DistillationSettings, Field(title="Distillation")] = DistillationSettings()
-    trainer: Trainer = TrainerSettings()
+    trainer: Annotated[PassSettings, ADDED_LATER, Field(title="Trainer")] = PassSettings()
     runs: int = Field(
         2, ge=1, title="Runs", description="Students per arm; students of one run start from the same weights."
     )

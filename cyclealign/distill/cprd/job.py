@@ -9,8 +9,9 @@ from cyclealign.distill.cprd.labels import label, teacher_identity
 from cyclealign.distill.cprd.score_file import Scores
 from cyclealign.distill.data.datasets import fingerprint
 from cyclealign.distill.models.encoders import model_identity
+from cyclealign.distill.settings import bearing
 from cyclealign.distill.steps import Outcome, Steps
-from cyclealign.distill.training_state import Checkpoints, trained_folder
+from cyclealign.distill.training import Loop, trained_folder
 
 __all__ = ["NAME", "VERSION", "Config", "inputs", "run"]
 
@@ -55,13 +56,14 @@ def run(config: Config, steps: Steps) -> Outcome:
 def fit(steps: Steps, config: Config, splits: Splits, scores: Scores, arm: str, run: int) -> Path:
     """Return the folder of a student, trained at most once. Arms of the same run start from the same weights."""
 
-    def make(unfinished: Path, checkpoints: Checkpoints) -> None:
+    def make(unfinished: Path, loop: Loop) -> None:
         seed = config.seed * 1000 + run
         dual_encoder = student.fresh(config.student, splits.train, config.data, seed)
         objective = train.Objective(arm, scores, splits.train.image, config.distillation)
         on_progress = steps.progress(f"train {arm}")
-        train.fit(dual_encoder, splits.train, objective, config.student, seed, on_progress, checkpoints)
+        train.fit(dual_encoder, splits.train, objective, config.student, seed, on_progress, loop)
         dual_encoder.save(unfinished)
 
-    folder = steps.stage_dir(f"{arm} {run}", config.data, config.teacher, config.student, config.distillation)
-    return trained_folder(folder, config.trainer.save_every, make)
+    made_of = (config.data, config.teacher, config.student, config.distillation, *bearing(config.trainer))
+    folder = steps.stage_dir(f"{arm} {run}", *made_of)
+    return trained_folder(folder, config.trainer, make)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from transformers import (
     AutoModel,
@@ -56,6 +56,10 @@ class DualEncoder:
     def of_texts(self, texts: list[str]) -> Tensor:
         """Return the features of captions, shape (B, D)."""
         return functional.normalize(tensor_of(self.model.get_text_features(**self.tokens(texts))), dim=1)
+
+    def towers(self) -> list[nn.Module]:
+        """Return the encoders of images and texts."""
+        return [self.model.vision_model, self.model.text_model]
 
     def save(self, folder: Path) -> None:
         """Write model, tokenizer and image processor."""

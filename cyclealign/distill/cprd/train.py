@@ -12,8 +12,8 @@ from cyclealign.distill.cprd.config import DistillationSettings, StudentSettings
 from cyclealign.distill.cprd.data import Pairs
 from cyclealign.distill.cprd.losses import contrastive, divergence, hardest, ranking
 from cyclealign.distill.cprd.student import DualEncoder
-from cyclealign.distill.training import Plan, train
-from cyclealign.distill.training_state import NO_CHECKPOINTS, Checkpoints
+from cyclealign.distill.passes import Passes
+from cyclealign.distill.training import PLAIN, Loop, Plan, train
 from cyclealign.policy.device import device
 from cyclealign.progress import OnProgress
 
@@ -122,7 +122,7 @@ def fit(
     settings: StudentSettings,
     seed: int,
     on_progress: OnProgress,
-    checkpoints: Checkpoints = NO_CHECKPOINTS,
+    loop: Loop = PLAIN,
 ) -> DualEncoder:
     """Train in place with AdamW; the learning rate falls to zero along a cosine. Return the student.
 
@@ -133,7 +133,7 @@ def fit(
         settings: epochs, batch size and learning rate.
         seed: of the order of the pairs.
         on_progress: called with the number of steps done and their total.
-        checkpoints: where an interrupted training goes on from.
+        loop: settings of the loop, and where an interrupted training goes on from.
 
     Raises:
         DistillError: the loss is not finite.
@@ -144,17 +144,20 @@ def fit(
     def rate_share(step: int) -> float:
         return 0.5 + 0.5 * math.cos(math.pi * step / steps)
 
-    def loss(numbers_B: Tensor) -> Tensor:
+    def features(numbers_B: Tensor) -> tuple[Tensor, Tensor]:
         images_BD = student.of_images(pairs.images[pairs.image[numbers_B.numpy()]])
-        texts_BD = student.of_texts([pairs.texts[number] for number in numbers_B.tolist()])
+        return images_BD, student.of_texts([pairs.texts[number] for number in numbers_B.tolist()])
+
+    def loss(numbers_B: Tensor, features: tuple[Tensor, ...]) -> Tensor:
+        images_BD, texts_BD = (each.float() for each in features)
         return objective.loss(numbers_B, images_BD, texts_BD)
 
     groups = [{"params": list(student.model.parameters())}]
-    plan = Plan(steps, groups, settings.learning_rate, WEIGHT_DECAY, rate_share)
+    plan = Plan(steps, groups, settings.learning_rate, WEIGHT_DECAY, rate_share, compiled=student.towers())
     parts = {"model": student.model, "images": objective.images, "texts": objective.texts}
     student.model.train()
     numbers = batches(len(pairs), settings, steps_per_epoch, seed)
-    train(parts, numbers, loss, plan, on_progress, checkpoints)
+    train(parts, numbers, Passes(features, loss, Tensor.split), plan, on_progress, loop)
     student.model.eval()
     return student
 

@@ -14,8 +14,9 @@ from cyclealign.distill.idcm.predict import Cascade
 from cyclealign.distill.idcm.selection import selection_name, selections
 from cyclealign.distill.idcm.tokenized import Pair, TokenizedTexts, all_pairs, training_pairs
 from cyclealign.distill.models.encoders import model_identity
+from cyclealign.distill.settings import bearing
 from cyclealign.distill.steps import Outcome, Steps
-from cyclealign.distill.training_state import Checkpoints, trained_folder
+from cyclealign.distill.training import Loop, trained_folder
 from cyclealign.files import hash_of_folder
 
 __all__ = ["NAME", "VERSION", "Config", "inputs", "run"]
@@ -88,18 +89,18 @@ def train_etm(steps: Steps, config: Config, texts: TokenizedTexts, start: str | 
         start: the encoder, or the folder of the ETM of the stage before.
     """
 
-    def make(folder: Path, kept: Checkpoints) -> None:
+    def make(folder: Path, loop: Loop) -> None:
         etm, tokenizer = checkpoints.etm_from(start, config.etm, config.seed)
         on_progress = steps.progress(f"fit ETM on {stage}")
         if stage == "passages":
             triples, settings = texts.collection.passages, config.etm.passages
-            train.fit_passages(etm, texts, triples, settings, config.seed, on_progress, kept)
+            train.fit_passages(etm, texts, triples, settings, config.seed, on_progress, loop)
         else:
-            train.fit_documents(etm, texts, texts.collection.train, config.etm, config.seed, on_progress, kept)
+            train.fit_documents(etm, texts, texts.collection.train, config.etm, config.seed, on_progress, loop)
         checkpoints.save_etm(folder, etm, tokenizer)
 
-    folder = steps.stage_dir(f"etm {stage}", config.data, config.windows, config.etm)
-    return trained_folder(folder, config.trainer.save_every, make)
+    folder = steps.stage_dir(f"etm {stage}", config.data, config.windows, config.etm, *bearing(config.trainer))
+    return trained_folder(folder, config.trainer, make)
 
 
 def train_esm(
@@ -109,12 +110,14 @@ def train_esm(
     settings = config.esm
     small = settings.variant == "cks"
 
-    def make(folder: Path, kept: Checkpoints) -> None:
+    def make(folder: Path, loop: Loop) -> None:
         esm = checkpoints.new_esm(etm, small, config.seed)
         on_progress = steps.progress(f"fit ESM by {loss}")
-        train.fit_selection(esm, texts, labels, settings, loss, config.seed, on_progress, kept)
+        train.fit_selection(esm, texts, labels, settings, loss, config.seed, on_progress, loop)
         checkpoints.save_esm(folder, esm, small)
 
     own_settings = settings_identity(settings, exclude={"losses"})
-    folder = steps.stage_dir(f"esm {loss}", config.data, config.windows, config.etm, own_settings)
-    return trained_folder(folder, config.trainer.save_every, make)
+    folder = steps.stage_dir(
+        f"esm {loss}", config.data, config.windows, config.etm, own_settings, *bearing(config.trainer)
+    )
+    return trained_folder(folder, config.trainer, make)

@@ -14,8 +14,7 @@ from cyclealign.distill.idcm.etm import ETM
 from cyclealign.distill.idcm.losses import SELECTION_LOSSES, ranknet
 from cyclealign.distill.idcm.predict import choose_windows, esm_scores, etm_scores
 from cyclealign.distill.idcm.tokenized import Pair, TokenizedTexts
-from cyclealign.distill.training import Plan, train
-from cyclealign.distill.training_state import NO_CHECKPOINTS, Checkpoints
+from cyclealign.distill.training import PLAIN, Loop, Plan, train
 from cyclealign.errors import DistillError
 from cyclealign.progress import OnProgress
 
@@ -30,7 +29,7 @@ def fit_passages(
     stage: StageSettings,
     seed: int,
     on_progress: OnProgress,
-    checkpoints: Checkpoints = NO_CHECKPOINTS,
+    loop: Loop = PLAIN,
 ) -> list[float]:
     """Run stage 1, RankNet on passage triples; return the loss of every step."""
 
@@ -42,7 +41,7 @@ def fit_passages(
         return ranknet(*scores.chunk(2))
 
     groups = [{"params": list(_without_window_weights(etm))}]
-    return _train(etm, groups, loss, _batches(triples, stage, seed), stage, on_progress, checkpoints)
+    return _train(etm, groups, loss, _batches(triples, stage, seed), stage, on_progress, loop)
 
 
 def fit_documents(
@@ -52,7 +51,7 @@ def fit_documents(
     settings: ETMSettings,
     seed: int,
     on_progress: OnProgress,
-    checkpoints: Checkpoints = NO_CHECKPOINTS,
+    loop: Loop = PLAIN,
 ) -> list[float]:
     """Run stage 2, RankNet on whole documents with all windows scored; return the loss of every step.
 
@@ -68,7 +67,7 @@ def fit_documents(
         {"params": list(etm.aggregate.parameters()), "lr": settings.top_learning_rate},
     ]
     batches = _document_pairs(_batches(judged, settings.documents, seed), seed)
-    return _train(etm, groups, loss, batches, settings.documents, on_progress, checkpoints)
+    return _train(etm, groups, loss, batches, settings.documents, on_progress, loop)
 
 
 def _document_pairs(batches: Iterator[list[JudgedQuery]], seed: int) -> Iterator[list[Pair]]:
@@ -101,7 +100,7 @@ def fit_selection(
     loss_name: str,
     seed: int,
     on_progress: OnProgress,
-    checkpoints: Checkpoints = NO_CHECKPOINTS,
+    loop: Loop = PLAIN,
 ) -> list[float]:
     """Run stage 3, ESM on ETM's window scores; return the loss of every step.
 
@@ -117,7 +116,7 @@ def fit_selection(
         return selection_loss(scores_NP, labels_NP.to(scores_NP.device), mask_NP, settings.k)
 
     groups = [{"params": list(esm.parameters())}]
-    return _train(esm, groups, loss, _batches(labels, stage, seed), stage, on_progress, checkpoints)
+    return _train(esm, groups, loss, _batches(labels, stage, seed), stage, on_progress, loop)
 
 
 def _without_window_weights(etm: ETM) -> list[nn.Parameter]:
@@ -146,7 +145,7 @@ def _train(
     batches: Iterator[Item],
     stage: StageSettings,
     on_progress: OnProgress,
-    checkpoints: Checkpoints,
+    loop: Loop,
 ) -> list[float]:
     """Train with AdamW and clipped gradients; return the loss of every step.
 
@@ -155,10 +154,17 @@ def _train(
     Raises:
         DistillError: the loss became NaN or infinite.
     """
+    compiled = [module.encoder] if isinstance(module, ETM) else [module]
     plan = Plan(
-        stage.steps, groups, stage.learning_rate, WEIGHT_DECAY, lambda step: _rate_share(step, stage.steps), MAX_NORM
+        stage.steps,
+        groups,
+        stage.learning_rate,
+        WEIGHT_DECAY,
+        lambda step: _rate_share(step, stage.steps),
+        MAX_NORM,
+        compiled,
     )
-    return train({"module": module}, batches, loss, plan, on_progress, checkpoints)
+    return train({"module": module}, batches, loss, plan, on_progress, loop)
 
 
 def _rate_share(step: int, steps: int) -> float:

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from cyclealign.config import Formerly, Section
-from cyclealign.distill.settings import JobConfig, Trainer, TrainerSettings
+from cyclealign.config import ADDED_LATER, Formerly, NotWith, Section
+from cyclealign.distill.settings import JobConfig, PassSettings
 
 # Raise it when the job's results change: students and runs of earlier versions are then made anew.
 VERSION = 1
@@ -91,6 +91,21 @@ class ModelSettings(Section):
     batch: int = Field(128, ge=2, title="Batch", description="Items per step.")
 
 
+class TrainerSettings(PassSettings):
+    """The training loop of the students, and of a teacher that is trained."""
+
+    validate_every: Annotated[int, ADDED_LATER] = Field(
+        0,
+        ge=0,
+        title="Validate every",
+        description="Steps between validations; the weights with the best accuracy on the validation items are kept. "
+        "0: never.",
+    )
+    patience: Annotated[int, ADDED_LATER, NotWith("trainer.validate_every", 0)] = Field(
+        5, ge=1, title="Patience", description="Validations without a better accuracy before training stops."
+    )
+
+
 class ArmSettings(Section):
     """One loss for the student, and the settings to tune on the validation items."""
 
@@ -114,7 +129,7 @@ class Config(JobConfig):
     data: Annotated[DataSettings, Field(title="Data")] = DataSettings()
     teacher: Annotated[ModelSettings, Field(title="Teacher")] = ModelSettings()
     student: Annotated[ModelSettings, Field(title="Student")] = ModelSettings()
-    trainer: Trainer = TrainerSettings()
+    trainer: Annotated[TrainerSettings, ADDED_LATER, Field(title="Trainer")] = TrainerSettings()
     runs: int = Field(
         3, ge=1, title="Runs", description="Students per arm; students of one run start from the same weights."
     )

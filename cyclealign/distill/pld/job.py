@@ -8,6 +8,7 @@ from cyclealign.distill.pld import data, evaluate, model
 from cyclealign.distill.pld.config import VERSION, Config
 from cyclealign.distill.pld.labels import label
 from cyclealign.distill.pld.tuning import ArmRunner
+from cyclealign.distill.settings import bearing
 from cyclealign.distill.steps import Outcome, Steps
 
 __all__ = ["NAME", "VERSION", "Config", "inputs", "run"]
@@ -45,6 +46,6 @@ def arm_runner(steps: Steps, config: Config, splits: data.Splits, labels: Arrays
     """Return the runner of the arms. A student depends on data, teacher and student settings, and on what was tried."""
 
     def stage_dir(stage: str, tried: Mapping[str, float]) -> Path:
-        return steps.stage_dir(stage, config.data, config.teacher, config.student, tried)
+        return steps.stage_dir(stage, config.data, config.teacher, config.student, tried, *bearing(config.trainer))
 
     return ArmRunner(config, splits, labels, stage_dir, steps.progress)

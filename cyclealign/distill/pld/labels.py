@@ -13,7 +13,8 @@ from cyclealign.distill.pld import predict, train
 from cyclealign.distill.pld.config import Config
 from cyclealign.distill.pld.data import Items, Splits, hash_of, model_hashes
 from cyclealign.distill.pld.model import Classifier, build, load
-from cyclealign.distill.training_state import Checkpoints, trained_folder
+from cyclealign.distill.settings import bearing
+from cyclealign.distill.training import Loop, trained_folder
 from cyclealign.errors import DistillError
 from cyclealign.progress import OnProgress
 from cyclealign.records import content_id
@@ -47,6 +48,8 @@ def label(
         "classes": splits.classes,
         "seed": config.seed,
     }
+    if config.teacher.epochs:
+        made_of |= {f"trainer {number}": part for number, part in enumerate(bearing(config.trainer))}
     teacher_dir = folder / f"teacher-{content_id(made_of)}"
     teacher = LazyTeacher(lambda: load_or_train(teacher_dir, config, splits, on_training_progress))
     labels: Arrays = {}
@@ -83,13 +86,13 @@ def load_or_train(folder: Path, config: Config, splits: Splits, on_progress: OnP
     if config.teacher.epochs == 0:
         return build(config.teacher, splits.classes, config.data.texts, channels, config.seed)
 
-    def make(unfinished: Path, checkpoints: Checkpoints) -> None:
+    def make(unfinished: Path, loop: Loop) -> None:
         classifier = build(config.teacher, splits.classes, config.data.texts, channels, config.seed)
         unused_logits = np.zeros((len(splits.train.labels), len(splits.classes)), dtype=np.float32)
-        train.fit(classifier, splits, unused_logits, "ce", config.teacher, {}, config.seed, on_progress, checkpoints)
+        train.fit(classifier, splits, unused_logits, "ce", config.teacher, {}, config.seed, on_progress, loop)
         classifier.save(unfinished)
 
-    return load(trained_folder(folder, config.trainer.save_every, make), config.data.texts)
+    return load(trained_folder(folder, config.trainer, make), config.data.texts)
 
 
 def reorder_classes(logits: NDArray[np.float32], classifier: Classifier, classes: Sequence[str]) -> NDArray[np.float32]:

@@ -6,14 +6,18 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from cyclealign.distill.pld.config import ModelSettings
-from cyclealign.distill.pld.data import Splits
+from cyclealign.distill.early_stopping import Validation
+from cyclealign.distill.passes import Passes
+from cyclealign.distill.pld import predict
+from cyclealign.distill.pld.config import ModelSettings, TrainerSettings
+from cyclealign.distill.pld.data import Items, Splits
+from cyclealign.distill.pld.evaluate import accuracy
 from cyclealign.distill.pld.losses import LOSSES
 from cyclealign.distill.pld.model import Classifier
-from cyclealign.distill.training import Plan, train
-from cyclealign.distill.training_state import NO_CHECKPOINTS, Checkpoints
+from cyclealign.distill.training import PLAIN, Loop, Plan, train
 from cyclealign.errors import DistillError
 from cyclealign.progress import OnProgress
 
@@ -27,7 +31,7 @@ def fit(
     tried: Mapping[str, float],
     seed: int,
     on_progress: OnProgress = lambda done, of: None,
-    checkpoints: Checkpoints = NO_CHECKPOINTS,
+    loop: Loop = PLAIN,
 ) -> None:
     """Train in place with AdamW; the learning rate falls to zero along a cosine.
 
@@ -42,7 +46,7 @@ def fit(
         tried: keywords of the loss; also ``learning_rate`` and ``weight_decay``, which override the settings.
         seed: of the order of the items, and of dropout.
         on_progress: called with the number of steps done and their total.
-        checkpoints: where an interrupted training goes on from.
+        loop: settings of the loop, and where an interrupted training goes on from.
 
     Raises:
         DistillError: the loss is not finite.
@@ -53,9 +57,11 @@ def fit(
     device = classifier.model.device
     labels, logits = torch.from_numpy(splits.train.labels).to(device), torch.from_numpy(teacher_logits).to(device)
 
-    def value_of(batch: Tensor) -> Tensor:
-        student = classifier(splits.train.inputs[batch.numpy()])
-        return LOSSES[loss](student, logits[batch], labels[batch], **keywords)
+    def student_logits(batch: Tensor) -> tuple[Tensor]:
+        return (classifier(splits.train.inputs[batch.numpy()]),)
+
+    def value_of(batch: Tensor, student: tuple[Tensor, ...]) -> Tensor:
+        return LOSSES[loss](student[0].float(), logits[batch], labels[batch], **keywords)
 
     items = len(splits.train.labels) // splits.views
     steps_per_epoch = -(-items // settings.batch)
@@ -64,12 +70,35 @@ def fit(
     torch.manual_seed(seed)
     classifier.model.train()
     try:
-        plan = Plan(steps, groups, learning_rate, weight_decay, cosine(steps))
+        model, validation = classifier.model, validation_of(classifier, splits.valid, loop)
+        plan = Plan(steps, groups, learning_rate, weight_decay, cosine(steps), None, [model], validation)
+        passes = Passes(student_logits, value_of, Tensor.split)
         indices = batches(items, splits.views, settings.epochs, steps_per_epoch, seed)
-        train({"model": classifier.model}, indices, value_of, plan, on_progress, checkpoints)
+        train({"model": model}, indices, passes, plan, on_progress, loop)
     except DistillError as error:
         raise DistillError(f"'{loss}' with {dict(tried)}: {error}") from None
     classifier.model.eval()
+
+
+def validation_of(classifier: Classifier, valid: Items, loop: Loop) -> tuple[nn.Module, Validation] | None:
+    """Return the model and the measure of early stopping; None without it.
+
+    Raises:
+        DistillError: batches in parts are asked for, and the model normalises over its batch.
+    """
+    settings = loop.settings
+    if loop.items_at_once and any(isinstance(module, _BatchNorm) for module in classifier.model.modules()):
+        raise DistillError(
+            "trainer.items_at_once cannot be set: the model has batch normalisation, whose statistics would be those "
+            "of a part of the batch. Leave it empty, or take a model without, such as a vit."
+        )
+    if not isinstance(settings, TrainerSettings) or not settings.validate_every:
+        return None
+
+    def measure() -> float:
+        return accuracy(predict.logits(classifier, valid), valid.labels)
+
+    return classifier.model, Validation(settings.validate_every, settings.patience, measure)
 
 
 def batches(items: int, views: int, epochs: int, steps_per_epoch: int, seed: int) -> Iterator[Tensor]:

@@ -10,7 +10,7 @@ from cyclealign.distill.pld import model, predict, train
 from cyclealign.distill.pld.config import ArmSettings, Config
 from cyclealign.distill.pld.data import Items, Splits
 from cyclealign.distill.pld.evaluate import ArmResult, accuracy
-from cyclealign.distill.training_state import Checkpoints, trained_folder
+from cyclealign.distill.training import Loop, trained_folder
 from cyclealign.progress import OnProgress
 
 # Added to the number of a run, so that no tuning run starts from the weights of a run that is tested.
@@ -73,15 +73,15 @@ class ArmRunner:
         folder = self.student_dir(loss, tried, run)
         config, seed = self.config, self.config.seed * 1000 + run
 
-        def make(unfinished: Path, checkpoints: Checkpoints) -> None:
+        def make(unfinished: Path, loop: Loop) -> None:
             channels = 3 if config.data.colour else 1
             student = model.build(config.student, self.splits.classes, config.data.texts, channels, seed)
             on_progress = self.step_progress(f"train {loss} {run}")
             labels = self.labels["train"]
-            train.fit(student, self.splits, labels, loss, config.student, tried, seed, on_progress, checkpoints)
+            train.fit(student, self.splits, labels, loss, config.student, tried, seed, on_progress, loop)
             student.save(unfinished)
 
-        return trained_folder(folder, config.trainer.save_every, make)
+        return trained_folder(folder, config.trainer, make)
 
     def student_dir(self, loss: str, tried: Mapping[str, float], run: int) -> Path:
         """Return the folder of a student, whether it exists or not."""

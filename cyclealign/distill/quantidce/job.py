@@ -11,8 +11,9 @@ from cyclealign.distill.quantidce import data, evaluate, model, predict, train
 from cyclealign.distill.quantidce.config import DEMO, VERSION, ArmSettings, Config, Pretraining
 from cyclealign.distill.quantidce.data import Dialogues, Scored
 from cyclealign.distill.quantidce.evaluate import Vector
+from cyclealign.distill.settings import bearing
 from cyclealign.distill.steps import Outcome, Steps
-from cyclealign.distill.training_state import Checkpoints, trained_folder
+from cyclealign.distill.training import Loop, trained_folder
 from cyclealign.records import Metric
 
 __all__ = ["NAME", "VERSION", "Config", "inputs", "run"]
@@ -47,16 +48,18 @@ def fit_arm(steps: Steps, config: Config, dialogues: Dialogues, arm: ArmSettings
     if arm.tuning == "none":
         return first
     stage = f"{arm.pretraining} {arm.tuning} {run}"
-    folder = steps.stage_dir(stage, config.data, config.encoder, config.pretraining, config.tuning)
+    folder = steps.stage_dir(
+        stage, config.data, config.encoder, config.pretraining, config.tuning, *bearing(config.trainer)
+    )
 
-    def make(unfinished: Path, checkpoints: Checkpoints) -> None:
+    def make(unfinished: Path, loop: Loop) -> None:
         metric = model.load(first)
         kd, seed, on_progress = arm.tuning == "kd", seed_of(config, run), steps.progress(f"scores {arm.name}")
-        train.tune(metric, dialogues.scored, config.tuning, kd, seed, on_progress, checkpoints)
+        train.tune(metric, dialogues.scored, config.tuning, kd, seed, on_progress, loop)
         metric.save(unfinished)
 
     if not folder.exists():  # a step without work would be stored in the history too
-        steps.step(f"second stage {arm.name}", trained_folder, folder, config.trainer.save_every, make)
+        steps.step(f"second stage {arm.name}", trained_folder, folder, config.trainer, make)
     return folder
 
 
@@ -68,11 +71,11 @@ def first_stage(steps: Steps, config: Config, dialogues: Dialogues, kind: Pretra
         metric = model.fresh(config.encoder, seed)
         if kind != "none":
             on_progress = steps.progress(f"levels by {kind}")
-            train.pretrain(metric, dialogues.graded, kind, config.pretraining, seed, on_progress, checkpoints)
+            train.pretrain(metric, dialogues.graded, kind, config.pretraining, seed, on_progress, loop)
         metric.save(folder)
 
-    folder = steps.stage_dir(f"{kind} {run}", config.data, config.encoder, config.pretraining)
-    return trained_folder(folder, config.trainer.save_every, make)
+    folder = steps.stage_dir(f"{kind} {run}", config.data, config.encoder, config.pretraining, *bearing(config.trainer))
+    return trained_folder(folder, config.trainer, make)
 
 
 def seed_of(config: Config, run: int) -> int:

@@ -11,8 +11,7 @@ from cyclealign.distill.quantidce.config import Pretraining, PretrainingSettings
 from cyclealign.distill.quantidce.data import Graded, Scored
 from cyclealign.distill.quantidce.losses import distillation, human_scores, multi_level_ranking, pairwise_logistic
 from cyclealign.distill.quantidce.model import Metric
-from cyclealign.distill.training import Plan, train
-from cyclealign.distill.training_state import NO_CHECKPOINTS, Checkpoints
+from cyclealign.distill.training import PLAIN, Loop, Plan, train
 from cyclealign.progress import OnProgress
 
 T = TypeVar("T")
@@ -27,7 +26,7 @@ def pretrain(
     settings: PretrainingSettings,
     seed: int,
     on_progress: OnProgress,
-    checkpoints: Checkpoints = NO_CHECKPOINTS,
+    loop: Loop = PLAIN,
 ) -> Metric:
     """Train the first stage in place: separate the levels of each context (``mlr``), or order them (``pairs``).
 
@@ -44,7 +43,7 @@ def pretrain(
         return multi_level_ranking(coherence_LBK, settings.separation, settings.compactness).total
 
     batches = [*shuffled_batches(graded, settings.contexts_per_step, settings.epochs, seed)]
-    return fit(metric, batches, loss, settings.learning_rate, settings.warm_up, on_progress, checkpoints)
+    return fit(metric, batches, loss, settings.learning_rate, settings.warm_up, on_progress, loop)
 
 
 def tune(
@@ -54,7 +53,7 @@ def tune(
     kd: bool,
     seed: int,
     on_progress: OnProgress,
-    checkpoints: Checkpoints = NO_CHECKPOINTS,
+    loop: Loop = PLAIN,
 ) -> Metric:
     """Train the second stage in place on human scores; with ``kd``, also distil from the metric as it is now.
 
@@ -78,7 +77,7 @@ def tune(
         return value + settings.kd_weight * distance
 
     batches = [*shuffled_batches(scored, settings.batch, settings.epochs, seed)]
-    return fit(metric, batches, loss, settings.learning_rate, settings.warm_up, on_progress, checkpoints)
+    return fit(metric, batches, loss, settings.learning_rate, settings.warm_up, on_progress, loop)
 
 
 def pairs_of(row: Graded) -> list[Scored]:
@@ -102,7 +101,7 @@ def fit(
     learning_rate: float,
     warm_up: float,
     on_progress: OnProgress,
-    checkpoints: Checkpoints = NO_CHECKPOINTS,
+    loop: Loop = PLAIN,
 ) -> Metric:
     """Train in place with AdamW, linear warm-up and linear decay; return the metric in evaluation mode.
 
@@ -113,7 +112,7 @@ def fit(
         learning_rate: its maximum.
         warm_up: share of the steps.
         on_progress: called with the number of steps done and their total.
-        checkpoints: where an interrupted training goes on from.
+        loop: settings of the loop, and where an interrupted training goes on from.
 
     Raises:
         DistillError: the loss is not finite.
@@ -126,6 +125,6 @@ def fit(
 
     groups = [{"params": list(metric.parameters())}]
     metric.train()
-    plan = Plan(steps, groups, learning_rate, WEIGHT_DECAY, rate_share, MAX_GRADIENT_NORM)
-    train({"metric": metric}, batches, loss, plan, on_progress, checkpoints)
+    plan = Plan(steps, groups, learning_rate, WEIGHT_DECAY, rate_share, MAX_GRADIENT_NORM, [metric])
+    train({"metric": metric}, batches, loss, plan, on_progress, loop)
     return metric.eval()
