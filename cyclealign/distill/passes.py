@@ -28,7 +28,12 @@ class Passes(Generic[T]):
 
     def __call__(self, batch: T) -> Tensor:
         """Return the loss of a batch in one pass."""
-        return self.loss(batch, self.represent(batch))
+        return self._value(batch, self.represent(batch))
+
+    def _value(self, batch: T, outputs: tuple[Tensor, ...]) -> Tensor:
+        """Return the loss in full precision, whatever the outputs were computed in."""
+        with torch.autocast(outputs[0].device.type, enabled=False):
+            return self.loss(batch, tuple(output.float() for output in outputs))
 
     def backward(self, batch: T, size: int, scaled: Callable[[Tensor], Tensor]) -> Tensor:
         """Add the gradient of the loss to that of the weights, in passes over ``size`` items; return the loss.
@@ -44,8 +49,9 @@ class Passes(Generic[T]):
             for part in parts:
                 draws.append(random_states())
                 outputs.append(self.represent(part))
+        torch.clear_autocast_cache()  # casts of the weights without a gradient would be used again below
         whole = tuple(torch.cat(rows).requires_grad_() for rows in zip(*outputs, strict=True))
-        value = self.loss(batch, whole)
+        value = self._value(batch, whole)
         gradients = torch.autograd.grad(scaled(value), whole)
         after, sizes = random_states(), [len(rows[0]) for rows in outputs]
         of_parts = zip(*(gradient.split(sizes) for gradient in gradients), strict=True)

@@ -34,13 +34,14 @@ T = TypeVar("T")
 
 PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 COMPILER = "inductor"
+DEFAULTS = TrainerSettings()
 
 
 @dataclass(frozen=True)
 class Loop:
     """The settings of the loop, and where an interrupted training goes on from."""
 
-    settings: TrainerSettings = TrainerSettings()
+    settings: TrainerSettings = DEFAULTS
     checkpoints: Checkpoints = NO_CHECKPOINTS
 
     @property
@@ -198,6 +199,8 @@ def accelerator_for(settings: TrainerSettings) -> Accelerator:
     """
     AcceleratorState._reset_state()  # an earlier training of this process may have had another precision
     try:
+        if settings.precision == "fp16" and device() == "cpu":
+            raise ValueError("a CPU computes fp16 without the scaling that its gradients need")
         return Accelerator(mixed_precision=PRECISIONS[settings.precision], cpu=device() == "cpu")
     except ValueError as error:
         raise DistillError(

@@ -13,6 +13,7 @@ from cyclealign.config import checked_settings
 from cyclealign.distill import training
 from cyclealign.distill.early_stopping import Validation
 from cyclealign.distill.passes import Passes
+from cyclealign.distill.pld import predict
 from cyclealign.distill.pld import train as pld
 from cyclealign.distill.pld.config import Config, ModelSettings
 from cyclealign.distill.pld.config import TrainerSettings as PldTrainer
@@ -58,18 +59,9 @@ def with_settings(**values: Any) -> Loop:
 
 
 @pytest.mark.parametrize("size", [1, 4, 6, 100])
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_a_contrastive_gradient_does_not_depend_on_the_passes(size, dropout):
-    """Prevents smaller passes from comparing an item with those of its own pass alone, or from other dropout."""
-    whole, parts = module(dropout), module(dropout)
-    if dropout:  # the draws of one pass are others than those of several: compare passes with themselves
-        first, second = (
-            trained(whole, with_settings(items_at_once=size)),
-            trained(parts, with_settings(items_at_once=size)),
-        )
-        assert torch.equal(first[1], second[1])
-        return
-    one, many = trained(whole), trained(parts, with_settings(items_at_once=size))
+def test_a_contrastive_gradient_does_not_depend_on_the_passes(size):
+    """Prevents smaller passes from comparing an item with those of its own pass alone."""
+    one, many = trained(module()), trained(module(), with_settings(items_at_once=size))
     assert many[0] == pytest.approx(one[0], rel=1e-5)
     assert torch.allclose(many[1], one[1], atol=1e-6)
 
@@ -93,10 +85,8 @@ def test_both_passes_of_a_part_draw_the_same_dropout():
 @pytest.mark.parametrize("size", [None, 2])
 def test_bf16_learns_and_keeps_weights_in_full_precision(size):
     """Prevents a precision that is asked for and not used, and passes whose casts have lost their gradient."""
-    (full, exact), (rough, rounded) = (
-        trained(module()),
-        trained(module(), with_settings(precision="bf16", items_at_once=size)),
-    )
+    full, exact = trained(module())
+    rough, rounded = trained(module(), with_settings(precision="bf16", items_at_once=size))
     assert rounded.dtype == torch.float32
     assert rough != full
     assert rough == pytest.approx(full, rel=0.02)
@@ -230,8 +220,9 @@ def test_a_loss_over_the_batch_is_the_same_in_passes():
     whole, parts = vit(), vit()
     fit_pld(whole)
     fit_pld(parts, items_at_once=2)
-    for one, other in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
-        assert torch.allclose(one, other, atol=1e-5)
+    untrained, one, many = (predict.logits(each, splits().test) for each in (vit(), whole, parts))
+    assert np.allclose(one, many, atol=1e-4)
+    assert not np.allclose(one, untrained, atol=1e-2)
 
 
 def test_passes_and_batch_normalisation_are_refused_together():

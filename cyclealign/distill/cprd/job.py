@@ -64,6 +64,7 @@ def fit(steps: Steps, config: Config, splits: Splits, scores: Scores, arm: str, 
         train.fit(dual_encoder, splits.train, objective, config.student, seed, on_progress, loop)
         dual_encoder.save(unfinished)
 
-    made_of = (config.data, config.teacher, config.student, config.distillation, *bearing(config.trainer))
-    folder = steps.stage_dir(f"{arm} {run}", *made_of)
+    folder = steps.stage_dir(
+        f"{arm} {run}", config.data, config.teacher, config.student, config.distillation, *bearing(config.trainer)
+    )
     return trained_folder(folder, config.trainer, make)

@@ -149,8 +149,7 @@ def fit(
         return images_BD, student.of_texts([pairs.texts[number] for number in numbers_B.tolist()])
 
     def loss(numbers_B: Tensor, features: tuple[Tensor, ...]) -> Tensor:
-        images_BD, texts_BD = (each.float() for each in features)
-        return objective.loss(numbers_B, images_BD, texts_BD)
+        return objective.loss(numbers_B, *features)
 
     groups = [{"params": list(student.model.parameters())}]
     plan = Plan(steps, groups, settings.learning_rate, WEIGHT_DECAY, rate_share, compiled=student.towers())

@@ -83,6 +83,7 @@ def document_scores(etm: ETM, texts: TokenizedTexts, pairs: Sequence[Pair]) -> T
     queries, documents = texts.pairs(pairs)
     with torch.no_grad():
         scores_NP, mask_NP = etm_scores(etm, queries, documents)
+        torch.clear_autocast_cache()  # casts of the weights without a gradient would be used again below
     top = len(etm.aggregate.weights_L)
     best = [
         choose_windows(scores_P[mask_P], document, top)

@@ -61,7 +61,7 @@ def fit(
         return (classifier(splits.train.inputs[batch.numpy()]),)
 
     def value_of(batch: Tensor, student: tuple[Tensor, ...]) -> Tensor:
-        return LOSSES[loss](student[0].float(), logits[batch], labels[batch], **keywords)
+        return LOSSES[loss](student[0], logits[batch], labels[batch], **keywords)
 
     items = len(splits.train.labels) // splits.views
     steps_per_epoch = -(-items // settings.batch)

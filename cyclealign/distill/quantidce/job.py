@@ -66,7 +66,7 @@ def fit_arm(steps: Steps, config: Config, dialogues: Dialogues, arm: ArmSettings
 def first_stage(steps: Steps, config: Config, dialogues: Dialogues, kind: Pretraining, run: int) -> Path:
     """Return the folder of a metric after its first stage, trained at most once."""
 
-    def make(folder: Path, checkpoints: Checkpoints) -> None:
+    def make(folder: Path, loop: Loop) -> None:
         seed = seed_of(config, run)
         metric = model.fresh(config.encoder, seed)
         if kind != "none":

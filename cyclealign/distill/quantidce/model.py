@@ -79,7 +79,7 @@ class Metric(nn.Module):
     def forward(self, tokens: Any, with_states: bool = False) -> Scores:
         """Return the scores of encoded pairs, with hidden states and attention maps if asked for."""
         output = self.encoder(**tokens, output_hidden_states=with_states, output_attentions=with_states)
-        logits_B = self.head(self._pooled(output, tokens)).squeeze(-1)
+        logits_B = self.head(self._pooled(output, tokens)).squeeze(-1).float()
         hidden, attention = (output.hidden_states, output.attentions) if with_states else ((), ())
         return Scores(logits_B, logits_B.sigmoid(), hidden, attention)
 
