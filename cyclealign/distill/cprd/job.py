@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cyclealign.distill.cprd import data, evaluate, predict, student, train
+from cyclealign.distill.cprd import data, evaluate, predict, sources, student, train
 from cyclealign.distill.cprd.config import DEMO, VERSION, Config
 from cyclealign.distill.cprd.data import Splits
 from cyclealign.distill.cprd.labels import label, teacher_identity
@@ -25,6 +25,8 @@ def inputs(config: Config) -> dict[str, str]:
         DistillError: the data set is missing.
     """
     hashes = {} if config.data.source == DEMO else {"data": fingerprint(config.data.source)}
+    if config.data.source != DEMO and sources.has_turned(config.data):
+        hashes["images"] = "upright"  # students of images as 0.1.0 read them are not those of today
     if config.student.model != DEMO:
         hashes["student"] = model_identity(config.student.model)
     if config.teacher.model != "simulated":

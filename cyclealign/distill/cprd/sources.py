@@ -13,7 +13,7 @@ from PIL import Image
 
 from cyclealign.distill.cprd.config import DataSettings
 from cyclealign.distill.data.datasets import load_table
-from cyclealign.distill.data.images import load_rgb
+from cyclealign.distill.data.images import is_turned, load_rgb
 from cyclealign.errors import DistillError
 from cyclealign.files import json_lines
 
@@ -49,6 +49,18 @@ def read(settings: DataSettings) -> Source:
             read_captions(folder), lambda file: scaled(folder / file, str(folder / file), settings.image_size)
         )
     return from_table(settings)
+
+
+def has_turned(settings: DataSettings) -> bool:
+    """Return whether some image is to be turned upright, which 0.1.0 did not do; raise as `read`."""
+    folder = Path(settings.source)
+    if folder.is_dir():
+        return any(is_turned(folder / file) for file in {caption.file for caption in read_captions(folder)})
+    rows = rows_of(settings.source)
+    if settings.image_column not in rows.column_names:
+        return False  # `read` names the missing column
+    images = _encoded(rows, settings)
+    return any(is_turned(_bytes(row, f"{settings.source}, row {number}")) for number, row in enumerate(images))
 
 
 def rows_of(source: str) -> Any:

@@ -136,4 +136,6 @@ def hashes(config: Config) -> dict[str, str]:
     hub = config.data.source.startswith("hub_")
     found = {path: fingerprint(path) for path in config.data.paths if hub or Path(path).exists()}
     models = {"teacher": model_hashes(config.teacher), "student": model_hashes(config.student)}
+    if config.data.source == "images" and sources.read_otherwise(config.data.paths):
+        found["images"] = "upright, all types"  # students of images as 0.1.0 read them are not those of today
     return found | {f"{name} {part}": known for name, parts in models.items() for part, known in parts.items()}

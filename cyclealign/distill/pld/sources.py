@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cyclealign.distill.data.datasets import load_table
-from cyclealign.distill.data.images import load_rgb
+from cyclealign.distill.data.images import is_turned, load_rgb
 from cyclealign.distill.pld.config import DataSettings
 from cyclealign.errors import DistillError
 from cyclealign.files import json_lines
 
-ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"}
+FIRST_ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"}
+ENDINGS = FIRST_ENDINGS | ({".tif", ".tiff", ".avif"} & set(Image.registered_extensions()))
 
 Labelled = tuple[NDArray[Any], list[str]]
 
@@ -56,6 +57,16 @@ def read_images(settings: DataSettings) -> Labelled:
             f"No images in {', '.join(settings.paths)}. Expected <class>/<image> with {sorted(ENDINGS)}."
         )
     return np.stack(list(images.values())), [name for name, _ in images]
+
+
+def read_otherwise(paths: Sequence[str]) -> bool:
+    """Return whether folders or .zip files hold images that 0.1.0 read otherwise: turned ones, or other file types."""
+    return any(
+        Path(name).suffix.lower() not in FIRST_ENDINGS or is_turned(io.BytesIO(content))
+        for path in map(Path, paths)
+        if path.exists() and path.suffix != ".npz"
+        for name, content in files_of(path)
+    )
 
 
 def files_of(path: Path) -> Iterator[tuple[str, bytes]]:

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
-from cyclealign.distill.cprd.sources import scaled
-from cyclealign.distill.data.images import load_rgb
+from cyclealign.distill.cprd.config import DataSettings as CaptionedSettings
+from cyclealign.distill.cprd.sources import has_turned, scaled
+from cyclealign.distill.data.images import is_turned, load_rgb
 from cyclealign.distill.pld.config import DataSettings
-from cyclealign.distill.pld.sources import pixels
+from cyclealign.distill.pld.sources import ENDINGS, files_of, pixels, read_otherwise
 from cyclealign.errors import DistillError
 
 SIDE = 8
@@ -90,3 +91,50 @@ def test_a_file_that_is_not_an_image_is_named(tmp_path):
             in_cprd(BytesIO(content), tmp_path)
         with pytest.raises(DistillError, match="x: cannot be read as an image"):
             in_pld(BytesIO(content))
+
+
+def photograph(orientation: int | None, kind: str = "JPEG") -> BytesIO:
+    """A photograph that is black at the left and white at the right as it is stored."""
+    image = Image.fromarray(np.repeat([[0] * SIDE + [255] * SIDE], 2 * SIDE, axis=0).astype(np.uint8))
+    exif = Image.Exif()
+    if orientation:
+        exif[ExifTags.Base.Orientation] = orientation
+    return file_of(image, kind, exif=exif)
+
+
+@pytest.mark.parametrize("orientation", [None, *range(1, 9)])
+def test_a_photograph_is_read_as_it_is_shown(orientation, tmp_path):
+    """Prevents photographs from lying on their side, which no error would tell."""
+    dark = {None: "left", 1: "left", 2: "right", 3: "right", 4: "left", 5: "top", 6: "top", 7: "bottom", 8: "bottom"}
+    for image in (in_pld(photograph(orientation))[..., 0], in_cprd(photograph(orientation), tmp_path)[..., 0]):
+        halves = {"left": image[:, :3], "right": image[:, -3:], "top": image[:3], "bottom": image[-3:]}
+        assert min(halves, key=lambda side: halves[side].mean()) == dark[orientation]
+    assert is_turned(photograph(orientation)) == (orientation not in (None, 1))
+
+
+def test_tiff_and_avif_are_read(tmp_path):
+    """Prevents images from being left out of their class by the ending of their names."""
+    (tmp_path / "a").mkdir()
+    for ending, kind in ((".tif", "TIFF"), (".avif", "AVIF"), (".png", "PNG")):
+        if ending in ENDINGS:
+            (tmp_path / "a" / f"x{ending}").write_bytes(photograph(None, kind).getvalue())
+    found = [name for name, _ in files_of(tmp_path)]
+    assert {"a/x.png", "a/x.tif"} <= {*found}
+    for file in found:
+        assert in_pld(BytesIO((tmp_path / file).read_bytes()))[4].mean() == pytest.approx(127, abs=5)
+
+
+def test_only_images_that_are_read_otherwise_change_a_run(tmp_path):
+    """Prevents students of photographs on their side from being kept, and all others from being trained again."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.jpg").write_bytes(photograph(1).getvalue())
+    assert not read_otherwise([str(tmp_path)])
+    (tmp_path / "captions.jsonl").write_text('{"file": "a/x.jpg", "text": "half dark"}\n')
+    captioned = CaptionedSettings(source=str(tmp_path))
+    assert not has_turned(captioned)
+    (tmp_path / "a" / "x.jpg").write_bytes(photograph(6).getvalue())
+    assert read_otherwise([str(tmp_path)])
+    assert has_turned(captioned)
+    (tmp_path / "a" / "x.jpg").unlink()
+    (tmp_path / "a" / "x.tif").write_bytes(photograph(None, "TIFF").getvalue())
+    assert read_otherwise([str(tmp_path)])
