@@ -26,6 +26,7 @@ from sentence_transformers import (
 from sentence_transformers.sentence_transformer.losses import EmbedDistillLoss, MarginMSELoss
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import PrinterCallback
 
 Row = dict[str, Any]
 THREADS = 2
@@ -57,6 +58,13 @@ def plain_loop(
     model.eval()
 
 
+class Peer(SentenceTransformerTrainer):
+    """The library's trainer without a model card, whose making is no part of training."""
+
+    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+        pass
+
+
 def train_as_the_library(model: SentenceTransformer, rows: Dataset, loss: nn.Module, batch: int, rate: float) -> None:
     """Train one epoch with sentence-transformers' trainer, without checkpoints."""
     with tempfile.TemporaryDirectory() as folder:
@@ -71,7 +79,9 @@ def train_as_the_library(model: SentenceTransformer, rows: Dataset, loss: nn.Mod
             disable_tqdm=True,
             use_cpu=not torch.cuda.is_available(),
         )
-        SentenceTransformerTrainer(model=model, args=arguments, train_dataset=rows, loss=loss).train()
+        trainer = Peer(model=model, args=arguments, train_dataset=rows, loss=loss)
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
 
 
 def row(job: str, metric: str, ours: tuple[float, float], peer: tuple[float, float]) -> Row:
