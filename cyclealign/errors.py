@@ -16,6 +16,7 @@
     │   ├── UnstorableRow    a row holds a value that the database does not take
     │   ├── ExperimentBusy   another run holds the experiment's lease
     │   ├── ExperimentStopped  too many rounds were rolled back, or too many runs failed, in a row
+    │   ├── AwaitsApproval   a round waits for a person to accept or reject it
     │   └── LeaseLost        this run's lease expired and another run took over the round
     ├── PolicyError          the white-box model is missing, or its answers cannot be used
     │   ├── EngineFailed     vLLM did not start, or exited and could not be restarted
@@ -103,6 +104,18 @@ class ExperimentBusy(StoreError):
 
 class ExperimentStopped(StoreError):
     """Too many rounds of the experiment were rolled back in a row, or too many of its runs failed."""
+
+
+class AwaitsApproval(StoreError):
+    """A round waits for a person to accept or reject it; nothing is wrong.
+
+    Args:
+        round_id: of the round.
+    """
+
+    def __init__(self, message: str, round_id: int) -> None:
+        super().__init__(message)
+        self.round_id = round_id
 
 
 class LeaseLost(StoreError):

@@ -36,7 +36,8 @@ def publish(store: Store, round_: Round) -> None:
         link = f"{pages}{round_link(round_.experiment, round_.number)}"
         page += f"\n[All prompts, exchanges and settings of this round]({link})\n"
     create_markdown_artifact(key=f"{prefix}-report", markdown=page, description=description)
-    report_round(round_, summary["verdict"], summary["reason"] or "")
+    waits = "waiting" if detail["approval"] and summary["verdict"] is None else summary["verdict"]
+    report_round(round_, waits, summary["reason"] or "")
 
 
 def training_plot(steps: Steps, title: str) -> str:

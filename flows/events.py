@@ -6,7 +6,7 @@ from cyclealign.loop.ports import EventKind
 from cyclealign.records import Round
 
 STOPPED = "cyclealign.experiment.stopped"
-VERDICT = "cyclealign.round"  # .accepted, .rolled-back, .undecided
+VERDICT = "cyclealign.round"  # .accepted, .rolled-back, .undecided, .waiting
 
 
 def resource_of(experiment: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from cyclealign.browse.experiments import START, link
 from cyclealign.browse.page import Page, Part, address
 from cyclealign.errors import NoSuchExperiment
+from cyclealign.evaluation.approval_page import approval_lines
 from cyclealign.evaluation.metric_table import ROUND_METRICS
 from cyclealign.evaluation.round_page import figure_name, names_of
 from cyclealign.records import Metric
@@ -58,6 +59,7 @@ def round_page(store: Store, experiment: str, number: int, asked: Asked) -> Page
     values = {
         "round": overview,
         "summary": overview["summary"],
+        "approval": approval_lines(overview["approval"]),
         "experiment": experiment,
         "number": number,
         "numbers": [row["number"] for row in store.history.outcomes(experiment)],

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from cyclealign.cli.console import console, conversation, indented, print_plain
 from cyclealign.errors import BadConfig
+from cyclealign.evaluation.approval_page import approval_lines
 from cyclealign.evaluation.metric_table import ROUND_METRICS, find_metric
 from cyclealign.evaluation.round_page import figure_name
 from cyclealign.evaluation.training_figures import step_lines
@@ -106,6 +107,8 @@ def print_overview(detail: Mapping[str, Any]) -> None:
     console.rule(f"{summary['experiment']}, round {summary['number']}: {summary['verdict'] or 'open'}")
     if summary["reason"]:
         print_plain(plain_text(summary["reason"]))
+    for line in approval_lines(detail["approval"]):
+        print_plain(plain_text(line))
     for template in detail["templates"]:
         console.print(f"template {template['name']}: version {template['template_hash'][:12]}")
     for about, words in detail["notes"].items():

@@ -19,6 +19,7 @@ COMMANDS = {
     "up": "Start the Prefect UI, a worker and the deployments on this machine.",
     "deploy": "Make a deployment of your own config in the Prefect UI.",
     "automate": "Notify, or start a distillation job, when a round is accepted or an experiment needs you.",
+    "approve": "Accept or reject a round that waits for your decision.",
     "abandon": "Give up the open round of an experiment; paid replies are kept.",
     "experiments": "List, rename, archive, delete and prune experiments.",
     "prune": "List or delete old weights, checkpoints, labels and logs that nothing needs.",

@@ -13,7 +13,9 @@ from cyclealign.cli.console import console, print_plain
 from cyclealign.cli.history import print_rounds
 from cyclealign.cli.lazy import new_app
 from cyclealign.config import ExperimentConfig, checked, load_config
+from cyclealign.errors import AwaitsApproval
 from cyclealign.files import home
+from cyclealign.text import plain_text
 
 app = new_app()
 
@@ -51,13 +53,19 @@ def run_align(config: ExperimentConfig, as_json: bool = False) -> None:
     with live_progress(console), use_prefect_server("flows.align"):
         from flows.align import align
 
-        align(config)
+        waits = ""
+        try:
+            align(config)
+        except AwaitsApproval as waiting:
+            waits = str(waiting)
     with Store.open() as store:
         if as_json:
             print(json.dumps(store.history.summaries(config.experiment), indent=2, default=str))
             return
         print_rounds(store, config.experiment)
     print_plain(f"Plots: {home() / 'reports' / (config.experiment + '.svg')}")
+    if waits:
+        print_plain(plain_text(waits))
 
 
 def quiet_libraries() -> None:

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from cyclealign.config.former_names import Formerly
 from cyclealign.config.identity import ADDED_LATER
-from cyclealign.config.mid_round import FIXED_MID_ROUND
+from cyclealign.config.mid_round import CHANGEABLE_MID_ROUND, FIXED_MID_ROUND
 from cyclealign.config.no_effect import NotWith, OnlyWith
 from cyclealign.config.section import Section
 
@@ -65,6 +65,13 @@ class EvaluationSettings(Section):
 
 class AcceptanceSettings(Section):
     """When a round is accepted. Any other round is rolled back as a whole, or undecided."""
+
+    approval: Annotated[Literal["auto", "ask"], CHANGEABLE_MID_ROUND] = Field(
+        "auto",
+        title="Approval",
+        description="`ask`: after the evaluation the run ends, and the round waits until a person accepts or rejects "
+        "it, by *Resume* on the page of the run or by `cyclealign approve`. The rule only suggests a verdict then.",
+    )
 
     rule: Literal["mean", "e_value"] = Field(
         "mean",

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cyclealign.evaluation import metric_table
+from cyclealign.evaluation.approval_page import approval_lines
 from cyclealign.evaluation.metric_table import RoundMetric
 from cyclealign.evaluation.report import markdown_table, two_decimals
 from cyclealign.evaluation.training_figures import training_section
@@ -61,6 +62,7 @@ EXAMINER = (
 def reason(detail: Mapping[str, Any]) -> str:
     """Return the verdict's reason and the notes of the round, as escaped lines."""
     words = [detail["summary"]["reason"] or "The round is not finished."]
+    words += approval_lines(detail["approval"])
     words += [f"{about}: {note}" for about, note in detail["notes"].items()]
     return "\n\n".join(paragraph(line[:1].upper() + line[1:]) for line in words)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from cyclealign.config import ExperimentConfig
 from cyclealign.errors import BudgetReached, CycleAlignError, JudgeUntrusted, StoreError
 from cyclealign.loop.agree import agree
+from cyclealign.loop.approval import leave_to_people, take_up_decision
 from cyclealign.loop.concurrency import BackgroundWorker
 from cyclealign.loop.evaluate import answer_held_out_as_parent, decide, evaluate
 from cyclealign.loop.events import report_budget_reached, report_prompts_low
@@ -57,7 +58,8 @@ def align(config: ExperimentConfig, ports: Ports | None = None) -> int:
 
     Raises:
         ExperimentBusy: another run is advancing the experiment.
-        ExperimentStopped: too many rounds were rolled back, or too many runs failed, in a row.
+        ExperimentStopped: too many rounds were rolled back, or too many runs failed, in a row; or a person stopped it.
+        AwaitsApproval: a round waits for a person; the next run after the decision goes on.
         JudgeUntrusted: the judge failed the controls; the round is rolled back.
         CycleAlignError: a step failed; the round stays open, and the next run resumes it.
     """
@@ -71,7 +73,8 @@ def run_rounds(session: RoundSession) -> int:
     """Run the rounds that the settings ask for; return how many this run has finished.
 
     Raises:
-        ExperimentStopped: too many rounds were rolled back, or too many runs failed, in a row.
+        ExperimentStopped: too many rounds were rolled back, or too many runs failed, in a row; or a person stopped it.
+        AwaitsApproval: a round waits for a person.
     """
     config, store = session.config, session.store
     checked = False
@@ -79,11 +82,12 @@ def run_rounds(session: RoundSession) -> int:
         if enough(session):
             break
         require_not_stopped(session)
-        mend_weights(session)
-        if not checked:
-            session.ports.check(config, session.ports)
-            checked = True
-        advance(session)
+        if not take_up_decision(session):
+            mend_weights(session)
+            if not checked:
+                session.ports.check(config, session.ports)
+                checked = True
+            advance(session)
         store.leases.forget_failures(config.experiment)
         stop_after_rollbacks(session)
     return finished
@@ -103,6 +107,7 @@ def advance(session: RoundSession) -> None:
         announce(f"Experiment {round_.experiment}, round {round_.number}")
         with heartbeat(session.store, round_.id, session.owner) as session.lease:
             run_steps(session, round_)
+            leave_to_people(session, round_)
     finally:
         session.lease = None
         session.apply_settings(given)

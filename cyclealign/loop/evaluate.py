@@ -7,6 +7,7 @@ from cyclealign.config import ExperimentConfig
 from cyclealign.evaluation import length
 from cyclealign.evaluation import metrics as evaluation
 from cyclealign.evaluation.intervals import with_interval
+from cyclealign.loop.approval import settle
 from cyclealign.loop.demonstration_gain import judge_accuracy, reviewed_accuracy
 from cyclealign.loop.duels import Answers, Comparison, compare_until_decided, fight, held_out_answers
 from cyclealign.loop.held_out import planned_prompts
@@ -131,9 +132,9 @@ def gold_quality(
 def decide(session: RoundSession, round_: Round) -> str:
     """Accept the round, roll it back as a whole or leave it undecided, by one conditional update; return the verdict.
 
-    What an undecided round proposes does not count, even if the next round starts from its weights.
+    What an undecided round proposes does not count, even if the next round starts from its weights. With
+    acceptance.approval = "ask" the round stays open until a person has decided.
     """
     settings, store = session.config.acceptance, session.store
     decision = verdict_of(settings, store.metrics.of_round(round_.id), level_of(settings, store, round_))
-    store.rounds.close(round_.id, session.owner, decision.verdict, decision.reason, decision.kept)
-    return decision.verdict
+    return settle(session, round_, decision)

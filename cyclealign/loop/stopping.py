@@ -3,12 +3,19 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cyclealign.errors import BudgetReached, CycleAlignError, ExperimentBusy, ExperimentStopped, LeaseLost
+from cyclealign.errors import (
+    AwaitsApproval,
+    BudgetReached,
+    CycleAlignError,
+    ExperimentBusy,
+    ExperimentStopped,
+    LeaseLost,
+)
 from cyclealign.loop.session import RoundSession
 
 MAX_ERROR_CHARS = 500
 # Ends of a run that say nothing against the experiment.
-NOT_A_FAILURE = (ExperimentBusy, ExperimentStopped, BudgetReached, LeaseLost)
+NOT_A_FAILURE = (AwaitsApproval, ExperimentBusy, ExperimentStopped, BudgetReached, LeaseLost)
 
 
 def require_not_stopped(session: RoundSession) -> None:

@@ -4,6 +4,7 @@ Nothing here computes a result, reads a file or imports a heavy library.
 """
 
 from cyclealign.records.answers import Agreement, Candidate, Flag, Preference, RankedBy, Ranking, Thought, Tiers
+from cyclealign.records.approvals import Approval, Choice, Decision
 from cyclealign.records.calls import (
     SIMULATED_MODEL,
     Batch,
@@ -35,9 +36,12 @@ __all__ = [
     "TrainingStep",
     "Adapter",
     "Agreement",
+    "Approval",
     "Batch",
     "CallPurpose",
     "Candidate",
+    "Choice",
+    "Decision",
     "Demonstration",
     "Doubt",
     "Flag",

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from cyclealign.store.adapters import AdapterStore
 from cyclealign.store.agreements import AgreementStore
+from cyclealign.store.approvals import ApprovalStore
 from cyclealign.store.batches import BatchStore
 from cyclealign.store.calls import CallStore
 from cyclealign.store.candidates import CandidateStore
@@ -66,6 +67,7 @@ class Store:
         self.experiments = ExperimentStore(database)
         self.leases = LeaseStore(database)
         self.rounds = RoundStore(database)
+        self.approvals = ApprovalStore(database)
         self.changes = ChangeStore(database)
         self.candidates = CandidateStore(database)
         self.logprobs = LogprobStore(database)

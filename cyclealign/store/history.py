@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from cyclealign import tables
 from cyclealign.errors import NoSuchExperiment
+from cyclealign.store.approval_rows import approval_values
 from cyclealign.store.calls import read_problems
 from cyclealign.store.changes import read_changes
 from cyclealign.store.metrics import read_metrics
@@ -68,9 +69,9 @@ class HistoryStore(Repository):
         """Return all that is stored of a round, without its prompts.
 
         Keys: ``summary`` (as in the history), ``settings`` in effect, their ``changes`` while it was open, ``seed``,
-        ``demonstrations`` (``in_use``, ``promoted``, ``retired``), ``templates``, ``notes``, ``rejudgements``,
-        ``parent_adapter``, ``adapter``, ``metrics``, ``steps``, ``training_steps``, ``failed_calls``,
-        ``unreadable_replies``, ``controls``
+        ``approval`` (None, or what the evidence suggested and all ``decisions`` of people), ``demonstrations``
+        (``in_use``, ``promoted``, ``retired``), ``templates``, ``notes``, ``rejudgements``, ``parent_adapter``,
+        ``adapter``, ``metrics``, ``steps``, ``training_steps``, ``failed_calls``, ``unreadable_replies``, ``controls``
         (requests on control lists, with their replies).
 
         Raises:
@@ -195,6 +196,7 @@ def _details(session: Session, row: tables.Round) -> Values:
         "settings": row.settings,
         "changes": read_changes(session, row.id),
         "seed": row.seed,
+        "approval": approval_values(session, row.id),
         "demonstrations": {
             "in_use": [asdict(shown) for shown in read_pool(session, row.id)],
             "promoted": _promoted(session, row),

@@ -4,6 +4,7 @@ Proposals of a round (its adapter, promoted and retired demonstrations, template
 count only if that round's verdict is ``accepted``: one UPDATE of one row promotes or drops all of them together.
 """
 
+from cyclealign.tables.approvals import Approval, Decision
 from cyclealign.tables.columns import Base
 from cyclealign.tables.distillations import DistillationMeasure, DistillationRun, DistillationStep
 from cyclealign.tables.judgements import (
@@ -49,11 +50,13 @@ from cyclealign.tables.verdicts import Agreement, Candidate, JudgeBatch, JudgeCa
 __all__ = [
     "Adapter",
     "Agreement",
+    "Approval",
     "Base",
     "CallTotal",
     "Candidate",
     "CandidateFlag",
     "CandidateLogprob",
+    "Decision",
     "Demonstration",
     "DemonstrationPromotion",
     "DemonstrationRetirement",

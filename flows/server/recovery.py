@@ -29,6 +29,7 @@ from flows.server.deploy import POOL, VANISHED
 
 # A paused run keeps its process, so one without a process was interrupted during its pause.
 ACTIVE_STATES = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING, StateType.PAUSED]
+SUSPENDED = "Suspended"
 GRACE_SECONDS = 5.0
 WORKER_START = timedelta(minutes=1)  # until a worker that is about to start has taken its first run
 
@@ -63,7 +64,9 @@ def interrupted_runs(client: SyncPrefectClient, worker: str) -> list[FlowRun]:
     active = _runs(client, FlowRunFilterState(type=FlowRunFilterStateType(any_=ACTIVE_STATES)))
     crashed = _runs(client, FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CRASHED])))
     vanished = [run for run in crashed if run.state and run.state.message == VANISHED]
-    return [run for run in (*active, *vanished) if claimed_by(run, worker)]
+    # A suspended run has no process: it waits for a person, and starts anew when it is resumed.
+    left = [run for run in active if run.state_name != SUSPENDED]
+    return [run for run in (*left, *vanished) if claimed_by(run, worker)]
 
 
 def claimed_by(run: FlowRun, worker: str) -> bool:
