@@ -14,7 +14,8 @@ STOPPED = "Stopped"
 def end_state(error: CycleAlignError) -> State[Any]:
     """Return the state in which a run of a deployment ends: Cancelled beside another run, else Stopped.
 
-    A schedule that starts while another run has the experiment, or waits for a person, is no failure, and notifies nobody.
+    A schedule that starts while another run has the experiment, or waits for a person, is no failure, and notifies
+    nobody.
 
     Raises:
         CycleAlignError: this run was started from a terminal, which prints the error.
