@@ -30,7 +30,7 @@ class Decision(Base):
     __tablename__ = "decision"
     __table_args__ = (one_of("choice", "accept", "reject", "stop"),)
     id: Mapped[Key]
-    round_id: Mapped[int] = mapped_column(ForeignKey("approval.round_id"), index=True)
+    round_id: Mapped[int] = mapped_column(ForeignKey("round.id"), index=True)
     choice: Mapped[str]
     comment: Mapped[str]
     decided_by: Mapped[str]

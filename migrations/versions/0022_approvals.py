@@ -23,7 +23,7 @@ def upgrade() -> None:
     op.create_table(
         "decision",
         sa.Column("id", sa.Integer(), primary_key=True),
-        sa.Column("round_id", sa.Integer(), sa.ForeignKey("approval.round_id"), nullable=False),
+        sa.Column("round_id", sa.Integer(), sa.ForeignKey("round.id"), nullable=False),
         sa.Column("choice", sa.Text(), nullable=False),
         sa.Column("comment", sa.Text(), nullable=False),
         sa.Column("decided_by", sa.Text(), nullable=False),
