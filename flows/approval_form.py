@@ -19,7 +19,7 @@ from cyclealign.records import Approval, Choice
 from cyclealign.store import Store
 from flows.run_identity import this_run
 
-LATER = "decide later"
+LATER: Literal["decide later"] = "decide later"
 CHOICES: dict[str, Choice] = {"accept": "accept", "reject": "reject", "stop the experiment": "stop"}
 UNNAMED = "somebody in the Prefect UI"
 

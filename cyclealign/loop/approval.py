@@ -17,6 +17,7 @@ def settle(session: RoundSession, round_: Round, suggested: Suggestion) -> str:
     """
     store, asks = session.store, session.config.acceptance.approval == "ask"
     if asks:
+        assert suggested.verdict != "abandoned"  # rounds are given up by a command, not by their evidence
         store.approvals.ask(round_.id, session.owner, session.run, suggested.verdict, suggested.reason, suggested.kept)
     approval = store.approvals.waiting(round_.experiment)
     if approval is not None and approval.decision is not None:
