@@ -1,5 +1,7 @@
 """Housekeeping as a flow: the form, the page, and the schedule that is there to be switched on."""
 
+from contextlib import suppress
+
 from prefect.artifacts import Artifact
 
 from cyclealign.files import HOME_VARIABLE
@@ -27,6 +29,7 @@ def test_the_flow_lists_and_then_deletes(prefect_server, tmp_path, monkeypatch):
 
 def test_its_schedule_is_made_once_and_switched_off(prefect_server, tmp_path):
     """Prevents a first start that deletes files, and a schedule that comes back after the user has deleted it."""
+    from prefect.exceptions import ObjectNotFound
     from rich.console import Console
 
     from flows.server.deploy import HOUSEKEEPING, client_of, create_pool
@@ -35,6 +38,8 @@ def test_its_schedule_is_made_once_and_switched_off(prefect_server, tmp_path):
     server = ServerConfig(prefect_server.removesuffix("/api"), tmp_path / "home", ROOT, external=True)
     with client_of(server) as client:
         create_pool(client)
+        with suppress(ObjectNotFound):  # of another test on the same server
+            client.delete_deployment(client.read_deployment_by_name(HOUSEKEEPING).id)
         register(server, Console(quiet=True))
         made = client.read_deployment_by_name(HOUSEKEEPING)
         (schedule,) = made.schedules
