@@ -38,9 +38,10 @@ evidence: .venv/installed-dev
 	@mv $(EVIDENCE)/result.part $(EVIDENCE)/result.json
 	$(BIN)/python -m benchmarks.cycle_figure $(EVIDENCE)/result.json $(EVIDENCE)/cycle.svg
 
-# With a real vLLM server; skipped without .venv-vllm.
+# With a real vLLM server; skipped without .venv-vllm. MARKS="vllm and not slow" leaves out exports, `serve` and students.
+MARKS ?= vllm
 test-vllm: .venv/installed-dev
-	$(BIN)/pytest -m vllm
+	$(BIN)/pytest -m "$(MARKS)"
 
 # The loop's experiments on PostgreSQL, where `make test` has them on SQLite (the tests of the store run on both there); skipped, with
 # the reason, where no server answers (CYCLEALIGN_TEST_POSTGRES).

@@ -15,7 +15,7 @@ from cyclealign.policy.vllm_requests import score
 from cyclealign.records import Adapter
 from tests.vllm.conftest import PROMPTS
 
-pytestmark = pytest.mark.vllm
+pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 PER_TOKEN = 1e-3  # float32, nats
 
 

@@ -14,7 +14,7 @@ from cyclealign.policy.weights import ADAPTER_WEIGHTS
 from cyclealign.records import Adapter
 from tests.vllm.conftest import PROMPTS
 
-pytestmark = pytest.mark.vllm
+pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 PER_TOKEN = 1e-3  # float32, nats
 
 

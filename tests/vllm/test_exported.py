@@ -10,7 +10,7 @@ from cyclealign.policy.vllm_command import ServedModel
 from cyclealign.policy.vllm_server import ManagedServer
 from tests.vllm.conftest import PROMPTS
 
-pytestmark = pytest.mark.vllm
+pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 PER_TOKEN = 1e-3  # float32, nats
 
 
