@@ -33,6 +33,7 @@ def detail(*prompts: Any, **summary: Any) -> dict[str, Any]:
     return {
         "summary": row,
         "notes": {},
+        "approval": None,
         "prompts": list(prompts),
         "steps": steps,
         "training_steps": [],
